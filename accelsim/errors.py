@@ -1,0 +1,49 @@
+"""The errors that a user sees as one message, and the "did you mean" that goes with a name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AccelsimError(Exception):
+    """Something that stops the work and that one message explains.
+
+    The command line prints the message without a traceback and ends with `exit_code`.
+    """
+
+    exit_code = 1
+
+
+class InputError(AccelsimError):
+    """A config, bundle, matrix or option is wrong; the message says what, where and what is right."""
+
+    exit_code = 2
+
+
+class DataError(InputError):
+    """The values of an operand do not allow what was asked (NaN, an undefined scale, too large)."""
+
+
+class NothingCouldRunError(AccelsimError):
+    """Every backend that was asked for is unavailable on this machine."""
+
+    exit_code = 3
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
+    """Say that `name` is no `kind`, with the nearest known name and the list of what there is.
+
+    Parameters
+    ----------
+    kind : str
+        What the name should have named, such as ``"backend"``.
+    name : object
+        The name that was given.
+    known : iterable of str
+        All names that are allowed.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"unknown {kind} {str(name)!r}{hint} (known: {', '.join(names) or 'none'})"
