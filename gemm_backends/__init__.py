@@ -1,1 +1,47 @@
-"""GEMM backends."""
+"""Accelerators as pluggable backends that multiply matrices of low-bit integers.
+
+Importing this package imports no backend.
+"""
+
+from gemm_backends.base import GemmBackend
+from gemm_backends.errors import AccumulatorOverflow, BackendError
+from gemm_backends.loading import (
+    backend_class,
+    check_options,
+    list_backends,
+    load_backend,
+    register,
+)
+from gemm_backends.operands import Prepared
+from gemm_backends.types import (
+    Accumulator,
+    Action,
+    Availability,
+    Cost,
+    GemmSpec,
+    Operand,
+    Outcome,
+    OverflowReport,
+    Support,
+)
+
+__all__ = [
+    "Accumulator",
+    "AccumulatorOverflow",
+    "Action",
+    "Availability",
+    "BackendError",
+    "Cost",
+    "GemmBackend",
+    "GemmSpec",
+    "Operand",
+    "Outcome",
+    "OverflowReport",
+    "Prepared",
+    "Support",
+    "backend_class",
+    "check_options",
+    "list_backends",
+    "load_backend",
+    "register",
+]

@@ -1,0 +1,302 @@
+"""The class that every backend inherits from."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, ABCMeta, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from gemm_backends.errors import AccumulatorOverflow
+from gemm_backends.operands import (
+    Prepared,
+    check_digits,
+    check_product,
+    check_shapes,
+    matrices,
+    summed,
+    unflattened,
+)
+from gemm_backends.types import (
+    Accumulator,
+    Action,
+    Availability,
+    Cost,
+    GemmSpec,
+    Operand,
+    OverflowReport,
+    Support,
+)
+
+Result = TypeVar("Result")
+
+
+class _BackendType(ABCMeta):
+    """Gives every instance its `options`, and checks what its constructor set."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        instance = super().__call__(*args, **kwargs)
+        instance.options = _resolved_options(cls, args, kwargs)
+        _check_declaration(cls.__name__, instance.name, instance.bits, instance.accumulator)
+        return instance
+
+
+class GemmBackend(ABC, metaclass=_BackendType):
+    """An accelerator that multiplies matrices of low-bit integers: ``C = A @ B.T``.
+
+    A subclass declares `name`, `bits` and `accumulator` and defines `matmul`; all else has a
+    default. What it declares is checked when the class is defined and again, because a constructor
+    may set `bits` and `accumulator` from its options, when it is instantiated. An intermediate
+    class that is no backend yet says so: ``class Systolic(GemmBackend, abstract=True)``.
+
+    Authors write `matmul`, `prepare` and `matmul_report`. Callers use `multiply`, `prepared` and
+    `multiply_report`, which check the operands, take batches for every backend, and check the
+    result.
+
+    Attributes
+    ----------
+    name : str
+        The name by which the backend is found.
+    bits : int or tuple of int
+        Width of the widest signed digit, 2 to 16, or one for A and one for B.
+    accumulator : Accumulator
+        The register that products are summed in.
+    batched : bool
+        Whether `matmul`, `prepare` and `matmul_report` take ``[..., rows, d]``. By default they see
+        one matrix at a time.
+    options : dict
+        The constructor's arguments, given or default. Set by the base class.
+
+    Raises
+    ------
+    TypeError
+        At the definition of a subclass, or at instantiation, if an attribute is missing or wrong.
+    """
+
+    name: ClassVar[str]
+    bits: int | tuple[int, int]
+    accumulator: Accumulator
+    batched: ClassVar[bool] = False
+    options: dict[str, Any]
+
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if abstract:
+            return
+        for attribute, example in _REQUIRED.items():
+            if not hasattr(cls, attribute):
+                raise TypeError(f"{cls.__name__} has no {attribute}; add {example}")
+        _check_declaration(cls.__name__, cls.name, cls.bits, cls.accumulator)
+        if cls.matmul is GemmBackend.matmul:
+            raise TypeError(f"{cls.__name__} has no matmul; add def matmul(self, a, b)")
+
+    # What an author writes.
+
+    @abstractmethod
+    def matmul(self, a: Operand, b: Operand) -> Tensor:
+        """Multiply two operands exactly, up to what the accumulator does.
+
+        Parameters
+        ----------
+        a, b : Operand
+            What `prepare` returned; by default int8 tensors (int16 above 8 bits) ``[n, d]`` and
+            ``[h, d]``, with leading batch dimensions if the class is `batched`. n, d and h may be 0
+            and strides are arbitrary. Every digit fits `bits`.
+
+        Returns
+        -------
+        Tensor
+            ``A @ B.T``, ``[n, h]`` int32 or int64, on the device of the operands.
+
+        Raises
+        ------
+        AccumulatorOverflow
+            If a sum does not fit an accumulator whose overflow is ``"error"``.
+        """
+
+    def prepare(self, digits: Tensor) -> Operand:
+        """Bring one operand into the form that `matmul` takes: layout, packing, transfer.
+
+        This is timed apart from the product, and its result may be used in several products, on
+        either side. The default is the tensor itself.
+        """
+        return digits
+
+    def matmul_report(self, a: Operand, b: Operand) -> tuple[Tensor, OverflowReport]:
+        """Multiply, and say at which steps the accumulator overflowed.
+
+        The default multiplies and reports that it cannot tell, or, where an overflow would have
+        raised, that there was none.
+        """
+        product = self.matmul(a, b)
+        return product, OverflowReport(0 if self.accumulator.overflow == "error" else None)
+
+    def availability(self) -> Availability:
+        """Say whether this machine can run the backend; the default is yes, on the CPU."""
+        return Availability(available=True)
+
+    def supports(self, spec: GemmSpec) -> Support:
+        """Say whether the backend takes digits of these widths and a GEMM of this shape.
+
+        Whether the sum fits the accumulator is not its business: callers prove that and split K.
+        The default compares the widths with `bits` and takes every shape.
+        """
+        for operand, asked, widest in zip(
+            "AB", (spec.bits_a, spec.bits_b), self.operand_bits, strict=True
+        ):
+            if asked > widest:
+                return Support(False, f"takes {widest}-bit digits of {operand}, not {asked}-bit")
+        return Support(True)
+
+    def for_bits(self, bits_a: int, bits_b: int) -> GemmBackend:
+        """Return the backend configured for digits of these widths; by default itself.
+
+        A backend that models hardware of any width overrides this. `supports` still decides whether
+        the widths are possible.
+        """
+        return self
+
+    def executed_macs(self, spec: GemmSpec) -> int:
+        """Return the multiply-accumulates that a GEMM of one matrix pair takes, padding included.
+
+        The default is ``n * d * h``.
+        """
+        return spec.n * spec.d * spec.h
+
+    def cost(self, spec: GemmSpec) -> Cost | None:
+        """Predict what a GEMM of one matrix pair costs on the accelerator, if that is modelled."""
+        return None
+
+    @classmethod
+    def actions(cls) -> Sequence[Action]:
+        """Return the flags that this backend adds to the suite's commands."""
+        return ()
+
+    # What a caller uses.
+
+    @property
+    def operand_bits(self) -> tuple[int, int]:
+        """Width of the widest digit of A and of B."""
+        return self.bits if isinstance(self.bits, tuple) else (self.bits, self.bits)
+
+    def prepared(self, digits: Tensor) -> Prepared:
+        """Check one operand and prepare it, every matrix of a batch by itself if need be.
+
+        Parameters
+        ----------
+        digits : Tensor
+            ``[..., rows, d]``, int8 or (above 8 bits) int16, on the device that `availability`
+            names.
+
+        Raises
+        ------
+        InputError
+            If it is no such tensor.
+        """
+        check_digits(digits, max(self.operand_bits), "an operand")
+        parts = [digits] if self.batched else matrices(digits)
+        return Prepared(digits.shape, tuple(self.prepare(part) for part in parts))
+
+    def multiply(self, a: Tensor | Prepared, b: Tensor | Prepared) -> Tensor:
+        """Multiply two operands or batches of operands.
+
+        Parameters
+        ----------
+        a, b : Tensor or Prepared
+            Digits ``[..., n, d]`` and ``[..., h, d]``, or what `prepared` made of them.
+
+        Returns
+        -------
+        Tensor
+            ``A @ B.T``, ``[..., n, h]``, int32 or int64.
+
+        Raises
+        ------
+        InputError
+            If the operands do not fit each other or the backend.
+        AccumulatorOverflow
+            If a sum does not fit an accumulator whose overflow is ``"error"``.
+        BackendError
+            If `matmul` returns anything but integers of the right shape.
+        """
+        a, b = self._ready(a), self._ready(b)
+        return self._joined(self._each_pair(self.matmul, a, b), a.shape, b.shape)
+
+    def multiply_report(
+        self, a: Tensor | Prepared, b: Tensor | Prepared
+    ) -> tuple[Tensor, OverflowReport]:
+        """Multiply as `multiply` does, and say at which steps the accumulator overflowed."""
+        a, b = self._ready(a), self._ready(b)
+        results = self._each_pair(self.matmul_report, a, b)
+        report = summed([report for _, report in results], self._loop_shape(a.shape))
+        return self._joined([product for product, _ in results], a.shape, b.shape), report
+
+    def _ready(self, operand: Tensor | Prepared) -> Prepared:
+        return operand if isinstance(operand, Prepared) else self.prepared(operand)
+
+    def _loop_shape(self, shape: torch.Size) -> torch.Size:
+        """Return `shape` without the batch dimensions that `matmul` takes care of itself."""
+        return shape[-2:] if self.batched else shape
+
+    def _each_pair(
+        self, method: Callable[[Operand, Operand], Result], a: Prepared, b: Prepared
+    ) -> list[Result]:
+        check_shapes(a.shape, b.shape)
+        results: list[Result] = []
+        for x, y in zip(a.operands, b.operands, strict=True):
+            try:
+                results.append(method(x, y))
+            except AccumulatorOverflow as error:
+                reports = [*[OverflowReport(0)] * len(results), error.report]
+                report = summed(reports, self._loop_shape(a.shape))
+                raise AccumulatorOverflow(report) from error
+        return results
+
+    def _joined(self, products: list[Tensor], a: torch.Size, b: torch.Size) -> Tensor:
+        shape = torch.Size((*a[:-1], b[-2]))
+        if not products:
+            return torch.zeros(shape, dtype=torch.int32, device=self.availability().device)
+        loop_shape = self._loop_shape(shape)
+        for product in products:
+            check_product(product, shape if self.batched else shape[-2:], self.name)
+        return unflattened(products, loop_shape)
+
+    def with_options(self, **changes: Any) -> Self:
+        """Return a new instance with some options changed."""
+        return type(self)(**{**self.options, **changes})
+
+
+_REQUIRED = {
+    "name": 'name = "my-backend"',
+    "bits": "bits = 8",
+    "accumulator": 'accumulator = Accumulator(bits=32, overflow="wrap")',
+}
+
+
+def _check_declaration(owner: str, name: object, bits: object, accumulator: object) -> None:
+    if not isinstance(name, str) or not name or name != name.strip():
+        raise TypeError(f"{owner}.name must be a non-empty string, got {name!r}")
+    widths = bits if isinstance(bits, tuple) and len(bits) == 2 else (bits,)
+    if not all(type(width) is int and 2 <= width <= 16 for width in widths):
+        raise TypeError(
+            f"{owner}.bits must be an integer from 2 to 16, or a pair for A and B, got {bits!r}"
+        )
+    if not isinstance(accumulator, Accumulator):
+        raise TypeError(f"{owner}.accumulator must be an Accumulator, got {accumulator!r}")
+
+
+def _resolved_options(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    if cls.__init__ is object.__init__:  # type: ignore[misc]
+        return {}
+    bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+    bound.apply_defaults()
+    options = dict(list(bound.arguments.items())[1:])
+    for parameter in bound.signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            options |= options.pop(parameter.name)
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            options.pop(parameter.name)
+    return options

@@ -1,0 +1,96 @@
+"""The CPU's int8 product, ``torch._int_mm``, once it has proved itself."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from gemm_backends.base import GemmBackend
+from gemm_backends.exact import exact_product
+from gemm_backends.operands import each_matrix, largest
+from gemm_backends.types import Accumulator, Availability
+
+NARROW = 64
+"""Digits of B up to this magnitude are safe where pairs of u8 by s8 products saturate at 16 bits."""
+
+PROBES = ((1, 1, 1), (1, 64, 1), (5, 3, 2), (17, 33, 9), (64, 128, 32), (61, 1021, 67))
+"""Shapes (n, d, h) of the products that are compared before the CPU is trusted."""
+
+Method: TypeAlias = Literal["direct", "split"]
+
+
+class CpuInt8(GemmBackend):
+    """Int8 by int8 into int32 on the CPU.
+
+    Without dot-product instructions that accumulate in 32 bits (VNNI, AMX), oneDNN's int8 product
+    adds pairs of unsigned-by-signed products in 16 bits, which saturates on full-range operands
+    without a warning. The backend therefore compares random full-range products with exact ones
+    before it is used. If they differ it splits B into two matrices of half the range, whose pairs
+    cannot saturate; if that differs too it is unavailable.
+    """
+
+    name = "cpu-int8"
+    bits = 8
+    accumulator = Accumulator(bits=32, overflow="wrap")
+    batched = True
+
+    def availability(self) -> Availability:
+        """Say whether, and by what method, this CPU multiplies int8 exactly."""
+        method = proven_method()
+        if method is None:
+            return Availability(False, "torch._int_mm gives wrong products, even of split digits")
+        if method == "split":
+            remark = "torch._int_mm saturates at 16 bits here: B is split into two products"
+            return Availability(True, remark, execution="fallback")
+        if not _has_dot_products():
+            remark = "this CPU has no int8 dot-product instructions that torch uses"
+            return Availability(True, remark, execution="fallback")
+        return Availability(True)
+
+    def matmul(self, a: Tensor, b: Tensor) -> Tensor:
+        """Multiply ``[..., n, d]`` by ``[..., h, d]`` into ``[..., n, h]`` int32."""
+        split = proven_method() != "direct" and largest(b) > NARROW
+        return each_matrix(_split_product if split else _product, a, b)
+
+
+@functools.cache
+def proven_method() -> Method | None:
+    """Return the cheapest way of multiplying int8 that is exact on this CPU, or None."""
+    if _agrees(_product, widest_b=128):
+        return "direct"
+    if _agrees(_split_product, widest_b=128) and _agrees(_product, widest_b=NARROW):
+        return "split"
+    return None
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    return torch._int_mm(a, b.T)
+
+
+def _split_product(a: Tensor, b: Tensor) -> Tensor:
+    half = b >> 1
+    return _product(a, half) + _product(a, b - half)
+
+
+def _agrees(product: Callable[[Tensor, Tensor], Tensor], widest_b: int) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    for n, d, h in PROBES:
+        a = torch.randint(-128, 128, (n, d), generator=generator).to(torch.int8)
+        b = torch.randint(-widest_b, widest_b, (h, d), generator=generator).to(torch.int8)
+        extreme = torch.full_like(b, -widest_b)
+        for digits in (b, extreme):
+            try:
+                result = product(a, digits)
+            except RuntimeError:
+                return False
+            if not torch.equal(result.to(torch.int64), exact_product(a, digits)):
+                return False
+    return True
+
+
+def _has_dot_products() -> bool:
+    return torch.backends.mkldnn.enabled and torch.cpu._is_vnni_supported()

@@ -1,0 +1,89 @@
+"""Int8 Tensor Cores through ``torch._int_mm``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from gemm_backends.base import GemmBackend
+from gemm_backends.operands import check_shapes, each_matrix
+from gemm_backends.types import Accumulator, Availability, GemmSpec
+
+TILE = 8
+"""``torch._int_mm`` wants K and the rows of B in multiples of this."""
+
+MIN_ROWS_OF_A = 24
+"""It wants more than 16 rows of A; this is the next multiple of `TILE`."""
+
+
+@dataclass(frozen=True)
+class PaddedDigits:
+    """Digits with zeros appended.
+
+    Parameters
+    ----------
+    digits : Tensor
+        ``[..., rows + r, d + p]`` int8, contiguous.
+    shape : torch.Size
+        Shape before padding, ``[..., rows, d]``.
+    """
+
+    digits: Tensor
+    shape: torch.Size
+
+
+class CudaInt8(GemmBackend):
+    """Int8 by int8 into int32 on a CUDA device.
+
+    Operands are padded with zeros to the shapes that ``torch._int_mm`` takes (more than 16 rows of
+    A, K and the rows of B in multiples of 8); the padding counts in `executed_macs`.
+    """
+
+    name = "cuda-int8"
+    bits = 8
+    accumulator = Accumulator(bits=32, overflow="wrap")
+    batched = True
+
+    def availability(self) -> Availability:
+        """Say whether there is an NVIDIA GPU with int8 Tensor Cores."""
+        if torch.version.cuda is None:
+            reason = f"torch {torch.__version__} is built without CUDA; install a CUDA build of it"
+            return Availability(False, reason, device="cuda")
+        if not torch.cuda.is_available():
+            return Availability(False, "torch finds no CUDA device", device="cuda")
+        if torch.cuda.get_device_capability() < (7, 5):
+            name = torch.cuda.get_device_name()
+            return Availability(False, f"{name} has no int8 Tensor Cores", device="cuda")
+        return Availability(True, device="cuda")
+
+    def executed_macs(self, spec: GemmSpec) -> int:
+        """Return the multiply-accumulates with all padding."""
+        n = max(MIN_ROWS_OF_A, _round_up(spec.n))
+        return n * max(TILE, _round_up(spec.d)) * max(TILE, _round_up(spec.h))
+
+    def prepare(self, digits: Tensor) -> PaddedDigits:
+        """Copy ``[..., rows, d]`` int8 to the GPU and pad it, enough for either side."""
+        rows, d = digits.shape[-2:]
+        wanted_rows = max(MIN_ROWS_OF_A, _round_up(rows))
+        wanted_d = max(TILE, _round_up(d))
+        padded = pad(digits.cuda(), (0, wanted_d - d, 0, wanted_rows - rows))
+        return PaddedDigits(padded.contiguous(), digits.shape)
+
+    def matmul(self, a: Tensor | PaddedDigits, b: Tensor | PaddedDigits) -> Tensor:
+        """Multiply ``[..., n, d]`` by ``[..., h, d]`` into ``[..., n, h]`` int32."""
+        a = self.prepare(a) if isinstance(a, Tensor) else a
+        b = self.prepare(b) if isinstance(b, Tensor) else b
+        check_shapes(a.shape, b.shape)
+        n, h = a.shape[-2], b.shape[-2]
+        wanted_h = max(TILE, _round_up(h))
+        padded = each_matrix(
+            lambda x, y: torch._int_mm(x, y.T), a.digits, b.digits[..., :wanted_h, :]
+        )
+        return padded[..., :n, :h]
+
+
+def _round_up(size: int) -> int:
+    return -(-size // TILE) * TILE

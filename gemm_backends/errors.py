@@ -1,0 +1,26 @@
+"""What a backend raises."""
+
+from __future__ import annotations
+
+from accelsim.errors import AccelsimError
+from gemm_backends.types import OverflowReport
+
+
+class BackendError(AccelsimError):
+    """A backend broke its contract, such as by returning a float or a wrong shape."""
+
+
+class AccumulatorOverflow(AccelsimError):  # noqa: N818 - the name is part of the plug-in API
+    """A sum did not fit an accumulator whose overflow is ``"error"``.
+
+    Parameters
+    ----------
+    report : OverflowReport
+        How many steps overflowed, and the first one.
+    """
+
+    def __init__(self, report: OverflowReport) -> None:
+        self.report = report
+        count = "some" if report.count is None else str(report.count)
+        first = "" if report.first is None else f", first at (row, column, k) = {report.first}"
+        super().__init__(f"the accumulator overflowed in {count} steps{first}")
