@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from gemm_backends.base import GemmBackend
+from gemm_backends.errors import BackendError
 from gemm_backends.exact import exact_product
 from gemm_backends.operands import each_matrix, largest
 from gemm_backends.types import Accumulator, Availability
 
 NARROW = 64
-"""Digits of B up to this magnitude are safe where pairs of u8 by s8 products saturate at 16 bits."""
+"""Digits of B up to this magnitude are safe where u8 by s8 products are added in 16 bits."""
 
 PROBES = ((1, 1, 1), (1, 64, 1), (5, 3, 2), (17, 33, 9), (64, 128, 32), (61, 1021, 67))
 """Shapes (n, d, h) of the products that are compared before the CPU is trusted."""
+
+WRONG = "torch._int_mm gives wrong products on this CPU, even of split digits"
 
 Method: TypeAlias = Literal["direct", "split"]
 
@@ -42,7 +45,7 @@ class CpuInt8(GemmBackend):
         """Say whether, and by what method, this CPU multiplies int8 exactly."""
         method = proven_method()
         if method is None:
-            return Availability(False, "torch._int_mm gives wrong products, even of split digits")
+            return Availability(False, WRONG)
         if method == "split":
             remark = "torch._int_mm saturates at 16 bits here: B is split into two products"
             return Availability(True, remark, execution="fallback")
@@ -52,17 +55,26 @@ class CpuInt8(GemmBackend):
         return Availability(True)
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
-        """Multiply ``[..., n, d]`` by ``[..., h, d]`` into ``[..., n, h]`` int32."""
-        split = proven_method() != "direct" and largest(b) > NARROW
+        """Multiply ``[..., n, d]`` by ``[..., h, d]`` into ``[..., n, h]`` int32.
+
+        Raises
+        ------
+        BackendError
+            If this CPU has no exact int8 product.
+        """
+        method = proven_method()
+        if method is None:
+            raise BackendError(WRONG)
+        split = method == "split" and largest(b) > NARROW
         return each_matrix(_split_product if split else _product, a, b)
 
 
 @functools.cache
 def proven_method() -> Method | None:
     """Return the cheapest way of multiplying int8 that is exact on this CPU, or None."""
-    if _agrees(_product, widest_b=128):
+    if _agrees(_product, -128, 127):
         return "direct"
-    if _agrees(_split_product, widest_b=128) and _agrees(_product, widest_b=NARROW):
+    if _agrees(_split_product, -128, 127) and _agrees(_product, -NARROW, NARROW):
         return "split"
     return None
 
@@ -76,13 +88,12 @@ def _split_product(a: Tensor, b: Tensor) -> Tensor:
     return _product(a, half) + _product(a, b - half)
 
 
-def _agrees(product: Callable[[Tensor, Tensor], Tensor], widest_b: int) -> bool:
+def _agrees(product: Callable[[Tensor, Tensor], Tensor], low: int, high: int) -> bool:
     generator = torch.Generator().manual_seed(0)
     for n, d, h in PROBES:
         a = torch.randint(-128, 128, (n, d), generator=generator).to(torch.int8)
-        b = torch.randint(-widest_b, widest_b, (h, d), generator=generator).to(torch.int8)
-        extreme = torch.full_like(b, -widest_b)
-        for digits in (b, extreme):
+        b = torch.randint(low, high + 1, (h, d), generator=generator).to(torch.int8)
+        for digits in (b, torch.full_like(b, low), torch.full_like(b, high)):
             try:
                 result = product(a, digits)
             except RuntimeError:
@@ -93,4 +104,4 @@ def _agrees(product: Callable[[Tensor, Tensor], Tensor], widest_b: int) -> bool:
 
 
 def _has_dot_products() -> bool:
-    return torch.backends.mkldnn.enabled and torch.cpu._is_vnni_supported()
+    return bool(torch.backends.mkldnn.enabled) and torch.cpu._is_vnni_supported()
