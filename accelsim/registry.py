@@ -78,7 +78,7 @@ class Registry(Generic[T]):
         if taken is plugin:
             return
         if taken is not None or name in self._entry_points():
-            raise InputError(f"there is already a {self.kind} named {name!r}")
+            raise InputError(f"the {self.kind} name {name!r} is already taken")
         self._registered[name] = plugin
 
     def get(self, name: str) -> type[T]:

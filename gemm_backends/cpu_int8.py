@@ -18,7 +18,7 @@ from gemm_backends.types import Accumulator, Availability
 NARROW = 64
 """Digits of B up to this magnitude are safe where u8 by s8 products are added in 16 bits."""
 
-PROBES = ((1, 1, 1), (1, 64, 1), (5, 3, 2), (17, 33, 9), (64, 128, 32), (61, 1021, 67))
+PROBES = ((1, 1, 1), (1, 577, 256), (5, 3, 2), (61, 1021, 67), (256, 576, 512))
 """Shapes (n, d, h) of the products that are compared before the CPU is trusted."""
 
 WRONG = "torch._int_mm gives wrong products on this CPU, even of split digits"

@@ -70,14 +70,17 @@ def check_shapes(a: torch.Size, b: torch.Size) -> None:
         raise InputError(f"A {[*a]} and B {[*b]} differ in their batch dimensions")
 
 
-def check_product(product: Tensor, shape: torch.Size, backend: str) -> Tensor:
-    """Return `product` if it is an int32 or int64 tensor of this shape.
+def check_product(product: object, shape: torch.Size, backend: str) -> None:
+    """Check that what a backend returned is an int32 or int64 tensor of this shape.
 
     Raises
     ------
     BackendError
         If it is not.
     """
+    if not isinstance(product, Tensor):
+        found = type(product).__name__
+        raise BackendError(f"backend {backend!r} returned {found} instead of a tensor")
     if product.shape != shape:
         raise BackendError(
             f"backend {backend!r} returned shape {[*product.shape]} instead of {[*shape]}"
@@ -86,7 +89,6 @@ def check_product(product: Tensor, shape: torch.Size, backend: str) -> Tensor:
         raise BackendError(
             f"backend {backend!r} returned {_type_name(product)} instead of int32 or int64"
         )
-    return product
 
 
 def matrices(digits: Tensor) -> list[Tensor]:

@@ -1,0 +1,64 @@
+"""cuda-int8 on a real GPU: padding, batches and what its accumulator does."""
+
+import pytest
+import torch
+
+from gemm_backends import GemmSpec, load_backend
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+def digits(*shape):
+    generator = torch.Generator().manual_seed(sum(shape))
+    return torch.randint(-128, 128, shape, generator=generator).to(torch.int8)
+
+
+def reference(a, b):
+    return (a.cpu().to(torch.float64) @ b.cpu().to(torch.float64).mT).to(torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "h"),
+    [
+        (1, 1, 1),
+        (16, 8, 8),
+        (17, 8, 8),
+        (17, 7, 9),
+        (24, 16, 7),
+        (33, 257, 31),
+        (1, 4096, 64),
+        (64, 4096, 1),
+        (512, 1000, 300),
+        (0, 5, 3),
+        (3, 0, 5),
+        (5, 3, 0),
+        (2, 131071, 2),
+    ],
+)
+@pytest.mark.parametrize("batch", [(), (3,), (0,)])
+def test_exact_for_any_shape(n, d, h, batch):
+    backend = load_backend("cuda-int8")
+    assert backend.availability().available, backend.availability().reason
+    a, b = digits(*batch, n, d).cuda(), digits(*batch, h, d).cuda()
+    product = backend.multiply(a, b)
+    assert product.device.type == "cuda"
+    assert product.dtype == torch.int32
+    assert torch.equal(product.cpu().to(torch.int64), reference(a, b))
+    assert torch.equal(backend.multiply(backend.prepared(a), backend.prepared(b)), product)
+
+
+def test_it_wraps_modulo_32_bits():
+    backend = load_backend("cuda-int8")
+    lowest = torch.full((32, 131072), -128, dtype=torch.int8, device="cuda")
+    assert (backend.multiply(lowest, lowest) == -(1 << 31)).all()
+    assert (backend.multiply(lowest[:, 1:], lowest[:, 1:]) == (1 << 31) - (1 << 14)).all()
+
+
+def test_executed_macs_count_the_padding():
+    backend = load_backend("cuda-int8")
+    assert backend.executed_macs(GemmSpec(8, 8, 17, 9, 9)) == 24 * 16 * 16
+    assert backend.executed_macs(GemmSpec(8, 8, 1, 1, 1)) == 24 * 8 * 8
+    assert backend.executed_macs(GemmSpec(8, 8, 64, 64, 64)) == 64**3
