@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import torch
 from torch import Tensor
 
+from accelsim.errors import InputError
 from gemm_backends.errors import AccumulatorOverflow
 from gemm_backends.operands import (
     Prepared,
@@ -216,7 +217,7 @@ class GemmBackend(ABC, metaclass=_BackendType):
         Raises
         ------
         InputError
-            If the operands do not fit each other or the backend.
+            If the operands do not fit each other, or `supports` refuses their shape.
         AccumulatorOverflow
             If a sum does not fit an accumulator whose overflow is ``"error"``.
         BackendError
@@ -245,6 +246,12 @@ class GemmBackend(ABC, metaclass=_BackendType):
         self, method: Callable[[Operand, Operand], Result], a: Prepared, b: Prepared
     ) -> list[Result]:
         check_shapes(a.shape, b.shape)
+        n, d, h = (*a.shape[-2:], b.shape[-2])
+        support = self.supports(GemmSpec(*self.operand_bits, n, d, h))
+        if not support:
+            raise InputError(
+                f"backend {self.name!r} does not support [{n}, {d}] x [{h}, {d}]: {support.reason}"
+            )
         results: list[Result] = []
         for x, y in zip(a.operands, b.operands, strict=True):
             try:

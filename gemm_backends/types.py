@@ -19,6 +19,9 @@ Execution: TypeAlias = Literal["native", "emulated", "fallback"]
 software; ``fallback``: exactly, but by slower instructions than the ones the backend stands for.
 """
 
+Status: TypeAlias = Literal["passed", "failed", "skipped"]
+"""How a check or a step ended."""
+
 Operand: TypeAlias = Any
 """What `GemmBackend.prepare` returns and `GemmBackend.matmul` takes: the backend's own business."""
 
@@ -176,7 +179,7 @@ class Outcome:
     """
 
     name: str
-    status: Literal["passed", "failed", "skipped"]
+    status: Status
     detail: str = ""
     seconds: float = 0.0
 

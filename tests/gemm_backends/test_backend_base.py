@@ -17,6 +17,7 @@ from gemm_backends import (
     GemmSpec,
     OverflowReport,
     Prepared,
+    Support,
 )
 
 WRAP32 = Accumulator(bits=32, overflow="wrap")
@@ -182,6 +183,16 @@ def test_operands_that_do_not_fit(a, b, message):
     for call in (Minimal().multiply, Minimal().multiply_report):
         with pytest.raises(InputError, match=message):
             call(a, b)
+
+
+def test_what_supports_refuses_never_reaches_matmul():
+    class Aligned(Minimal):
+        def supports(self, spec):
+            return Support(spec.d % 4 == 0, f"d must be a multiple of 4, got {spec.d}")
+
+    assert Aligned().multiply(digits(2, 8), digits(3, 8)).shape == (2, 3)
+    with pytest.raises(InputError, match=r"'minimal' does not support \[2, 7\] x \[3, 7\]: d must"):
+        Aligned().multiply(digits(2, 7), digits(3, 7))
 
 
 @pytest.mark.parametrize(

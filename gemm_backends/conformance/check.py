@@ -1,0 +1,42 @@
+"""What a check is, and how it says that a backend failed it or that it does not apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gemm_backends.conformance.subject import Subject
+
+
+class CheckFailed(AssertionError):  # noqa: N818 - reads better where it is raised
+    """The backend does not do what it should; the message says what it does instead."""
+
+
+class NotApplicable(Exception):  # noqa: N818 - it is no error
+    """The check says nothing about this backend; the message says why."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One property that every backend must have.
+
+    Parameters
+    ----------
+    name : str
+        A short identifier, such as ``"batches"``.
+    title : str
+        What must hold, in one line.
+    run : callable
+        Takes a `Subject`, returns what was tried, and raises `CheckFailed` or `NotApplicable`.
+    """
+
+    name: str
+    title: str
+    run: Callable[[Subject], str]
+
+
+def check(run: Callable[[Subject], str]) -> Check:
+    """Make a check of a function: its name, and its docstring as the title."""
+    return Check(run.__name__, (run.__doc__ or "").strip(), run)

@@ -1,0 +1,163 @@
+"""Checks that products are exact, whatever the shape and the digits."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+import torch
+
+from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
+from gemm_backends.conformance.subject import Subject
+
+Shape = tuple[int, int, int]
+
+SMALL = tuple(itertools.product((1, 2, 3), (1, 2, 3), (1, 2, 3)))
+ODD = ((7, 13, 5), (1, 127, 31), (31, 1, 127), (17, 31, 23), (61, 127, 67), (29, 1009, 11))
+TILES = (8, 16, 32, 64, 128)
+EDGES = (
+    *(
+        (t + i, t + j, t + k)
+        for t in TILES[:-1]
+        for i, j, k in itertools.product((-1, 1), repeat=3)
+    ),
+    *((t, t, t) for t in TILES),
+    *((1, t + 1, t) for t in TILES),
+    (129, 257, 130),
+)
+EMPTY = ((0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (0, 0, 5), (5, 0, 0), (17, 0, 33))
+LONG = ((2, 4096, 3), (3, 65535, 2), (2, 65537, 3), (1, 100_003, 1), (3, 131_071, 2))
+
+
+def _exact(subject: Subject, shapes: Iterable[Shape]) -> str:
+    shapes = list(shapes)
+    taken = [shape for shape in shapes if subject.supports(*shape)]
+    if not taken:
+        raise NotApplicable("supports() refuses all of these shapes")
+    for n, d, h in taken:
+        subject.verify(*subject.random(n, d, h), f"[{n}, {d}] x [{h}, {d}], random digits")
+    refused = f"; supports() refuses {len(shapes) - len(taken)} more" if taken != shapes else ""
+    return f"{len(taken)} shapes{refused}"
+
+
+@check
+def small_shapes(subject: Subject) -> str:
+    """Products with dimensions of 1, 2 and 3 are exact."""
+    return _exact(subject, SMALL)
+
+
+@check
+def odd_shapes(subject: Subject) -> str:
+    """Products with prime dimensions are exact."""
+    return _exact(subject, ODD)
+
+
+@check
+def tile_edges(subject: Subject) -> str:
+    """Products just under, at and just over common tile sizes are exact."""
+    return _exact(subject, EDGES)
+
+
+@check
+def empty_dimensions(subject: Subject) -> str:
+    """Products with n, d or h of 0 have the right shape, and are zero for d = 0."""
+    return _exact(subject, EMPTY)
+
+
+@check
+def long_sums(subject: Subject) -> str:
+    """Products with K up to and beyond 2^16 are exact."""
+    return _exact(subject, LONG)
+
+
+@check
+def extreme_digits(subject: Subject) -> str:
+    """Extreme digits are multiplied exactly, alone and mixed."""
+    d = 24
+    limit = subject.harmless_digit(d)
+    ends_a, ends_b = (
+        (max(subject.lowest(side), -limit), min(subject.highest(side), limit))
+        for side in ("a", "b")
+    )
+    for x, y in itertools.product(ends_a, ends_b):
+        a, b = subject.full("a", 5, d, x), subject.full("b", 6, d, y)
+        subject.verify(a, b, f"every digit of A {x}, of B {y}")
+        a[::2, ::3] = ends_a[0]
+        b[1::2, ::2] = ends_b[1]
+        subject.verify(a, b, f"digits of A {x} and {ends_a[0]}, of B {y} and {ends_b[1]}")
+    if limit < -subject.lowest("a") or limit < -subject.lowest("b"):
+        x, y = subject.lowest("a"), subject.lowest("b")
+        if abs(x * y) <= subject.accumulator.maximum:
+            a, b = subject.full("a", 5, 1, x), subject.full("b", 6, 1, y)
+            subject.verify(a, b, f"every digit of A {x}, of B {y}, K = 1")
+    return f"A in {ends_a}, B in {ends_b}"
+
+
+@check
+def random_gemms(subject: Subject) -> str:
+    """Any small product of any digits is exact (Hypothesis finds the smallest that is not)."""
+    try:
+        import hypothesis
+        from hypothesis import strategies as st
+    except ImportError:
+        shapes = [(n, d, h) for n in (1, 4, 8) for d in (1, 9, 40) for h in (1, 5, 8)]
+        return (
+            f"{_exact(subject, shapes)}, fixed because Hypothesis is missing: "
+            "pip install 'accelsim[test]'"
+        )
+
+    @st.composite
+    def gemms(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]], int]:
+        n, h, d = draw(st.integers(0, 6)), draw(st.integers(0, 6)), draw(st.integers(0, 24))
+        limit = subject.harmless_digit(d)
+
+        def matrix(low: int, high: int, rows: int) -> list[list[int]]:
+            low, high = max(low, -limit), min(high, limit)
+            digit = st.integers(low, high) | st.sampled_from([low, high])
+            row = st.lists(digit, min_size=d, max_size=d)
+            return draw(st.lists(row, min_size=rows, max_size=rows))
+
+        a = matrix(subject.lowest("a"), subject.highest("a"), n)
+        return a, matrix(subject.lowest("b"), subject.highest("b"), h), d
+
+    tried = 0
+
+    @hypothesis.settings(
+        max_examples=60,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(gemms())
+    def exact(gemm: tuple[list[list[int]], list[list[int]], int]) -> None:
+        nonlocal tried
+        rows_a, rows_b, d = gemm
+        if not subject.supports(len(rows_a), d, len(rows_b)):
+            return
+        tried += 1
+        a = subject.digits("a", torch.tensor(rows_a).reshape(len(rows_a), d))
+        b = subject.digits("b", torch.tensor(rows_b).reshape(len(rows_b), d))
+        what = f"A = {rows_a}, B = {rows_b}"
+        try:
+            subject.verify(a, b, what)
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise CheckFailed(f"{what}: raised {type(error).__name__}: {error}") from error
+
+    exact()
+    if not tried:
+        raise NotApplicable("supports() refuses every shape up to 6 x 24 x 6")
+    return f"{tried} products"
+
+
+CHECKS = (
+    small_shapes,
+    odd_shapes,
+    tile_edges,
+    empty_dimensions,
+    extreme_digits,
+    long_sums,
+    random_gemms,
+)

@@ -1,0 +1,173 @@
+"""Checks of how operands are read, what comes back, and that calls do not disturb each other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
+from gemm_backends.conformance.subject import Subject
+
+REPEATS = 10
+CANDIDATES = ((17, 40, 19), (32, 64, 32), (128, 128, 128))
+
+
+def usual_shape(subject: Subject) -> tuple[int, int, int]:
+    """Return the first of a few moderate shapes that the backend takes.
+
+    Raises
+    ------
+    NotApplicable
+        If it takes none.
+    """
+    for shape in CANDIDATES:
+        if subject.supports(*shape):
+            return shape
+    raise NotApplicable(f"supports() refuses {', '.join(map(str, CANDIDATES))}")
+
+
+@check
+def output(subject: Subject) -> str:
+    """Results are int32 or int64, on the operands' device, wide enough to hold the sums."""
+    n, d, h = usual_shape(subject)
+    a, b = subject.random(n, d, h)
+    product = subject.backend.matmul(subject.backend.prepare(a), subject.backend.prepare(b))
+    if not isinstance(product, Tensor):
+        raise CheckFailed(f"matmul returned {type(product).__name__}, not a tensor")
+    if product.dtype not in (torch.int32, torch.int64):
+        raise CheckFailed(f"matmul returned {product.dtype}, not torch.int32 or torch.int64")
+    if product.shape != (n, h):
+        raise CheckFailed(f"[{n}, {d}] x [{h}, {d}] gave shape {[*product.shape]}, not {[n, h]}")
+    if product.device.type != torch.device(subject.device).type:
+        raise CheckFailed(f"the result is on {product.device}, the operands on {a.device}")
+    if subject.accumulator.bits > 32 and product.dtype == torch.int32:
+        raise CheckFailed(f"int32 cannot hold a {subject.accumulator.bits}-bit accumulator")
+    return f"{str(product.dtype).removeprefix('torch.')} on {product.device.type}"
+
+
+@check
+def batches(subject: Subject) -> str:
+    """Batches give the products of their matrices, in order, in 3 and 4 dimensions."""
+    n, d, h = usual_shape(subject)
+    for batch in ((1,), (3,), (2, 3), (0,), (2, 0)):
+        a, b = subject.random(n, d, h, batch)
+        product = subject.backend.multiply(a, b)
+        if product.shape != (*batch, n, h):
+            raise CheckFailed(f"batch {[*batch]} gave shape {[*product.shape]}")
+        subject.compare(product, subject.expected(a, b), f"batch {[*batch]} of [{n}, {d}]")
+    return "batches of 1, 3, 2 x 3, 0 and 2 x 0"
+
+
+@check
+def strides(subject: Subject) -> str:
+    """Transposed, sliced, broadcast and offset operands give the same as contiguous ones."""
+    n, d, h = usual_shape(subject)
+    a, b = subject.random(n, d, h)
+    for view_a, view_b in itertools.product(_views(a), _views(b)):
+        subject.verify(view_a, view_b, f"strides {view_a.stride()} and {view_b.stride()}")
+    row_a, row_b = a[:1].expand(n, d), b[:1].expand(h, d)
+    subject.verify(row_a, row_b, f"strides {row_a.stride()} and {row_b.stride()}")
+    return "transposed, every other column, offset, broadcast"
+
+
+def _views(digits: Tensor) -> list[Tensor]:
+    """Return views of other memory that equal `digits`, each with other strides."""
+    rows, d = digits.shape
+    filler = digits.new_ones(rows, d)
+    sliced = torch.stack([digits, filler], dim=2).flatten(1)[:, ::2]
+    offset = torch.cat([filler, digits])[rows:]
+    return [digits, digits.T.contiguous().T, sliced, offset]
+
+
+@check
+def shared_operand(subject: Subject) -> str:
+    """One tensor may be both operands, and be changed in place between calls."""
+    n, d, _ = usual_shape(subject)
+    if not subject.supports(n, d, n):
+        raise NotApplicable(f"supports() refuses [{n}, {d}] x [{n}, {d}]")
+    a, _ = subject.random(n, d, n)
+    if subject.backend.operand_bits[0] != subject.backend.operand_bits[1]:
+        raise NotApplicable("A and B have different widths")
+    subject.verify(a, a, "A as both operands")
+    a.copy_(subject.random(n, d, n, seed=1)[0])
+    subject.verify(a, a, "A as both operands, after its digits were changed in place")
+    return "A times itself, twice"
+
+
+@check
+def inputs_unmodified(subject: Subject) -> str:
+    """Neither operand is changed."""
+    n, d, h = usual_shape(subject)
+    operands = subject.random(n, d, h)
+    before = [operand.clone() for operand in operands]
+    subject.backend.multiply(*operands)
+    subject.backend.multiply_report(*operands)
+    for name, operand, copy in zip("AB", operands, before, strict=True):
+        if not torch.equal(operand, copy):
+            raise CheckFailed(f"{name} was changed in {int((operand != copy).sum())} places")
+    return "compared before and after"
+
+
+@check
+def prepared_operands(subject: Subject) -> str:
+    """Operands prepared once can be used on either side, in any number of products."""
+    n, d, h = usual_shape(subject)
+    backend = subject.backend
+    (a, b), (other, _) = subject.random(n, d, h), subject.random(n, d, h, seed=1)
+    prepared_a, prepared_b = backend.prepared(a), backend.prepared(b)
+    for x, prepared_x in ((a, prepared_a), (other, backend.prepared(other)), (a, prepared_a)):
+        product = backend.multiply(prepared_x, prepared_b)
+        subject.compare(product, subject.expected(x, b), "B prepared once, used again")
+    if backend.operand_bits[0] == backend.operand_bits[1] and subject.supports(h, d, n):
+        product = backend.multiply(prepared_b, prepared_a)
+        subject.compare(product, subject.expected(b, a), "the same operands, sides exchanged")
+    return "3 products with one B, then sides exchanged"
+
+
+@check
+def determinism(subject: Subject) -> str:
+    """Equal calls give equal integers every time."""
+    n, d, h = usual_shape(subject)
+    a, b = subject.random(n, d, h)
+    first = subject.backend.multiply(a, b).clone()
+    for repeat in range(1, REPEATS):
+        changed = int((subject.backend.multiply(a, b) != first).sum())
+        if changed:
+            raise CheckFailed(f"call {repeat + 1} differs from the first in {changed} entries")
+    return f"{REPEATS} calls"
+
+
+@check
+def independent_calls(subject: Subject) -> str:
+    """Earlier calls change no later result, and later ones no earlier result."""
+    n, d, h = usual_shape(subject)
+    sizes = [size for size in ((n, d, h), (2 * n, 2 * d, 2 * h)) if subject.supports(*size)]
+    sequence = [*sizes, *sizes[::-1], *sizes]
+    operands = [subject.random(*size, seed=seed) for seed, size in enumerate(sequence)]
+    expected = [subject.expected(a, b) for a, b in operands]
+    results = []
+    for (a, b), correct in zip(operands, expected, strict=True):
+        results.append(subject.backend.multiply(a, b))
+        subject.compare(results[-1], correct, "a product after others")
+    _compare_all(subject, results, expected)
+    return f"{len(results)} products of {len(sizes)} sizes"
+
+
+def _compare_all(subject: Subject, results: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
+    for number, (result, correct) in enumerate(zip(results, expected, strict=True), start=1):
+        subject.compare(result, correct, f"result {number}, looked at after all the calls")
+
+
+CHECKS = (
+    output,
+    batches,
+    strides,
+    shared_operand,
+    inputs_unmodified,
+    prepared_operands,
+    determinism,
+    independent_calls,
+)

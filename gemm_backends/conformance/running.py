@@ -1,0 +1,116 @@
+"""Checks of a backend in use: threads, memory, and whether its speed fits what it claims."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import resource
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gemm_backends.baselines import load_baseline
+from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
+from gemm_backends.conformance.operands import usual_shape
+from gemm_backends.conformance.subject import Subject
+
+THREADS = 4
+CALLS_PER_THREAD = 6
+CALLS = 48
+"""Calls over which memory must not grow."""
+
+SPEED_SIZE = {"cpu": 1024, "cuda": 4096}
+ROUNDS = 5
+
+
+@check
+def threads(subject: Subject) -> str:
+    """One instance may be used by several threads at once."""
+    n, d, h = usual_shape(subject)
+    operands = [subject.random(n, d, h, seed=seed) for seed in range(THREADS)]
+    expected = [subject.expected(a, b) for a, b in operands]
+
+    def work(index: int) -> None:
+        for _ in range(CALLS_PER_THREAD):
+            product = subject.backend.multiply(*operands[index])
+            subject.compare(product, expected[index], f"thread {index + 1} of {THREADS}")
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for done in [pool.submit(work, index) for index in range(THREADS)]:
+            done.result()
+    return f"{THREADS} threads, {CALLS_PER_THREAD} calls each"
+
+
+@check
+def memory(subject: Subject) -> str:
+    """Memory does not grow from call to call."""
+    n, d, h = (512, 64, 512)
+    if not subject.supports(n, d, h):
+        raise NotApplicable(f"supports() refuses [{n}, {d}] x [{h}, {d}]")
+    a, b = subject.random(n, d, h)
+    for _ in range(4):
+        subject.backend.multiply(a, b)
+    before = _memory(subject.device)
+    for _ in range(CALLS):
+        size = subject.backend.multiply(a, b).nbytes
+    grown = _memory(subject.device) - before
+    if grown > CALLS * size // 2:
+        raise CheckFailed(
+            f"{CALLS} calls, whose results take {size / 2**20:.1f} MiB each, left "
+            f"{grown / 2**20:.0f} MiB behind"
+        )
+    return f"{CALLS} calls"
+
+
+def _memory(device: str) -> int:
+    """Return the bytes that this process holds on the GPU or in main memory."""
+    gc.collect()
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+        return torch.cuda.memory_allocated()
+    with contextlib.suppress(AttributeError):  # memory that the C library keeps would hide a leak
+        ctypes.CDLL(None).malloc_trim(0)
+    resident = Path("/proc/self/statm").read_text().split()[1]
+    return int(resident) * resource.getpagesize()
+
+
+@check
+def execution(subject: Subject) -> str:
+    """Native backends are no slower than a plain float32 product on the same device."""
+    claimed = subject.backend.availability().execution
+    if claimed != "native":
+        raise NotApplicable(f"it claims to be {claimed}")
+    size = SPEED_SIZE[torch.device(subject.device).type]
+    if not subject.supports(size, size, size):
+        raise NotApplicable(f"supports() refuses {size} x {size} x {size}")
+    a, b = subject.random(size, size, size)
+    prepared = subject.backend.prepared(a), subject.backend.prepared(b)
+    baseline = load_baseline("fp32")
+    floats = baseline.prepare(a), baseline.prepare(b)
+    backend_times, float_times = [], []
+    for _ in range(ROUNDS):
+        backend_times.append(_seconds(lambda: subject.backend.multiply(*prepared)))
+        float_times.append(_seconds(lambda: baseline.matmul(*floats)))
+    mine, floating = min(backend_times), min(float_times)
+    what = f"{size}^3 takes {mine * 1e3:.3g} ms, {floating * 1e3:.3g} ms in float32"
+    if mine > floating:
+        raise CheckFailed(f"{what}: that is emulated or a fallback, not native")
+    return what
+
+
+def _seconds(call: Callable[[], Tensor]) -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+CHECKS = (threads, memory, execution)

@@ -1,0 +1,60 @@
+"""Run the checks without pytest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from gemm_backends.base import GemmBackend
+from gemm_backends.conformance import accumulation, claims, exactness, operands, running
+from gemm_backends.conformance.check import Check, CheckFailed, NotApplicable
+from gemm_backends.conformance.subject import Subject
+from gemm_backends.types import Outcome, Status
+
+CHECKS: tuple[Check, ...] = (
+    *exactness.CHECKS,
+    *accumulation.CHECKS,
+    *operands.CHECKS,
+    *claims.CHECKS,
+    *running.CHECKS,
+)
+"""Every check of the kit, in the order in which they run."""
+
+
+def verify(
+    backend: GemmBackend, on_error: Callable[[BaseException], None] = lambda error: None
+) -> Iterator[Outcome]:
+    """Run every check on a backend and yield what came of each.
+
+    Parameters
+    ----------
+    backend : GemmBackend
+        An instance, available on this machine.
+    on_error : callable
+        Is given the exception of every check that fails, to show its traceback.
+
+    Yields
+    ------
+    Outcome
+        In the order of `CHECKS`.
+    """
+    subject = Subject(backend)
+    for item in CHECKS:
+        start = time.perf_counter()
+        status, detail = _run(item, subject, on_error)
+        yield Outcome(item.name, status, detail, time.perf_counter() - start)
+
+
+def _run(
+    item: Check, subject: Subject, on_error: Callable[[BaseException], None]
+) -> tuple[Status, str]:
+    try:
+        return "passed", item.run(subject)
+    except NotApplicable as reason:
+        return "skipped", str(reason)
+    except CheckFailed as failure:
+        on_error(failure)
+        return "failed", str(failure)
+    except Exception as error:
+        on_error(error)
+        return "failed", f"raised {type(error).__name__}: {error}"
