@@ -16,7 +16,7 @@ LONGEST_K = {"cpu": 1 << 22, "cuda": 1 << 26}
 
 @check
 def accumulator_bound(subject: Subject) -> str:
-    """Sums that just fit the claimed accumulator are exact, at both ends of its range."""
+    """Longest sums that fit the claimed accumulator are exact, at both ends of its range."""
     lengths = []
     for sign in (1, -1):
         d = _longest(subject, sign)
@@ -24,7 +24,11 @@ def accumulator_bound(subject: Subject) -> str:
             continue
         d = min(d, _longest_tried(subject))
         if subject.supports(2, d, 3):
-            subject.verify(*_extremes(subject, d, sign), f"K = {d}, all products extreme")
+            a, b = _extremes(subject, d, sign)
+            subject.verify(a, b, f"K = {d}, every product {sign * _step(subject, sign)}")
+            for digits in (a, b):
+                digits[:, 1::3] -= digits.sign()[:, 1::3]
+            subject.verify(a, b, f"K = {d}, most products {sign * _step(subject, sign)}")
             lengths.append(d)
     if not lengths:
         raise NotApplicable("one product can already exceed the accumulator")
@@ -33,7 +37,7 @@ def accumulator_bound(subject: Subject) -> str:
 
 @check
 def accumulator_overflow(subject: Subject) -> str:
-    """Sums just over the bound wrap, saturate or raise, as claimed."""
+    """One step over the bound, a sum wraps, saturates or raises as claimed."""
     claimed = subject.accumulator
     for sign in (1, -1):
         d = _longest(subject, sign) + 1
@@ -51,7 +55,7 @@ def accumulator_overflow(subject: Subject) -> str:
 
 @check
 def accumulator_partial_sums(subject: Subject) -> str:
-    """Sums that leave the range and come back wrap, saturate or raise on the way."""
+    """Partial sums that leave the range wrap, saturate or raise even if the total fits."""
     claimed = subject.accumulator
     if _longest(subject, 1) == 0:
         raise NotApplicable("one product can already exceed the accumulator")

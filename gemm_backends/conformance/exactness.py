@@ -113,8 +113,8 @@ def random_gemms(subject: Subject) -> str:
 
         def matrix(low: int, high: int, rows: int) -> list[list[int]]:
             low, high = max(low, -limit), min(high, limit)
-            digit = st.integers(low, high) | st.sampled_from([low, high])
-            row = st.lists(digit, min_size=d, max_size=d)
+            digit = st.integers(low, high) | st.sampled_from([low, 0, high])
+            row = st.lists(digit, min_size=d, max_size=d) | digit.map(lambda value: [value] * d)
             return draw(st.lists(row, min_size=rows, max_size=rows))
 
         a = matrix(subject.lowest("a"), subject.highest("a"), n)
@@ -123,7 +123,7 @@ def random_gemms(subject: Subject) -> str:
     tried = 0
 
     @hypothesis.settings(
-        max_examples=60,
+        max_examples=100,
         deadline=None,
         database=None,
         derandomize=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import math
 import resource
 import time
 from collections.abc import Callable
@@ -92,11 +93,10 @@ def execution(subject: Subject) -> str:
     prepared = subject.backend.prepared(a), subject.backend.prepared(b)
     baseline = load_baseline("fp32")
     floats = baseline.prepare(a), baseline.prepare(b)
-    backend_times, float_times = [], []
+    mine = floating = math.inf
     for _ in range(ROUNDS):
-        backend_times.append(_seconds(lambda: subject.backend.multiply(*prepared)))
-        float_times.append(_seconds(lambda: baseline.matmul(*floats)))
-    mine, floating = min(backend_times), min(float_times)
+        mine = min(mine, _seconds(lambda: subject.backend.multiply(*prepared)))
+        floating = min(floating, _seconds(lambda: baseline.matmul(*floats)))
     what = f"{size}^3 takes {mine * 1e3:.3g} ms, {floating * 1e3:.3g} ms in float32"
     if mine > floating:
         raise CheckFailed(f"{what}: that is emulated or a fallback, not native")

@@ -1,0 +1,431 @@
+"""Backends that are wrong on purpose, each with the check of the kit that must catch it."""
+
+import threading
+import time
+
+import torch
+
+from gemm_backends import (
+    Accumulator,
+    Availability,
+    Cost,
+    GemmBackend,
+    OverflowReport,
+    Support,
+)
+
+FAULTY = {}
+
+
+def caught_by(check):
+    """Record which check is meant for a faulty backend."""
+
+    def record(backend):
+        FAULTY[backend] = check
+        return backend
+
+    return record
+
+
+def exact(a, b):
+    return a.to(torch.int64) @ b.to(torch.int64).mT
+
+
+def wrapped(product, accumulator):
+    low, mask = accumulator.minimum, (1 << accumulator.bits) - 1
+    return ((product - low) & mask) + low
+
+
+def exceeds(a, b, accumulator):
+    return bool(
+        (exact(a.to(torch.int16).abs(), b.to(torch.int16).abs()) > accumulator.maximum).any()
+    )
+
+
+class Correct(GemmBackend):
+    """Does what it says; the faulty ones change one thing."""
+
+    name = "double"
+    bits = 8
+    accumulator = Accumulator(bits=32, overflow="wrap")
+
+    def availability(self):
+        return Availability(True, execution="emulated")
+
+    def matmul(self, a, b):
+        return wrapped(exact(a, b), self.accumulator).to(torch.int32)
+
+
+class Saturating(Correct):
+    accumulator = Accumulator(bits=20, overflow="saturate")
+
+    def matmul(self, a, b):
+        if not exceeds(a, b, self.accumulator):
+            return exact(a, b)
+        total = torch.zeros(len(a), len(b), dtype=torch.int64)
+        for x, y in zip(a.T.to(torch.int64), b.T.to(torch.int64), strict=True):
+            total += x[:, None] * y
+            total.clamp_(self.accumulator.minimum, self.accumulator.maximum)
+        return total
+
+
+# Wrong products.
+
+
+@caught_by("small_shapes")
+class ColumnForScalar(Correct):
+    """A special case for K = 1 that forgets B's last row."""
+
+    def matmul(self, a, b):
+        product = super().matmul(a, b)
+        if a.shape[1] == 1 and len(b) > 1:
+            product[:, -1] = 0
+        return product
+
+
+@caught_by("odd_shapes")
+class DropsTheTail(Correct):
+    """Unrolls K by 4 and forgets what is left over."""
+
+    def matmul(self, a, b):
+        d = a.shape[1]
+        kept = d if d < 4 else d - d % 4
+        return super().matmul(a[:, :kept], b[:, :kept])
+
+
+@caught_by("tile_edges")
+class OffByOneAtTileEdges(Correct):
+    """Takes the last full tile of rows for the first partial one."""
+
+    def matmul(self, a, b):
+        product = super().matmul(a, b)
+        if len(a) % 32 == 1 and len(a) > 32:
+            product[-1] = product[-2]
+        return product
+
+
+@caught_by("empty_dimensions")
+class UninitialisedForEmptyK(Correct):
+    def matmul(self, a, b):
+        product = super().matmul(a, b)
+        return product if a.shape[1] else torch.full_like(product, 0x5A5A5A5A)
+
+
+@caught_by("extreme_digits")
+class IgnoresTheMostNegativeDigit(Correct):
+    def matmul(self, a, b):
+        return super().matmul(a.clamp(min=-127), b)
+
+
+@caught_by("long_sums")
+class WrongBeyond16BitK(Correct):
+    """Counts K in 16 bits."""
+
+    def matmul(self, a, b):
+        d = a.shape[1]
+        kept = d % (1 << 16) if d > 1 << 16 else d
+        return super().matmul(a[:, :kept], b[:, :kept])
+
+
+@caught_by("random_gemms")
+class SkipsRowsOfZeros(Correct):
+    """Skips them without clearing their results."""
+
+    def matmul(self, a, b):
+        return super().matmul(a, b) + (a == 0).all(1, keepdim=True) * (a.shape[1] > 0)
+
+
+# Wrong accumulators.
+
+
+@caught_by("accumulator_bound")
+class Float32(Correct):
+    """Sums in float32."""
+
+    def matmul(self, a, b):
+        return (a.to(torch.float32) @ b.to(torch.float32).T).to(torch.int32)
+
+
+@caught_by("accumulator_overflow")
+class WrapsWhereItClaimsToSaturate(Correct):
+    accumulator = Accumulator(bits=20, overflow="saturate")
+
+
+@caught_by("accumulator_overflow")
+class SaturatesWhereItClaimsToWrap(Saturating):
+    accumulator = Accumulator(bits=20, overflow="wrap")
+
+
+@caught_by("accumulator_overflow")
+class WiderThanClaimed(Correct):
+    def matmul(self, a, b):
+        return exact(a, b)
+
+
+@caught_by("accumulator_overflow")
+class WrapsWhereItClaimsToRaise(Correct):
+    accumulator = Accumulator(bits=20, overflow="error")
+
+
+@caught_by("accumulator_partial_sums")
+class SaturatesTheFinalSumOnly(Saturating):
+    def matmul(self, a, b):
+        return exact(a, b).clamp(self.accumulator.minimum, self.accumulator.maximum)
+
+
+@caught_by("overflow_report")
+class NeverReportsAnOverflow(Correct):
+    def matmul_report(self, a, b):
+        return self.matmul(a, b), OverflowReport(0)
+
+
+@caught_by("overflow_report")
+class AlwaysReportsAnOverflow(Correct):
+    def matmul_report(self, a, b):
+        return self.matmul(a, b), OverflowReport(6, (0, 0, 0))
+
+
+# Operands misread, results misplaced, calls that disturb each other.
+
+
+@caught_by("output")
+class Transposed(Correct):
+    def matmul(self, a, b):
+        return super().matmul(a, b).T
+
+
+@caught_by("output")
+class ReturnsFloats(Correct):
+    def matmul(self, a, b):
+        return super().matmul(a, b).to(torch.float64)
+
+
+@caught_by("output")
+class TooNarrowForItsAccumulator(Correct):
+    accumulator = Accumulator(bits=48, overflow="wrap")
+
+
+@caught_by("batches")
+class WrongBatchOrder(Correct):
+    batched = True
+
+    def matmul(self, a, b):
+        return super().matmul(a, b.flip(0) if b.ndim > 2 else b)
+
+
+@caught_by("strides")
+class IgnoresStrides(Correct):
+    """Reads the memory of B as if it were contiguous."""
+
+    def matmul(self, a, b):
+        if b.stride()[-1] > 1:
+            b = b.as_strided(b.shape, (b.shape[1], 1))
+        return super().matmul(a, b)
+
+
+@caught_by("shared_operand")
+class CachesByAddress(Correct):
+    """Keeps a converted copy of every operand, found again by its address."""
+
+    def __init__(self):
+        self.copies = {}
+
+    def prepare(self, digits):
+        key = digits.data_ptr(), digits.shape, digits.stride()
+        return self.copies.setdefault(key, (digits, digits.to(torch.int64)))[1]
+
+
+@caught_by("inputs_unmodified")
+class MutatesItsInput(Correct):
+    def matmul(self, a, b):
+        product = super().matmul(a, b)
+        b.clamp_(min=-127)
+        return product
+
+
+@caught_by("prepared_operands")
+class PreparedOnlyOnce(Correct):
+    """Frees an operand after its first use."""
+
+    def prepare(self, digits):
+        return [digits.clone()]
+
+    def matmul(self, a, b):
+        x, y = a[0], b[0]
+        product = super().matmul(x, y)
+        y.zero_()
+        return product
+
+
+@caught_by("determinism")
+class Nondeterministic(Correct):
+    """Now and then loses an update, like a sum without atomics."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def matmul(self, a, b):
+        self.calls += 1
+        product = super().matmul(a, b)
+        if self.calls % 7 == 0 and product.numel():
+            product[0, 0] -= 1
+        return product
+
+
+@caught_by("independent_calls")
+class ReusesItsResultBuffer(Correct):
+    def __init__(self):
+        self.buffers = {}
+
+    def matmul(self, a, b):
+        product = super().matmul(a, b)
+        buffer = self.buffers.setdefault(product.shape, torch.empty_like(product))
+        return buffer.copy_(product)
+
+
+@caught_by("independent_calls")
+class LeavesOldResultsInItsBuffer(Correct):
+    """Adds to a workspace that it clears only when it allocates it."""
+
+    def __init__(self):
+        self.buffers = {}
+
+    def matmul(self, a, b):
+        product = super().matmul(a, b)
+        buffer = self.buffers.setdefault(product.shape, torch.zeros_like(product))
+        return buffer.add_(product).clone()
+
+
+# Wrong claims.
+
+
+@caught_by("availability")
+class UnknownExecution(Correct):
+    def availability(self):
+        return Availability(True, execution="simulated")
+
+
+@caught_by("availability")
+class UnknownDevice(Correct):
+    def availability(self):
+        return Availability(True, execution="emulated", device="gpu")
+
+
+@caught_by("options")
+class OptionsThatNoRecordCanHold(Correct):
+    def __init__(self, dtype=torch.int32):
+        self.dtype = dtype
+
+
+@caught_by("supported_widths")
+class ClaimsWiderDigitsThanItsBits(Correct):
+    def supports(self, spec):
+        return Support(True)
+
+
+@caught_by("supported_widths")
+class ForgetsItselfForOtherWidths(Correct):
+    def for_bits(self, bits_a, bits_b):
+        return None
+
+
+@caught_by("supported_shapes")
+class RefusesButComputes(Correct):
+    """Says that it wants multiples of 8, but gives a result for anything."""
+
+    def supports(self, spec):
+        return Support(spec.d % 8 == 0, "d must be a multiple of 8")
+
+    def multiply(self, a, b):
+        return exact(a, b).to(torch.int32)
+
+
+@caught_by("supported_shapes")
+class AcceptsWhatItGetsWrong(Correct):
+    """Needs multiples of 8 and does not say so."""
+
+    def matmul(self, a, b):
+        kept = a.shape[1] // 8 * 8
+        return super().matmul(a[:, :kept], b[:, :kept])
+
+
+@caught_by("too_wide_digits")
+class CutsOffWideDigits(Correct):
+    """Packs nibbles without looking at the upper halves."""
+
+    bits = 4
+
+    def prepare(self, digits):
+        return ((digits & 15) ^ 8) - 8
+
+
+@caught_by("errors")
+class TruncatesToTheShorterOperand(Correct):
+    def multiply(self, a, b):
+        d = min(a.shape[-1], b.shape[-1])
+        return super().multiply(a[..., :d], b[..., :d])
+
+
+@caught_by("executed_macs")
+class CountsLessThanItDoes(Correct):
+    def executed_macs(self, spec):
+        return spec.n // 8 * 8 * spec.d * spec.h
+
+
+@caught_by("cost")
+class CheaperWhenLarger(Correct):
+    """Charges a partial tile more than a whole one."""
+
+    def cost(self, spec):
+        return Cost(model="fixture", cycles=spec.n * spec.h * (1 + spec.d % 8))
+
+
+@caught_by("cost")
+class InfiniteEnergy(Correct):
+    def cost(self, spec):
+        return Cost(model="fixture", energy_pj=float("inf"))
+
+
+# Wrong in use.
+
+
+@caught_by("threads")
+class OneWorkspaceForAllThreads(Correct):
+    def matmul(self, a, b):
+        self.workspace = super().matmul(a, b)
+        time.sleep(0.001)
+        return self.workspace
+
+
+@caught_by("threads")
+class OnlyInTheThreadThatMadeIt(Correct):
+    def __init__(self):
+        self.local = threading.local()
+        self.local.ready = True
+
+    def matmul(self, a, b):
+        assert self.local.ready
+        return super().matmul(a, b)
+
+
+@caught_by("memory")
+class KeepsEveryResult(Correct):
+    def __init__(self):
+        self.kept = []
+
+    def matmul(self, a, b):
+        self.kept.append(super().matmul(a, b))
+        return self.kept[-1].clone()
+
+
+@caught_by("execution")
+class ClaimsNativeButEmulates(Correct):
+    """Takes two products of float64."""
+
+    def availability(self):
+        return Availability(True, execution="native")
+
+    def matmul(self, a, b):
+        high, low = a >> 4, a & 15
+        high, low = (part.to(torch.float64) @ b.to(torch.float64).T for part in (high, low))
+        return (16 * high + low).to(torch.int32)
