@@ -1,0 +1,109 @@
+"""Writing files so that a crash leaves the old content or the new, and one writer at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from accelsim.errors import InputError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace the content of `path`, which is at every moment whole, old or new.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the old content is then untouched.
+    """
+    commit(stage(path, data), path)
+
+
+def stage(path: Path, data: bytes) -> Path:
+    """Write `data` to a temporary file beside `path`, flushed to the disk, and return its name.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing is left behind.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def commit(temporary: Path, path: Path) -> None:
+    """Move a staged file to its place and flush the folder to the disk.
+
+    Raises
+    ------
+    OSError
+        If it cannot be moved; the staged file is then removed.
+    """
+    try:
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class FolderLock:
+    """A lock on a folder, held by one process until it is released or the process ends.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file; it is there while the lock is held.
+
+    Raises
+    ------
+    InputError
+        If another process holds the lock.
+    OSError
+        If the lock file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                raise InputError(f"another run is writing to {path.parent}") from None
+            except OSError:
+                os.close(descriptor)
+                raise
+            if _names(path, descriptor):
+                break
+            os.close(descriptor)
+        self._descriptor: int | None = descriptor
+
+    def release(self) -> None:
+        """Remove the lock file and let go of the lock, if it is still held."""
+        if self._descriptor is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _names(path: Path, descriptor: int) -> bool:
+    """Say whether `path` is still the file that was opened, not one its last holder removed."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,222 @@
+"""The record: what one GEMM with one setting gave on one backend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, NonNegativeInt, model_validator
+
+Number: TypeAlias = int | float
+Time: TypeAlias = Annotated[float, Field(ge=0)]
+RecordKey: TypeAlias = tuple[str, ...]
+
+
+class Status(StrEnum):
+    """How a record ended.
+
+    ``ok``: every integer is equal. ``inexact``: some differ. ``overflow``: the backend reported
+    that its accumulator overflowed. ``unsupported``: the backend does not do this GEMM.
+    ``unavailable``: it does not run on this machine. ``error``: something raised. ``timeout``: it
+    did not end in time.
+    """
+
+    OK = "ok"
+    INEXACT = "inexact"
+    OVERFLOW = "overflow"
+    UNSUPPORTED = "unsupported"
+    UNAVAILABLE = "unavailable"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+
+    @property
+    def failed(self) -> bool:
+        """Whether this status makes a run fail (exit status 1)."""
+        return self not in (Status.OK, Status.UNSUPPORTED, Status.UNAVAILABLE)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Quartiles(_Strict):
+    """Repeated times of one stage: median and quartiles in ms, and the number of repeats."""
+
+    median: Time
+    p25: Time
+    p75: Time
+    repeats: Annotated[int, Field(ge=1)]
+
+
+class OperandPair(_Strict):
+    """A setting that differs between operand A and operand B."""
+
+    a: Number
+    b: Number
+
+
+Stage: TypeAlias = Literal["quantize", "unpack", "prepare", "gemm", "pack", "total"]
+Setting: TypeAlias = int | float | OperandPair
+
+
+class Record(_Strict):
+    """One line of ``records.jsonl``; the fields and their units are those of ``docs/formats.md``.
+
+    Counts are integers of any size. Times are in ms, `tops` and `effective_tops` in 10^12
+    operations per second (a multiply-add is two), `energy` in joules. None means that the value
+    does not exist, as for the times of a backend that is unavailable.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a field is missing, unknown or of the wrong type, if a number is NaN or infinite, if
+        the status contradicts `exact`, or if something did not run and `reason` is empty.
+    """
+
+    workload: str
+    gemm: str
+    op: str
+    layer: int | str | None = None
+    phase: str
+    batch: NonNegativeInt = 1
+    n: NonNegativeInt
+    d: NonNegativeInt
+    h: NonNegativeInt
+
+    percentile: Setting
+    beta: Setting
+    granularity: str
+    bits: Setting
+    strategy: str
+    strategy_chosen: str | None = None
+    digits: str
+    block: int | None = None
+
+    backend: str
+    backend_options: dict[str, JsonValue] = Field(default_factory=dict)
+    execution: Literal["native", "emulated", "fallback"] | None = None
+    device: str | None = None
+
+    status: Annotated[Status, Field(strict=False)]
+    reason: str = ""
+    exact: bool | None = None
+    mismatches: NonNegativeInt | None = None
+    max_abs_error: NonNegativeInt | None = None
+    relative_error_vs_float: float | None = None
+
+    ratio: float | None = None
+    dense_macs: NonNegativeInt | None = None
+    low_bit_macs: NonNegativeInt | None = None
+    executed_macs: NonNegativeInt | None = None
+    shift_adds: NonNegativeInt | None = None
+    products: NonNegativeInt | None = None
+    max_digits_a: NonNegativeInt | None = None
+    max_digits_b: NonNegativeInt | None = None
+    out_of_bound_a: NonNegativeInt | None = None
+    out_of_bound_b: NonNegativeInt | None = None
+
+    time_ms: dict[Stage, Quartiles] = Field(default_factory=dict)
+    baselines: dict[str, Time] = Field(default_factory=dict)
+    tops: float | None = None
+    effective_tops: float | None = None
+    speedup_vs: dict[str, float] = Field(default_factory=dict)
+
+    cycles: NonNegativeInt | None = None
+    energy: float | None = None
+    cost_model: str | None = None
+
+    @model_validator(mode="after")
+    def _verdict_fits(self) -> Record:
+        if self.status is Status.OK and not (self.exact and self.mismatches == 0):
+            raise ValueError("status ok needs exact = true and mismatches = 0")
+        if self.status is Status.INEXACT and not (self.exact is False and self.mismatches):
+            raise ValueError("status inexact needs exact = false and mismatches of at least 1")
+        if self.exact and self.max_abs_error != 0:
+            raise ValueError("an exact result has max_abs_error 0")
+        if self.exact is None and not self.reason:
+            raise ValueError(f"status {self.status} without a result needs a reason")
+        if (self.cycles is not None or self.energy is not None) and not self.cost_model:
+            raise ValueError("cycles and energy need the name of their cost_model")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain JSON types, fields in their documented order."""
+        return self.model_dump(mode="json")
+
+    def to_json(self) -> str:
+        """Return the record as one line of strict JSON, without the line's end.
+
+        Raises
+        ------
+        ValueError
+            If a backend option is NaN or infinite.
+        """
+        return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Record:
+        """Read a record back from its line.
+
+        Raises
+        ------
+        ValueError
+            If the line is not strict JSON or not a record (pydantic's error is a ValueError).
+        """
+        return cls.model_validate(json.loads(text, parse_constant=_refuse_constant))
+
+
+KEY_FIELDS = (
+    "workload",
+    "gemm",
+    "percentile",
+    "beta",
+    "granularity",
+    "bits",
+    "strategy",
+    "digits",
+    "block",
+    "backend",
+    "backend_options",
+)
+"""The fields that tell the records of a run apart."""
+
+
+def record_key(record: Record | Mapping[str, Any]) -> RecordKey:
+    """Return what tells a record from all others of its run: the values of `KEY_FIELDS`.
+
+    Parameters
+    ----------
+    record : Record or mapping
+        A record, or just its key fields, as they are known before it has run.
+
+    Returns
+    -------
+    tuple of str
+        The canonical JSON of each field: 95 and 95.0 are the same, so is any order of options.
+
+    Raises
+    ------
+    KeyError
+        If a mapping lacks a key field.
+    """
+    values = record.to_dict() if isinstance(record, Record) else record
+    return tuple(
+        json.dumps(_canonical(values[field]), sort_keys=True, allow_nan=False)
+        for field in KEY_FIELDS
+    )
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not strict JSON")
