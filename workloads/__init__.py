@@ -1,1 +1,18 @@
-"""GEMM workloads."""
+"""GEMM workloads: bundles of real operands, and synthetic ones."""
+
+from workloads.bundle import Bundle, open_bundle
+from workloads.bundle_writer import write_bundle
+from workloads.gemm import OPS, PHASES, Gemm, Operands
+from workloads.synthetic import HeavyHitters, Synthetic
+
+__all__ = [
+    "OPS",
+    "PHASES",
+    "Bundle",
+    "Gemm",
+    "HeavyHitters",
+    "Operands",
+    "Synthetic",
+    "open_bundle",
+    "write_bundle",
+]

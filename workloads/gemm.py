@@ -1,0 +1,105 @@
+"""One GEMM of a workload: its shape, where it comes from, and how to read its operands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from accelsim.errors import DataError
+from accelsim.types import PerOperand
+
+OPS = ("linear", "qk", "pv")
+"""What a GEMM is in its model: a linear layer, queries by keys, or probabilities by values."""
+
+PHASES = ("forward", "grad_input", "grad_weight")
+"""The pass a GEMM belongs to."""
+
+Operands = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """The product ``C = A @ B.T``, with operands that are read only when they are needed.
+
+    Parameters
+    ----------
+    workload : str
+        The workload it belongs to, such as the name of a bundle's file without its suffix.
+    name : str
+        Its name, unique in the workload.
+    op : str
+        One of `OPS`.
+    layer : str
+        The layer of the model, as free text; may be empty.
+    phase : str
+        One of `PHASES`.
+    batch : int
+        Leading dimension of the operands (attention heads); 1 if they have none.
+    n, d, h : int
+        A is ``[n, d]`` and B is ``[h, d]``, or ``[batch, n, d]`` and ``[batch, h, d]``.
+    load : callable
+        Reads both operands afresh: float32, float16 or bfloat16 tensors on the CPU.
+    batched : bool
+        Whether the operands have the batch dimension.
+    tensors : PerOperand of str, optional
+        What messages call the operands; ``NAME/a`` and ``NAME/b`` by default.
+    """
+
+    workload: str
+    name: str
+    op: str
+    layer: str
+    phase: str
+    batch: int
+    n: int
+    d: int
+    h: int
+    load: Callable[[], Operands] = field(repr=False, compare=False)
+    batched: bool = False
+    tensors: PerOperand[str] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.batched and self.batch != 1:
+            raise ValueError(f"GEMM {self.name!r} has batch {self.batch} but is not batched")
+
+    @property
+    def id(self) -> str:
+        """The name that is unique in a run: ``WORKLOAD/NAME``."""
+        return f"{self.workload}/{self.name}"
+
+    @property
+    def tensor_names(self) -> PerOperand[str]:
+        """What messages call A and B."""
+        return self.tensors or PerOperand(f"{self.name}/a", f"{self.name}/b")
+
+    @property
+    def shapes(self) -> PerOperand[tuple[int, ...]]:
+        """The shapes of A and B."""
+        lead = (self.batch,) if self.batched else ()
+        return PerOperand((*lead, self.n, self.d), (*lead, self.h, self.d))
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of the dense product."""
+        return self.batch * self.n * self.d * self.h
+
+    def check_finite(self) -> None:
+        """Read both operands and see that they hold no NaN or infinity.
+
+        Raises
+        ------
+        DataError
+            If one does; the message has the tensor's name and the first index.
+        """
+        names = self.tensor_names
+        for name, tensor in zip((names.a, names.b), self.load(), strict=True):
+            finite = torch.isfinite(tensor)
+            if not bool(finite.all()):
+                index = [int(i) for i in (~finite).nonzero()[0]]
+                raise DataError(
+                    f"{self.workload}: tensor {name!r}: found {tensor[tuple(index)].item()} "
+                    f"at {index}; all entries must be finite"
+                )

@@ -1,0 +1,120 @@
+"""Synthetic GEMMs: normal entries, of which a chosen share are heavy hitters."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from workloads.gemm import Gemm, Operands
+
+
+class HeavyHitters(BaseModel):
+    """Which entries of both operands are large, and by how much.
+
+    Parameters
+    ----------
+    fraction : float
+        Share of entries (or of whole rows or columns) that are heavy, 0 to 1. Where it is positive
+        at least one is; otherwise the count is rounded to the nearest.
+    scale : float
+        What heavy entries are multiplied by.
+    where : {"scattered", "rows", "columns"}
+        Single entries anywhere, whole rows (the same in every head), or whole columns (the same in
+        every head, and the same for A and B).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    fraction: Annotated[float, Field(ge=0, le=1)]
+    scale: Annotated[float, Field(gt=0, le=1e30)]
+    where: Literal["scattered", "rows", "columns"] = "scattered"
+
+
+class Synthetic(BaseModel):
+    """A GEMM with operands drawn from a standard normal distribution.
+
+    The same options give the same values on every machine.
+
+    Parameters
+    ----------
+    n, d, h : int
+        A is ``[n, d]``, B is ``[h, d]``; 0 is allowed.
+    batch : int, optional
+        Gives both operands a leading dimension of this size.
+    seed : int
+        Of the random generator.
+    heavy_hitters : HeavyHitters, optional
+        None by default: plain normal operands.
+    name : str, optional
+        Of the GEMM; ``NxDxH`` by default, such as ``256x512x256``, with the batch in front.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    n: Annotated[int, Field(ge=0)]
+    d: Annotated[int, Field(ge=0)]
+    h: Annotated[int, Field(ge=0)]
+    batch: Annotated[int, Field(ge=0)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
+    heavy_hitters: HeavyHitters | None = None
+    name: Annotated[str, Field(min_length=1)] | None = None
+
+    def gemm(self) -> Gemm:
+        """Return the GEMM; its operands are drawn each time they are loaded, in float32."""
+        dimensions = (self.n, self.d, self.h)
+        lead = () if self.batch is None else (self.batch,)
+        return Gemm(
+            workload="synthetic",
+            name=self.name or "x".join(map(str, (*lead, *dimensions))),
+            op="linear",
+            layer="",
+            phase="forward",
+            batch=1 if self.batch is None else self.batch,
+            n=self.n,
+            d=self.d,
+            h=self.h,
+            load=partial(_draw, self),
+            batched=self.batch is not None,
+        )
+
+
+def _draw(options: Synthetic) -> Operands:
+    """Draw A, B and the places of their heavy hitters from streams of their own."""
+    lead = () if options.batch is None else (options.batch,)
+    streams = [np.random.Generator(np.random.Philox(key=(options.seed, i))) for i in range(3)]
+    columns = _chosen(streams[2], options.d, options.heavy_hitters)
+    return (
+        _operand(streams[0], (*lead, options.n, options.d), options.heavy_hitters, columns),
+        _operand(streams[1], (*lead, options.h, options.d), options.heavy_hitters, columns),
+    )
+
+
+def _operand(
+    stream: np.random.Generator,
+    shape: tuple[int, ...],
+    heavy: HeavyHitters | None,
+    columns: np.ndarray,
+) -> Tensor:
+    # Drawn in float64: what the last bit of a machine's logarithm does is rounded away.
+    values = stream.standard_normal(shape).astype(np.float32)
+    if heavy is not None:
+        scale = np.float32(heavy.scale)
+        if heavy.where == "columns":
+            values[..., columns] *= scale
+        elif heavy.where == "rows":
+            values[..., _chosen(stream, shape[-2], heavy), :] *= scale
+        else:
+            values.reshape(-1)[_chosen(stream, values.size, heavy)] *= scale
+    return torch.from_numpy(values)
+
+
+def _chosen(stream: np.random.Generator, total: int, heavy: HeavyHitters | None) -> np.ndarray:
+    """Choose the heavy ones among `total` without replacement."""
+    if heavy is None or heavy.fraction == 0 or total == 0:
+        return np.empty(0, dtype=np.int64)
+    return stream.choice(total, max(1, round(heavy.fraction * total)), replace=False)
