@@ -67,7 +67,7 @@ def _write(file: BinaryIO, path: Path, gemms: Sequence[Gemm], source: Mapping[st
             name = f"{gemm.name}/{key}"
             members[name] = _entry(f"{path}: tensor {name!r}", shape, tensor, position)
             position = members[name]["data_offsets"][1]
-            file.write(tensor.contiguous().view(torch.uint8).numpy().data)
+            file.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     file.seek(0)
     file.write(struct.pack("<Q", length) + _encode(members).ljust(length))
 
