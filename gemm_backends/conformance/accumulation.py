@@ -10,7 +10,7 @@ from gemm_backends.conformance.subject import Subject
 from gemm_backends.errors import AccumulatorOverflow
 from gemm_backends.types import OverflowReport
 
-LONGEST_K = {"cpu": 1 << 22, "cuda": 1 << 26}
+LONGEST_K = {"cpu": 1 << 21, "cuda": 1 << 26}
 """The longest sums that are tried on each kind of device."""
 
 

@@ -22,7 +22,7 @@ from gemm_backends.conformance.subject import Subject
 
 THREADS = 4
 CALLS_PER_THREAD = 6
-CALLS = 48
+CALLS = 96
 """Calls over which memory must not grow."""
 
 SPEED_SIZE = {"cpu": 1024, "cuda": 4096}
@@ -50,7 +50,7 @@ def threads(subject: Subject) -> str:
 @check
 def memory(subject: Subject) -> str:
     """Memory does not grow from call to call."""
-    n, d, h = (512, 64, 512)
+    n, d, h = 256, 64, 256
     if not subject.supports(n, d, h):
         raise NotApplicable(f"supports() refuses [{n}, {d}] x [{h}, {d}]")
     a, b = subject.random(n, d, h)

@@ -1,0 +1,82 @@
+"""Flags that backends add to a command, such as ``verify --rtl``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from accelsim.errors import InputError, unknown_name
+from accelsim.registry import split_reference
+from gemm_backends import Action, GemmBackend, backend_class, list_backends
+
+_ARGUMENTS = f"{__name__}.arguments"
+
+
+class ActionCommand(click.Command):
+    """A command that has, beside its own options, the flags that backends declare for it.
+
+    The callback gets them as keyword arguments. They are those of the installed backends and of
+    every ``path/to/file.py:ClassName`` on the command line; a backend that cannot be loaded adds
+    none.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember the arguments, which may name a backend's file, and parse them."""
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the command's own parameters and the backends' flags."""
+        flags: dict[str, str] = {}
+        for backend in _backends(ctx.meta.get(_ARGUMENTS, [])):
+            for action in _actions(backend, str(self.name)):
+                flags.setdefault(action.flag, f"{action.help} [{backend.name}]")
+        added = [
+            click.Option([f"--{flag}"], is_flag=True, help=text)
+            for flag, text in sorted(flags.items())
+        ]
+        return [*super().get_params(ctx), *added]
+
+
+def chosen(flags: dict[str, Any]) -> list[str]:
+    """Return the flags that were given, spelled as on the command line."""
+    return [name.replace("_", "-") for name, given in flags.items() if given]
+
+
+def find_action(backend: type[GemmBackend], command: str, flag: str) -> Action:
+    """Return a backend's action for a flag of a command.
+
+    Raises
+    ------
+    InputError
+        If it has none.
+    """
+    known = {action.flag: action for action in _actions(backend, command)}
+    if flag not in known:
+        message = unknown_name("flag", f"--{flag}", [f"--{name}" for name in known])
+        raise InputError(f"{message} of backend {backend.name!r}")
+    return known[flag]
+
+
+def backends_with_action(command: str, flag: str) -> list[str]:
+    """Return the installed backends that have an action for a flag of a command."""
+    return [
+        backend.name
+        for backend in _backends([])
+        if any(action.flag == flag for action in _actions(backend, command))
+    ]
+
+
+def _actions(backend: type[GemmBackend], command: str) -> list[Action]:
+    return [action for action in backend.actions() if action.command == command]
+
+
+def _backends(arguments: list[str]) -> list[type[GemmBackend]]:
+    found = []
+    for name in [*list_backends(), *filter(split_reference, arguments)]:
+        try:
+            found.append(backend_class(name))
+        except InputError:
+            continue
+    return found

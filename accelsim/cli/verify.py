@@ -1,0 +1,114 @@
+"""``accelsim verify``: whether a backend does what it says."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from accelsim.cli.actions import ActionCommand, chosen, find_action
+from accelsim.errors import InputError, NothingCouldRunError
+from gemm_backends import GemmBackend, Outcome, load_backend
+from gemm_backends.conformance import CHECKS, verify
+from gemm_backends.conformance.junit import write_junit
+
+TITLES = {check.name: check.title for check in CHECKS}
+
+
+@click.command("verify", cls=ActionCommand)
+@click.argument("backend", metavar="NAME")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the backend, such as bits=4; may be repeated.",
+)
+@click.option(
+    "--junit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the results to this file as JUnit XML too.",
+)
+def command(
+    backend: str,
+    options: tuple[str, ...],
+    junit: Path | None,
+    **flags: bool,
+) -> int:
+    """Check that the backend NAME computes and behaves as it says.
+
+    NAME is a backend's name or path/to/file.py:ClassName. Exit status: 0 if no check failed, 1 if
+    one did, 3 if the backend cannot run on this machine.
+    """
+    if junit is not None and not junit.parent.is_dir():
+        raise InputError(f"cannot write {junit}: there is no folder {junit.parent}")
+    subject = load_backend(backend, **dict(map(_parsed, options)))
+    actions = [find_action(type(subject), "verify", flag) for flag in chosen(flags)]
+    availability = subject.availability()
+    if not availability.available:
+        raise NothingCouldRunError(f"{subject.name} cannot run here: {availability.reason}")
+    debug = bool(click.get_current_context().find_root().params.get("debug"))
+    checks = track(
+        verify(subject, traceback.print_exception if debug else _ignore),
+        description=f"checking {subject.name}",
+        total=len(CHECKS),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    outcomes = list(checks)
+    for action in actions:
+        outcomes += action.run(subject)
+    _print(subject, outcomes)
+    if junit is not None:
+        write_junit(junit, f"accelsim verify {backend}", outcomes)
+    return int(any(outcome.status == "failed" for outcome in outcomes))
+
+
+def _parsed(option: str) -> tuple[str, Any]:
+    key, equals, value = option.partition("=")
+    if not key or not equals:
+        raise InputError(f"--option wants KEY=VALUE, got {option!r}")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--option {key}: {value!r} is not a YAML value") from error
+
+
+def _ignore(error: BaseException) -> None:
+    pass
+
+
+def _print(backend: GemmBackend, outcomes: list[Outcome]) -> None:
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 10_000)
+    settings = ", ".join(f"{key}={value}" for key, value in backend.options.items())
+    accumulator = backend.accumulator
+    a, b = backend.operand_bits
+    console.print(
+        f"{backend.name}({settings}): {a} x {b} bits, "
+        f"{accumulator.bits}-bit accumulator, overflow: {accumulator.overflow}"
+    )
+    table = Table("check", "what must hold", "result", "found", "ms")
+    table.columns[-1].justify = "right"
+    for outcome in outcomes:
+        table.add_row(
+            outcome.name,
+            TITLES.get(outcome.name, ""),
+            outcome.status,
+            outcome.detail,
+            f"{outcome.seconds * 1e3:.0f}",
+            style="red" if outcome.status == "failed" else None,
+        )
+    console.print(table)
+    counts = ", ".join(
+        f"{sum(outcome.status == status for outcome in outcomes)} {status}"
+        for status in ("passed", "failed", "skipped")
+    )
+    console.print(counts)

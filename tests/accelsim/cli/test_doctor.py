@@ -1,0 +1,77 @@
+"""``accelsim doctor``: facts, what runs, and what is missing."""
+
+import importlib.metadata
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from accelsim.cli.doctor import command
+from accelsim.registry import Registry
+from gemm_backends import (
+    Accumulator,
+    Action,
+    GemmBackend,
+    Outcome,
+    list_backends,
+    loading,
+    register,
+)
+from gemm_backends.baselines import list_baselines
+
+
+def run(*arguments):
+    result = CliRunner().invoke(command, arguments, standalone_mode=False, catch_exceptions=False)
+    return result.stdout
+
+
+def test_it_says_what_this_machine_is_and_can_run():
+    text = run()
+    assert torch.__version__ in text
+    assert f"{torch.get_num_threads()} torch threads" in text
+    for name in (*list_backends(), *list_baselines()):
+        assert f"│ {name} " in text
+    assert "\x1b" not in text
+
+
+def test_missing_extras_come_with_their_command(monkeypatch):
+    true_version = importlib.metadata.version
+
+    def version(name):
+        if name == "hypothesis":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return true_version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    text = run()
+    assert "needs hypothesis>=6.100: pip install 'accelsim[test]'" in text
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "99")
+    assert "pip install 'accelsim" not in run()
+
+
+@pytest.fixture
+def buildable(monkeypatch):
+    """A backend that adds a flag."""
+    fresh = Registry("backend", "accelsim.backends", GemmBackend)
+    monkeypatch.setattr(loading, "registry", fresh)
+
+    @register
+    class Buildable(GemmBackend):
+        name, bits, accumulator = "buildable", 8, Accumulator(32, "wrap")
+
+        def matmul(self, a, b):
+            return a.long() @ b.long().T
+
+        @classmethod
+        def actions(cls):
+            def build(backend):
+                yield Outcome("compile", "passed", f"{backend.name} in 3 s")
+
+            return [Action("doctor", "build", "Compile the kernels.", build)]
+
+
+@pytest.mark.usefixtures("buildable")
+def test_flags_of_backends():
+    assert "buildable in 3 s" not in run()
+    assert "buildable in 3 s" in run("--build")
+    assert "--build  Compile the kernels. [buildable]" in run("--help")

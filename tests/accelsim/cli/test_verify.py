@@ -1,0 +1,125 @@
+"""``accelsim verify``: the table, the exit status, JUnit XML, and backends' own flags."""
+
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+from accelsim.cli.verify import command
+from accelsim.errors import InputError, NothingCouldRunError
+from gemm_backends.conformance import CHECKS
+
+BACKENDS = """
+import torch
+from gemm_backends import Accumulator, Action, Availability, GemmBackend, Outcome
+
+class Right(GemmBackend):
+    name, bits, accumulator = "right", 8, Accumulator(32, "wrap")
+
+    def __init__(self, lanes: int = 1):
+        self.lanes = lanes
+
+    def availability(self):
+        return Availability(True, execution="emulated")
+
+    def matmul(self, a, b):
+        return (a.long() @ b.long().T).int()
+
+    @classmethod
+    def actions(cls):
+        def simulate(backend):
+            yield Outcome("step in RTL", "passed", f"{backend.lanes} lanes")
+            yield Outcome("array in RTL", "failed", "3 of 9 outputs differ")
+        return [Action("verify", "rtl", "Simulate the circuit.", simulate)]
+
+class Wrong(Right):
+    name = "wrong"
+    def matmul(self, a, b):
+        return super().matmul(a, b.clamp(min=-127))
+
+class Elsewhere(Right):
+    name = "elsewhere"
+    def availability(self):
+        return Availability(False, "no such chip")
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "accelerators.py"
+    path.write_text(BACKENDS)
+    return path
+
+
+def run(*arguments):
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(command, words, standalone_mode=False)
+
+
+def test_a_right_backend_passes(file):
+    result = run(f"{file}:Right", "--option", "lanes=4")
+    assert result.return_value == 0, result.output
+    assert "right(lanes=4): 8 x 8 bits, 32-bit accumulator, overflow: wrap" in result.stdout
+    assert " 0 failed" in result.stdout
+    assert all(check.name in result.stdout for check in CHECKS)
+    assert "\x1b" not in result.output
+
+
+def test_a_wrong_backend_fails_with_an_explanation_and_junit(file, tmp_path):
+    junit = tmp_path / "junit.xml"
+    result = run(f"{file}:Wrong", "--junit", junit)
+    assert result.return_value == 1
+    assert (
+        "every digit of A -128, of B -128: 30 of 30 entries differ, first at (0, 0)"
+        in result.stdout
+    )
+    assert "Traceback" not in result.output
+    suite = ElementTree.parse(junit).getroot()
+    assert suite.get("tests") == str(len(CHECKS))
+    failed = {case.get("name") for case in suite if case.find("failure") is not None}
+    assert "extreme_digits" in failed
+    assert suite.get("failures") == str(len(failed))
+    skipped = {case.get("name") for case in suite if case.find("skipped") is not None}
+    assert suite.get("skipped") == str(len(skipped))
+    assert "cost" in skipped
+
+
+def test_flags_of_the_backend(file):
+    result = run(f"{file}:Right", "--rtl")
+    assert result.return_value == 1
+    assert "1 lanes" in result.stdout
+    assert "3 of 9 outputs differ" in result.stdout
+    assert "Simulate the circuit. [right]" in run(f"{file}:Right", "--help").output
+
+
+def test_a_flag_that_this_backend_does_not_have(file):
+    result = run("int64", "--rtl", "--junit", f"{file}:Right")
+    assert isinstance(result.exception, InputError)
+    assert "unknown flag '--rtl' (known: none) of backend 'int64'" in str(result.exception)
+
+
+def test_an_unavailable_backend_cannot_be_verified(file):
+    result = run(f"{file}:Elsewhere")
+    assert isinstance(result.exception, NothingCouldRunError)
+    assert result.exception.exit_code == 3
+    assert "elsewhere cannot run here: no such chip" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["int46"], "unknown backend 'int46'; did you mean 'int64'?"),
+        (["emulator", "--option", "bits"], "--option wants KEY=VALUE, got 'bits'"),
+        (["emulator", "--option", "bits=[4"], "--option bits: '[4' is not a YAML value"),
+        (["emulator", "--option", "bit=4"], "unknown option 'bit'; did you mean 'bits'?"),
+        (["emulator", "--option", "bits=40"], "bits must be from 2 to 16"),
+        (
+            ["int64", "--junit", "/no/such/folder/x.xml"],
+            "cannot write /no/such/folder/x.xml: there is no folder /no/such/folder",
+        ),
+    ],
+)
+def test_wrong_calls(arguments, message):
+    result = run(*arguments)
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
