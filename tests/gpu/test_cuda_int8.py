@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gemm_backends import GemmSpec, load_backend
+from gemm_backends.conformance import BackendConformance
 
 pytestmark = [
     pytest.mark.gpu,
@@ -62,3 +63,8 @@ def test_executed_macs_count_the_padding():
     assert backend.executed_macs(GemmSpec(8, 8, 17, 9, 9)) == 24 * 16 * 16
     assert backend.executed_macs(GemmSpec(8, 8, 1, 1, 1)) == 24 * 8 * 8
     assert backend.executed_macs(GemmSpec(8, 8, 64, 64, 64)) == 64**3
+
+
+class TestConformance(BackendConformance):
+    def make_backend(self):
+        return load_backend("cuda-int8")
