@@ -1,0 +1,90 @@
+"""Put the exact product together from the low-bit products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from accelsim.unpack.problem import LineMap, LowBitProblem, Product, Segment
+
+
+def pack(problem: LowBitProblem, results: Sequence[Tensor]) -> Tensor:
+    """Shift and add the results of all products into C.
+
+    Parameters
+    ----------
+    problem : LowBitProblem
+        The products.
+    results : sequence of Tensor
+        ``A_g B_g^T`` of each, integers ``[n_g, h_g]``.
+
+    Returns
+    -------
+    Tensor
+        ``[batch, n, h]``, int64; exact where every entry of C fits int64, because additions
+        modulo 2^64 lose nothing then. `pack_wide` is for the rest.
+    """
+    batch, n, _, h = problem.shape
+    device = results[0].device if results else torch.device("cpu")
+    total = torch.zeros((batch, n, h), dtype=torch.int64, device=device)
+    for product, result in zip(problem.products, results, strict=True):
+        for row, column, block in _blocks(product, result):
+            shifted = block.to(torch.int64) << (product.exponent + row.exponent + column.exponent)
+            _add(total[product.head], row.index, column.index, shifted)
+    return total
+
+
+def pack_wide(problem: LowBitProblem, results: Sequence[Tensor]) -> npt.NDArray[np.object_]:
+    """Do what `pack` does in Python's integers, for products that may not fit int64.
+
+    Returns
+    -------
+    ndarray of object
+        ``[batch, n, h]``.
+    """
+    batch, n, _, h = problem.shape
+    total = np.full((batch, n, h), 0, dtype=object)
+    for product, result in zip(problem.products, results, strict=True):
+        for row, column, block in _blocks(product, result):
+            weight = 1 << (product.exponent + row.exponent + column.exponent)
+            rows = np.arange(n) if row.index is None else row.index.cpu().numpy()
+            columns = np.arange(h) if column.index is None else column.index.cpu().numpy()
+            np.add.at(
+                total[product.head],
+                (rows[:, None], columns[None, :]),
+                block.cpu().numpy().astype(object) * weight,
+            )
+    return total
+
+
+def _blocks(product: Product, result: Tensor) -> Iterator[tuple[Segment, Segment, Tensor]]:
+    for row, first in _starts(product.rows):
+        for column, left in _starts(product.columns):
+            yield (
+                row,
+                column,
+                result[first : first + row.count, left : left + column.count],
+            )
+
+
+def _starts(segments: LineMap) -> Iterator[tuple[Segment, int]]:
+    start = 0
+    for segment in segments:
+        yield segment, start
+        start += segment.count
+
+
+def _add(total: Tensor, rows: Tensor | None, columns: Tensor | None, block: Tensor) -> None:
+    if rows is not None and columns is not None:
+        lines = torch.zeros((total.shape[0], block.shape[1]), dtype=total.dtype, device=total.device)
+        total.index_add_(1, columns, lines.index_add_(0, rows, block))
+    elif rows is not None:
+        total.index_add_(0, rows, block)
+    elif columns is not None:
+        total.index_add_(1, columns, block)
+    else:
+        total += block
