@@ -78,7 +78,7 @@ class Record(_Strict):
     workload: str
     gemm: str
     op: str
-    layer: int | str | None = None
+    layer: str = ""
     phase: str
     batch: NonNegativeInt = 1
     n: NonNegativeInt

@@ -1,0 +1,6 @@
+"""What people read: tables of records."""
+
+from accelsim.report.summary import summary
+from accelsim.report.tables import render
+
+__all__ = ["render", "summary"]

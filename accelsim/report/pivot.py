@@ -1,0 +1,118 @@
+"""Rows and columns out of a list of records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, TypeAlias
+
+from accelsim.report.cells import text
+from accelsim.report.fields import lookup
+
+Label: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """Records side by side.
+
+    Attributes
+    ----------
+    row_fields, value_fields : tuple of str
+        The fields that label the rows, and those in the cells.
+    rows : tuple of tuple
+        The label of each row: one value per field, in order of appearance.
+    columns : tuple of str
+        The label of each column, in order of appearance.
+    cells : mapping
+        ``(row, column, value field)`` to the value: None where no record has one.
+    merged : int
+        The largest number of records behind one cell.
+    """
+
+    row_fields: tuple[str, ...]
+    value_fields: tuple[str, ...]
+    rows: tuple[Label, ...]
+    columns: tuple[str, ...]
+    cells: Mapping[tuple[Label, str, str], Any]
+    merged: int
+
+    def table(self, values: Sequence[str]) -> list[dict[str, Any]]:
+        """Return one mapping per row: its labels, then each column with each of `values`."""
+        return [
+            dict(zip(self.row_fields, row, strict=True))
+            | {
+                self.heading(column, value, values): self.cells.get((row, column, value))
+                for column in self.columns
+                for value in values
+            }
+            for row in self.rows
+        ]
+
+    def headings(self, values: Sequence[str]) -> list[str]:
+        """Return the names of the fields of `table`, in their order."""
+        return [
+            *self.row_fields,
+            *(self.heading(column, value, values) for column in self.columns for value in values),
+        ]
+
+    @staticmethod
+    def heading(column: str, value: str, values: Sequence[str]) -> str:
+        """Name a column by its label, and by the value where there are several."""
+        return column if len(values) == 1 else f"{column} {value}"
+
+
+def pivot(
+    records: Sequence[Mapping[str, Any]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[str],
+) -> Pivot:
+    """Group records by `rows` and `columns` and merge the `values` of each group.
+
+    Several numbers become their median, several truth values whether all are true, and anything
+    else the different values, in order.
+
+    Parameters
+    ----------
+    records : sequence of mapping
+        Nested mappings.
+    rows, columns, values : sequence of str
+        Fields as `accelsim.report.fields.lookup` takes them.
+    """
+    groups: dict[tuple[Label, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for record in records:
+        row = tuple(_label(lookup(record, field)) for field in rows)
+        column = " ".join(filter(None, (text(_label(lookup(record, f))) for f in columns)))
+        groups[row, column].append(record)
+    return Pivot(
+        row_fields=tuple(rows),
+        value_fields=tuple(values),
+        rows=tuple(dict.fromkeys(row for row, _ in groups)),
+        columns=tuple(dict.fromkeys(column for _, column in groups)),
+        cells={
+            (row, column, field): _merge([lookup(record, field) for record in group])
+            for (row, column), group in groups.items()
+            for field in values
+        },
+        merged=max(map(len, groups.values()), default=0),
+    )
+
+
+def _label(value: Any) -> Any:
+    """Return a hashable label; a pair or options become their text."""
+    return text(value) if isinstance(value, Mapping | list) else value
+
+
+def _merge(values: list[Any]) -> Any:
+    present = [_label(value) for value in values if value is not None]
+    distinct = list(dict.fromkeys(present))
+    if len(distinct) <= 1:
+        return distinct[0] if distinct else None
+    if all(isinstance(value, bool) for value in present):
+        return all(present)
+    if all(isinstance(value, int | float) for value in present):
+        return median(present)
+    return ", ".join(text(value) for value in distinct)

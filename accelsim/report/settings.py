@@ -1,0 +1,61 @@
+"""The settings of records in words: those that all share, and those that tell records apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from accelsim.report.cells import text
+from accelsim.results import Record
+
+_WORDS: dict[str, Callable[[str], str]] = {
+    "workload": "workload {}".format,
+    "percentile": "percentile {}".format,
+    "beta": "β {}".format,
+    "granularity": "one scale per {}".format,
+    "bits": "{} bits".format,
+    "strategy": "strategy {}".format,
+    "digits": "{} digits".format,
+    "block": "blocks of {}".format,
+}
+
+
+class Settings:
+    """What was asked of some records.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The records of one run.
+
+    Attributes
+    ----------
+    shared : list of str
+        The settings that all records have in common, such as ``8 bits``.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.shared: list[str] = []
+        self._varying: list[str] = []
+        for field in _WORDS:
+            values = [getattr(record, field) for record in records]
+            if any(value != values[0] for value in values):
+                self._varying.append(field)
+            elif values and values[0] is not None:
+                self.shared.append(_say(field, values[0]))
+
+    def sweep(self, record: Record) -> list[str]:
+        """Return the settings of `record` that differ among the records, but for its workload."""
+        values = ((field, getattr(record, field)) for field in self._varying if field != "workload")
+        return [_say(field, value) for field, value in values if value is not None]
+
+    def gemm(self, record: Record) -> str:
+        """Name the GEMM of `record`, with its workload where there are several."""
+        if "workload" in self._varying:
+            return f"{record.workload}: {record.gemm}"
+        return record.gemm
+
+
+def _say(field: str, value: Any) -> str:
+    plain = {"a": value.a, "b": value.b} if hasattr(value, "a") else value
+    return _WORDS[field](text(plain))

@@ -1,0 +1,199 @@
+"""The table that a run ends with."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from accelsim.report.cells import printable
+from accelsim.report.settings import Settings
+from accelsim.report.summary_rows import Columns, Line
+from accelsim.results import Record, Status
+
+WIDTH = 80
+"""Columns that a line of text takes at most; a table is as wide as its numbers need."""
+
+MOST_GROUPS = 100
+"""From more GEMMs and settings than this, only the sums over the GEMMs are shown."""
+
+MOST_FAILURES = 50
+"""How many failed records are listed at most."""
+
+_NOT_RUN = (Status.UNAVAILABLE, Status.UNSUPPORTED)
+
+_EXECUTION = {
+    "emulated": "a model in software did the work, so its times are not the hardware's",
+    "fallback": "slower instructions did the work than those the backend stands for",
+}
+
+
+def summary(records: Iterable[Record]) -> str:
+    """Say at a glance what a run found: exact or not, how many operations, how long.
+
+    The verdict comes first, then for every GEMM and setting one line per backend, then, if there
+    are several GEMMs, their sums; then every record that is not ok with its reason.
+
+    Parameters
+    ----------
+    records : iterable of Record
+        The records of one run.
+
+    Returns
+    -------
+    str
+        Text with a line end; at most 80 columns unless the names of backends are long.
+    """
+    records = tuple(records)
+    settings = Settings(records)
+    ran = [record for record in records if record.status not in _NOT_RUN]
+    lines = _wrap(verdict(records), hanging=False)
+    if ran:
+        lines += _table(ran, settings)
+    lines += _problems(records, settings)
+    return "".join(f"{printable(line).rstrip()}\n" for line in lines)
+
+
+def verdict(records: Sequence[Record]) -> str:
+    """Say in one sentence how many results are exact, and what did not run and why.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The records of one run.
+    """
+    counts = Counter(record.status for record in records)
+    ran = sum(counts.values()) - sum(counts[status] for status in _NOT_RUN)
+    parts = [f"{counts[Status.OK]} of {ran} exact" if ran else "nothing ran"]
+    parts += [f"{counts[status]} {status}" for status in Status if status.failed and counts[status]]
+    parts += [
+        f"{counts[status]} {status}: {_reasons(records, status)}"
+        for status in _NOT_RUN
+        if counts[status]
+    ]
+    return "; ".join(parts)
+
+
+def _reasons(records: Sequence[Record], status: Status) -> str:
+    """Name each backend with this status, with its reason if it has only one."""
+    reasons: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        if record.status is status:
+            reasons[record.backend].add(record.reason)
+    return ", ".join(
+        f"{backend} ({next(iter(found))})" if len(found) == 1 else backend
+        for backend, found in reasons.items()
+    )
+
+
+def _table(ran: Sequence[Record], settings: Settings) -> list[str]:
+    columns = Columns(ran)
+    groups = _groups(ran, lambda record: _heading(record, settings))
+    body = {
+        heading: [Line(same, summed=False) for same in _groups(members, columns.labels.of).values()]
+        for heading, members in groups.items()
+    }
+    gemms = len({(record.workload, record.gemm) for record in ran})
+    if gemms > 1:
+        sums = _groups(ran, lambda record: ", ".join(["All GEMMs", *settings.sweep(record)]))
+        body = {} if len(groups) > MOST_GROUPS else body
+        body |= {
+            heading: [Line(same, summed=True) for same in _groups(all_, columns.labels.of).values()]
+            for heading, all_ in sums.items()
+        }
+    head, lines_of = columns.layout(list(body.values()))
+    lines = [""]
+    if settings.shared:
+        lines += _wrap(f"Everywhere: {', '.join(settings.shared)}.")
+    if len(body) < len(groups):
+        lines += _wrap(f"There are {len(groups)} GEMMs and settings; here are the sums over GEMMs.")
+    lines += ["", *head]
+    for heading, rows in zip(body, lines_of, strict=True):
+        lines += [*_wrap(heading), *rows]
+    return [*lines, "", *_notes(ran, columns)]
+
+
+def _groups(records: Iterable[Record], label: Callable[[Record], str]) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[label(record)].append(record)
+    return groups
+
+
+def _heading(record: Record, settings: Settings) -> str:
+    shape = f"{record.n}×{record.d}×{record.h}"
+    if record.batch != 1:
+        shape = f"{record.batch}×({shape})"
+    chosen = record.strategy_chosen
+    by = [f"by {chosen}"] if chosen and chosen != record.strategy else []
+    name = f"{settings.gemm(record)} ({record.op}, {record.phase}) {shape}"
+    return ", ".join([name, *settings.sweep(record), *by])
+
+
+def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
+    repeats = [times.repeats for record in ran for times in record.time_ms.values()]
+    legend = [
+        "n×d×h: A is [n, d], B is [h, d].",
+        "exact: every integer of the product is equal.",
+        "r: low-bit multiplications over those of the GEMM.",
+        "MACs: low-bit multiply-adds.",
+    ]
+    if repeats:
+        low, high = min(repeats), max(repeats)
+        legend.append(f"Times: medians of {low if low == high else f'{low} to {high}'} repeats.")
+    if columns.baselines:
+        legend.append("Speed-up: that float GEMM's time over total, above 1 is faster than it.")
+    lines = [" ".join(legend), *columns.labels.notes()]
+    for execution, words in _EXECUTION.items():
+        backends = dict.fromkeys(r.backend for r in ran if r.execution == execution)
+        if backends:
+            lines.append(f"* {', '.join(backends)}: {execution}; {words}.")
+    return [line for words in lines for line in _wrap(words)]
+
+
+def _problems(records: Sequence[Record], settings: Settings) -> list[str]:
+    """List the records that are not ok: each that failed, and by reason those that did not run."""
+    failed = [record for record in records if record.status.failed]
+    lines = [
+        f"{record.status}: {_heading(record, settings)}, {record.backend}: {_reason(record)}"
+        for record in failed[:MOST_FAILURES]
+    ]
+    if len(failed) > MOST_FAILURES:
+        lines.append(f"and {len(failed) - MOST_FAILURES} more, in records.jsonl")
+    not_run = Counter(
+        (record.status, record.backend, record.reason)
+        for record in records
+        if record.status in _NOT_RUN
+    )
+    rest = [
+        f"{status}: {backend}, {_plural(count)}: {reason}"
+        for (status, backend, reason), count in not_run.items()
+    ]
+    sections = {"Failed:": lines, "Did not run:": rest}
+    return [
+        line
+        for title, section in sections.items()
+        if section
+        for line in ["", title, *(line for words in section for line in _wrap(words))]
+    ]
+
+
+def _reason(record: Record) -> str:
+    parts = [record.reason] if record.reason else []
+    if record.mismatches:
+        integers = record.batch * record.n * record.h
+        parts.append(f"{record.mismatches:,} of {integers:,} integers differ")
+    if record.max_abs_error:
+        parts.append(f"by at most {record.max_abs_error:,}")
+    return ", ".join(parts)
+
+
+def _plural(count: int) -> str:
+    return "1 record" if count == 1 else f"{count} records"
+
+
+def _wrap(words: str, hanging: bool = True) -> list[str]:
+    indent = "    " if hanging else ""
+    return textwrap.wrap(
+        words, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )

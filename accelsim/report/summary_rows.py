@@ -1,0 +1,175 @@
+"""The lines of the table that a run ends with: one backend on one GEMM, or on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from accelsim.report.cells import MISSING, count, milliseconds, text
+from accelsim.results import Record, Status
+from accelsim.results.record import Stage
+
+_STAGES: dict[Stage, str] = {
+    "quantize": "quant",
+    "unpack": "unpack",
+    "prepare": "prep",
+    "gemm": "gemm",
+    "pack": "pack",
+    "total": "total",
+}
+
+
+class Labels:
+    """Short names of backends that also tell the same backend with other options apart.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The records of one run.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._varying: dict[str, list[str]] = {}
+        for backend in dict.fromkeys(record.backend for record in records):
+            options = [record.backend_options for record in records if record.backend == backend]
+            names = dict.fromkeys(name for option in options for name in option)
+            self._varying[backend] = [
+                name
+                for name in names
+                if any(option.get(name) != options[0].get(name) for option in options)
+            ]
+
+    def of(self, record: Record) -> str:
+        """Return the backend's name, the options that vary, and a star if it is not native."""
+        values = [
+            text(record.backend_options[name])
+            for name in self._varying[record.backend]
+            if name in record.backend_options
+        ]
+        star = "" if record.execution in ("native", None) else "*"
+        return " ".join([record.backend, *values]) + star
+
+    def notes(self) -> list[str]:
+        """Say which options stand behind the names of backends."""
+        return [
+            f"After {backend} stands its {', '.join(names)}."
+            for backend, names in self._varying.items()
+            if names
+        ]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: a record, or the sum of several GEMMs' records."""
+
+    records: Sequence[Record]
+    summed: bool
+
+
+class Columns:
+    """The columns of the table: which there are depends on what was measured.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        All records of the table.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.labels = Labels(records)
+        self.stages = [name for name in _STAGES if any(name in r.time_ms for r in records)]
+        self.baselines = list(dict.fromkeys(name for r in records for name in r.baselines))
+        self._cells: dict[str, Callable[[Line], str]] = {
+            "backend": lambda line: self.labels.of(line.records[0]),
+            "exact": _exact,
+            "r": _ratio,
+            "MACs": _macs,
+            **{_STAGES[stage]: partial(_time, stage=stage) for stage in self.stages},
+            **{f"×{name}": partial(_speedup, baseline=name) for name in self.baselines},
+        }
+
+    def layout(self, groups: Sequence[Sequence[Line]]) -> tuple[list[str], list[list[str]]]:
+        """Render all lines, with the columns of all groups below each other.
+
+        Parameters
+        ----------
+        groups : sequence of sequence of Line
+            The lines of every group.
+
+        Returns
+        -------
+        head : list of str
+            The two lines above the table.
+        body : list of list of str
+            The lines of each group.
+        """
+        names = list(self._cells)
+        cells = [[[show(line) for show in self._cells.values()] for line in g] for g in groups]
+        widths = [
+            max(len(names[index]), *(len(line[index]) for group in cells for line in group))
+            for index in range(len(names))
+        ]
+        head = [self._spans(widths), _join(names, widths)]
+        return head, [[_join(line, widths) for line in group] for group in cells]
+
+    def _spans(self, widths: Sequence[int]) -> str:
+        """Return the line above the names that says what several columns have in common."""
+        spans = {"low-bit": 2, "time, ms": len(self.stages), "speed-up": len(self.baselines)}
+        start = 2
+        words = " " * (3 + sum(widths[:start]))
+        for title, columns in spans.items():
+            if columns:
+                width = sum(widths[start : start + columns]) + columns - 1
+                words += " " + f" {title} ".center(width, "─")
+            start += columns
+        return words
+
+
+def _join(cells: Sequence[str], widths: Sequence[int]) -> str:
+    label, *numbers = zip(cells, widths, strict=True)
+    return " ".join(["  " + label[0].ljust(label[1]), *(cell.rjust(w) for cell, w in numbers)])
+
+
+def _exact(line: Line) -> str:
+    if line.summed:
+        exact = sum(record.status is Status.OK for record in line.records)
+        return f"{exact}/{len(line.records)}"
+    status = line.records[0].status
+    return {Status.OK: "yes", Status.INEXACT: "NO"}.get(status, str(status))
+
+
+def _ratio(line: Line) -> str:
+    low_bit = _sum(record.low_bit_macs for record in line.records)
+    dense = _sum(record.dense_macs for record in line.records)
+    if low_bit is None or not dense:
+        return MISSING
+    return f"{low_bit / dense:.3f}" if low_bit < 10 * dense else f"{low_bit / dense:.2f}"
+
+
+def _macs(line: Line) -> str:
+    total = _sum(record.low_bit_macs for record in line.records)
+    return MISSING if total is None else count(int(total))
+
+
+def _time(line: Line, stage: Stage) -> str:
+    total = _total(line, stage)
+    return MISSING if total is None else milliseconds(total)
+
+
+def _speedup(line: Line, baseline: str) -> str:
+    total = _total(line, "total")
+    reference = _sum(record.baselines.get(baseline) for record in line.records)
+    return f"{reference / total:.2f}" if total and reference is not None else MISSING
+
+
+def _total(line: Line, stage: Stage) -> float | None:
+    times = (record.time_ms.get(stage) for record in line.records)
+    return _sum(None if time is None else time.median for time in times)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """Return the sum, or None if a value is missing."""
+    every = list(values)
+    present = [value for value in every if value is not None]
+    return sum(present) if len(present) == len(every) else None
