@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -11,6 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from workloads.gemm import Gemm, Operands
+
+_DIMENSION = "a whole number, at least 0"
+
+Dimension: TypeAlias = Annotated[int, Field(ge=0, lt=2**63, description=_DIMENSION)]
 
 
 class HeavyHitters(BaseModel):
@@ -30,9 +34,11 @@ class HeavyHitters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    fraction: Annotated[float, Field(ge=0, le=1)]
-    scale: Annotated[float, Field(gt=0, le=1e30)]
-    where: Literal["scattered", "rows", "columns"] = "scattered"
+    fraction: float = Field(ge=0, le=1, description="a number from 0 to 1")
+    scale: float = Field(gt=0, le=1e30, description="a number above 0 and at most 1e30")
+    where: Literal["scattered", "rows", "columns"] = Field(
+        default="scattered", description="scattered, rows or columns"
+    )
 
 
 class Synthetic(BaseModel):
@@ -56,13 +62,17 @@ class Synthetic(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    n: Annotated[int, Field(ge=0)]
-    d: Annotated[int, Field(ge=0)]
-    h: Annotated[int, Field(ge=0)]
-    batch: Annotated[int, Field(ge=0)] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
-    heavy_hitters: HeavyHitters | None = None
-    name: Annotated[str, Field(min_length=1)] | None = None
+    n: Dimension
+    d: Dimension
+    h: Dimension
+    batch: Dimension | None = Field(default=None, description=_DIMENSION)
+    seed: int = Field(
+        default=0, ge=0, lt=2**64, description="a whole number, at least 0 and below 2^64"
+    )
+    heavy_hitters: HeavyHitters | None = Field(
+        default=None, description="a mapping such as {fraction: 0.001, scale: 50}"
+    )
+    name: str | None = Field(default=None, min_length=1, description="text")
 
     def gemm(self) -> Gemm:
         """Return the GEMM; its operands are drawn each time they are loaded, in float32."""

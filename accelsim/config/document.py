@@ -1,0 +1,145 @@
+"""A config file as it was written, with what the command line changes in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelsim.config.problems import Loc, Place, Places, Problem, config_error, dotted, shown
+from accelsim.config.yaml_tree import parse_yaml
+from accelsim.errors import InputError
+
+MAX_BYTES = 1_000_000
+"""The largest config file that is read."""
+
+
+@dataclass
+class Document:
+    """The values of a config, where each stands, and what is wrong with them.
+
+    Parameters
+    ----------
+    path : Path
+        The config file.
+    data : dict
+        Its values, overrides included.
+    places : Places
+        Where each value and key stands.
+    problems : list of Problem
+        All that was found so far.
+    """
+
+    path: Path
+    data: dict[str, Any]
+    places: Places
+    problems: list[Problem]
+
+    def report(self, loc: Loc, message: str, *, at_key: bool = False) -> None:
+        """Add a problem at the value (or the key) of `loc`, or at what encloses it."""
+        known = self.places.known_part(loc)
+        places = self.places.keys if at_key and known in self.places.keys else self.places.values
+        self.problems.append(Problem(places[known], known, message))
+
+    def raise_problems(self) -> None:
+        """Raise one error that lists all problems, if there are any.
+
+        Raises
+        ------
+        InputError
+            With one line for each problem.
+        """
+        if self.problems:
+            raise config_error(self.problems)
+
+
+def read_document(path: Path) -> Document:
+    """Read a config file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is not UTF-8, is not YAML, or is not a mapping.
+    """
+    text = _read_text(path)
+    tree = parse_yaml(text, lambda line, column: Place.in_file(path, line, column))
+    if not isinstance(tree.data, dict):
+        start = tree.places.values.get((), Place.in_file(path, 1, 1))
+        message = f"found {shown(tree.data)}; expected a mapping such as `workloads: [...]`"
+        raise config_error([Problem(start, (), message)])
+    return Document(path, tree.data, tree.places, tree.problems)
+
+
+def apply_override(document: Document, override: str, rank: int) -> None:
+    """Change one value: ``KEY=VALUE``, with a dotted key and the value in YAML.
+
+    Keys that do not exist are added, list items must exist.
+
+    Parameters
+    ----------
+    document : Document
+        Changed in place.
+    override : str
+        Such as ``quantize.beta=[15, 31]`` or ``workloads.0.bundle=other.safetensors``.
+    rank : int
+        Orders the problems of several overrides.
+
+    Raises
+    ------
+    InputError
+        If it is not ``KEY=VALUE``, the value is not YAML, or the key leads into a scalar or past
+        the end of a list.
+    """
+    place = Place(rank, 0, 0, f"--set {override}")
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        message = "expected KEY=VALUE, such as quantize.beta=[15, 31]"
+        raise config_error([Problem(place, (), message)])
+    tree = parse_yaml(text, lambda line, column: place)
+    document.problems.extend(tree.problems)
+    container: Any = document.data
+    loc: Loc = ()
+    for part in parts[:-1]:
+        step = _step(container, part, loc, place)
+        loc = (*loc, step)
+        if isinstance(container, dict) and container.get(step) is None:
+            container[step] = {}
+        container = container[step]
+    step = _step(container, parts[-1], loc, place)
+    container[step] = tree.data
+    document.places.graft((*loc, step), place, tree.places.values)
+
+
+def _step(container: Any, part: str, loc: Loc, place: Place) -> str | int:
+    """Return the key or index that `part` means in a container."""
+    if isinstance(container, dict):
+        return part
+    if not isinstance(container, list):
+        message = f"{dotted(loc)} is {shown(container)}, which has no key {part!r}"
+    elif part.isdecimal() and int(part) < len(container):
+        return int(part)
+    else:
+        message = f"{dotted(loc)} has {len(container)} items, counted from 0; found {part!r}"
+    raise config_error([Problem(place, (), message)])
+
+
+def _read_text(path: Path) -> str:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; expected a YAML file")
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(raw) > MAX_BYTES:
+        raise InputError(f"{path}: is too large; a config takes at most {MAX_BYTES:,} bytes")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8-sig")
+        place = Place.in_file(path, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        message = f"found the byte 0x{raw[error.start]:02x}, which is not UTF-8"
+        raise config_error([Problem(place, (), message)]) from None

@@ -1,0 +1,78 @@
+"""From a YAML file and the options of a command line to a `RunConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from accelsim.config.document import Document, apply_override, read_document
+from accelsim.config.entries import (
+    check_backends,
+    check_names,
+    check_workloads,
+    choose_backends,
+)
+from accelsim.config.messages import validated
+from accelsim.config.run_config import RunConfig
+from accelsim.config.sections import ConfigSections
+from accelsim.unpack import DIGIT_SYSTEMS, list_strategies
+from gemm_backends.baselines import list_baselines
+
+
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), backends: Sequence[str] = ()
+) -> RunConfig:
+    """Read and check a config.
+
+    Headers of bundles are read and backends are instantiated; no operand is read.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML file; relative paths in it start from its folder.
+    overrides : sequence of str
+        ``KEY=VALUE`` with a dotted key and a value in YAML, such as ``quantize.beta=[15, 31]``.
+    backends : sequence of str
+        Run only these. One that the config names keeps its options; paths start from the current
+        folder.
+
+    Raises
+    ------
+    InputError
+        If anything is wrong; the message has one line for each problem, with file, line and
+        column, or the override that is to blame.
+    """
+    path = Path(path)
+    document = read_document(path)
+    for rank, override in enumerate(overrides, start=1):
+        apply_override(document, override, rank)
+    data = {"backends": list(backends), **document.data} if backends else document.data
+    sections = validated(document, ConfigSections, data)
+    workloads = check_workloads(document, _entries(document, "workloads"))
+    choices = check_backends(document, _entries(document, "backends"))
+    check_names(document, ("unpack", "strategy"), "strategy", list_strategies())
+    check_names(document, ("unpack", "digits"), "digit system", list(DIGIT_SYSTEMS))
+    check_names(document, ("baselines",), "baseline", list_baselines())
+    document.raise_problems()
+    assert sections is not None, "sections that are not valid have left a problem"
+    name = sections.name or path.stem
+    return RunConfig(
+        path=path,
+        name=name,
+        workloads=workloads,
+        quantize=sections.quantize,
+        unpack=sections.unpack,
+        backends=choose_backends(choices, backends) if backends else choices,
+        baselines=sections.baselines,
+        k_split=sections.k_split,
+        timing=sections.timing,
+        output=path.parent / (sections.output or f"results/{name}"),
+    )
+
+
+def _entries(document: Document, key: str) -> list[object]:
+    """Return the entries under a key, a single one as a list; none where the key is missing."""
+    entries = document.data.get(key)
+    if entries is None:
+        return []
+    return entries if isinstance(entries, list) else [entries]

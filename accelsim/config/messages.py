@@ -1,0 +1,80 @@
+"""What pydantic finds, in the words of the config."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from accelsim.config.document import Document
+from accelsim.config.problems import Loc, shown
+from accelsim.errors import unknown_name
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validated(document: Document, model: type[M], value: object, loc: Loc = ()) -> M | None:
+    """Check a value of a config against a model.
+
+    Parameters
+    ----------
+    document : Document
+        Takes one problem for each thing that is wrong.
+    model : type
+        A pydantic model whose fields' descriptions say what is allowed.
+    value : object
+        Plain values from the config.
+    loc : tuple
+        Where they stand.
+
+    Returns
+    -------
+    BaseModel or None
+        An instance of `model`, or None if anything is wrong.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            inner = tuple(details["loc"])
+            message = _message(model, inner, details)
+            at_key = details["type"] == "extra_forbidden"
+            document.report((*loc, *inner), message, at_key=at_key)
+        return None
+
+
+def _message(model: type[BaseModel], loc: Loc, error: ErrorDetails) -> str:
+    kind, found = error["type"], shown(error["input"])
+    owner, field = _field(model, loc)
+    if kind == "extra_forbidden":
+        return unknown_name("key", loc[-1], owner.model_fields if owner else ("a", "b"))
+    allowed = field.description if field is not None else "a mapping"
+    if kind == "missing":
+        return f"missing key {str(loc[-1])!r}; expected {allowed}"
+    if kind == "literal_error" and isinstance(error["input"], str):
+        choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        return unknown_name("value", error["input"], choices)
+    if kind == "duplicate" or not allowed:
+        return error["msg"]
+    return f"found {found}; expected {allowed}"
+
+
+def _field(model: type[BaseModel], loc: Loc) -> tuple[type[BaseModel] | None, FieldInfo | None]:
+    """Return the innermost model on the way to `loc`, and the last field that the way names."""
+    owner: type[BaseModel] | None = model
+    field = None
+    for part in loc:
+        if owner is not None and part in owner.model_fields:
+            field = owner.model_fields[str(part)]
+            owner = _nested(field.annotation)
+    return owner, field
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    """Return the model inside an annotation such as ``Model | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for model in map(_nested, get_args(annotation)) if model), None)

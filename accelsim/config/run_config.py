@@ -1,0 +1,198 @@
+"""The validated config of a run, and the sweep that it describes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelsim.config.sections import QuantizeSection, TimingSection, UnpackSection
+from accelsim.types import PerOperand
+from accelsim.unpack import load_strategy
+from workloads.gemm import Gemm
+from workloads.sources import WorkloadSource
+
+if TYPE_CHECKING:
+    from gemm_backends import GemmBackend
+
+
+@dataclass(frozen=True)
+class QuantizePoint:
+    """One way to round operands to integers.
+
+    Parameters
+    ----------
+    percentile, beta : PerOperand of float
+        The percentile p of the magnitudes that becomes α_p, and the β that α_p maps to (α_p
+        itself becomes β/2).
+    granularity : str
+        ``tensor`` or ``row``.
+    zero_alpha : str
+        What happens where α_p is 0: ``error`` or ``nonzero``.
+    """
+
+    percentile: PerOperand[float]
+    beta: PerOperand[float]
+    granularity: str
+    zero_alpha: str
+
+
+@dataclass(frozen=True)
+class UnpackPoint:
+    """One way to write integers with digits of b bits.
+
+    Parameters
+    ----------
+    bits : PerOperand of int
+        The width of digits.
+    strategy : str
+        Name of a strategy, or a pair such as ``row/column``.
+    digits : str
+        ``paper`` or ``balanced``.
+    block : int or None
+        Columns of a K-block; None for strategies that cut no blocks.
+    """
+
+    bits: PerOperand[int]
+    strategy: str
+    digits: str
+    block: int | None
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """A backend with the options that the config gives it.
+
+    Parameters
+    ----------
+    name : str
+        As the config writes it.
+    options : dict
+        Arguments of its constructor.
+    target : str
+        What `gemm_backends.load_backend` takes: the name, or, for a class in a file, its path from
+        the current folder.
+    """
+
+    name: str
+    options: dict[str, Any]
+    target: str
+
+    def load(self) -> GemmBackend:
+        """Make an instance of the backend."""
+        from gemm_backends import load_backend
+
+        return load_backend(self.target, **self.options)
+
+    def to_record(self) -> str | dict[str, Any]:
+        """Return the entry as a config has it."""
+        return {"name": self.name, **self.options} if self.options else self.name
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that a run does, checked and with its defaults filled in.
+
+    Parameters
+    ----------
+    path : Path
+        The config file; relative paths in it start from its folder.
+    name : str
+        Of the run.
+    workloads : tuple of WorkloadSource
+        Where the GEMMs come from.
+    quantize, unpack, timing : Section
+        The sections of the same name.
+    backends : tuple of BackendChoice
+        What multiplies.
+    baselines : tuple of str
+        Floating-point products to compare with.
+    k_split : str
+        ``auto`` or ``never``: whether K is split where an accumulator could overflow.
+    output : Path
+        The folder for the results, from the current folder.
+    """
+
+    path: Path
+    name: str
+    workloads: tuple[WorkloadSource, ...]
+    quantize: QuantizeSection
+    unpack: UnpackSection
+    backends: tuple[BackendChoice, ...]
+    baselines: tuple[str, ...]
+    k_split: str
+    timing: TimingSection
+    output: Path
+
+    def gemms(self) -> list[Gemm]:
+        """Open every workload and return its GEMMs, in the config's order.
+
+        No operand is read.
+
+        Raises
+        ------
+        InputError
+            If a file has changed since the config was loaded.
+        """
+        return [gemm for source in self.workloads for gemm in source.open(self.path.parent)]
+
+    def quantize_points(self) -> list[QuantizePoint]:
+        """Return every combination of percentile, beta and granularity; the last varies fastest."""
+        q = self.quantize
+        return [
+            QuantizePoint(percentile, beta, granularity, q.zero_alpha)
+            for percentile, beta, granularity in product(q.percentile, q.beta, q.granularity)
+        ]
+
+    def unpack_points(self) -> list[UnpackPoint]:
+        """Return every combination of bits, strategy, digits and block; the last varies fastest.
+
+        Only a strategy whose class says ``uses_block = True`` is swept over `block`; any other
+        has one point, with block None.
+        """
+        u = self.unpack
+        return [
+            UnpackPoint(bits, strategy, digits, block)
+            for bits, strategy, digits in product(u.bits, u.strategy, u.digits)
+            for block in (
+                u.block if getattr(load_strategy(strategy), "uses_block", False) else (None,)
+            )
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the resolved config as JSON values, in the form of a config file.
+
+        Paths are as the config writes them, but for `output`.
+        """
+        return {
+            "name": self.name,
+            "workloads": [source.model_dump(mode="json") for source in self.workloads],
+            "quantize": _plain(self.quantize),
+            "unpack": _plain(self.unpack),
+            "backends": [choice.to_record() for choice in self.backends],
+            "baselines": list(self.baselines),
+            "k_split": self.k_split,
+            "timing": _plain(self.timing),
+            "output": str(self.output),
+        }
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 (hexadecimal) of the resolved config without `output`."""
+        content = {key: value for key, value in self.to_dict().items() if key != "output"}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(section: QuantizeSection | UnpackSection | TimingSection) -> dict[str, Any]:
+    """Return a section as JSON values, with `PerOperand` as a config writes it."""
+    return {name: _json(getattr(section, name)) for name in type(section).model_fields}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_json(item) for item in value]
+    return value.to_record() if isinstance(value, PerOperand) else value

@@ -1,0 +1,187 @@
+"""The keys of a config, their ranges and their defaults, as pydantic models.
+
+A field's `description` is what a message says is allowed there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from accelsim.config.problems import shown
+from accelsim.types import PerOperand
+
+T = TypeVar("T")
+
+
+class Section(BaseModel):
+    """A mapping of a config: no unknown key, no value of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Pair(Section, Generic[T]):
+    """How a config writes one value for A and one for B."""
+
+    a: T
+    b: T
+
+
+@dataclass(frozen=True)
+class EachOperand:
+    """Lets a field take ``v`` or ``{a: v, b: w}`` and gives a `PerOperand`.
+
+    Parameters
+    ----------
+    kind : type
+        What `v` and `w` are, as pydantic takes it.
+    """
+
+    kind: Any
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        pair: Any = Pair
+        return handler.generate_schema(
+            Annotated[pair[self.kind], BeforeValidator(_spread), AfterValidator(_joined)]
+        )
+
+
+def _spread(value: Any) -> Any:
+    return value if isinstance(value, dict) else {"a": value, "b": value}
+
+
+def _joined(pair: Pair[T]) -> PerOperand[T]:
+    return PerOperand(pair.a, pair.b)
+
+
+def _as_tuple(value: Any) -> Any:
+    """Take a scalar as a list of one."""
+    if value is None:
+        return value
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _different(values: tuple[T, ...]) -> tuple[T, ...]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            plain = value.to_record() if isinstance(value, PerOperand) else value
+            raise PydanticCustomError(
+                "duplicate",
+                "found {value} twice; expected different values",
+                {"value": shown(plain)},
+            )
+    return values
+
+
+def _plain_number(value: float) -> float:
+    """Give 15.0 as 15, so that both spellings are one setting."""
+    return int(value) if value.is_integer() else value
+
+
+Number: TypeAlias = Annotated[float, AfterValidator(_plain_number)]
+Sweep: TypeAlias = Annotated[
+    tuple[T, ...], BeforeValidator(_as_tuple), Field(min_length=1), AfterValidator(_different)
+]
+"""Values that are swept; a scalar is a list of one."""
+
+Selection: TypeAlias = Annotated[
+    tuple[T, ...], BeforeValidator(_as_tuple), AfterValidator(_different)
+]
+"""Like `Sweep`, but may be empty."""
+
+Percentile: TypeAlias = Annotated[
+    PerOperand[float], EachOperand(Annotated[Number, Field(gt=0, le=100)])
+]
+Beta: TypeAlias = Annotated[PerOperand[float], EachOperand(Annotated[Number, Field(gt=0)])]
+Bits: TypeAlias = Annotated[PerOperand[int], EachOperand(Annotated[int, Field(ge=2, le=16)])]
+
+
+def _default(value: T) -> Callable[[], tuple[T]]:
+    return lambda: (value,)
+
+
+class QuantizeSection(Section):
+    """``quantize``: how operands are rounded to integers (DESIGN section 2)."""
+
+    percentile: Sweep[Percentile] = Field(
+        default_factory=_default(PerOperand[float].both(95)),
+        description="a number above 0 and at most 100, {a: ..., b: ...}, or a list of these",
+    )
+    beta: Sweep[Beta] = Field(
+        default_factory=_default(PerOperand[float].both(15)),
+        description="a finite number above 0, {a: ..., b: ...}, or a list of these",
+    )
+    granularity: Sweep[Literal["tensor", "row"]] = Field(
+        default=("tensor",), description="tensor or row"
+    )
+    zero_alpha: Literal["error", "nonzero"] = Field(default="error", description="error or nonzero")
+
+
+class UnpackSection(Section):
+    """``unpack``: how integers become digits of b bits.
+
+    Names of strategies and digit systems are checked apart, against what is installed.
+    """
+
+    bits: Sweep[Bits] = Field(
+        default_factory=_default(PerOperand.both(8)),
+        description="a whole number from 2 to 16, {a: ..., b: ...}, or a list of these",
+    )
+    strategy: Sweep[str] = Field(
+        default=("mix",), description="the name of a strategy, or a list of these"
+    )
+    digits: Sweep[str] = Field(
+        default=("balanced",), description="the name of a digit system, or a list of these"
+    )
+    block: Sweep[Annotated[int, Field(ge=1)]] = Field(
+        default=(32,), description="a whole number of columns, at least 1, or a list of these"
+    )
+
+
+class TimingSection(Section):
+    """``timing``: how often each stage is timed, and what is prepared outside the total."""
+
+    repeats: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="a whole number, at least 1"
+    )
+    warmup: Annotated[int, Field(ge=0)] = Field(default=3, description="a whole number, at least 0")
+    prepared: Selection[Literal["a", "b"]] = Field(
+        default=(), description="a list of the operands a and b"
+    )
+
+
+class ConfigSections(Section):
+    """A whole config; what `workloads` and `backends` hold is checked apart."""
+
+    name: str | None = Field(
+        default=None,
+        pattern=r"^\w[\w .+-]*$",
+        description="text of letters, digits, spaces and . _ + -, beginning with a letter or digit",
+    )
+    workloads: Annotated[tuple[Any, ...], BeforeValidator(_as_tuple)] = Field(
+        min_length=1, description="a list of at least one workload"
+    )
+    quantize: QuantizeSection = Field(default=QuantizeSection(), description="a mapping")
+    unpack: UnpackSection = Field(default=UnpackSection(), description="a mapping")
+    backends: Annotated[tuple[Any, ...], BeforeValidator(_as_tuple)] = Field(
+        min_length=1, description="a list of at least one backend"
+    )
+    baselines: Selection[str] = Field(default=(), description="a list of the names of baselines")
+    k_split: Literal["auto", "never"] = Field(default="auto", description="auto or never")
+    timing: TimingSection = Field(default=TimingSection(), description="a mapping")
+    output: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="the path of a folder"
+    )
