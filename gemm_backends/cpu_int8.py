@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gemm_backends.base import GemmBackend
 from gemm_backends.errors import BackendError
@@ -18,7 +19,7 @@ from gemm_backends.types import Accumulator, Availability
 NARROW = 64
 """Digits of B up to this magnitude are safe where u8 by s8 products are added in 16 bits."""
 
-PROBES = ((1, 1, 1), (1, 577, 256), (5, 3, 2), (61, 1021, 67), (256, 576, 512))
+PROBES = ((1, 1, 1), (3, 1, 5), (1, 577, 256), (5, 3, 2), (61, 1021, 67), (256, 576, 512))
 """Shapes (n, d, h) of the products that are compared before the CPU is trusted."""
 
 WRONG = "torch._int_mm gives wrong products on this CPU, even of split digits"
@@ -34,6 +35,10 @@ class CpuInt8(GemmBackend):
     without a warning. The backend therefore compares random full-range products with exact ones
     before it is used. If they differ it splits B into two matrices of half the range, whose pairs
     cannot saturate; if that differs too it is unavailable.
+
+    With VNNI or AMX, ``torch._int_mm`` leaves its result uninitialised where strides do not tell
+    the layout: for K = 1, and for operands that are broadcast. Operands are therefore made
+    contiguous and K is at least 2.
     """
 
     name = "cpu-int8"
@@ -80,7 +85,9 @@ def proven_method() -> Method | None:
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    return torch._int_mm(a, b.T)
+    if a.shape[1] == 1:
+        a, b = pad(a, (0, 1)), pad(b, (0, 1))
+    return torch._int_mm(a.contiguous(), b.contiguous().T)
 
 
 def _split_product(a: Tensor, b: Tensor) -> Tensor:

@@ -39,12 +39,13 @@ class CudaInt8(GemmBackend):
     """Int8 by int8 into int32 on a CUDA device.
 
     Operands are padded with zeros to the shapes that ``torch._int_mm`` takes (more than 16 rows of
-    A, K and the rows of B in multiples of 8); the padding counts in `executed_macs`.
+    A, K and the rows of B in multiples of 8); the padding counts in `executed_macs`. Sums that do
+    not fit 32 bits wrap in some of the kernels that cuBLAS chooses from and saturate in others.
     """
 
     name = "cuda-int8"
     bits = 8
-    accumulator = Accumulator(bits=32, overflow="wrap")
+    accumulator = Accumulator(bits=32, overflow="undefined")
     batched = True
 
     def availability(self) -> Availability:

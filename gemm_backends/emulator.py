@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from gemm_backends.base import GemmBackend
 from gemm_backends.errors import AccumulatorOverflow
 from gemm_backends.exact import exact_product
 from gemm_backends.operands import largest, matrices, summed, unflattened
-from gemm_backends.types import Accumulator, Availability, Overflow, OverflowReport
+from gemm_backends.types import Accumulator, Availability, OverflowReport
 
 WIDEST = 16
 
@@ -50,7 +51,7 @@ class Emulator(GemmBackend):
         self,
         bits: int | Sequence[int] | None = None,
         accumulator_bits: int = 32,
-        overflow: Overflow = "wrap",
+        overflow: Literal["wrap", "saturate", "error"] = "wrap",
     ) -> None:
         self.bits = _widths(WIDEST if bits is None else bits)
         if not 8 <= accumulator_bits <= 64:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 if TYPE_CHECKING:
     from gemm_backends.base import GemmBackend
 
-Overflow: TypeAlias = Literal["wrap", "saturate", "error"]
+Overflow: TypeAlias = Literal["wrap", "saturate", "error", "undefined"]
 """What an accumulator does with a sum that does not fit it."""
 
 Execution: TypeAlias = Literal["native", "emulated", "fallback"]
@@ -34,9 +34,10 @@ class Accumulator:
     ----------
     bits : int
         Width of the two's-complement register, 2 to 64.
-    overflow : {"wrap", "saturate", "error"}
+    overflow : {"wrap", "saturate", "error", "undefined"}
         What happens to a sum that does not fit: it is taken modulo ``2**bits``; it stops at the
-        nearest limit, at every step of the sum; or the backend raises `AccumulatorOverflow`.
+        nearest limit, at every step of the sum; the backend raises `AccumulatorOverflow`; or it
+        depends on the shape, as with libraries that choose among kernels.
 
     Raises
     ------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,12 @@ from gemm_backends.types import OverflowReport
 
 LONGEST_K = {"cpu": 1 << 21, "cuda": 1 << 26}
 """The longest sums that are tried on each kind of device."""
+
+SIZES = ((2, 3), (32, 48))
+"""Numbers of rows (n, h) for which a library may choose different kernels."""
+
+LARGEST_OPERAND = 1 << 23
+"""The most digits of an operand for which the larger of them is tried."""
 
 
 @check
@@ -39,16 +47,19 @@ def accumulator_bound(subject: Subject) -> str:
 def accumulator_overflow(subject: Subject) -> str:
     """One step over the bound, a sum wraps, saturates or raises as claimed."""
     claimed = subject.accumulator
-    for sign in (1, -1):
+    _require_claim(subject)
+    for sign, (n, h) in itertools.product((1, -1), SIZES):
         d = _longest(subject, sign) + 1
         _require(subject, d)
-        a, b = _extremes(subject, d, sign)
+        if max(n, h) * d > LARGEST_OPERAND or not subject.supports(n, d, h):
+            continue
+        a, b = _extremes(subject, d, sign, n, h)
         total = sign * d * _step(subject, sign)
         found = _behaviour(subject, a, b, total)
         if found != _CLAIMS[claimed.overflow]:
             raise CheckFailed(
                 f"a {claimed.bits}-bit accumulator that {_CLAIMS[claimed.overflow]} is claimed; "
-                f"at K = {d}, where the sum is {total}, it {found}"
+                f"for [{n}, {d}] x [{h}, {d}], where the sum is {total}, it {found}"
             )
     return f"it {_CLAIMS[claimed.overflow]}"
 
@@ -57,6 +68,7 @@ def accumulator_overflow(subject: Subject) -> str:
 def accumulator_partial_sums(subject: Subject) -> str:
     """Partial sums that leave the range wrap, saturate or raise even if the total fits."""
     claimed = subject.accumulator
+    _require_claim(subject)
     if _longest(subject, 1) == 0:
         raise NotApplicable("one product can already exceed the accumulator")
     over = 2 * (_longest(subject, 1) + 1)
@@ -127,13 +139,18 @@ def _longest(subject: Subject, sign: int) -> int:
     return limit // _step(subject, sign)
 
 
-def _extremes(subject: Subject, d: int, sign: int) -> tuple[Tensor, Tensor]:
+def _extremes(subject: Subject, d: int, sign: int, n: int = 2, h: int = 3) -> tuple[Tensor, Tensor]:
     digit_b = subject.lowest("b") if sign > 0 else subject.highest("b")
-    return subject.full("a", 2, d, subject.lowest("a")), subject.full("b", 3, d, digit_b)
+    return subject.full("a", n, d, subject.lowest("a")), subject.full("b", h, d, digit_b)
 
 
 def _longest_tried(subject: Subject) -> int:
     return LONGEST_K[torch.device(subject.device).type]
+
+
+def _require_claim(subject: Subject) -> None:
+    if subject.accumulator.overflow == "undefined":
+        raise NotApplicable("it claims nothing about sums that do not fit")
 
 
 def _require(subject: Subject, d: int) -> None:

@@ -167,6 +167,16 @@ class WrapsWhereItClaimsToRaise(Correct):
     accumulator = Accumulator(bits=20, overflow="error")
 
 
+@caught_by("accumulator_overflow")
+class WrapsOrSaturatesAsTheShapeWants(Correct):
+    """Like a library that has a saturating kernel for larger results."""
+
+    def matmul(self, a, b):
+        if len(a) < 24:
+            return super().matmul(a, b)
+        return exact(a, b).clamp(self.accumulator.minimum, self.accumulator.maximum).int()
+
+
 @caught_by("accumulator_partial_sums")
 class SaturatesTheFinalSumOnly(Saturating):
     def matmul(self, a, b):

@@ -109,7 +109,7 @@ def test_what_the_constructor_sets_is_checked():
         (65, "wrap", "from 2 to 64, got 65"),
         (True, "wrap", "from 2 to 64, got True"),
         (32.0, "wrap", "from 2 to 64, got 32.0"),
-        (32, "warp", "one of wrap, saturate, error, got 'warp'"),
+        (32, "warp", "one of wrap, saturate, error, undefined, got 'warp'"),
     ],
 )
 def test_a_wrong_accumulator(bits, overflow, message):

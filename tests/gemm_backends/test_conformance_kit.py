@@ -3,9 +3,16 @@
 import sys
 
 import pytest
-from faulty import FAULTY, Correct, Saturating, SkipsRowsOfZeros, WrongBatchOrder
+from faulty import (
+    FAULTY,
+    Correct,
+    Saturating,
+    SkipsRowsOfZeros,
+    WrapsOrSaturatesAsTheShapeWants,
+    WrongBatchOrder,
+)
 
-from gemm_backends import Availability, load_backend
+from gemm_backends import Accumulator, Availability, load_backend
 from gemm_backends.conformance import CHECKS, BackendConformance, verify
 from gemm_backends.conformance.check import CheckFailed
 from gemm_backends.conformance.subject import Subject
@@ -29,6 +36,16 @@ def test_every_check_has_a_faulty_backend():
 def test_what_the_faulty_ones_are_made_of_is_right(double):
     failed = [outcome for outcome in verify(double()) if outcome.status == "failed"]
     assert failed == []
+
+
+def test_nothing_is_asked_of_an_overflow_that_is_undefined():
+    class Undefined(WrapsOrSaturatesAsTheShapeWants):
+        accumulator = Accumulator(32, "undefined")
+
+    outcomes = {outcome.name: outcome for outcome in verify(Undefined())}
+    assert [name for name, outcome in outcomes.items() if outcome.status == "failed"] == []
+    assert outcomes["accumulator_bound"].status == "passed"
+    assert "claims nothing" in outcomes["accumulator_overflow"].detail
 
 
 class TestInt64(BackendConformance):

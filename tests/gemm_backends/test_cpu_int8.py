@@ -11,7 +11,16 @@ import torch
 
 from gemm_backends import BackendError, cpu_int8, load_backend
 
-SHAPES = [(1, 1, 1), (1, 4096, 1), (3, 5, 7), (17, 33, 9), (65, 257, 33), (128, 512, 128)]
+SHAPES = [
+    (1, 1, 1),
+    (1, 1, 5),
+    (17, 1, 9),
+    (1, 4096, 1),
+    (3, 5, 7),
+    (17, 33, 9),
+    (65, 257, 33),
+    (128, 512, 128),
+]
 
 true_int_mm = torch._int_mm
 
@@ -40,6 +49,13 @@ def saturating_pairs(a, b):
 def off_by_one(a, b):
     product = true_int_mm(a, b)
     return product + (product.numel() > 4000)
+
+
+def uninitialised_for_ambiguous_strides(a, b):
+    """What VNNI machines give: garbage for K = 1 and for broadcast operands."""
+    if a.shape[1] == 1 or 0 in (*a.stride(), *b.stride()):
+        return torch.full((len(a), b.shape[1]), 0x5A5A5A5A, dtype=torch.int32)
+    return true_int_mm(a, b)
 
 
 def refused(a, b):
@@ -103,6 +119,16 @@ def test_the_split_at_its_edges(int_mm):
         a = torch.full((3, 10), left, dtype=torch.int8)
         b = torch.full((2, 10), right, dtype=torch.int8)
         assert torch.equal(backend.multiply(a, b).to(torch.int64), reference(a, b)), (left, right)
+
+
+def test_strides_that_do_not_tell_the_layout(int_mm):
+    backend = int_mm(uninitialised_for_ambiguous_strides)
+    assert backend.availability().available
+    check_all_shapes(backend)
+    for d in (1, 2, 17):
+        a, b = full_range(1, d).expand(5, d), full_range(7, d)
+        assert torch.equal(backend.multiply(a, b).to(torch.int64), reference(a, b))
+        assert torch.equal(backend.multiply(b, a).to(torch.int64), reference(b, a))
 
 
 @pytest.mark.parametrize("broken", [off_by_one, refused])
