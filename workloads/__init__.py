@@ -2,7 +2,8 @@
 
 from workloads.bundle import Bundle, open_bundle
 from workloads.bundle_writer import write_bundle
-from workloads.gemm import OPS, PHASES, Gemm, Operands
+from workloads.gemm import OPS, PHASES, Gemm, Operands, select
+from workloads.shipped import shipped_bundles
 from workloads.synthetic import HeavyHitters, Synthetic
 
 __all__ = [
@@ -14,5 +15,7 @@ __all__ = [
     "Operands",
     "Synthetic",
     "open_bundle",
+    "select",
+    "shipped_bundles",
     "write_bundle",
 ]

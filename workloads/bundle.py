@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,20 +40,6 @@ class Bundle:
     path: Path
     source: dict[str, Any]
     gemms: tuple[Gemm, ...]
-
-    def select(self, globs: Sequence[str]) -> list[Gemm]:
-        """Return the GEMMs whose name matches any of the globs, in the file's order.
-
-        Raises
-        ------
-        InputError
-            If a glob matches nothing; the message lists the names.
-        """
-        for glob in globs:
-            if not any(fnmatchcase(gemm.name, glob) for gemm in self.gemms):
-                names = ", ".join(gemm.name for gemm in self.gemms) or "none"
-                raise InputError(f"{self.path}: no GEMM matches {glob!r}; it has: {names}")
-        return [g for g in self.gemms if any(fnmatchcase(g.name, glob) for glob in globs)]
 
 
 def open_bundle(path: str | Path) -> Bundle:

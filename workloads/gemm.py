@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
 
-from accelsim.errors import DataError
+from accelsim.errors import DataError, InputError
 from accelsim.types import PerOperand
 
 OPS = ("linear", "qk", "pv")
@@ -103,3 +104,27 @@ class Gemm:
                     f"{self.workload}: tensor {name!r}: found {tensor[tuple(index)].item()} "
                     f"at {index}; all entries must be finite"
                 )
+
+
+def select(gemms: Sequence[Gemm], globs: Sequence[str], where: object) -> list[Gemm]:
+    """Return the GEMMs whose name matches any of the globs, in their order.
+
+    Parameters
+    ----------
+    gemms : sequence of Gemm
+        What to choose from.
+    globs : sequence of str
+        Such as ``*.qk``; upper and lower case differ.
+    where : object
+        Where the GEMMs come from, at the beginning of the message.
+
+    Raises
+    ------
+    InputError
+        If a glob matches nothing; the message lists the names.
+    """
+    for glob in globs:
+        if not any(fnmatchcase(gemm.name, glob) for gemm in gemms):
+            names = ", ".join(gemm.name for gemm in gemms)
+            raise InputError(f"{where}: no GEMM matches {glob!r}; it has: {names}")
+    return [gemm for gemm in gemms if any(fnmatchcase(gemm.name, glob) for glob in globs)]

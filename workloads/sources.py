@@ -15,7 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from accelsim.errors import InputError
 from accelsim.registry import Registry
 from workloads.bundle import open_bundle
-from workloads.gemm import Gemm
+from workloads.gemm import Gemm, select
+from workloads.paths import from_folder
 from workloads.synthetic import Synthetic
 
 
@@ -88,13 +89,13 @@ class BundleSource(WorkloadSource):
 
     def open(self, folder: Path) -> list[Gemm]:
         """Open the bundle and select its GEMMs."""
-        bundle = open_bundle(folder / Path(self.bundle).expanduser())
+        bundle = open_bundle(from_folder(folder, self.bundle))
         for index, glob in enumerate(self.gemms):
             try:
-                bundle.select([glob])
+                select(bundle.gemms, [glob], bundle.path)
             except InputError as error:
                 raise EntryError(str(error), "gemms", index) from None
-        return bundle.select(self.gemms)
+        return select(bundle.gemms, self.gemms, bundle.path)
 
 
 class SyntheticSource(WorkloadSource):

@@ -13,6 +13,7 @@ from accelsim.config.problems import Loc, shown
 from accelsim.config.run_config import BackendChoice
 from accelsim.errors import InputError, unknown_name
 from accelsim.registry import split_reference
+from workloads.paths import from_folder
 from workloads.sources import EntryError, WorkloadSource
 from workloads.sources import registry as sources
 
@@ -132,7 +133,7 @@ def _target(name: str, folder: Path) -> str:
     if reference is None:
         return name
     path, class_name = reference
-    return f"{folder / path.expanduser()}:{class_name}"
+    return f"{from_folder(folder, path)}:{class_name}"
 
 
 def choose_backends(

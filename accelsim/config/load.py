@@ -17,6 +17,7 @@ from accelsim.config.run_config import RunConfig
 from accelsim.config.sections import ConfigSections
 from accelsim.unpack import DIGIT_SYSTEMS, list_strategies
 from gemm_backends.baselines import list_baselines
+from workloads.paths import from_folder
 
 
 def load_config(
@@ -66,7 +67,7 @@ def load_config(
         baselines=sections.baselines,
         k_split=sections.k_split,
         timing=sections.timing,
-        output=path.parent / (sections.output or f"results/{name}"),
+        output=from_folder(path.parent, sections.output or f"results/{name}"),
     )
 
 

@@ -1,0 +1,161 @@
+"""``accelsim workloads``: what there is to multiply, and how heavy its heavy hitters are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import click
+from torch import Tensor
+
+from accelsim.config import load_config
+from accelsim.errors import DataError
+from accelsim.quantize import alpha, quantize
+from accelsim.report.tables import FORMATS, Format, render
+from workloads import Gemm, open_bundle, select, shipped_bundles
+
+BITS = (2, 3, 4, 5, 8)
+"""Digit widths for which `show` counts the entries that do not fit."""
+
+Row: TypeAlias = dict[str, Any]
+
+_format = click.option(
+    "--format",
+    "style",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How to print the result.",
+)
+
+
+@click.group()
+def command() -> None:
+    """List workloads and show their GEMMs."""
+
+
+@command.command("list")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@_format
+def list_command(files: tuple[Path, ...], style: Format) -> None:
+    """List the GEMMs of bundles and of configs' workloads, without reading their operands.
+
+    FILES are .safetensors bundles or YAML configs; without any, the bundles that ship with accelsim
+    are listed.
+    """
+    gemms = [gemm for file in files or shipped_bundles() for gemm in _gemms(file)]
+    rows = [_shape_row(gemm) for gemm in gemms]
+    narrow = [name for name in rows[0] if name != "macs"]
+    click.echo(render(rows, narrow if style == "table" else None, style), nl=False)
+
+
+@command.command("show")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--gemm", "globs", multiple=True, metavar="GLOB", help="Only GEMMs of such names.")
+@click.option(
+    "--beta",
+    type=click.FloatRange(min=0, min_open=True),
+    default=15,
+    show_default=True,
+    help="Integer steps that the central percentile of the values spans.",
+)
+@click.option(
+    "--percentile",
+    type=click.FloatRange(min=0, min_open=True, max=100),
+    default=95,
+    show_default=True,
+    help="Which magnitude becomes beta / 2.",
+)
+@_format
+def show_command(
+    file: Path, globs: tuple[str, ...], beta: float, percentile: float, style: Format
+) -> int:
+    """Show the GEMMs of a bundle, or of a config's workloads, and their heavy hitters.
+
+    For each operand: α_100/α_p, the largest magnitude over the p-th percentile of magnitudes, and
+    for each b the share of its integers that are out of bound, |v| >= 2^(b-1).
+    """
+    gemms = select(_gemms(file), globs or ["*"], file)
+    failures: list[str] = []
+    operands = [row for gemm in gemms for row in _operand_rows(gemm, percentile, beta, failures)]
+    if style in ("table", "markdown"):
+        _echo_tables(gemms, operands, percentile, beta, style)
+    else:
+        shapes = {gemm.id: _shape_row(gemm) for gemm in gemms}
+        rows = [shapes[f"{row['workload']}/{row['gemm']}"] | row for row in operands]
+        click.echo(render(rows, format=style), nl=False)
+    for failure in failures:
+        click.echo(f"accelsim: {failure}", err=True)
+    return 1 if failures else 0
+
+
+def _gemms(file: Path) -> Sequence[Gemm]:
+    """Return the GEMMs of a config or of a bundle."""
+    if file.suffix in (".yaml", ".yml"):
+        return load_config(file).gemms()
+    return open_bundle(file).gemms
+
+
+def _shape_row(gemm: Gemm) -> Row:
+    names = ("workload", "op", "phase", "layer", "batch", "n", "d", "h", "macs")
+    return {"gemm": gemm.name, **{name: getattr(gemm, name) for name in names}}
+
+
+def _operand_rows(gemm: Gemm, percentile: float, beta: float, failures: list[str]) -> Iterator[Row]:
+    """Yield a row for A and one for B; what cannot be quantized adds to `failures`."""
+    names = gemm.tensor_names
+    for operand, name, values in zip("ab", (names.a, names.b), gemm.load(), strict=True):
+        try:
+            ratio, shares = _statistics(values, percentile, beta, name)
+        except DataError as error:
+            failures.append(f"{gemm.workload}: {error}")
+            ratio, shares = None, dict.fromkeys(BITS)
+        yield {
+            "workload": gemm.workload,
+            "gemm": gemm.name,
+            "operand": operand,
+            "percentile": percentile,
+            "beta": beta,
+            "alpha_ratio": ratio,
+            **{f"out_of_bound_b{bits}": share for bits, share in shares.items()},
+        }
+
+
+def _statistics(
+    values: Tensor, percentile: float, beta: float, name: str
+) -> tuple[float | None, dict[int, float | None]]:
+    """Return α_100/α_p and the share of out-of-bound integers for each b; None where empty."""
+    magnitudes = quantize(values, percentile, beta, name=name).values.abs()
+    if not values.numel():
+        return None, dict.fromkeys(BITS)
+    flat = values.float().flatten()
+    center = float(alpha(flat, percentile))
+    ratio = float(alpha(flat, 100)) / center if center else None
+    counts = {bits: int((magnitudes >= 2 ** (bits - 1)).sum()) for bits in BITS}
+    return ratio, {bits: count / values.numel() for bits, count in counts.items()}
+
+
+def _echo_tables(
+    gemms: Sequence[Gemm], operands: Sequence[Row], percentile: float, beta: float, style: Format
+) -> None:
+    """Print the shapes, and below them the operands, each narrow enough for 80 columns."""
+    shapes = [_shape_row(gemm) for gemm in gemms]
+    ratio = f"α_100/α_{percentile:g}"
+    shares = [
+        {
+            "gemm": row["gemm"],
+            "operand": row["operand"].upper(),
+            ratio: row["alpha_ratio"],
+            **{f"b={bits}": _percent(row[f"out_of_bound_b{bits}"]) for bits in BITS},
+        }
+        for row in operands
+    ]
+    columns = ["gemm", "op", "phase", "layer", "batch", "n", "d", "h"]
+    title = f"Out of bound, |v| >= 2^(b-1), in % (percentile {percentile:g}, beta {beta:g})"
+    click.echo(render(shapes, columns, style))
+    click.echo(render(shares, format=style, title=title), nl=False)
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
