@@ -19,7 +19,7 @@ from gemm_backends.types import Accumulator, Availability
 NARROW = 64
 """Digits of B up to this magnitude are safe where u8 by s8 products are added in 16 bits."""
 
-PROBES = ((1, 1, 1), (3, 1, 5), (1, 577, 256), (5, 3, 2), (61, 1021, 67), (256, 576, 512))
+PROBES = ((1, 1, 1), (3, 1, 5), (64, 65, 1), (1, 577, 256), (61, 1021, 67), (256, 576, 512))
 """Shapes (n, d, h) of the products that are compared before the CPU is trusted."""
 
 WRONG = "torch._int_mm gives wrong products on this CPU, even of split digits"
@@ -37,8 +37,9 @@ class CpuInt8(GemmBackend):
     cannot saturate; if that differs too it is unavailable.
 
     With VNNI or AMX, ``torch._int_mm`` leaves its result uninitialised where strides do not tell
-    the layout: for K = 1, and for operands that are broadcast. Operands are therefore made
-    contiguous and K is at least 2.
+    the layout: for K = 1, and for operands that are broadcast. With AVX-512 alone, a single row of
+    B changes places with A, so that A would have to be split. Operands are therefore made
+    contiguous, and padded where K or the number of rows of B is 1.
     """
 
     name = "cpu-int8"
@@ -85,9 +86,11 @@ def proven_method() -> Method | None:
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    if a.shape[1] == 1:
-        a, b = pad(a, (0, 1)), pad(b, (0, 1))
-    return torch._int_mm(a.contiguous(), b.contiguous().T)
+    h, d = b.shape
+    more_k, more_rows = int(d == 1), int(h == 1)
+    if more_k or more_rows:
+        a, b = pad(a, (0, more_k)), pad(b, (0, more_k, 0, more_rows))
+    return torch._int_mm(a.contiguous(), b.contiguous().T)[:, :h]
 
 
 def _split_product(a: Tensor, b: Tensor) -> Tensor:

@@ -46,6 +46,11 @@ def saturating_pairs(a, b):
     return product - 128 * right.sum(1, dtype=torch.int32)
 
 
+def saturating_pairs_of_either_side(a, b):
+    """What AVX-512 without VNNI computes: a single column of B changes places with A."""
+    return saturating_pairs(b.T, a.T).T if b.shape[1] == 1 else saturating_pairs(a, b)
+
+
 def off_by_one(a, b):
     product = true_int_mm(a, b)
     return product + (product.numel() > 4000)
@@ -102,10 +107,11 @@ def test_exact_where_onednn_may_not_use_vnni(isa):
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
-def test_a_product_that_saturates_in_pairs_is_split(int_mm):
-    backend = int_mm(saturating_pairs)
+@pytest.mark.parametrize("product", [saturating_pairs, saturating_pairs_of_either_side])
+def test_a_product_that_saturates_in_pairs_is_split(int_mm, product):
+    backend = int_mm(product)
     a, b = full_range(17, 34), full_range(9, 34)
-    assert not torch.equal(saturating_pairs(a, b.T).to(torch.int64), reference(a, b))
+    assert not torch.equal(product(a, b.T).to(torch.int64), reference(a, b))
     availability = backend.availability()
     assert availability.available
     assert availability.execution == "fallback"
