@@ -16,7 +16,7 @@ class AccelsimError(Exception):
 
 
 class InputError(AccelsimError):
-    """A config, bundle, matrix or option is wrong; the message says what, where and what is right."""
+    """A config, bundle, matrix or option is wrong; the message says what is right."""
 
     exit_code = 2
 

@@ -90,7 +90,9 @@ def oracle(a: Tensor, b: Tensor) -> Tensor | Wide:
         for part, shift in parts:
             total += part << shift
         return total
-    wide: Wide = sum(part.cpu().numpy().astype(object) * (1 << shift) for part, shift in parts)
+    wide: Wide = np.full(parts[0][0].shape, 0, dtype=object)
+    for part, shift in parts:
+        wide += part.cpu().numpy().astype(object) * (1 << shift)
     return wide
 
 
@@ -121,8 +123,7 @@ def _float64_product(a: Tensor, b: Tensor) -> Tensor:
     return sum(
         (
             (
-                a[..., k : k + 2**20].to(torch.float64)
-                @ b[..., k : k + 2**20].to(torch.float64).mT
+                a[..., k : k + 2**20].to(torch.float64) @ b[..., k : k + 2**20].to(torch.float64).mT
             ).to(torch.int64)
             for k in slices
         ),

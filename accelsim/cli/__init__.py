@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "run",
     "compare": "compare",
     "backends": "backends",
+    "verify": "verify",
     "workloads": "workloads",
     "doctor": "doctor",
 }

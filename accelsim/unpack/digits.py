@@ -60,7 +60,8 @@ class DigitSystem:
         """Return where `values` do not fit one digit."""
         half = 1 << (self.bits - 1)
         lowest = 1 - half if self.name == "paper" else -half
-        return (values < lowest) | (values >= half)
+        wide = values.to(torch.int64)
+        return (wide < lowest) | (wide >= half)
 
     def split(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the low digit and what is left above it: ``values = low + high * radix``.

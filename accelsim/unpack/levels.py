@@ -57,7 +57,7 @@ def cover(counts: Tensor, method: str) -> Levels:
     )
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _greedy(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unpack the line with the most out-of-bound entries until there is none (UnpackBoth).
 

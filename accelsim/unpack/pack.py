@@ -80,7 +80,9 @@ def _starts(segments: LineMap) -> Iterator[tuple[Segment, int]]:
 
 def _add(total: Tensor, rows: Tensor | None, columns: Tensor | None, block: Tensor) -> None:
     if rows is not None and columns is not None:
-        lines = torch.zeros((total.shape[0], block.shape[1]), dtype=total.dtype, device=total.device)
+        lines = torch.zeros(
+            (total.shape[0], block.shape[1]), dtype=total.dtype, device=total.device
+        )
         total.index_add_(1, columns, lines.index_add_(0, rows, block))
     elif rows is not None:
         total.index_add_(0, rows, block)

@@ -1,0 +1,63 @@
+"""``accelsim run``: run a config and print its table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from accelsim.results import Record
+
+
+@click.command("run")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
+@click.option("--backend", "backends", multiple=True, help="Run these instead of the config's.")
+@click.option("--output", type=click.Path(path_type=Path), help="The folder of the results.")
+@click.option("--resume", is_flag=True, help="Go on with the run that is in the folder.")
+@click.option("--overwrite", is_flag=True, help="Replace the run that is in the folder.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "markdown"]),
+    default="table",
+    help="What to print: a summary, or all records.",
+)
+def command(
+    config: Path,
+    overrides: tuple[str, ...],
+    backends: tuple[str, ...],
+    output: Path | None,
+    resume: bool,
+    overwrite: bool,
+    form: Literal["table", "json", "csv", "markdown"],
+) -> int:
+    """Run the YAML file CONFIG and print exactness, operation counts and times."""
+    from accelsim.config import load_config
+    from accelsim.report.summary import summary
+    from accelsim.report.tables import render
+    from accelsim.results import RunFolder
+    from accelsim.runner import run
+
+    resolved = load_config(config, overrides, backends)
+    path = output or resolved.output
+    with RunFolder.open(
+        path, resolved.to_dict(), resolved.config_hash, resume, overwrite
+    ) as folder:
+        records = run(resolved, folder, _progress)
+        table = summary(records)
+        folder.finish(table)
+    click.echo(
+        table if form == "table" else render([record.to_dict() for record in records], None, form),
+        nl=form != "table",
+    )
+    click.echo(f"{len(records)} records in {path}", err=True)
+    return int(any(record.status.failed for record in records))
+
+
+def _progress(number: int, total: int, record: Record) -> None:
+    line = f"[{number}/{total}] {record.workload}/{record.gemm} b={record.bits} {record.strategy} "
+    click.echo(f"{line}{record.backend}: {record.status}", err=True)
+    sys.stderr.flush()

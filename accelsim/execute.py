@@ -1,0 +1,131 @@
+"""Run the products of a low-bit problem on a backend, without an overflow that nobody sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from accelsim.exactness import Wide, largest, longest_k
+from accelsim.timing import StageTimer
+from accelsim.types import PerOperand
+from accelsim.unpack import DigitSystem, LowBitProblem, Product, pack, pack_wide
+from gemm_backends import GemmBackend, GemmSpec
+
+
+class UnsupportedError(Exception):
+    """The backend does not do one of the products; the message says why."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What one run of all products gave.
+
+    Parameters
+    ----------
+    result : Tensor or ndarray of object
+        C, ``[batch, n, h]``.
+    overflows : int
+        Steps at which the backend reported an overflow.
+    """
+
+    result: Tensor | Wide
+    overflows: int
+
+
+def schedule(
+    problem: LowBitProblem,
+    backend: GemmBackend,
+    systems: PerOperand[DigitSystem],
+    k_split: str,
+) -> LowBitProblem:
+    """Prove that no product overflows the accumulator, cutting K where that needs it.
+
+    Parameters
+    ----------
+    problem : LowBitProblem
+        The products as the strategy made them.
+    backend : GemmBackend
+        Its accumulator is what must not overflow.
+    systems : PerOperand of DigitSystem
+        The digits of A and B.
+    k_split : {"auto", "never"}
+        Whether K is cut; with ``never`` the products are returned as they are.
+
+    Raises
+    ------
+    UnsupportedError
+        If not even one multiplication is sure to fit, or the backend refuses a product.
+    """
+    products: list[Product] = []
+    for product in problem.products:
+        parts = [product] if k_split == "never" else _proved(product, backend, systems)
+        for part in parts:
+            (n, d), h = part.a.shape, part.b.shape[0]
+            support = backend.supports(GemmSpec(systems.a.bits, systems.b.bits, n, d, h))
+            if not support:
+                raise UnsupportedError(support.reason)
+        products += parts
+    return replace(problem, products=products)
+
+
+def _proved(
+    product: Product, backend: GemmBackend, systems: PerOperand[DigitSystem]
+) -> list[Product]:
+    d = product.a.shape[1]
+    bits = backend.accumulator.bits
+    k = longest_k(bits, systems.a.largest, systems.b.largest)
+    if k is None or d <= k:
+        return [product]
+    k = longest_k(bits, largest(product.a), largest(product.b))
+    if k is None or d <= k:
+        return [product]
+    if k == 0:
+        raise UnsupportedError(
+            f"one product of {systems.a.bits}-bit by {systems.b.bits}-bit digits may overflow the "
+            f"{bits}-bit accumulator, so splitting K cannot help"
+        )
+    return product.slices(k)
+
+
+def execute(
+    problem: LowBitProblem,
+    backend: GemmBackend,
+    timer: StageTimer,
+    watch_overflow: bool,
+    wide: bool,
+) -> Execution:
+    """Prepare, multiply and pack, timing each stage.
+
+    Parameters
+    ----------
+    problem : LowBitProblem
+        The scheduled products.
+    backend : GemmBackend
+        What multiplies.
+    timer : StageTimer
+        Inside a repeat.
+    watch_overflow : bool
+        Ask the backend for its overflow report.
+    wide : bool
+        Pack in Python integers because C may not fit int64.
+
+    Raises
+    ------
+    AccumulatorOverflow
+        If the accumulator overflowed and its overflow is ``"error"``.
+    """
+    with timer.stage("prepare"):
+        operands = [(backend.prepared(p.a), backend.prepared(p.b)) for p in problem.products]
+    overflows = 0
+    with timer.stage("gemm"):
+        if watch_overflow:
+            reports = [backend.multiply_report(a, b) for a, b in operands]
+            results: Sequence[Tensor] = [result for result, _ in reports]
+            overflows = sum(report.count or 0 for _, report in reports)
+        else:
+            results = [backend.multiply(a, b) for a, b in operands]
+    with timer.stage("pack"):
+        result = pack_wide(problem, results) if wide else pack(problem, results)
+    return Execution(result, overflows)

@@ -1,0 +1,134 @@
+"""The main job, by the command a user types."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+ROOT = Path(__file__).parents[2]
+
+
+def accelsim(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "-m", "accelsim", *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd, check=False,
+    )  # fmt: skip
+
+
+def config(folder, backends="[emulator, int64]", **changes):
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(9, 40, generator=generator), torch.randn(7, 40, generator=generator)
+    a[:, 3] *= 60
+    save_file({"net/a": a, "net/b": b}, folder / "net.safetensors")
+    keys = {
+        "workloads": "[{bundle: net.safetensors}]",
+        "quantize": "{beta: [15, 255]}",
+        "unpack": "{bits: [3, 8], strategy: [row, mix]}",
+        "backends": backends,
+        "baselines": "[fp32]",
+        "timing": "{repeats: 1, warmup: 0}",
+        **changes,
+    }
+    path = folder / "run.yaml"
+    path.write_text("".join(f"{key}: {value}\n" for key, value in keys.items()))
+    return path
+
+
+def records(folder):
+    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+
+
+def test_a_run_is_exact_and_recorded(tmp_path):
+    done = accelsim("run", config(tmp_path), "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    found = records(tmp_path / "out")
+    assert len(found) == 16
+    assert all(r["status"] == "ok" and r["exact"] and r["mismatches"] == 0 for r in found)
+    assert all(r["time_ms"]["total"]["median"] > 0 and r["baselines"]["fp32"] > 0 for r in found)
+    assert {r["backend_options"].get("bits") for r in found if r["backend"] == "emulator"} >= {3, 8}
+    assert "16 of 16 exact" in done.stdout
+
+
+def test_resume_keeps_what_is_there_and_repairs_a_torn_line(tmp_path):
+    path, out = config(tmp_path), tmp_path / "out"
+    assert accelsim("run", path, "--output", out).returncode == 0
+    lines = (out / "records.jsonl").read_text().splitlines(keepends=True)
+    (out / "records.jsonl").write_text("".join(lines[:5]) + lines[5][:40])
+    assert accelsim("run", path, "--output", out).returncode == 2
+    assert accelsim("run", path, "--output", out, "--resume").returncode == 0
+    again = (out / "records.jsonl").read_text().splitlines(keepends=True)
+    assert again[:5] == lines[:5]
+    assert len(again) == len(lines)
+
+
+def test_an_accumulator_that_is_too_narrow_splits_k_or_is_caught(tmp_path):
+    backend = "[{name: emulator, accumulator_bits: 8, overflow: saturate}]"
+    path = config(tmp_path, backend, unpack="{bits: 4, strategy: mix}", quantize="{beta: 15}")
+    split = accelsim("run", path, "--output", tmp_path / "split")
+    assert split.returncode == 0, split.stdout + split.stderr
+    assert records(tmp_path / "split")[0]["products"] > 1
+    kept = accelsim("run", path, "--output", tmp_path / "kept", "--set", "k_split=never")
+    assert kept.returncode == 1
+    assert records(tmp_path / "kept")[0]["status"] == "overflow"
+
+
+def test_a_backend_that_lies_is_inexact(tmp_path):
+    (tmp_path / "wrong.py").write_text(
+        "from gemm_backends import Accumulator, GemmBackend\n"
+        "class Wrong(GemmBackend):\n"
+        "    name, bits = 'wrong', 8\n"
+        "    accumulator = Accumulator(bits=32, overflow='wrap')\n"
+        "    def matmul(self, a, b):\n"
+        "        return (a.int() @ b.int().T) + 1\n"
+    )
+    path = config(tmp_path, "['wrong.py:Wrong']", unpack="{bits: 8}", quantize="{beta: 15}")
+    done = accelsim("run", path, "--output", tmp_path / "out")
+    assert done.returncode == 1
+    (record,) = records(tmp_path / "out")
+    assert (record["status"], record["exact"]) == ("inexact", False)
+    assert record["mismatches"] == 63
+
+
+def test_nothing_available_is_exit_3_and_recorded(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU, so cuda-int8 can run")
+    done = accelsim("run", config(tmp_path, "[cuda-int8]"), "--output", tmp_path / "out")
+    assert done.returncode == 3
+    assert {r["status"] for r in records(tmp_path / "out")} == {"unavailable"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backends": "[emulatr]"}, "emulator"),
+        ({"unpack": "{bits: 17}"}, "17"),
+        ({"unpack": "{bits: 1}"}, "2 to 16"),
+        ({"quantize": "{beta: 0}"}, "above 0"),
+        ({"unpack": "{strategy: mixx}"}, "mix"),
+        ({"surprise": "1"}, "surprise"),
+        ({"workloads": "[{bundle: missing.safetensors}]"}, "missing.safetensors"),
+    ],
+)
+def test_bad_configs_end_with_one_message_and_exit_2(tmp_path, changes, message):
+    done = accelsim("run", config(tmp_path, **changes), "--output", tmp_path / "out")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "run.yaml:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_nan_in_a_bundle_is_found_before_anything_runs(tmp_path):
+    path = config(tmp_path)
+    a = torch.ones(3, 4)
+    a[2, 1] = float("nan")
+    save_file({"net/a": a, "net/b": torch.ones(2, 4)}, tmp_path / "net.safetensors")
+    done = accelsim("run", path, "--output", tmp_path / "out")
+    assert done.returncode == 2
+    assert "net/a" in done.stderr
+    assert "[2, 1]" in done.stderr
+    assert "Traceback" not in done.stderr
