@@ -61,6 +61,17 @@ def test_a_record_is_on_the_disk_when_append_returns(tmp_path, make_record):
             assert len(load_run(tmp_path / "run").records) == count
 
 
+def test_append_waits_for_the_disk(tmp_path, make_record, monkeypatch):
+    with RunFolder.open(tmp_path / "run", CONFIG, "hash") as folder:
+        synced = []
+        monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor)))
+        folder.append(make_record())
+    written = (tmp_path / "run/records.jsonl").stat()
+    assert [(state.st_ino, state.st_size) for state in synced] == [
+        (written.st_ino, written.st_size)
+    ]
+
+
 def test_run_json_is_there_from_the_start_and_has_an_end_only_when_finished(tmp_path):
     with RunFolder.open(tmp_path / "run", CONFIG, "hash"):
         started = json.loads((tmp_path / "run/run.json").read_text())
@@ -208,14 +219,17 @@ class TestResume:
             RunFolder.open(tmp_path / "run", CONFIG, "hash", resume=True)
         assert contents(tmp_path / "run") == before
 
-    def test_repairs_the_last_line_wherever_it_is_torn(self, tmp_path, make_record):
+    def test_repairs_the_last_line_wherever_it_is_torn(self, tmp_path, make_record, monkeypatch):
+        monkeypatch.setattr(os, "fsync", lambda descriptor: None)
         first, last = make_record(bits=2), make_record(bits=3, gemm="übergröße")
         write_run(tmp_path / "run", [first, last])
         file = tmp_path / "run/records.jsonl"
         whole = file.read_bytes()
         start = whole.index(b"\n") + 1
+        run_json = (tmp_path / "run/run.json").read_bytes()
         for end in range(start, len(whole) + 1):
             file.write_bytes(whole[:end])
+            (tmp_path / "run/run.json").write_bytes(run_json)
             with RunFolder.open(tmp_path / "run", CONFIG, "hash", resume=True) as folder:
                 if record_key(last) not in folder.done_keys():
                     folder.append(last)

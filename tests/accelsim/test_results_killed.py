@@ -8,8 +8,9 @@ from accelsim.results import RunFolder, load_run, record_key
 
 WRITER = """
 import sys
-from accelsim.results import Record, RunFolder
+from accelsim.results import Record, RunFolder, folder as module
 
+module._session = dict
 with RunFolder.open(sys.argv[1], {}, "hash", resume=True) as folder:
     done = {record.gemm for record in folder.records}
     for index in range(10_000):

@@ -8,57 +8,19 @@ from pydantic import ValidationError
 
 from accelsim.results import KEY_FIELDS, Record, Status, record_key
 
-FIELDS = [
-    "workload",
-    "gemm",
-    "op",
-    "layer",
-    "phase",
-    "batch",
-    "n",
-    "d",
-    "h",
-    "percentile",
-    "beta",
-    "granularity",
-    "bits",
-    "strategy",
-    "strategy_chosen",
-    "digits",
-    "block",
-    "backend",
-    "backend_options",
-    "execution",
-    "device",
-    "status",
-    "reason",
-    "exact",
-    "mismatches",
-    "max_abs_error",
-    "relative_error_vs_float",
-    "ratio",
-    "dense_macs",
-    "low_bit_macs",
-    "executed_macs",
-    "shift_adds",
-    "products",
-    "max_digits_a",
-    "max_digits_b",
-    "out_of_bound_a",
-    "out_of_bound_b",
-    "time_ms",
-    "baselines",
-    "tops",
-    "effective_tops",
-    "speedup_vs",
-    "cycles",
-    "energy",
-    "cost_model",
-]
+FIELDS = """
+    workload gemm op layer phase batch n d h
+    percentile beta granularity bits strategy strategy_chosen digits block
+    backend backend_options execution device
+    status reason exact mismatches max_abs_error relative_error_vs_float
+    ratio dense_macs low_bit_macs executed_macs shift_adds products max_digits_a max_digits_b
+    out_of_bound_a out_of_bound_b
+    time_ms baselines tops effective_tops speedup_vs cycles energy cost_model
+"""
 
 
 def test_the_fields_are_the_documented_ones_in_their_order(make_record):
-    assert list(json.loads(make_record().to_json())) == FIELDS
+    assert list(json.loads(make_record().to_json())) == FIELDS.split()
 
 
 def test_a_record_survives_its_line(make_record):
@@ -99,7 +61,7 @@ def test_no_number_is_nan_or_infinite(make_record, field, bad):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_backend_option_that_is_not_finite_is_not_written(make_record, bad):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"not JSON compliant|finite"):
         make_record(backend_options={"voltage": bad}).to_json()
 
 
