@@ -61,15 +61,22 @@ def _write(file: BinaryIO, path: Path, gemms: Sequence[Gemm], source: Mapping[st
     length = len(_encode({**members, **_widest(gemms)}))
     length += -length % 8
     file.seek(8 + length)
-    position = 0
     for gemm in gemms:
-        for key, shape, tensor in zip("ab", vars(gemm.shapes).values(), gemm.load(), strict=True):
-            name = f"{gemm.name}/{key}"
-            members[name] = _entry(f"{path}: tensor {name!r}", shape, tensor, position)
-            position = members[name]["data_offsets"][1]
-            file.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        members |= _write_operands(file, path, gemm, begin=file.tell() - 8 - length)
     file.seek(0)
     file.write(struct.pack("<Q", length) + _encode(members).ljust(length))
+
+
+def _write_operands(file: BinaryIO, path: Path, gemm: Gemm, begin: int) -> dict[str, Any]:
+    """Append the operands of one GEMM; return their entries in the header."""
+    entries = {}
+    shapes = gemm.shapes
+    for key, shape, tensor in zip("ab", (shapes.a, shapes.b), gemm.load(), strict=True):
+        name = f"{gemm.name}/{key}"
+        entries[name] = _entry(f"{path}: tensor {name!r}", shape, tensor, begin)
+        begin += tensor.nbytes
+        file.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return entries
 
 
 def _metadata(gemms: Sequence[Gemm], source: Mapping[str, Any]) -> str:
@@ -86,7 +93,7 @@ def _widest(gemms: Sequence[Gemm]) -> dict[str, Any]:
     return {
         f"{gemm.name}/{key}": {"dtype": "BF16", "shape": shape, "data_offsets": [end, end]}
         for gemm in gemms
-        for key, shape in zip("ab", vars(gemm.shapes).values(), strict=True)
+        for key, shape in (("a", gemm.shapes.a), ("b", gemm.shapes.b))
     }
 
 

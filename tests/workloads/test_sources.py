@@ -1,0 +1,87 @@
+"""Sources of workloads: those that there are, and paths in them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from accelsim.errors import InputError
+from workloads import Synthetic, write_bundle
+from workloads.paths import from_folder
+from workloads.sources import BundleSource, EntryError, SyntheticSource, registry
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    gemms = [Synthetic(n=2, d=3, h=4, name=name).gemm() for name in ("x.q", "x.k", "y.q")]
+    (tmp_path / "sub").mkdir()
+    write_bundle(tmp_path / "sub" / "tiny.safetensors", gemms, {})
+    return BundleSource(bundle="../sub/tiny.safetensors")
+
+
+def test_both_sources_are_registered():
+    assert registry.get("bundle") is BundleSource
+    assert registry.get("synthetic") is SyntheticSource
+
+
+def test_a_bundle_starts_from_the_folder(bundle, tmp_path):
+    gemms = bundle.open(tmp_path / "sub")
+    assert [gemm.id for gemm in gemms] == ["tiny/x.q", "tiny/x.k", "tiny/y.q"]
+
+
+def test_globs_choose(bundle, tmp_path):
+    some = bundle.model_copy(update={"gemms": ["y.*", "*.k"]})
+    assert [gemm.name for gemm in some.open(tmp_path / "sub")] == ["x.k", "y.q"]
+
+
+def test_the_glob_that_matches_nothing_is_blamed(bundle, tmp_path):
+    some = bundle.model_copy(update={"gemms": ["*", "z"]})
+    with pytest.raises(EntryError, match="no GEMM matches 'z'") as caught:
+        some.open(tmp_path / "sub")
+    assert caught.value.loc == ("gemms", 1)
+
+
+def test_a_missing_bundle(bundle, tmp_path):
+    with pytest.raises(InputError) as caught:
+        bundle.open(tmp_path)
+    expected = tmp_path.parent / "sub" / "tiny.safetensors"
+    assert str(caught.value) == f"{expected}: there is no such file"
+
+
+def test_a_single_glob_is_a_list_of_one():
+    assert BundleSource(bundle="x", gemms="*.qk").gemms == ["*.qk"]
+    with pytest.raises(ValidationError):
+        BundleSource(bundle="x", gemms=[])
+
+
+def test_a_synthetic_gemm():
+    source = SyntheticSource(synthetic=Synthetic(n=2, d=3, h=4))
+    (gemm,) = source.open(Path("anywhere"))
+    assert torch.equal(gemm.load()[0], source.synthetic.gemm().load()[0])
+
+
+@pytest.mark.parametrize(
+    ("folder", "path", "expected"),
+    [
+        ("configs", "x.yaml", "configs/x.yaml"),
+        ("configs", "../data/x", "data/x"),
+        (".", "../x", "../x"),
+        ("configs", "/data/x", "/data/x"),
+    ],
+)
+def test_paths_are_short(folder, path, expected):
+    assert from_folder(Path(folder), path) == Path(expected)
+
+
+def test_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert from_folder(Path("configs"), "~/x") == Path("/home/somebody/x")
+
+
+def test_a_link_is_followed_before_dot_dot(tmp_path):
+    (tmp_path / "real" / "inner").mkdir(parents=True)
+    (tmp_path / "real" / "x").write_text("")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real" / "inner")
+    assert from_folder(link, "../x").is_file()
