@@ -132,23 +132,25 @@ def _heading(record: Record, settings: Settings) -> str:
 
 def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
     repeats = [times.repeats for record in ran for times in record.time_ms.values()]
-    legend = [
-        "n×d×h: A is [n, d], B is [h, d].",
-        "exact: every integer of the product is equal.",
-        "r: low-bit multiplications over those of the GEMM.",
-        "MACs: low-bit multiply-adds.",
-    ]
+    terms = {
+        "n×d×h": "A is [n, d], B is [h, d]",
+        "exact": "every integer of the product is equal",
+        "r": "low-bit multiplications over those of the GEMM",
+        "MACs": "low-bit multiply-adds",
+    }
     if repeats:
         low, high = min(repeats), max(repeats)
-        legend.append(f"Times: medians of {low if low == high else f'{low} to {high}'} repeats.")
-    if columns.baselines:
-        legend.append("Speed-up: that float GEMM's time over total, above 1 is faster than it.")
-    lines = [" ".join(legend), *columns.labels.notes()]
+        terms["time"] = f"median of {low if low == high else f'{low} to {high}'} repeats"
+    for name in columns.baselines:
+        terms[f"×{name}"] = f"time of the {name} GEMM over total; above 1 is faster than {name}"
+    width = max(map(len, terms))
+    lines = [f"{term:{width}}  {meaning}" for term, meaning in terms.items()]
+    lines += columns.labels.notes()
     for execution, words in _EXECUTION.items():
-        backends = dict.fromkeys(r.backend for r in ran if r.execution == execution)
+        backends = dict.fromkeys(record.backend for record in ran if record.execution == execution)
         if backends:
-            lines.append(f"* {', '.join(backends)}: {execution}; {words}.")
-    return [line for words in lines for line in _wrap(words)]
+            lines += _wrap(f"* {', '.join(backends)}: {execution}; {words}.")
+    return lines
 
 
 def _problems(records: Sequence[Record], settings: Settings) -> list[str]:

@@ -20,7 +20,7 @@ SHARED = Path(os.environ.get("ACCELSIM_SHARED", ROOT.parent / "shared"))
 SHIPPED = [
     gemm
     for path in sorted((ROOT / "workloads" / "data").glob("*.safetensors"))
-    for gemm in open_bundle(path).select(["*"])
+    for gemm in open_bundle(path).gemms
 ]
 PAIRS = [f"{a}/{b}" for a in ("row", "column", "both") for b in ("row", "column", "both")]
 
@@ -69,7 +69,7 @@ def test_ratios_equal_the_reference_on_all_captures(setting, bits):
     rows = [r for r in rows if (r["percentile"], r["beta"], r["bits"]) == (*setting, bits)]
     assert rows
     for row in rows:
-        (gemm,) = open_bundle(SHARED / "captures" / f"{row['gemm']}.safetensors").select(["*"])
+        (gemm,) = open_bundle(SHARED / "captures" / f"{row['gemm']}.safetensors").gemms
         for name in (*PAIRS, "mix"):
             key = "mix9" if name == "mix" else "".join(LETTERS[part] for part in name.split("/"))
             if bits == 2 and beta >= 127 and "b" in key + ("b" if name == "mix" else ""):

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
+from accelsim import cli
 from accelsim.cli.verify import command
 from accelsim.errors import InputError, NothingCouldRunError
 from gemm_backends.conformance import CHECKS
@@ -82,6 +83,15 @@ def test_a_wrong_backend_fails_with_an_explanation_and_junit(file, tmp_path):
     skipped = {case.get("name") for case in suite if case.find("skipped") is not None}
     assert suite.get("skipped") == str(len(skipped))
     assert "cost" in skipped
+
+
+def test_tracebacks_are_shown_on_demand_only(file, monkeypatch, capsys):
+    monkeypatch.setitem(cli.COMMANDS, "verify", "verify")
+    for debug in ([], ["--debug"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["verify", f"{file}:Wrong", *debug])
+        assert end.value.code == 1
+        assert ("Traceback" in capsys.readouterr().err) == bool(debug)
 
 
 def test_flags_of_the_backend(file):

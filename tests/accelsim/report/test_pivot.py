@@ -1,0 +1,66 @@
+"""Records side by side."""
+
+from accelsim.report.pivot import pivot
+
+
+def record(gemm, bits, backend, **values):
+    return {"gemm": gemm, "bits": bits, "backend": backend, **values}
+
+
+RECORDS = [
+    record("q", 4, "emulator", exact=True, time=1.0),
+    record("q", 4, "cpu", exact=False, time=3.0),
+    record("q", 8, "emulator", exact=True, time=5.0),
+    record("k", {"a": 8, "b": 4}, "cpu", exact=None, time=None),
+]
+
+
+def test_every_record_has_its_cell():
+    result = pivot(RECORDS, ["gemm", "bits"], ["backend"], ["time"])
+    assert result.columns == ("emulator", "cpu")
+    assert result.merged == 1
+    assert result.table(["time"]) == [
+        {"gemm": "q", "bits": 4, "emulator": 1.0, "cpu": 3.0},
+        {"gemm": "q", "bits": 8, "emulator": 5.0, "cpu": None},
+        {"gemm": "k", "bits": "8/4", "emulator": None, "cpu": None},
+    ]
+
+
+def test_several_values_are_named_in_the_headings():
+    result = pivot(RECORDS, ["gemm"], ["backend"], ["exact", "time"])
+    assert result.headings(["exact", "time"]) == [
+        "gemm",
+        "emulator exact",
+        "emulator time",
+        "cpu exact",
+        "cpu time",
+    ]
+    assert list(result.table(["exact", "time"])[0]) == result.headings(["exact", "time"])
+
+
+def test_several_records_in_a_cell_are_merged_by_their_kind():
+    records = [
+        record("q", 4, "cpu", exact=True, time=1, strategy="row", same=2**60),
+        record("q", 4, "cpu", exact=True, time=10, strategy="column", same=2**60),
+        record("q", 4, "cpu", exact=False, time=3, strategy="row", same=2**60),
+        record("q", 4, "cpu", exact=None, time=None, strategy=None, same=None),
+    ]
+    result = pivot(records, ["gemm"], ["backend"], ["exact", "time", "strategy", "same"])
+    cells = {field: value for (_, _, field), value in result.cells.items()}
+    assert cells == {"exact": False, "time": 3, "strategy": "row, column", "same": 2**60}
+    assert result.merged == 4
+
+
+def test_all_yes_is_yes():
+    records = [record("q", 4, "cpu", exact=True), record("q", 8, "cpu", exact=True)]
+    assert pivot(records, ["gemm"], ["backend"], ["exact"]).table(["exact"])[0]["cpu"] is True
+
+
+def test_columns_of_several_fields_read_as_one():
+    result = pivot(RECORDS, ["gemm"], ["backend", "bits"], ["time"])
+    assert result.columns == ("emulator 4", "cpu 4", "emulator 8", "cpu 8/4")
+
+
+def test_nothing_gives_an_empty_pivot():
+    result = pivot([], ["gemm"], ["backend"], ["time"])
+    assert (result.table(["time"]), result.headings(["time"]), result.merged) == ([], ["gemm"], 0)
