@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -144,10 +145,9 @@ def _filter(
 
 def _equal(value: Any, wanted: str) -> bool:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return bool(value == (int(wanted) if isinstance(value, int) else float(wanted)))
-        except ValueError:
-            return False
+        for kind in (int, float):
+            with suppress(ValueError):
+                return bool(value == kind(wanted))
     return text(value) == wanted
 
 

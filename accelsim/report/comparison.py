@@ -154,4 +154,4 @@ def differences(runs: Sequence[Run]) -> list[str]:
 def _essence(machine: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts about a machine as fields, its GPUs by their names and power limits."""
     gpus = [f"{gpu['name']} ({gpu['power_limit_w']} W)" for gpu in machine["gpus"]]
-    return {**flatten(machine), "gpus": ", ".join(gpus)}
+    return {**flatten(machine), "gpus": ", ".join(gpus) or "none"}
