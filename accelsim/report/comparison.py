@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from accelsim.errors import InputError, unknown_name
 from accelsim.report.cells import text
 from accelsim.report.fields import flatten, lookup
+from accelsim.report.options import telling_options
 from accelsim.results import KEY_FIELDS, Run, record_key
 
 ROWS = ("gemm", "beta", "bits", "strategy")
@@ -35,27 +36,32 @@ _MACHINE_FIELDS = (
 
 
 def default_rows(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
-    """Return `ROWS`, and whatever else varies and would put several records into one cell."""
+    """Return `ROWS`, and what else varies if a cell would hold several records without it."""
+    rows = [field for field in ROWS if field not in columns]
+    cells = {tuple(text(lookup(r, field)) for field in (*rows, *columns)) for r in records}
+    if len(cells) == len(records):
+        return rows
     swept = [
         field
         for field in KEY_FIELDS
-        if field not in (*ROWS, *_OF_BACKEND) and len({text(r[field]) for r in records}) > 1
+        if field not in (*rows, *columns, *_OF_BACKEND)
+        and len({text(record[field]) for record in records}) > 1
     ]
-    return [field for field in (*swept, *ROWS) if field not in columns]
+    return [*swept, *rows]
 
 
 def default_columns(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the backend, with its options and the run where there are several."""
-    options: dict[str, set[str]] = defaultdict(set)
+    """Return the backend, with the run and the options where they tell records apart."""
+    runs: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for record in records:
-        options[record["backend"]].add(text(record["backend_options"]))
-    several_runs = len({record["run"] for record in records}) > 1
-    several_options = any(len(found) > 1 for found in options.values())
-    return [
-        *(["run"] if several_runs else []),
-        "backend",
-        *(["backend_options"] if several_options else []),
-    ]
+        runs[record["run"]].append(record)
+    options = {
+        f"backend_options.{name}": None
+        for of_run in runs.values()
+        for names in telling_options(of_run).values()
+        for name in names
+    }
+    return [*(["run"] if len(runs) > 1 else []), "backend", *options]
 
 
 def add_speedup(records: Sequence[_Row], baseline: str) -> str:

@@ -85,7 +85,8 @@ def pivot(
     groups: dict[tuple[Label, str], list[Mapping[str, Any]]] = defaultdict(list)
     for record in records:
         row = tuple(_label(lookup(record, field)) for field in rows)
-        column = " ".join(filter(None, (text(_label(lookup(record, f))) for f in columns)))
+        parts = (lookup(record, field) for field in columns)
+        column = " ".join(text(_label(part)) for part in parts if part is not None)
         groups[row, column].append(record)
     return Pivot(
         row_fields=tuple(rows),

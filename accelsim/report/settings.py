@@ -50,8 +50,8 @@ class Settings:
         return [_say(field, value) for field, value in values if value is not None]
 
     def gemm(self, record: Record) -> str:
-        """Name the GEMM of `record`, with its workload where there are several."""
-        if "workload" in self._varying:
+        """Name the GEMM of `record`, with its workload where that is not clear."""
+        if "workload" in self._varying and not record.gemm.startswith(f"{record.workload}."):
             return f"{record.workload}: {record.gemm}"
         return record.gemm
 

@@ -182,10 +182,9 @@ def _problems(records: Sequence[Record], settings: Settings) -> list[str]:
 
 def _reason(record: Record) -> str:
     parts = [record.reason] if record.reason else []
-    if record.mismatches:
+    if record.mismatches and (not parts or record.status is Status.OVERFLOW):
         integers = record.batch * record.n * record.h
         parts.append(f"{record.mismatches:,} of {integers:,} integers differ")
-    if record.max_abs_error:
         parts.append(f"by at most {record.max_abs_error:,}")
     return ", ".join(parts)
 

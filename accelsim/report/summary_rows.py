@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from accelsim.report.cells import MISSING, count, milliseconds, text
+from accelsim.report.options import telling_options
 from accelsim.results import Record, Status
 from accelsim.results.record import Stage
 
@@ -30,21 +31,13 @@ class Labels:
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
-        self._varying: dict[str, list[str]] = {}
-        for backend in dict.fromkeys(record.backend for record in records):
-            options = [record.backend_options for record in records if record.backend == backend]
-            names = dict.fromkeys(name for option in options for name in option)
-            self._varying[backend] = [
-                name
-                for name in names
-                if any(option.get(name) != options[0].get(name) for option in options)
-            ]
+        self._telling = telling_options(record.to_dict() for record in records)
 
     def of(self, record: Record) -> str:
-        """Return the backend's name, the options that vary, and a star if it is not native."""
+        """Name the backend, with the options that tell it apart and a star if it is not native."""
         values = [
             text(record.backend_options[name])
-            for name in self._varying[record.backend]
+            for name in self._telling[record.backend]
             if name in record.backend_options
         ]
         star = "" if record.execution in ("native", None) else "*"
@@ -54,7 +47,7 @@ class Labels:
         """Say which options stand behind the names of backends."""
         return [
             f"After {backend} stands its {', '.join(names)}."
-            for backend, names in self._varying.items()
+            for backend, names in self._telling.items()
             if names
         ]
 
@@ -160,7 +153,10 @@ def _time(line: Line, stage: Stage) -> str:
 def _speedup(line: Line, baseline: str) -> str:
     total = _total(line, "total")
     reference = _sum(record.baselines.get(baseline) for record in line.records)
-    return f"{reference / total:.2f}" if total and reference is not None else MISSING
+    if not total or reference is None:
+        return MISSING
+    speedup = reference / total
+    return f"{speedup:.2f}" if speedup >= 0.1 else f"{speedup:.3f}"
 
 
 def _total(line: Line, stage: Stage) -> float | None:

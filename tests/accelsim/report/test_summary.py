@@ -15,7 +15,7 @@ Everywhere: workload tiny, percentile 95, β 31, one scale per tensor, 4 bits,
                   ─ low-bit ─ ─────── time, ms ───────  speed-up
   backend   exact     r  MACs quant unpack  gemm total ×fp32
 layers.0.q (linear, forward) 16×32×8, by row/column
-  emulator*   yes 1.221 5.00k 0.000   10.0  30.0  40.0  0.05
+  emulator*   yes 1.221 5.00k 0.000   10.0  30.0  40.0 0.050
   cpu-int8    yes 1.221 5.00k 0.000  0.250 0.750  1.00  2.00
 
 n×d×h  A is [n, d], B is [h, d]
@@ -188,6 +188,19 @@ def test_the_same_backend_with_other_options_is_told_apart(make_record):
     lines = lines_of(records)
     assert [line.split()[1] for line in lines if line.startswith("  emulator ")] == ["24", "32"]
     assert "After emulator stands its accumulator_bits." in lines
+
+
+def test_an_option_that_follows_the_setting_needs_no_mention(make_record):
+    records = [make_record(bits=bits, backend_options={"bits": bits}) for bits in (4, 8)]
+    lines = lines_of(records)
+    assert [line.split()[1] for line in lines if line.startswith("  emulator ")] == ["yes", "yes"]
+
+
+def test_a_workload_that_is_part_of_the_name_is_not_repeated(make_record):
+    records = [make_record(workload="a", gemm="a.q"), make_record(workload="b", gemm="a.q")]
+    text = summary(records)
+    assert "\na.q (" in text
+    assert "\nb: a.q (" in text
 
 
 def test_repeats_are_said(make_record):
