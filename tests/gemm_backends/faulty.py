@@ -28,7 +28,8 @@ def caught_by(check):
 
 
 def exact(a, b):
-    return a.to(torch.int64) @ b.to(torch.int64).mT
+    """Exact in float64, and much faster than in int64: no sum here reaches 2^53."""
+    return (a.to(torch.float64) @ b.to(torch.float64).mT).to(torch.int64)
 
 
 def wrapped(product, accumulator):

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from accelsim import cli
 from accelsim.cli.verify import command
 from accelsim.errors import InputError, NothingCouldRunError
-from gemm_backends.conformance import CHECKS
+from gemm_backends.conformance import CHECKS, verification
 
 BACKENDS = """
 import torch
@@ -24,7 +24,7 @@ class Right(GemmBackend):
         return Availability(True, execution="emulated")
 
     def matmul(self, a, b):
-        return (a.long() @ b.long().T).int()
+        return (a.double() @ b.double().T).to(torch.int64).to(torch.int32)
 
     @classmethod
     def actions(cls):
@@ -50,6 +50,12 @@ def file(tmp_path):
     path = tmp_path / "accelerators.py"
     path.write_text(BACKENDS)
     return path
+
+
+@pytest.fixture
+def few_checks(monkeypatch):
+    """Only the quickest checks, `extreme_digits` among them."""
+    monkeypatch.setattr(verification, "CHECKS", CHECKS[:5])
 
 
 def run(*arguments):
@@ -85,6 +91,7 @@ def test_a_wrong_backend_fails_with_an_explanation_and_junit(file, tmp_path):
     assert "cost" in skipped
 
 
+@pytest.mark.usefixtures("few_checks")
 def test_tracebacks_are_shown_on_demand_only(file, monkeypatch, capsys):
     monkeypatch.setitem(cli.COMMANDS, "verify", "verify")
     for debug in ([], ["--debug"]):
@@ -94,6 +101,7 @@ def test_tracebacks_are_shown_on_demand_only(file, monkeypatch, capsys):
         assert ("Traceback" in capsys.readouterr().err) == bool(debug)
 
 
+@pytest.mark.usefixtures("few_checks")
 def test_flags_of_the_backend(file):
     result = run(f"{file}:Right", "--rtl")
     assert result.return_value == 1
