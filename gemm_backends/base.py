@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self, TypeVar
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from accelsim.errors import InputError
+from gemm_backends.declaration import REQUIRED, check_declaration, resolved_options
 from gemm_backends.errors import AccumulatorOverflow
 from gemm_backends.operands import (
     Prepared,
@@ -40,8 +40,8 @@ class _BackendType(ABCMeta):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         instance = super().__call__(*args, **kwargs)
-        instance.options = _resolved_options(cls, args, kwargs)
-        _check_declaration(cls.__name__, instance.name, instance.bits, instance.accumulator)
+        instance.options = resolved_options(cls, args, kwargs)
+        check_declaration(cls.__name__, instance.name, instance.bits, instance.accumulator)
         return instance
 
 
@@ -87,10 +87,10 @@ class GemmBackend(ABC, metaclass=_BackendType):
         super().__init_subclass__(**kwargs)
         if abstract:
             return
-        for attribute, example in _REQUIRED.items():
+        for attribute, example in REQUIRED.items():
             if not hasattr(cls, attribute):
                 raise TypeError(f"{cls.__name__} has no {attribute}; add {example}")
-        _check_declaration(cls.__name__, cls.name, cls.bits, cls.accumulator)
+        check_declaration(cls.__name__, cls.name, cls.bits, cls.accumulator)
         if cls.matmul is GemmBackend.matmul:
             raise TypeError(f"{cls.__name__} has no matmul; add def matmul(self, a, b)")
 
@@ -274,36 +274,3 @@ class GemmBackend(ABC, metaclass=_BackendType):
     def with_options(self, **changes: Any) -> Self:
         """Return a new instance with some options changed."""
         return type(self)(**{**self.options, **changes})
-
-
-_REQUIRED = {
-    "name": 'name = "my-backend"',
-    "bits": "bits = 8",
-    "accumulator": 'accumulator = Accumulator(bits=32, overflow="wrap")',
-}
-
-
-def _check_declaration(owner: str, name: object, bits: object, accumulator: object) -> None:
-    if not isinstance(name, str) or not name or name != name.strip():
-        raise TypeError(f"{owner}.name must be a non-empty string, got {name!r}")
-    widths = bits if isinstance(bits, tuple) and len(bits) == 2 else (bits,)
-    if not all(type(width) is int and 2 <= width <= 16 for width in widths):
-        raise TypeError(
-            f"{owner}.bits must be an integer from 2 to 16, or a pair for A and B, got {bits!r}"
-        )
-    if not isinstance(accumulator, Accumulator):
-        raise TypeError(f"{owner}.accumulator must be an Accumulator, got {accumulator!r}")
-
-
-def _resolved_options(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    if cls.__init__ is object.__init__:  # type: ignore[misc]
-        return {}
-    bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
-    bound.apply_defaults()
-    options = dict(list(bound.arguments.items())[1:])
-    for parameter in bound.signature.parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            options |= options.pop(parameter.name)
-        elif parameter.kind is parameter.VAR_POSITIONAL:
-            options.pop(parameter.name)
-    return options
