@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def read_document(path: Path) -> Document:
     text = _read_text(path)
     tree = parse_yaml(text, lambda line, column: Place.in_file(path, line, column))
     if not isinstance(tree.data, dict):
-        start = tree.places.values.get((), Place.in_file(path, 1, 1))
+        start = tree.places.values[()]
         message = f"found {shown(tree.data)}; expected a mapping such as `workloads: [...]`"
         raise config_error([Problem(start, (), message)])
     return Document(path, tree.data, tree.places, tree.problems)
@@ -97,7 +97,6 @@ def apply_override(document: Document, override: str, rank: int) -> None:
         message = "expected KEY=VALUE, such as quantize.beta=[15, 31]"
         raise config_error([Problem(place, (), message)])
     tree = parse_yaml(text, lambda line, column: place)
-    document.problems.extend(tree.problems)
     container: Any = document.data
     loc: Loc = ()
     for part in parts[:-1]:
@@ -108,7 +107,9 @@ def apply_override(document: Document, override: str, rank: int) -> None:
         container = container[step]
     step = _step(container, parts[-1], loc, place)
     container[step] = tree.data
-    document.places.graft((*loc, step), place, tree.places.values)
+    loc = (*loc, step)
+    document.places.graft(loc, place, tree.places.values)
+    document.problems += [replace(problem, loc=loc + problem.loc) for problem in tree.problems]
 
 
 def _step(container: Any, part: str, loc: Loc, place: Place) -> str | int:

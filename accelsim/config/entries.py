@@ -95,25 +95,27 @@ def _backend(document: Document, entry: Any, loc: Loc) -> BackendChoice | None:
     named = isinstance(entry, dict) and "name" in entry
     name = entry["name"] if named else entry
     if not isinstance(name, str):
-        document.report(
-            (*loc, "name") if named else loc,
-            f"found {shown(name)}; expected the name of a backend, or {{name: ..., options}}",
-        )
+        message = f"found {shown(name)}; expected the name of a backend, or {{name: ..., options}}"
+        document.report((*loc, "name"), message)
         return None
     options = {key: value for key, value in entry.items() if key != "name"} if named else {}
     choice = BackendChoice(name, options, _target(name, document.path.parent))
     message = _load_failure(choice)
     if message:
-        document.report((*loc, _blamed(message, options)), message)
+        option = _blamed(message, options)
+        document.report((*loc, option or "name"), message, at_key=option is not None)
         return None
     return choice
 
 
-def _blamed(message: str, options: Iterable[str]) -> str:
-    """Return the option that a message speaks of: one that it quotes, or else one that it names."""
-    quoted = [key for key in options if repr(key) in message]
-    named = [key for key in options if re.search(rf"\b{re.escape(key)}\b", message)]
-    return next(iter([*quoted, *named]), "name")
+def _blamed(message: str, options: Iterable[str]) -> str | None:
+    """Return the option that a message quotes first, or else names first, if it does."""
+    for pattern in ("'{}'", r"\b{}\b"):
+        found = {key: re.search(pattern.format(re.escape(key)), message) for key in options}
+        starts = {key: match.start() for key, match in found.items() if match}
+        if starts:
+            return min(starts, key=starts.__getitem__)
+    return None
 
 
 def _load_failure(choice: BackendChoice) -> str:

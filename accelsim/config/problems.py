@@ -47,10 +47,17 @@ class Places:
     keys: dict[Loc, Place] = field(default_factory=dict)
 
     def known_part(self, loc: Loc) -> Loc:
-        """Cut `loc` to its longest beginning that stands in the config."""
-        while loc and loc not in self.values:
-            loc = loc[:-1]
-        return loc
+        """Return the beginning of `loc` that stands in the config.
+
+        An index is left out where the config has a single value for a list of one.
+        """
+        known: Loc = ()
+        for part in loc:
+            if (*known, part) in self.values:
+                known = (*known, part)
+            elif isinstance(part, str):
+                break
+        return known
 
     def graft(self, loc: Loc, place: Place, other: Mapping[Loc, Any]) -> None:
         """Put the subtree `other` at `loc`, all of it at one place."""

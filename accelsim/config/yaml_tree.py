@@ -85,11 +85,11 @@ def parse_yaml(text: str, place: Callable[[int, int], Place]) -> Tree:
     try:
         node = yaml.compose(text, Loader=_CoreLoader)
         builder = _Builder(place)
-        data = builder.value(node, ()) if node is not None else None
+        data = builder.value(node, ()) if node is not None else builder.nothing()
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         where = place(before.count("\n") + 1, len(before) - before.rfind("\n"))
-        found = f"found the control character {error.character!r}"
+        found = f"found the control character {text[error.position]!r}"
         raise config_error([Problem(where, (), f"not valid YAML: {found}")]) from None
     except yaml.MarkedYAMLError as error:
         raise config_error([_malformed(error, place)]) from None
@@ -113,6 +113,10 @@ class _Builder:
     places: Places = field(default_factory=Places)
     problems: list[Problem] = field(default_factory=list)
     _open: list[yaml.Node] = field(default_factory=list)
+
+    def nothing(self) -> None:
+        """Take an empty document for the value None."""
+        self.places.values[()] = self.place(1, 1)
 
     def value(self, node: yaml.Node, loc: Loc) -> Any:
         """Return the plain value of a node that stands at `loc`."""
