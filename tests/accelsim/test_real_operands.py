@@ -47,9 +47,7 @@ def check(gemm, percentile, beta, bits, strategy, digits, backends):
 @pytest.mark.parametrize(("bits", "beta"), [(3, 15), (4, 31), (8, 255)])
 @pytest.mark.parametrize("gemm", SHIPPED, ids=lambda gemm: gemm.name)
 def test_shipped_operands_are_exact(gemm, bits, beta, digits):
-    ratios = {
-        name: check(gemm, 95, beta, bits, name, digits, BACKENDS) for name in (*PAIRS, "mix")
-    }
+    ratios = {name: check(gemm, 95, beta, bits, name, digits, BACKENDS) for name in (*PAIRS, "mix")}
     assert ratios["mix"] <= min(ratios[name] for name in PAIRS) + 1e-12
 
 
