@@ -85,7 +85,8 @@ def parse_yaml(text: str, place: Callable[[int, int], Place]) -> Tree:
     try:
         node = yaml.compose(text, Loader=_CoreLoader)
         builder = _Builder(place)
-        data = builder.value(node, ()) if node is not None else builder.nothing()
+        builder.places.values[()] = place(1, 1)
+        data = None if node is None else builder.value(node, ())
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         where = place(before.count("\n") + 1, len(before) - before.rfind("\n"))
@@ -113,10 +114,6 @@ class _Builder:
     places: Places = field(default_factory=Places)
     problems: list[Problem] = field(default_factory=list)
     _open: list[yaml.Node] = field(default_factory=list)
-
-    def nothing(self) -> None:
-        """Take an empty document for the value None."""
-        self.places.values[()] = self.place(1, 1)
 
     def value(self, node: yaml.Node, loc: Loc) -> Any:
         """Return the plain value of a node that stands at `loc`."""
