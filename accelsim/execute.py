@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
 from accelsim.exactness import Wide, largest, longest_k
+from accelsim.sparse import SparseDigits
 from accelsim.timing import StageTimer
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, LowBitProblem, Product, pack, pack_wide
-from gemm_backends import GemmBackend, GemmSpec
+from gemm_backends import GemmBackend, GemmSpec, OverflowReport
 
 
 class UnsupportedError(Exception):
@@ -59,26 +61,52 @@ def schedule(
         If not even one multiplication is sure to fit, or the backend refuses a product.
     """
     products: list[Product] = []
-    for product in problem.products:
+    for product in _runnable(problem.products, backend):
         parts = [product] if k_split == "never" else _proved(product, backend, systems)
         for part in parts:
-            (n, d), h = part.a.shape, part.b.shape[0]
-            support = backend.supports(GemmSpec(systems.a.bits, systems.b.bits, n, d, h))
+            support = backend.supports(spec(systems, part))
             if not support:
                 raise UnsupportedError(support.reason)
         products += parts
     return replace(problem, products=products)
 
 
+def spec(systems: PerOperand[DigitSystem], product: Product) -> GemmSpec:
+    """Describe a product as backends know it."""
+    (n, d), h = product.a.shape, product.b.shape[0]
+    return GemmSpec(systems.a.bits, systems.b.bits, n, d, h)
+
+
+def executed_macs(
+    problem: LowBitProblem, backend: GemmBackend, systems: PerOperand[DigitSystem]
+) -> int:
+    """Return the multiplications of scheduled products, the backend's padding included."""
+    return sum(
+        product.macs if product.is_sparse else backend.executed_macs(spec(systems, product))
+        for product in problem.products
+    )
+
+
+def _runnable(products: Sequence[Product], backend: GemmBackend) -> Sequence[Product]:
+    """Write sparse products as dense ones for a backend that has no sparse product."""
+    if backend.has_sparse_product:
+        return products
+    return [
+        part
+        for product in products
+        for part in (product.column_by_column() if product.is_sparse else [product])
+    ]
+
+
 def _proved(
     product: Product, backend: GemmBackend, systems: PerOperand[DigitSystem]
 ) -> list[Product]:
-    d = product.a.shape[1]
+    d = product.longest_sum
     bits = backend.accumulator.bits
     k = longest_k(bits, systems.a.largest, systems.b.largest)
     if k is None or d <= k:
         return [product]
-    k = longest_k(bits, largest(product.a), largest(product.b))
+    k = longest_k(bits, *map(_largest, (product.a, product.b)))
     if k is None or d <= k:
         return [product]
     if k == 0:
@@ -117,15 +145,34 @@ def execute(
         If the accumulator overflowed and its overflow is ``"error"``.
     """
     with timer.stage("prepare"):
-        operands = [(backend.prepared(p.a), backend.prepared(p.b)) for p in problem.products]
+        operands = [_prepared(product, backend) for product in problem.products]
     overflows = 0
     with timer.stage("gemm"):
         if watch_overflow:
-            reports = [backend.multiply_report(a, b) for a, b in operands]
+            reports = [
+                (backend.multiply_sparse(a, b), OverflowReport(None))
+                if product.is_sparse
+                else backend.multiply_report(a, b)
+                for product, (a, b) in zip(problem.products, operands, strict=True)
+            ]
             results: Sequence[Tensor] = [result for result, _ in reports]
             overflows = sum(report.count or 0 for _, report in reports)
         else:
-            results = [backend.multiply(a, b) for a, b in operands]
+            results = [
+                (backend.multiply_sparse if product.is_sparse else backend.multiply)(a, b)
+                for product, (a, b) in zip(problem.products, operands, strict=True)
+            ]
     with timer.stage("pack"):
         result = pack_wide(problem, results) if wide else pack(problem, results)
     return Execution(result, overflows)
+
+
+def _prepared(product: Product, backend: GemmBackend) -> tuple[Any, Any]:
+    a, b = product.a, product.b
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return backend.prepared(a), backend.prepared(b)
+    return a, b
+
+
+def _largest(digits: Tensor | SparseDigits) -> int:
+    return largest(digits.values if isinstance(digits, SparseDigits) else digits)

@@ -12,7 +12,7 @@ from torch import Tensor
 from accelsim.config import QuantizePoint, RunConfig, UnpackPoint
 from accelsim.errors import AccelsimError, NothingCouldRunError
 from accelsim.exactness import compare, fits_int64, oracle
-from accelsim.execute import UnsupportedError, execute, schedule
+from accelsim.execute import UnsupportedError, execute, executed_macs, schedule, spec
 from accelsim.quantize import Quantized, quantize
 from accelsim.results import Record, RunFolder, Status, record_key
 from accelsim.results.record import Quartiles, Stage
@@ -22,11 +22,10 @@ from accelsim.unpack import (
     DigitSystem,
     IntegerOperand,
     LowBitProblem,
-    Product,
     Strategy,
     load_strategy,
 )
-from gemm_backends import AccumulatorOverflow, Availability, GemmBackend, GemmSpec
+from gemm_backends import AccumulatorOverflow, Availability, GemmBackend
 from gemm_backends.baselines import load_baseline
 from workloads import Gemm
 
@@ -159,7 +158,7 @@ class _Bench:
         device = torch.device(case.availability.device)
         operands = self._load(case.gemm, device)
         systems = case.unpack.bits.map(lambda bits: DigitSystem(case.unpack.digits, bits))
-        strategy = load_strategy(case.unpack.strategy)
+        strategy = load_strategy(case.unpack.strategy, case.unpack.block)
         pipeline = _Pipeline(case, operands, systems, strategy, self._config)
         timer = StageTimer(device, timing.warmup)
         for _ in range(timing.warmup + timing.repeats):
@@ -191,10 +190,11 @@ class _Bench:
             ratio=problem.ratio,
             dense_macs=problem.dense_macs,
             low_bit_macs=scheduled.low_bit_macs,
-            executed_macs=sum(
-                case.backend.executed_macs(_spec(systems, p)) for p in scheduled.products
-            ),
+            sparse_macs=scheduled.sparse_macs,
+            executed_macs=executed_macs(scheduled, case.backend, systems),
             shift_adds=scheduled.shift_adds,
+            gather_bytes=scheduled.gather_bytes,
+            scatter_bytes=scheduled.scatter_bytes,
             products=len(scheduled.products),
             max_digits_a=problem.max_digits_a,
             max_digits_b=problem.max_digits_b,
@@ -326,16 +326,13 @@ def _relative_error(pipeline: _Pipeline, operands: tuple[Tensor, Tensor]) -> flo
     return float(torch.linalg.vector_norm(product - exact)) / norm if norm else None
 
 
-def _spec(systems: PerOperand[DigitSystem], product: Product) -> GemmSpec:
-    (n, d), h = product.a.shape, product.b.shape[0]
-    return GemmSpec(systems.a.bits, systems.b.bits, n, d, h)
-
-
 def _cost(
     backend: GemmBackend, systems: PerOperand[DigitSystem], problem: LowBitProblem
 ) -> dict[str, Any]:
     """Sum what the backend's own model says of each product."""
-    costs = [backend.cost(_spec(systems, product)) for product in problem.products]
+    if problem.sparse_macs:
+        return {}
+    costs = [backend.cost(spec(systems, product)) for product in problem.products]
     known = [cost for cost in costs if cost is not None]
     if not known or len(known) < len(costs):
         return {}

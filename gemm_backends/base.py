@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from accelsim.errors import InputError
+from accelsim.sparse import SparseDigits
 from gemm_backends.declaration import REQUIRED, check_declaration, resolved_options
 from gemm_backends.errors import AccumulatorOverflow
 from gemm_backends.operands import (
@@ -135,6 +136,20 @@ class GemmBackend(ABC, metaclass=_BackendType):
         product = self.matmul(a, b)
         return product, OverflowReport(0 if self.accumulator.overflow == "error" else None)
 
+    def sparse_matmul(self, a: SparseDigits, b: Tensor | SparseDigits) -> Tensor:
+        """Multiply sparse digits ``[n, d]`` by dense or sparse ones ``[h, d]``.
+
+        A backend that defines this takes one multiplication for each stored entry of A and row of
+        B, or for each two stored entries in one column; unpacking at ``t = 1`` needs it. For a
+        backend that does not, such products are written as dense ones of one column each.
+
+        Returns
+        -------
+        Tensor
+            ``A @ B.T``, ``[n, h]`` int32 or int64, summed in the accumulator that is declared.
+        """
+        raise NotImplementedError(f"backend {self.name!r} has no sparse product")
+
     def availability(self) -> Availability:
         """Say whether this machine can run the backend; the default is yes, on the CPU."""
         return Availability(available=True)
@@ -182,6 +197,35 @@ class GemmBackend(ABC, metaclass=_BackendType):
     def operand_bits(self) -> tuple[int, int]:
         """Width of the widest digit of A and of B."""
         return self.bits if isinstance(self.bits, tuple) else (self.bits, self.bits)
+
+    @property
+    def has_sparse_product(self) -> bool:
+        """Whether the backend defines `sparse_matmul`."""
+        return type(self).sparse_matmul is not GemmBackend.sparse_matmul
+
+    def multiply_sparse(self, a: Tensor | SparseDigits, b: Tensor | SparseDigits) -> Tensor:
+        """Multiply two matrices, at least one of them sparse, by the backend's sparse product.
+
+        Parameters
+        ----------
+        a, b : Tensor or SparseDigits
+            Digits ``[n, d]`` and ``[h, d]``.
+
+        Raises
+        ------
+        InputError
+            If the operands do not fit each other.
+        BackendError
+            If `sparse_matmul` returns anything but integers of the right shape.
+        """
+        check_shapes(a.shape, b.shape)
+        if isinstance(a, SparseDigits):
+            product, shape = self.sparse_matmul(a, b), torch.Size((a.shape[0], b.shape[0]))
+            check_product(product, shape, self.name)
+            return product
+        if not isinstance(b, SparseDigits):
+            raise InputError("multiply_sparse needs a sparse operand; for dense ones use multiply")
+        return self.multiply_sparse(b, a).T
 
     def prepared(self, digits: Tensor) -> Prepared:
         """Check one operand and prepare it, every matrix of a batch by itself if need be.

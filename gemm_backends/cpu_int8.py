@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from accelsim.sparse import SparseDigits
 from gemm_backends.base import GemmBackend
 from gemm_backends.errors import BackendError
 from gemm_backends.exact import exact_product
 from gemm_backends.operands import each_matrix, largest
+from gemm_backends.sparse import sparse_product
 from gemm_backends.types import Accumulator, Availability
 
 NARROW = 64
@@ -73,6 +75,10 @@ class CpuInt8(GemmBackend):
             raise BackendError(WRONG)
         split = method == "split" and largest(b) > NARROW
         return each_matrix(_split_product if split else _product, a, b)
+
+    def sparse_matmul(self, a: SparseDigits, b: Tensor | SparseDigits) -> Tensor:
+        """Multiply ``[n, d]`` by ``[h, d]`` into ``[n, h]`` int32, by the CPU's vector units."""
+        return sparse_product(a, b, torch.int32)
 
 
 @functools.cache

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from accelsim.sparse import SparseDigits
 from gemm_backends.base import GemmBackend
 from gemm_backends.operands import check_shapes, each_matrix
+from gemm_backends.sparse import sparse_product
 from gemm_backends.types import Accumulator, Availability, GemmSpec
 
 TILE = 8
@@ -84,6 +86,10 @@ class CudaInt8(GemmBackend):
             lambda x, y: torch._int_mm(x, y.T), a.digits, b.digits[..., :wanted_h, :]
         )
         return padded[..., :n, :h]
+
+    def sparse_matmul(self, a: SparseDigits, b: Tensor | SparseDigits) -> Tensor:
+        """Multiply ``[n, d]`` by ``[h, d]`` into ``[n, h]`` int32, by the CUDA cores."""
+        return sparse_product(a, b, torch.int32)
 
 
 def _round_up(size: int) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from accelsim.sparse import SparseDigits
 from gemm_backends.base import GemmBackend
 from gemm_backends.exact import exact_product
+from gemm_backends.sparse import sparse_product
 from gemm_backends.types import Accumulator, Availability
 
 
@@ -24,6 +27,10 @@ class Int64(GemmBackend):
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """Multiply ``[..., n, d]`` by ``[..., h, d]`` into ``[..., n, h]`` int64."""
         return exact_product(a, b)
+
+    def sparse_matmul(self, a: SparseDigits, b: Tensor | SparseDigits) -> Tensor:
+        """Multiply ``[n, d]`` by ``[h, d]`` into ``[n, h]`` int64."""
+        return sparse_product(a, b, torch.int64)
 
     def availability(self) -> Availability:
         """Say that this runs anywhere, in software."""

@@ -127,6 +127,10 @@ class Record(_Strict):
     energy: float | None = None
     cost_model: str | None = None
 
+    sparse_macs: NonNegativeInt | None = None
+    gather_bytes: NonNegativeInt | None = None
+    scatter_bytes: NonNegativeInt | None = None
+
     @model_validator(mode="after")
     def _verdict_fits(self) -> Record:
         if self.status is Status.OK and not (self.exact and self.mismatches == 0):

@@ -7,6 +7,7 @@ from itertools import product
 
 from accelsim.errors import InputError, unknown_name
 from accelsim.registry import Registry
+from accelsim.unpack.block import Block
 from accelsim.unpack.digits import DIGIT_SYSTEMS, DigitSystem
 from accelsim.unpack.levels import METHODS
 from accelsim.unpack.pack import pack, pack_wide
@@ -33,6 +34,7 @@ _PAIRS = {
 }
 _registry: Registry[Strategy] = Registry("strategy", "accelsim.strategies", Strategy)
 _registry.register("mix", Mix)
+_registry.register("block", Block)
 
 
 def list_strategies() -> list[str]:
@@ -40,8 +42,15 @@ def list_strategies() -> list[str]:
     return [*_PAIRS, *_registry.names()]
 
 
-def load_strategy(name: str) -> Strategy:
+def load_strategy(name: str, block: int | None = None) -> Strategy:
     """Return the strategy of this name.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_strategies`.
+    block : int or None
+        The columns of a K-block, for strategies that cut any; None for their default.
 
     Raises
     ------
@@ -52,4 +61,7 @@ def load_strategy(name: str) -> Strategy:
         return _PAIRS[name]()
     if name not in _registry.names():
         raise InputError(unknown_name("strategy", name, list_strategies()))
-    return _registry.get(name)()
+    strategy = _registry.get(name)
+    if block is not None and strategy.uses_block:
+        return strategy(block=block)  # type: ignore[call-arg]
+    return strategy()

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product as pairs_of
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -50,9 +51,12 @@ class Strategy(ABC):
     ----------
     name : str
         The name by which it is found.
+    uses_block : bool
+        Whether its constructor takes ``block``, the columns of a K-block, which configs sweep.
     """
 
     name: str
+    uses_block: ClassVar[bool] = False
 
     @abstractmethod
     def unpack_head(

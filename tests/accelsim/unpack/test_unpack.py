@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import accelsim.unpack.digits
 from accelsim.errors import InputError
 from accelsim.exactness import compare, fits_int64, longest_k, oracle
+from accelsim.sparse import SparseDigits
 from accelsim.unpack import (
     DigitSystem,
     IntegerOperand,
@@ -35,11 +36,16 @@ def python_product(a, b):
 
 
 def low_bit_results(problem):
-    return [p.a.to(torch.int64) @ p.b.to(torch.int64).T for p in problem.products]
+    return [dense(p.a) @ dense(p.b).T for p in problem.products]
 
 
-def unpacked(a, b, strategy, system_a, system_b):
-    return load_strategy(strategy).unpack(IntegerOperand(a, system_a), IntegerOperand(b, system_b))
+def dense(digits):
+    return (digits.to_dense() if isinstance(digits, SparseDigits) else digits).to(torch.int64)
+
+
+def unpacked(a, b, strategy, system_a, system_b, block=None):
+    made = load_strategy(strategy, block)
+    return made.unpack(IntegerOperand(a, system_a), IntegerOperand(b, system_b))
 
 
 @st.composite
@@ -57,14 +63,22 @@ def operands(draw):
     return one(n), one(h)
 
 
-@given(operands(), st.sampled_from(list_strategies()), SYSTEMS, SYSTEMS)
+@given(
+    operands(),
+    st.sampled_from(list_strategies()),
+    SYSTEMS,
+    SYSTEMS,
+    st.sampled_from([1, 2, 3, 32]),
+)
 @settings(max_examples=300, deadline=None)
-def test_any_integers_come_back_exactly_from_digits_in_range(pair, strategy, system_a, system_b):
+def test_any_integers_come_back_exactly_from_digits_in_range(
+    pair, strategy, system_a, system_b, block
+):
     a, b = pair
-    problem = unpacked(a, b, strategy, system_a, system_b)
+    problem = unpacked(a, b, strategy, system_a, system_b, block)
     for product in problem.products:
-        assert not bool(system_a.out_of_bound(product.a).any())
-        assert not bool(system_b.out_of_bound(product.b).any())
+        assert not bool(system_a.out_of_bound(dense(product.a)).any())
+        assert not bool(system_b.out_of_bound(dense(product.b)).any())
     results = low_bit_results(problem)
     expected = python_product(a, b)
     assert compare(pack_wide(problem, results), expected).exact

@@ -1,0 +1,78 @@
+"""Part an operand into a dense matrix of low digits and the digits of what does not fit them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from accelsim.sparse import SparseDigits
+from accelsim.unpack.digits import DigitSystem
+from accelsim.unpack.problem import LineMap, Segment
+
+
+@dataclass(frozen=True)
+class Parted:
+    """An operand as ``low + sum over lines of 2**exponent * high``.
+
+    Parameters
+    ----------
+    low : Tensor
+        Digits ``[n, d]``: the entry where it fits, else its lowest digit.
+    high : SparseDigits
+        ``[lines, d]``: the further digits of the entries that do not fit. A line holds one digit
+        level of one row; only lines that hold something exist, level by level and row by row.
+    lines : LineMap
+        The row and the power of two of every line.
+    """
+
+    low: Tensor
+    high: SparseDigits
+    lines: LineMap
+
+    @property
+    def without_high(self) -> Parted:
+        """The low digits alone."""
+        none = self.high.columns.new_empty(0)
+        high = SparseDigits.from_entries(none, none, self.low.new_empty(0), (0, self.low.shape[1]))
+        return Parted(self.low, high, ())
+
+    @property
+    def whole(self) -> LineMap:
+        """The map of all rows of `low`."""
+        return (Segment(self.low.shape[0], 0),)
+
+
+def part(values: Tensor, system: DigitSystem) -> Parted:
+    """Part integers ``[n, d]`` into low digits and the digits of out-of-bound entries."""
+    over = system.out_of_bound(values)
+    rows, columns = over.nonzero(as_tuple=True)
+    wide = values.to(torch.int64)
+    low, high = system.split(wide)
+    low = torch.where(over, low, wide).to(system.dtype)
+    rest = high[over]
+    segments: list[Segment] = []
+    line_of_entry, entries, digits = [], [], []
+    lines = 0
+    while rest.numel():
+        present, line = torch.unique_consecutive(rows, return_inverse=True)
+        segments.append(Segment(present.numel(), (len(segments) + 1) * system.shift, present))
+        line_of_entry.append(line + lines)
+        entries.append(columns)
+        lines += present.numel()
+        over = system.out_of_bound(rest)
+        digit, above = system.split(rest)
+        digits.append(torch.where(over, digit, rest).to(system.dtype))
+        rows, columns, rest = rows[over], columns[over], above[over]
+    none = rows.new_empty(0)
+    return Parted(
+        low,
+        SparseDigits.from_entries(
+            torch.cat([none, *line_of_entry]),
+            torch.cat([none, *entries]),
+            torch.cat([low.new_empty(0), *digits]),
+            (lines, values.shape[1]),
+        ),
+        tuple(segments),
+    )

@@ -1,0 +1,92 @@
+"""Block unpacking: where the corrections run, and what they count."""
+
+import pytest
+import torch
+
+from accelsim.exactness import compare, oracle
+from accelsim.execute import execute, executed_macs, schedule
+from accelsim.sparse import SparseDigits
+from accelsim.timing import StageTimer
+from accelsim.types import PerOperand
+from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
+from gemm_backends import load_backend
+
+SYSTEM = DigitSystem("balanced", 4)
+
+
+def operands(n=20, d=50, h=17, heavy=0.05, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+
+    def one(rows):
+        values = torch.randint(-8, 8, (rows, d), generator=generator)
+        large = torch.rand(rows, d, generator=generator) < heavy
+        return torch.where(large, values * 20 + 9, values).int()
+
+    return one(n), one(h)
+
+
+def unpacked(a, b, block):
+    strategy = load_strategy("block", block)
+    return strategy.unpack(IntegerOperand(a, SYSTEM), IntegerOperand(b, SYSTEM))
+
+
+@pytest.mark.parametrize("name", ["emulator", "cpu-int8", "int64"])
+@pytest.mark.parametrize("block", [1, 2, 7, 16, 64])
+def test_every_backend_gives_the_product_exactly(name, block):
+    a, b = operands()
+    problem = unpacked(a, b, block)
+    backend = load_backend(name).for_bits(4, 4)
+    scheduled = schedule(problem, backend, PerOperand.both(SYSTEM), "auto")
+    timer = StageTimer()
+    with timer.repeat():
+        done = execute(scheduled, backend, timer, watch_overflow=False, wide=False)
+    assert compare(done.result, oracle(a, b)[None]).exact
+    assert scheduled.low_bit_macs == problem.low_bit_macs
+
+
+def test_single_entries_are_multiplied_once_for_each_row_of_the_other_operand():
+    a, b = torch.zeros(5, 6, dtype=torch.int32), torch.ones(7, 6, dtype=torch.int32)
+    a[1, 2], a[4, 2], a[4, 3] = 1000, 9, -9
+    b[3, 2] = 100
+    problem = unpacked(a, b, 1)
+    digits_of_1000, others_of_a, one_of_b = 3 - 1, 2, 1
+    in_a = digits_of_1000 + others_of_a
+    both_heavy = 3
+    assert problem.low_bit_macs == 5 * 6 * 7 + in_a * 7 + 5 * one_of_b + both_heavy
+    assert problem.sparse_macs == problem.low_bit_macs - problem.dense_macs
+
+
+def test_a_backend_without_a_sparse_product_runs_the_corrections_itself():
+    a, b = operands()
+    emulator, int64 = load_backend("emulator").for_bits(4, 4), load_backend("int64")
+    problem, systems = unpacked(a, b, 1), PerOperand.both(SYSTEM)
+    assert problem.sparse_macs > 0
+    dense = schedule(problem, emulator, systems, "auto")
+    assert dense.sparse_macs == 0
+    assert all(isinstance(x, torch.Tensor) for p in dense.products for x in (p.a, p.b))
+    assert executed_macs(dense, emulator, systems) == problem.low_bit_macs
+    assert schedule(problem, int64, systems, "auto").products == problem.products
+
+
+@pytest.mark.parametrize("longest", [1, 2, 3])
+def test_sparse_sums_are_cut_where_they_could_overflow(longest):
+    a, b = torch.zeros(3, 40, dtype=torch.int32), torch.full((2, 40), -8, dtype=torch.int32)
+    a[1, 4:30:5] = -8 * 16
+    problem = unpacked(a, b, 1)
+    backend = load_backend("int64")
+    backend.accumulator = type(backend.accumulator)(bits=longest.bit_length() + 7, overflow="wrap")
+    scheduled = schedule(problem, backend, PerOperand.both(SYSTEM), "auto")
+    sparse = [p for p in scheduled.products if p.is_sparse]
+    limit = backend.accumulator.maximum // 64
+    assert all(p.longest_sum <= limit for p in sparse)
+    assert sum(p.macs for p in sparse) == problem.sparse_macs
+
+
+def test_sparse_digits_by_hand():
+    entries = [torch.tensor(x) for x in ([0, 0, 2], [3, 1, 0], [5, -6, 7])]
+    digits = SparseDigits.from_entries(entries[0], entries[1], entries[2].to(torch.int8), (3, 4))
+    dense = torch.tensor([[0, -6, 0, 5], [0, 0, 0, 0], [7, 0, 0, 0]], dtype=torch.int8)
+    assert torch.equal(digits.to_dense(), dense)
+    assert torch.equal(digits.transposed().to_dense(), dense.T)
+    assert torch.equal(digits.between(1, 4).to_dense(), dense[:, 1:])
+    assert (digits.longest_row, digits.entries) == (2, 3)
