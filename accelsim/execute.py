@@ -64,7 +64,12 @@ def schedule(
     for product in _runnable(problem.products, backend):
         parts = [product] if k_split == "never" else _proved(product, backend, systems)
         for part in parts:
-            support = backend.supports(spec(systems, part))
+            described = replace(
+                spec(systems, part),
+                signed_a=backend.may_be_negative(part.a),
+                signed_b=backend.may_be_negative(part.b),
+            )
+            support = backend.supports(described)
             if not support:
                 raise UnsupportedError(support.reason)
         products += parts

@@ -23,9 +23,8 @@ from accelsim.unpack import (
     IntegerOperand,
     LowBitProblem,
     Strategy,
-    load_strategy,
 )
-from gemm_backends import AccumulatorOverflow, Availability, GemmBackend
+from gemm_backends import AccumulatorOverflow, Availability, BackendError, GemmBackend
 from gemm_backends.baselines import load_baseline
 from workloads import Gemm
 
@@ -115,13 +114,21 @@ def run(config: RunConfig, folder: RunFolder, progress: Progress) -> list[Record
 
 def _cases(config: RunConfig, gemms: list[Gemm]) -> Iterator[_Case]:
     backends = [entry.load() for entry in config.backends]
-    availabilities = [backend.availability() for backend in backends]
+    availabilities = [_availability(backend) for backend in backends]
     for gemm in gemms:
         for rounding in config.quantize_points():
             for unpacking in config.unpack_points():
                 for backend, availability in zip(backends, availabilities, strict=True):
                     configured = backend.for_bits(unpacking.bits.a, unpacking.bits.b)
                     yield _Case(gemm, rounding, unpacking, configured, availability)
+
+
+def _availability(backend: GemmBackend) -> Availability:
+    """Ask a backend whether it can run; one that fails to answer cannot, and stops no other."""
+    try:
+        return backend.status()
+    except BackendError as error:
+        return Availability(False, str(error))
 
 
 def _record(case: _Case, bench: _Bench) -> Record:
@@ -158,7 +165,7 @@ class _Bench:
         device = torch.device(case.availability.device)
         operands = self._load(case.gemm, device)
         systems = case.unpack.bits.map(lambda bits: DigitSystem(case.unpack.digits, bits))
-        strategy = load_strategy(case.unpack.strategy, case.unpack.block)
+        strategy = self._config.strategy(case.unpack.strategy, case.unpack.block)
         pipeline = _Pipeline(case, operands, systems, strategy, self._config)
         timer = StageTimer(device, timing.warmup)
         for _ in range(timing.warmup + timing.repeats):
@@ -339,7 +346,7 @@ def _cost(
     cycles = [cost.cycles for cost in known if cost.cycles is not None]
     energies = [cost.energy_pj for cost in known if cost.energy_pj is not None]
     return {
-        "cost_model": known[0].model,
+        "cost_model": known[0].model or backend.name,
         "cycles": round(sum(cycles)) if len(cycles) == len(known) else None,
         "energy": sum(energies) * 1e-12 if len(energies) == len(known) else None,
     }

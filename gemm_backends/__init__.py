@@ -7,7 +7,6 @@ from gemm_backends.base import GemmBackend
 from gemm_backends.errors import AccumulatorOverflow, BackendError
 from gemm_backends.loading import (
     backend_class,
-    check_options,
     list_backends,
     load_backend,
     register,
@@ -23,6 +22,7 @@ from gemm_backends.types import (
     Outcome,
     OverflowReport,
     Support,
+    Tile,
 )
 
 __all__ = [
@@ -39,8 +39,8 @@ __all__ = [
     "OverflowReport",
     "Prepared",
     "Support",
+    "Tile",
     "backend_class",
-    "check_options",
     "list_backends",
     "load_backend",
     "register",

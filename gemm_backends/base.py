@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self, TypeVar
@@ -10,9 +11,10 @@ import torch
 from torch import Tensor
 
 from accelsim.errors import InputError
+from accelsim.options import instantiate, resolved_options
 from accelsim.sparse import SparseDigits
-from gemm_backends.declaration import REQUIRED, check_declaration, resolved_options
-from gemm_backends.errors import AccumulatorOverflow
+from gemm_backends.declaration import check_class, check_values
+from gemm_backends.errors import AccumulatorOverflow, BackendError
 from gemm_backends.operands import (
     Prepared,
     check_digits,
@@ -31,6 +33,7 @@ from gemm_backends.types import (
     Operand,
     OverflowReport,
     Support,
+    Tile,
 )
 
 Result = TypeVar("Result")
@@ -42,7 +45,7 @@ class _BackendType(ABCMeta):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         instance = super().__call__(*args, **kwargs)
         instance.options = resolved_options(cls, args, kwargs)
-        check_declaration(cls.__name__, instance.name, instance.bits, instance.accumulator)
+        check_values(cls.__name__, instance)
         return instance
 
 
@@ -66,6 +69,12 @@ class GemmBackend(ABC, metaclass=_BackendType):
         Width of the widest signed digit, 2 to 16, or one for A and one for B.
     accumulator : Accumulator
         The register that products are summed in.
+    signed : bool or tuple of bool
+        Whether digits may be negative, or of A and of B; by default they may.
+    tile : Tile
+        What the array multiplies at once. By default `executed_macs` counts whole tiles.
+    alignment : Tile
+        What n, d and h must be multiples of. By default `supports` refuses others.
     batched : bool
         Whether `matmul`, `prepare` and `matmul_report` take ``[..., rows, d]``. By default they see
         one matrix at a time.
@@ -81,19 +90,16 @@ class GemmBackend(ABC, metaclass=_BackendType):
     name: ClassVar[str]
     bits: int | tuple[int, int]
     accumulator: Accumulator
+    signed: bool | tuple[bool, bool] = True
+    tile: Tile = Tile()
+    alignment: Tile = Tile()
     batched: ClassVar[bool] = False
     options: dict[str, Any]
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if abstract:
-            return
-        for attribute, example in REQUIRED.items():
-            if not hasattr(cls, attribute):
-                raise TypeError(f"{cls.__name__} has no {attribute}; add {example}")
-        check_declaration(cls.__name__, cls.name, cls.bits, cls.accumulator)
-        if cls.matmul is GemmBackend.matmul:
-            raise TypeError(f"{cls.__name__} has no matmul; add def matmul(self, a, b)")
+        if not abstract:
+            check_class(cls, vars(cls))
 
     # What an author writes.
 
@@ -151,20 +157,33 @@ class GemmBackend(ABC, metaclass=_BackendType):
         raise NotImplementedError(f"backend {self.name!r} has no sparse product")
 
     def availability(self) -> Availability:
-        """Say whether this machine can run the backend; the default is yes, on the CPU."""
+        """Say whether this machine can run the backend.
+
+        The default is yes: a model in software (``"emulated"``) that takes digits on the CPU.
+        """
         return Availability(available=True)
 
     def supports(self, spec: GemmSpec) -> Support:
         """Say whether the backend takes digits of these widths and a GEMM of this shape.
 
         Whether the sum fits the accumulator is not its business: callers prove that and split K.
-        The default compares the widths with `bits` and takes every shape.
+        The default compares the widths with `bits`, the signs with `signed` and the shape with
+        `alignment`.
         """
         for operand, asked, widest in zip(
             "AB", (spec.bits_a, spec.bits_b), self.operand_bits, strict=True
         ):
             if asked > widest:
                 return Support(False, f"takes {widest}-bit digits of {operand}, not {asked}-bit")
+        for operand, negative, signed in zip(
+            "AB", (spec.signed_a, spec.signed_b), self.operand_signed, strict=True
+        ):
+            if negative and not signed:
+                return Support(False, f"takes no negative digits of {operand}")
+        shape = spec.n, spec.d, spec.h
+        for dimension, size, multiple in zip("ndh", shape, self.alignment, strict=True):
+            if size % multiple:
+                return Support(False, f"{dimension} must be a multiple of {multiple}, got {size}")
         return Support(True)
 
     def for_bits(self, bits_a: int, bits_b: int) -> GemmBackend:
@@ -178,9 +197,9 @@ class GemmBackend(ABC, metaclass=_BackendType):
     def executed_macs(self, spec: GemmSpec) -> int:
         """Return the multiply-accumulates that a GEMM of one matrix pair takes, padding included.
 
-        The default is ``n * d * h``.
+        The default is ``n * d * h``, each rounded up to a multiple of `tile`.
         """
-        return spec.n * spec.d * spec.h
+        return math.prod(self.tile.padded(spec.n, spec.d, spec.h))
 
     def cost(self, spec: GemmSpec) -> Cost | None:
         """Predict what a GEMM of one matrix pair costs on the accelerator, if that is modelled."""
@@ -197,6 +216,38 @@ class GemmBackend(ABC, metaclass=_BackendType):
     def operand_bits(self) -> tuple[int, int]:
         """Width of the widest digit of A and of B."""
         return self.bits if isinstance(self.bits, tuple) else (self.bits, self.bits)
+
+    @property
+    def operand_signed(self) -> tuple[bool, bool]:
+        """Whether digits of A and of B may be negative."""
+        return self.signed if isinstance(self.signed, tuple) else (self.signed, self.signed)
+
+    def status(self) -> Availability:
+        """Return what `availability` says.
+
+        Raises
+        ------
+        BackendError
+            If it raises anything, or returns something else.
+        """
+        try:
+            said: object = self.availability()
+        except Exception as error:  # a plug-in may raise anything
+            reason = f"availability() raised {type(error).__name__}: {error}"
+            raise BackendError(f"backend {self.name!r}: {reason}") from error
+        if not isinstance(said, Availability):
+            raise BackendError(
+                f"backend {self.name!r}: availability() returned {said!r} instead of an "
+                "Availability, such as Availability(available=True)"
+            )
+        return said
+
+    def may_be_negative(self, digits: Tensor | SparseDigits) -> bool:
+        """Say whether `supports` must expect negative digits; looked at only where that matters."""
+        if all(self.operand_signed):
+            return True
+        values = digits.values if isinstance(digits, SparseDigits) else digits
+        return values.numel() > 0 and bool(values.min() < 0)
 
     @property
     def has_sparse_product(self) -> bool:
@@ -243,7 +294,8 @@ class GemmBackend(ABC, metaclass=_BackendType):
         """
         check_digits(digits, max(self.operand_bits), "an operand")
         parts = [digits] if self.batched else matrices(digits)
-        return Prepared(digits.shape, tuple(self.prepare(part) for part in parts))
+        operands = tuple(self.prepare(part) for part in parts)
+        return Prepared(digits.shape, operands, self.may_be_negative(digits))
 
     def multiply(self, a: Tensor | Prepared, b: Tensor | Prepared) -> Tensor:
         """Multiply two operands or batches of operands.
@@ -291,7 +343,8 @@ class GemmBackend(ABC, metaclass=_BackendType):
     ) -> list[Result]:
         check_shapes(a.shape, b.shape)
         n, d, h = (*a.shape[-2:], b.shape[-2])
-        support = self.supports(GemmSpec(*self.operand_bits, n, d, h))
+        spec = GemmSpec(*self.operand_bits, n, d, h, a.negative, b.negative)
+        support = self.supports(spec)
         if not support:
             raise InputError(
                 f"backend {self.name!r} does not support [{n}, {d}] x [{h}, {d}]: {support.reason}"
@@ -317,4 +370,5 @@ class GemmBackend(ABC, metaclass=_BackendType):
 
     def with_options(self, **changes: Any) -> Self:
         """Return a new instance with some options changed."""
-        return type(self)(**{**self.options, **changes})
+        owner = f"backend {self.name!r}"
+        return instantiate(type(self), owner, {**self.options, **changes})

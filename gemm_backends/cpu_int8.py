@@ -60,7 +60,7 @@ class CpuInt8(GemmBackend):
         if not _has_dot_products():
             remark = "this CPU has no int8 dot-product instructions that torch uses"
             return Availability(True, remark, execution="fallback")
-        return Availability(True)
+        return Availability(True, execution="native")
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """Multiply ``[..., n, d]`` by ``[..., h, d]`` into ``[..., n, h]`` int32.

@@ -60,7 +60,7 @@ class CudaInt8(GemmBackend):
         if torch.cuda.get_device_capability() < (7, 5):
             name = torch.cuda.get_device_name()
             return Availability(False, f"{name} has no int8 Tensor Cores", device="cuda")
-        return Availability(True, device="cuda")
+        return Availability(True, execution="native", device="cuda")
 
     def executed_macs(self, spec: GemmSpec) -> int:
         """Return the multiply-accumulates with all padding."""

@@ -1,11 +1,13 @@
-"""What a backend class declares, and how its constructor was called."""
+"""What a backend class declares: checked when the class is defined, and after its constructor."""
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from typing import Any
+import re
+from collections.abc import Iterable
 
-from gemm_backends.types import Accumulator
+from gemm_backends.types import Accumulator, Tile
 
 REQUIRED = {
     "name": 'name = "my-backend"',
@@ -14,36 +16,109 @@ REQUIRED = {
 }
 """The attributes that a backend must declare, each with an example."""
 
+METHODS = {
+    "matmul": ("a", "b"),
+    "prepare": ("digits",),
+    "matmul_report": ("a", "b"),
+    "availability": (),
+    "supports": ("spec",),
+    "for_bits": ("bits_a", "bits_b"),
+    "executed_macs": ("spec",),
+    "cost": ("spec",),
+    "actions": (),
+}
+"""What an author may define, with the arguments that it is called with, by position."""
 
-def check_declaration(owner: str, name: object, bits: object, accumulator: object) -> None:
-    """Check the values of these attributes.
+
+def check_class(cls: type, own: Iterable[str]) -> None:
+    """Check that a class declares what it must, and defines what it may, rightly.
+
+    Parameters
+    ----------
+    cls : type
+        The backend class.
+    own : iterable of str
+        The names that the class defines itself, among which a misspelt one is looked for.
+
+    Raises
+    ------
+    TypeError
+        If something is missing or wrong; the message begins with the class's name and says what
+        would be right.
+    """
+    for attribute, example in REQUIRED.items():
+        if not hasattr(cls, attribute):
+            raise TypeError(_missing(cls, attribute, example, own))
+    check_values(cls.__name__, cls)
+    if getattr(cls.matmul, "__isabstractmethod__", False):  # type: ignore[attr-defined]
+        raise TypeError(_missing(cls, "matmul", "def matmul(self, a, b)", own))
+    for method, arguments in METHODS.items():
+        _check_method(cls, method, arguments)
+
+
+def _missing(cls: type, attribute: str, example: str, own: Iterable[str]) -> str:
+    names = [name for name in own if not name.startswith("__")]
+    close = difflib.get_close_matches(attribute, names, n=1)
+    hint = f" (is {close[0]!r} meant to be it?)" if close else ""
+    return f"{cls.__name__} has no {attribute}; add {example}{hint}"
+
+
+def check_values(owner: str, declared: object) -> None:
+    """Check the attributes of a backend class, or of an instance whose constructor set them.
 
     Raises
     ------
     TypeError
         If one is wrong; the message begins with the class's name, `owner`.
     """
-    if not isinstance(name, str) or not name or name != name.strip():
-        raise TypeError(f"{owner}.name must be a non-empty string, got {name!r}")
-    widths = bits if isinstance(bits, tuple) and len(bits) == 2 else (bits,)
-    if not all(type(width) is int and 2 <= width <= 16 for width in widths):
+    name, bits = declared.name, declared.bits  # type: ignore[attr-defined]
+    if not isinstance(name, str) or not re.fullmatch(r"\w([\w .+-]*\w)?", name):
+        raise TypeError(
+            f"{owner}.name must be a non-empty string of letters, digits and . _ + -, got {name!r}"
+        )
+    if not all(type(width) is int and 2 <= width <= 16 for width in _pair(bits)):
         raise TypeError(
             f"{owner}.bits must be an integer from 2 to 16, or a pair for A and B, got {bits!r}"
         )
+    accumulator = declared.accumulator  # type: ignore[attr-defined]
     if not isinstance(accumulator, Accumulator):
         raise TypeError(f"{owner}.accumulator must be an Accumulator, got {accumulator!r}")
+    signed = declared.signed  # type: ignore[attr-defined]
+    if not all(type(value) is bool for value in _pair(signed)):
+        raise TypeError(f"{owner}.signed must be a bool, or a pair for A and B, got {signed!r}")
+    for attribute in ("tile", "alignment"):
+        sizes = getattr(declared, attribute)
+        if not isinstance(sizes, Tile) or not all(type(x) is int and x >= 1 for x in sizes):
+            raise TypeError(
+                f"{owner}.{attribute} must be a Tile of positive integers, such as "
+                f"Tile(n=16, d=64, h=16), got {sizes!r}"
+            )
+    batched = declared.batched  # type: ignore[attr-defined]
+    if not isinstance(batched, bool):
+        raise TypeError(f"{owner}.batched must be True or False, got {batched!r}")
 
 
-def resolved_options(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a constructor's call by name, defaults included."""
-    if cls.__init__ is object.__init__:  # type: ignore[misc]
-        return {}
-    bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
-    bound.apply_defaults()
-    options = dict(list(bound.arguments.items())[1:])
-    for parameter in bound.signature.parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            options |= options.pop(parameter.name)
-        elif parameter.kind is parameter.VAR_POSITIONAL:
-            options.pop(parameter.name)
-    return options
+def _pair(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) and len(value) == 2 else (value,)
+
+
+def _check_method(cls: type, name: str, arguments: tuple[str, ...]) -> None:
+    method = inspect.getattr_static(cls, name)
+    bound = isinstance(method, (classmethod, staticmethod))
+    function = method.__func__ if bound else method
+    wanted = ", ".join(("cls" if name == "actions" else "self", *arguments))
+    if not callable(function):
+        raise TypeError(
+            f"{cls.__name__}.{name} must be a method, {name}({wanted}), got {function!r}"
+        )
+    implicit = () if isinstance(method, staticmethod) else (None,)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # functions written in C need not have one
+        return
+    try:
+        signature.bind(*implicit, *arguments)
+    except TypeError:
+        raise TypeError(
+            f"{cls.__name__}.{name} must take ({wanted}), got {name}{signature}"
+        ) from None

@@ -15,12 +15,16 @@ class AccumulatorOverflow(AccelsimError):  # noqa: N818 - the name is part of th
 
     Parameters
     ----------
-    report : OverflowReport
-        How many steps overflowed, and the first one.
+    report : OverflowReport, str or None
+        How many steps overflowed, and the first one; or a message, where that is unknown.
     """
 
-    def __init__(self, report: OverflowReport) -> None:
-        self.report = report
-        count = "some" if report.count is None else str(report.count)
-        first = "" if report.first is None else f", first at (row, column, k) = {report.first}"
-        super().__init__(f"the accumulator overflowed in {count} steps{first}")
+    def __init__(self, report: OverflowReport | str | None = None) -> None:
+        self.report = report if isinstance(report, OverflowReport) else OverflowReport()
+        super().__init__(report if isinstance(report, str) else _message(self.report))
+
+
+def _message(report: OverflowReport) -> str:
+    count = "some" if report.count is None else str(report.count)
+    first = "" if report.first is None else f", first at (row, column, k) = {report.first}"
+    return f"the accumulator overflowed in {count} steps{first}"

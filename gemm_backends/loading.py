@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
-from accelsim.errors import InputError, unknown_name
+from accelsim.errors import InputError
+from accelsim.options import instantiate
 from accelsim.registry import Registry, split_reference
 from gemm_backends.base import GemmBackend
 
@@ -67,7 +67,8 @@ def load_backend(name: str, **options: Any) -> GemmBackend:
     Raises
     ------
     InputError
-        If there is no such backend, or an option is unknown, missing or wrong.
+        If there is no such backend, an option is unknown, missing or wrong, or the constructor
+        raises anything.
 
     Examples
     --------
@@ -75,64 +76,4 @@ def load_backend(name: str, **options: Any) -> GemmBackend:
     4
     """
     backend = backend_class(name)
-    check_options(backend, options)
-    try:
-        return backend(**options)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"backend {backend.name!r}: {error}") from error
-
-
-def check_options(backend: type[GemmBackend], options: dict[str, Any]) -> None:
-    """Check options against a backend's constructor without calling it.
-
-    Raises
-    ------
-    InputError
-        If an option is unknown or missing, or its value does not have the annotated type.
-    """
-    parameters = {} if backend.__init__ is object.__init__ else _parameters(backend)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    named = {
-        name: p
-        for name, p in parameters.items()
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    }
-    for option in options:
-        if option not in named and not open_ended:
-            raise InputError(
-                unknown_name("option", option, named) + f" of backend {backend.name!r}"
-            )
-    missing = [n for n, p in named.items() if p.default is p.empty and n not in options]
-    if missing:
-        raise InputError(f"backend {backend.name!r} needs the option {missing[0]!r}")
-    hints = _hints(backend)
-    for option, value in options.items():
-        if option in named and option in hints:
-            _check_value(backend.name, option, value, hints[option])
-
-
-def _parameters(backend: type[GemmBackend]) -> dict[str, inspect.Parameter]:
-    parameters = dict(inspect.signature(backend.__init__).parameters)
-    del parameters[next(iter(parameters))]
-    return parameters
-
-
-def _hints(backend: type[GemmBackend]) -> dict[str, Any]:
-    try:
-        return get_type_hints(backend.__init__)
-    except NameError:  # annotations that exist only for a type checker
-        return {}
-
-
-def _check_value(backend: str, option: str, value: Any, annotation: Any) -> None:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-    adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
-    try:
-        adapter.validate_python(value, strict=True)
-    except ValidationError as error:
-        found = [e["msg"].removeprefix("Input ") for e in error.errors()]
-        wanted = " or ".join(dict.fromkeys(m for m in found if m.startswith("should be")))
-        raise InputError(
-            f"option {option!r} of backend {backend!r} {wanted or found[0]}, got {value!r}"
-        ) from error
+    return instantiate(backend, f"backend {backend.name!r}", options)

@@ -25,10 +25,13 @@ class Prepared:
         Shape of the digits, ``[..., rows, d]``.
     operands : tuple
         What the backend's `prepare` returned: one for all, or one per matrix of the batch.
+    negative : bool
+        Whether a digit may be negative.
     """
 
     shape: torch.Size
     operands: tuple[Operand, ...]
+    negative: bool = True
 
 
 def check_digits(digits: Tensor, bits: int, name: str) -> None:

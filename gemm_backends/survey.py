@@ -43,8 +43,6 @@ def _surveyed(name: str) -> Surveyed:
     except AccelsimError as error:
         return Surveyed(name, None, None, str(error))
     try:
-        return Surveyed(name, backend, backend.availability())
-    except Exception as error:
-        return Surveyed(
-            name, backend, None, f"availability() raised {type(error).__name__}: {error}"
-        )
+        return Surveyed(name, backend, backend.status())
+    except AccelsimError as error:
+        return Surveyed(name, backend, None, str(error))

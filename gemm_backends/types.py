@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from gemm_backends.base import GemmBackend
@@ -83,26 +84,51 @@ class Availability:
     reason : str
         Why it cannot, and what would help; or a remark on how it runs.
     execution : {"native", "emulated", "fallback"}
-        How products are computed.
+        How products are computed. That they are native is a claim, which the conformance kit
+        examines; it is never the default.
     device : str
         The torch device on which digits must lie, such as ``"cpu"`` or ``"cuda"``.
     """
 
     available: bool
     reason: str = ""
-    execution: Execution = "native"
+    execution: Execution = "emulated"
     device: str = "cpu"
+
+
+class Tile(NamedTuple):
+    """Three sizes along n, d (the summed dimension) and h of a GEMM, such as those of an array."""
+
+    n: int = 1
+    d: int = 1
+    h: int = 1
+
+    def padded(self, n: int, d: int, h: int) -> tuple[int, int, int]:
+        """Round the dimensions of a GEMM up to multiples of these sizes."""
+        return -(-n // self.n) * self.n, -(-d // self.d) * self.d, -(-h // self.h) * self.h
 
 
 @dataclass(frozen=True)
 class GemmSpec:
-    """One low-bit product ``[n, d] x [h, d] -> [n, h]`` of `bits_a`-bit by `bits_b`-bit digits."""
+    """One low-bit product ``[n, d] x [h, d] -> [n, h]``.
+
+    Parameters
+    ----------
+    bits_a, bits_b : int
+        Width of the digits of A and of B.
+    n, d, h : int
+        Dimensions.
+    signed_a, signed_b : bool
+        Whether digits of A and of B may be negative.
+    """
 
     bits_a: int
     bits_b: int
     n: int
     d: int
     h: int
+    signed_a: bool = True
+    signed_b: bool = True
 
 
 @dataclass(frozen=True)
@@ -130,20 +156,20 @@ class Cost:
 
     Parameters
     ----------
-    model : str
-        Which model says so, with its source.
     cycles : float or None
         Clock cycles.
     energy_pj : float or None
         Energy in picojoules.
     area_um2 : float or None
         Area of the array in square micrometres.
+    model : str
+        Which model says so, with its source; by default the backend's name stands for it.
     """
 
-    model: str
     cycles: float | None = None
     energy_pj: float | None = None
     area_um2: float | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,7 +185,7 @@ class OverflowReport:
         in front; None if there is none or the backend cannot tell.
     """
 
-    count: int | None
+    count: int | None = None
     first: tuple[int, ...] | None = None
 
 
@@ -200,9 +226,20 @@ class Action:
     run : callable
         Takes an instance of the backend and yields an `Outcome` for every step, which the command
         shows among its own.
+
+    Raises
+    ------
+    ValueError
+        If the command has no such flags, or the flag is no lower-case word.
     """
 
     command: Literal["verify", "doctor"]
     flag: str
     help: str
     run: Callable[[GemmBackend], Iterable[Outcome]]
+
+    def __post_init__(self) -> None:
+        if self.command not in ("verify", "doctor"):
+            raise ValueError(f"command must be verify or doctor, got {self.command!r}")
+        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", self.flag):
+            raise ValueError(f"flag must be a word such as 'rtl', got {self.flag!r}")

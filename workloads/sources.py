@@ -1,16 +1,17 @@
 """Workload sources: what an entry of a config's ``workloads`` may be.
 
 A source is a pydantic model of the whole entry. The key that names it is one of its fields, and
-each field's description says what is allowed there.
+each field's description says what is allowed there. A class that is not installed is named by its
+file: ``{source: path/to/file.py:ClassName, ...}``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from accelsim.errors import InputError
 from accelsim.registry import Registry
@@ -18,6 +19,11 @@ from workloads.bundle import open_bundle
 from workloads.gemm import Gemm, select
 from workloads.paths import from_folder
 from workloads.synthetic import Synthetic
+
+SOURCE = "source"
+"""The key of an entry that names a class in a file."""
+
+SourceClass = TypeVar("SourceClass", bound=type["WorkloadSource"])
 
 
 class EntryError(InputError):
@@ -43,11 +49,40 @@ class WorkloadSource(BaseModel, ABC):
     ----------
     key : str
         The key by which an entry is known to be of this source; one of the fields.
+
+    Raises
+    ------
+    TypeError
+        At the definition of a subclass, if `key` or `open` is missing or wrong.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     key: ClassVar[str]
+    _file: str | None = PrivateAttr(default=None)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if abstract:
+            return
+        name = cls.__name__
+        if not isinstance(getattr(cls, "key", None), str):
+            raise TypeError(f'{name} has no key; add key: ClassVar[str] = "my-source"')
+        if cls.key not in cls.model_fields:
+            fields = ", ".join(cls.model_fields) or "none"
+            raise TypeError(f"{name}.key must be one of its fields ({fields}), got {cls.key!r}")
+        if getattr(cls.open, "__isabstractmethod__", False):
+            raise TypeError(f"{name} has no open; add def open(self, folder)")
+
+    def come_from(self, reference: str) -> None:
+        """Remember in which file the class is, as the config writes it."""
+        self._file = reference
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the entry as a config has it, defaults included."""
+        entry = self.model_dump(mode="json")
+        return entry if self._file is None else {SOURCE: self._file, **entry}
 
     @abstractmethod
     def open(self, folder: Path) -> list[Gemm]:
@@ -121,5 +156,20 @@ registry: Registry[WorkloadSource] = Registry(
 )
 """All sources by key: those below, and entry points of the group ``accelsim.workloads``."""
 
+
+def register_source(source: SourceClass) -> SourceClass:
+    """Make a source known by its `key` for the rest of this process.
+
+    Returns the class, so that it can be used as a decorator.
+
+    Raises
+    ------
+    InputError
+        If the key is taken.
+    """
+    registry.register(source.key, source)
+    return source
+
+
 for _source in (BundleSource, SyntheticSource):
-    registry.register(_source.key, _source)
+    register_source(_source)

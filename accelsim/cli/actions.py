@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from accelsim.errors import InputError, unknown_name
 from accelsim.registry import split_reference
-from gemm_backends import Action, GemmBackend, backend_class, list_backends
+from gemm_backends import Action, GemmBackend, Outcome, backend_class, list_backends
 
 _ARGUMENTS = f"{__name__}.arguments"
 
@@ -28,15 +29,18 @@ class ActionCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the command's own parameters and the backends' flags."""
+        own = super().get_params(ctx)
+        taken = {option for parameter in own for option in parameter.opts}
         flags: dict[str, str] = {}
         for backend in _backends(ctx.meta.get(_ARGUMENTS, [])):
             for action in _actions(backend, str(self.name)):
-                flags.setdefault(action.flag, f"{action.help} [{backend.name}]")
+                if f"--{action.flag}" not in taken:
+                    flags.setdefault(action.flag, f"{action.help} [{backend.name}]")
         added = [
             click.Option([f"--{flag}"], is_flag=True, help=text)
             for flag, text in sorted(flags.items())
         ]
-        return [*super().get_params(ctx), *added]
+        return [*own, *added]
 
 
 def chosen(flags: dict[str, Any]) -> list[str]:
@@ -68,8 +72,20 @@ def backends_with_action(command: str, flag: str) -> list[str]:
     ]
 
 
+def outcomes(action: Action, backend: GemmBackend) -> Iterator[Outcome]:
+    """Run an action of a backend; whatever it raises is an outcome that failed."""
+    try:
+        yield from action.run(backend)
+    except Exception as error:  # a plug-in may raise anything
+        yield Outcome(f"--{action.flag}", "failed", f"raised {type(error).__name__}: {error}")
+
+
 def _actions(backend: type[GemmBackend], command: str) -> list[Action]:
-    return [action for action in backend.actions() if action.command == command]
+    """Return the actions for a command; none of a backend that fails to say them."""
+    try:
+        return [action for action in backend.actions() if action.command == command]
+    except Exception:  # a plug-in may raise anything
+        return []
 
 
 def _backends(arguments: list[str]) -> list[type[GemmBackend]]:

@@ -10,8 +10,15 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.table import Table
 
-from accelsim.cli.actions import ActionCommand, backends_with_action, chosen, find_action
+from accelsim.cli.actions import (
+    ActionCommand,
+    backends_with_action,
+    chosen,
+    find_action,
+    outcomes,
+)
 from accelsim.environment import environment
+from accelsim.errors import InputError
 from gemm_backends import load_backend
 from gemm_backends.baselines import list_baselines, load_baseline
 from gemm_backends.survey import survey
@@ -127,7 +134,11 @@ def _installed(requirement: Requirement) -> bool:
 def _action(flag: str) -> Table:
     table = Table("backend", "step", "result", "detail")
     for name in backends_with_action("doctor", flag):
-        backend = load_backend(name)
-        for outcome in find_action(type(backend), "doctor", flag).run(backend):
+        try:
+            backend = load_backend(name)
+        except InputError as error:
+            table.add_row(name, "", "failed", str(error))
+            continue
+        for outcome in outcomes(find_action(type(backend), "doctor", flag), backend):
             table.add_row(name, outcome.name, outcome.status, outcome.detail)
     return table

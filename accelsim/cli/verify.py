@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from accelsim.cli.actions import ActionCommand, chosen, find_action
+from accelsim.cli.actions import ActionCommand, chosen, find_action, outcomes
 from accelsim.errors import InputError, NothingCouldRunError
 from gemm_backends import GemmBackend, Outcome, load_backend
 from gemm_backends.conformance import CHECKS, verify
@@ -51,7 +51,7 @@ def command(
         raise InputError(f"cannot write {junit}: there is no folder {junit.parent}")
     subject = load_backend(backend, **dict(map(_parsed, options)))
     actions = [find_action(type(subject), "verify", flag) for flag in chosen(flags)]
-    availability = subject.availability()
+    availability = subject.status()
     if not availability.available:
         raise NothingCouldRunError(f"{subject.name} cannot run here: {availability.reason}")
     debug = bool(click.get_current_context().find_root().params.get("debug"))
@@ -63,13 +63,13 @@ def command(
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    outcomes = list(checks)
+    found = list(checks)
     for action in actions:
-        outcomes += action.run(subject)
-    _print(subject, outcomes)
+        found += outcomes(action, subject)
+    _print(subject, found)
     if junit is not None:
-        write_junit(junit, f"accelsim verify {backend}", outcomes)
-    return int(any(outcome.status == "failed" for outcome in outcomes))
+        write_junit(junit, f"accelsim verify {backend}", found)
+    return int(any(outcome.status == "failed" for outcome in found))
 
 
 def _parsed(option: str) -> tuple[str, Any]:
@@ -86,7 +86,7 @@ def _ignore(error: BaseException) -> None:
     pass
 
 
-def _print(backend: GemmBackend, outcomes: list[Outcome]) -> None:
+def _print(backend: GemmBackend, found: list[Outcome]) -> None:
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 10_000)
     settings = ", ".join(f"{key}={value}" for key, value in backend.options.items())
     accumulator = backend.accumulator
@@ -97,7 +97,7 @@ def _print(backend: GemmBackend, outcomes: list[Outcome]) -> None:
     )
     table = Table("check", "what must hold", "result", "found", "ms")
     table.columns[-1].justify = "right"
-    for outcome in outcomes:
+    for outcome in found:
         table.add_row(
             outcome.name,
             TITLES.get(outcome.name, ""),
@@ -108,7 +108,7 @@ def _print(backend: GemmBackend, outcomes: list[Outcome]) -> None:
         )
     console.print(table)
     counts = ", ".join(
-        f"{sum(outcome.status == status for outcome in outcomes)} {status}"
+        f"{sum(outcome.status == status for outcome in found)} {status}"
         for status in ("passed", "failed", "skipped")
     )
     console.print(counts)

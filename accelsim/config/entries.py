@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ from accelsim.config.messages import validated
 from accelsim.config.problems import Loc, shown
 from accelsim.config.run_config import BackendChoice
 from accelsim.errors import InputError, unknown_name
+from accelsim.options import parse_options
 from accelsim.registry import split_reference
+from accelsim.unpack import load_strategy, split_options, strategy_class, with_options
+from gemm_backends import backend_class
 from workloads.paths import from_folder
-from workloads.sources import EntryError, WorkloadSource
+from workloads.sources import SOURCE, EntryError, WorkloadSource
 from workloads.sources import registry as sources
 
 
@@ -35,6 +38,8 @@ def check_workloads(document: Document, entries: Sequence[Any]) -> tuple[Workloa
 
 def _workload(document: Document, entry: Any, loc: Loc) -> WorkloadSource | None:
     known = sources.names()
+    if isinstance(entry, dict) and SOURCE in entry:
+        return _workload_of_file(document, entry, loc)
     keys = [key for key in entry if key in known] if isinstance(entry, dict) else []
     if not isinstance(entry, dict):
         document.report(loc, f"found {shown(entry)}; expected a mapping with {_one_of(known)}")
@@ -55,6 +60,25 @@ def _workload(document: Document, entry: Any, loc: Loc) -> WorkloadSource | None
     return None
 
 
+def _workload_of_file(document: Document, entry: dict[str, Any], loc: Loc) -> WorkloadSource | None:
+    """Check an entry whose key ``source`` says in which file its class is."""
+    name = entry[SOURCE]
+    rest = {key: value for key, value in entry.items() if key != SOURCE}
+    if not isinstance(name, str) or split_reference(name) is None:
+        message = f"found {shown(name)}; expected path/to/file.py:ClassName"
+        document.report((*loc, SOURCE), message)
+        return None
+    try:
+        model = sources.get(_target(name, document.path.parent))
+    except InputError as error:
+        document.report((*loc, SOURCE), str(error))
+        return None
+    source = validated(document, model, rest, loc)
+    if source is not None:
+        source.come_from(name)
+    return source
+
+
 def _one_of(names: Sequence[str]) -> str:
     return f"one of the keys {', '.join(names)}"
 
@@ -67,6 +91,10 @@ def _open(document: Document, source: WorkloadSource, loc: Loc, seen: set[str]) 
         return
     except InputError as error:
         document.report((*loc, source.key), str(error))
+        return
+    except Exception as error:  # a plug-in may raise anything
+        message = f"cannot be opened: {type(error).__name__}: {error}"
+        document.report((*loc, source.key), message)
         return
     for gemm in gemms:
         if gemm.id in seen:
@@ -100,12 +128,37 @@ def _backend(document: Document, entry: Any, loc: Loc) -> BackendChoice | None:
         return None
     options = {key: value for key, value in entry.items() if key != "name"} if named else {}
     choice = BackendChoice(name, options, _target(name, document.path.parent))
-    message = _load_failure(choice)
-    if message:
-        option = _blamed(message, options)
-        document.report((*loc, option or "name"), message, at_key=option is not None)
+    try:
+        plugin = backend_class(choice.target)
+    except InputError as error:
+        document.report((*loc, "name"), str(error))
         return None
-    return choice
+    if not _options_fit(document, plugin, f"backend {plugin.name!r}", options, loc):
+        return None
+    return choice if _can_be_made(document, choice.load, options, loc) else None
+
+
+def _options_fit(
+    document: Document, plugin: type, owner: str, options: Mapping[str, Any], loc: Loc
+) -> bool:
+    """Check options against a constructor's signature and report each that is wrong."""
+    _, errors = parse_options(plugin, owner, options)
+    for error in errors:
+        where: Loc = ("name",) if error.option is None else (error.option, *error.inside)
+        document.report((*loc, *where), str(error), at_key=error.unknown)
+    return not errors
+
+
+def _can_be_made(
+    document: Document, make: Callable[[], object], options: Mapping[str, Any], loc: Loc
+) -> bool:
+    """Call a constructor, and report what it raises at the option that the message names."""
+    try:
+        make()
+    except InputError as error:
+        document.report((*loc, _blamed(str(error), options) or "name"), str(error))
+        return False
+    return True
 
 
 def _blamed(message: str, options: Iterable[str]) -> str | None:
@@ -116,17 +169,6 @@ def _blamed(message: str, options: Iterable[str]) -> str | None:
         if starts:
             return min(starts, key=starts.__getitem__)
     return None
-
-
-def _load_failure(choice: BackendChoice) -> str:
-    """Return why a backend cannot be made, or nothing."""
-    try:
-        choice.load()
-    except InputError as error:
-        return str(error)
-    except Exception as error:  # a plug-in may raise anything
-        return f"{choice.name} cannot be made: {type(error).__name__}: {error}"
-    return ""
 
 
 def _target(name: str, folder: Path) -> str:
@@ -160,11 +202,42 @@ def choose_backends(
         chosen[name] = [choice for choice in configured if choice.name == name]
         if not chosen[name]:
             choice = BackendChoice(name, {}, name)
-            message = _load_failure(choice)
-            if message:
-                raise InputError(f"--backend {name}: {message}")
+            try:
+                choice.load()
+            except InputError as error:
+                raise InputError(f"--backend {name}: {error}") from error
             chosen[name] = [choice]
     return tuple(choice for choices in chosen.values() for choice in choices)
+
+
+def check_strategies(document: Document) -> None:
+    """Check the entries of ``unpack.strategy`` by making an instance of each.
+
+    Problems go to `document`.
+    """
+    section = document.data.get("unpack")
+    value = section.get("strategy") if isinstance(section, dict) else None
+    for index, entry in enumerate(value if isinstance(value, list) else [value]):
+        named = isinstance(entry, dict) and isinstance(entry.get("name"), str)
+        if named or isinstance(entry, str):
+            _strategy(document, entry, ("unpack", "strategy", index))
+
+
+def _strategy(document: Document, entry: str | dict[str, Any], loc: Loc) -> None:
+    folder = document.path.parent
+    try:
+        if isinstance(entry, str):
+            name, options = split_options(entry)
+        else:
+            options = {key: value for key, value in entry.items() if key != "name"}
+            name = entry["name"]
+        plugin = strategy_class(name, folder)
+    except InputError as error:
+        document.report((*loc, "name"), str(error))
+        return
+    if plugin is None or _options_fit(document, plugin, f"strategy {name!r}", options, loc):
+        text = with_options(name, options)
+        _can_be_made(document, lambda: load_strategy(text, folder=folder), options, loc)
 
 
 def check_names(document: Document, loc: Loc, kind: str, known: Sequence[str]) -> None:

@@ -9,13 +9,14 @@ from accelsim.config.document import Document, apply_override, read_document
 from accelsim.config.entries import (
     check_backends,
     check_names,
+    check_strategies,
     check_workloads,
     choose_backends,
 )
 from accelsim.config.messages import validated
 from accelsim.config.run_config import RunConfig
 from accelsim.config.sections import ConfigSections
-from accelsim.unpack import DIGIT_SYSTEMS, list_strategies
+from accelsim.unpack import DIGIT_SYSTEMS
 from gemm_backends.baselines import list_baselines
 from workloads.paths import from_folder
 
@@ -51,7 +52,7 @@ def load_config(
     sections = validated(document, ConfigSections, data)
     workloads = check_workloads(document, _entries(document, "workloads"))
     choices = check_backends(document, _entries(document, "backends"))
-    check_names(document, ("unpack", "strategy"), "strategy", list_strategies())
+    check_strategies(document)
     check_names(document, ("unpack", "digits"), "digit system", list(DIGIT_SYSTEMS))
     check_names(document, ("baselines",), "baseline", list_baselines())
     document.raise_problems()

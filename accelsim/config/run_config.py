@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim.config.sections import QuantizeSection, TimingSection, UnpackSection
 from accelsim.types import PerOperand
-from accelsim.unpack import load_strategy
+from accelsim.unpack import Strategy, load_strategy
 from workloads.gemm import Gemm
 from workloads.sources import WorkloadSource
 
@@ -158,9 +158,13 @@ class RunConfig:
             UnpackPoint(bits, strategy, digits, block)
             for bits, strategy, digits in product(u.bits, u.strategy, u.digits)
             for block in (
-                u.block if getattr(load_strategy(strategy), "uses_block", False) else (None,)
+                u.block if getattr(self.strategy(strategy), "uses_block", False) else (None,)
             )
         ]
+
+    def strategy(self, name: str, block: int | None = None) -> Strategy:
+        """Make the strategy that the config writes in this way, with K-blocks of `block` columns."""
+        return load_strategy(name, block, self.path.parent)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved config as JSON values, in the form of a config file.
@@ -169,7 +173,7 @@ class RunConfig:
         """
         return {
             "name": self.name,
-            "workloads": [source.model_dump(mode="json") for source in self.workloads],
+            "workloads": [source.to_record() for source in self.workloads],
             "quantize": _plain(self.quantize),
             "unpack": _plain(self.unpack),
             "backends": [choice.to_record() for choice in self.backends],

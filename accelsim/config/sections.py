@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from accelsim.config.problems import shown
 from accelsim.types import PerOperand
+from accelsim.unpack import with_options
 
 T = TypeVar("T")
 
@@ -109,6 +110,16 @@ Beta: TypeAlias = Annotated[PerOperand[float], EachOperand(Annotated[Number, Fie
 Bits: TypeAlias = Annotated[PerOperand[int], EachOperand(Annotated[int, Field(ge=2, le=16)])]
 
 
+def _with_options(value: Any) -> Any:
+    """Write ``{name: ..., option: ...}`` as the text that `load_strategy` takes."""
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        return with_options(value["name"], {k: v for k, v in value.items() if k != "name"})
+    return value
+
+
+StrategyName: TypeAlias = Annotated[str, BeforeValidator(_with_options)]
+
+
 def _default(value: T) -> Callable[[], tuple[T]]:
     return lambda: (value,)
 
@@ -140,8 +151,9 @@ class UnpackSection(Section):
         default_factory=_default(PerOperand.both(8)),
         description="a whole number from 2 to 16, {a: ..., b: ...}, or a list of these",
     )
-    strategy: Sweep[str] = Field(
-        default=("mix",), description="the name of a strategy, or a list of these"
+    strategy: Sweep[StrategyName] = Field(
+        default=("mix",),
+        description="the name of a strategy, {name: ..., options}, or a list of these",
     )
     digits: Sweep[str] = Field(
         default=("balanced",), description="the name of a digit system, or a list of these"

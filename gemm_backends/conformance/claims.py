@@ -179,7 +179,8 @@ def _must_grow(
         for size in SIZES:
             shape = [fixed, fixed, fixed]
             shape[axis] = size
-            value = measure(GemmSpec(*subject.backend.operand_bits, *shape))
+            n, d, h = shape
+            value = measure(GemmSpec(*subject.backend.operand_bits, n, d, h))
             if value is None:
                 continue
             where = f"{quantity} at n, d, h = {', '.join(map(str, shape))}"

@@ -97,7 +97,8 @@ def check(tmp_path, monkeypatch):
         ("unpack: {strategy: [row, »row/colum]}", "unpack.strategy.1: unknown strategy "
          "'row/colum'; did you mean 'row/column'? (known: ..."),
         ("unpack: {strategy: »3}",
-         "unpack.strategy: found 3; expected the name of a strategy, or a list of these"),
+         "unpack.strategy: found 3; expected the name of a strategy, {name: ..., options}, or a "
+         "list of these"),
         ("unpack: {digits: »balance}", "unpack.digits: unknown digit system 'balance'; "
          "did you mean 'balanced'? (known: balanced, paper)"),
         ("unpack: {block: [32, »0]}", "unpack.block.1: found 0; "
@@ -181,14 +182,15 @@ OPTIONS = "(known: accumulator_bits, bits, overflow) of backend 'emulator'"
         ("{name: »emulater, bits: 4}", ".name: unknown backend 'emulater'; did you mean..."),
         ("{name: emulator, bits: 4, »bitz: 5}",
          f".bitz: unknown option 'bitz'; did you mean 'bits'? {OPTIONS}"),
-        ("{name: emulator, accumulator_bits: 24, »bits: 40}", ".bits: backend 'emulator': bits..."),
-        ("{name: emulator, bits: 8, »overflow: saturat}", ".overflow: option 'overflow' of "
+        ("{name: emulator, accumulator_bits: 24, bits: »40}", ".bits: backend 'emulator': bits..."),
+        ("{name: emulator, bits: 8, overflow: »saturat}", ".overflow: option 'overflow' of "
          "backend 'emulator' should be 'wrap', 'saturate' or 'error', got 'saturat'"),
         ("»absent.py:Array", ": backend file ..."),
         ("»broken.py:Array", ": ..."),
         ("»array.py", ": ..."),
         ("»array.py:Aray", ": ..."),
-        ("{name: array.py:Array, »speed: 0}", ".speed: array.py:Array cannot be made: "
+        ("{name: emulator, bits: [8, »x]}", ".bits.1: option 'bits' of backend..."),
+        ("{name: array.py:Array, speed: »0}", ".speed: backend 'array' cannot be made: "
          "ZeroDivisionError: 'speed' is 0"),
     ],
 )  # fmt: skip
@@ -197,6 +199,77 @@ def test_backends(check, tmp_path, entry, expected):
     (tmp_path / "array.py").write_text(ARRAY)
     workload = "workloads: {synthetic: {n: 4, d: 8, h: 3}}"
     check(f"{workload}\nbackends:\n  - int64\n  - {entry}\n", f"backends.1{expected}")
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("{name: lanes.py:Lanes, width: »x}",
+         ".width: option 'width' of strategy 'lanes.py:Lanes' should be a valid integer, got 'x'"),
+        ("{name: lanes.py:Lanes, width: »0}",
+         ".width: strategy 'lanes.py:Lanes': width must be positive"),
+        ("{name: lanes.py:Lanes, width: 1, »widht: 1}", ".widht: unknown option..."),
+        ("{name: »lanes.py:Lane, width: 1}", ".name: ..."),
+        ("»lanes.py:Lanes", ": strategy 'lanes.py:Lanes' needs the option 'width'"),
+        ("»lanes.py:Lanes(width=x)", ": expected NAME or NAME(KEY=VALUE, ...), got..."),
+        ("»broken.py:Lanes", ": ..."),
+        ("{name: »row, width: 1}", ".name: strategy 'row' takes no options"),
+        ("»{width: 1}", ': found {"width": 1}; expected the name of a strategy, {name: ..., ...'),
+    ],
+)  # fmt: skip
+def test_strategies(check, tmp_path, entry, expected):
+    (tmp_path / "broken.py").write_text("raise RuntimeError('broken')")
+    (tmp_path / "lanes.py").write_text(LANES)
+    check(GOOD + f"unpack:\n  strategy:\n  - mix\n  - {entry}\n", f"unpack.strategy.1{expected}")
+
+
+LANES = """
+from accelsim.unpack import Strategy
+
+class Lanes(Strategy):
+    name = "lanes"
+
+    def __init__(self, width: int):
+        if width < 1:
+            raise ValueError("width must be positive")
+
+    def unpack_head(self, a, b, head): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("{source: random.py:Random, random: »0}",
+         ".random: found 0; expected a number of rows, at least 1"),
+        ("{source: random.py:Random, »rows: 1, random: 1}", ".rows: unknown key 'rows'..."),
+        ("{source: »random.py:Randon, random: 1}", ".source: ..."),
+        ("{source: »broken.py:Random, random: 1}", ".source: ..."),
+        ("{source: »random, random: 1}",
+         ".source: found 'random'; expected path/to/file.py:ClassName"),
+        ("{source: random.py:Random, random: »13}", ".random: cannot be opened: KeyError: 13"),
+    ],
+)  # fmt: skip
+def test_workloads_of_a_file(check, tmp_path, entry, expected):
+    (tmp_path / "broken.py").write_text("raise RuntimeError('broken')")
+    (tmp_path / "random.py").write_text(RANDOM)
+    check(f"backends: int64\nworkloads:\n  - {entry}\n", f"workloads.0{expected}")
+
+
+RANDOM = """
+from typing import ClassVar
+from pydantic import Field
+from workloads import Synthetic, WorkloadSource
+
+class Random(WorkloadSource):
+    key: ClassVar[str] = "random"
+    random: int = Field(ge=1, description="a number of rows, at least 1")
+
+    def open(self, folder):
+        if self.random == 13:
+            raise KeyError(13)
+        return [Synthetic(n=self.random, d=3, h=2).gemm()]
+"""
 
 
 ARRAY = """

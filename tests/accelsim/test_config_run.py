@@ -98,7 +98,7 @@ def test_block_is_swept_only_for_strategies_that_use_it(load, monkeypatch, name)
         def unpack_head(self, a, b, head):
             raise NotImplementedError
 
-    monkeypatch.setitem(unpack._PAIRS, name, Blocks)
+    monkeypatch.setitem(unpack.loading._PAIRS, name, Blocks)
     config = load(MINIMAL + f"unpack: {{strategy: [{name}, mix], block: [16, 32], bits: [4, 8]}}\n")
     assert config.unpack_points() == [
         UnpackPoint(both(bits), strategy, "balanced", block)

@@ -12,12 +12,15 @@ from accelsim.errors import InputError
 from gemm_backends import (
     Accumulator,
     AccumulatorOverflow,
+    Availability,
     BackendError,
+    Cost,
     GemmBackend,
     GemmSpec,
     OverflowReport,
     Prepared,
     Support,
+    Tile,
 )
 
 WRAP32 = Accumulator(bits=32, overflow="wrap")
@@ -75,11 +78,54 @@ def test_a_missing_attribute_is_named_when_the_class_is_defined(attribute, messa
         ("bits", "8"),
         ("bits", (4, 8, 8)),
         ("accumulator", 32),
+        ("name", "a/b.py:C"),
+        ("signed", 1),
+        ("signed", (True,)),
+        ("tile", (4, 4, 4)),
+        ("tile", Tile(0, 4, 4)),
+        ("alignment", Tile(d=1.5)),
+        ("batched", 1),
     ],
 )
 def test_a_wrong_attribute_is_named_when_the_class_is_defined(attribute, value):
     with pytest.raises(TypeError, match=rf"Wrong\.{attribute} must be .*{re.escape(repr(value))}"):
         type(GemmBackend)("Wrong", (GemmBackend,), {**COMPLETE, attribute: value})
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "message"),
+    [
+        ("matmul", lambda self, a: a, r"must take \(self, a, b\), got matmul\(self, a\)"),
+        ("prepare", lambda self: 0, r"must take \(self, digits\)"),
+        ("supports", lambda self, bits, n, d, h: 0, r"must take \(self, spec\)"),
+        ("availability", Availability(True), r"must be a method, availability\(self\), got Avail"),
+        ("cost", Cost(3), r"must be a method, cost\(self, spec\)"),
+        ("actions", lambda: (), r"must take \(cls\)"),
+    ],
+)
+def test_a_wrong_method_is_named_when_the_class_is_defined(method, value, message):
+    with pytest.raises(TypeError, match=rf"Wrong\.{method} {message}"):
+        type(GemmBackend)("Wrong", (GemmBackend,), {**COMPLETE, method: value})
+
+
+def test_methods_may_be_of_any_kind_and_take_more():
+    class Varied(Minimal):
+        @staticmethod
+        def matmul(a, b, *, trace=False):
+            return a.int() @ b.int().T
+
+        @classmethod
+        def actions(cls, *rest):
+            return ()
+
+    assert Varied().multiply(digits(2, 3), digits(4, 3)).shape == (2, 4)
+
+
+def test_a_misspelt_name_is_found():
+    body = {**COMPLETE, "matmull": COMPLETE["matmul"]}
+    del body["matmul"]
+    with pytest.raises(TypeError, match=r"Wrong has no matmul; .* \(is 'matmull' meant to be it"):
+        type(GemmBackend)("Wrong", (GemmBackend,), body)
 
 
 def test_an_abstract_class_may_be_incomplete_but_not_instantiated():
@@ -146,6 +192,59 @@ def test_defaults():
     assert backend.cost(spec) is None
     assert backend.for_bits(2, 3) is backend
     assert backend.actions() == ()
+
+
+class Shaped(Minimal):
+    tile = Tile(16, 64, 8)
+    alignment = Tile(d=8)
+    signed = (False, True)
+
+
+def test_declared_shapes_and_signs_decide_what_is_supported_and_counted():
+    shaped = Shaped()
+    assert shaped.supports(GemmSpec(8, 8, 3, 8, 5, signed_a=False))
+    assert (
+        shaped.supports(GemmSpec(8, 8, 3, 9, 5, signed_a=False)).reason
+        == "d must be a multiple of 8, got 9"
+    )
+    assert shaped.supports(GemmSpec(8, 8, 3, 8, 5)).reason == "takes no negative digits of A"
+    assert shaped.executed_macs(GemmSpec(8, 8, 17, 65, 1)) == 32 * 128 * 8
+    a, b = digits(3, 8), digits(5, 8)
+    with pytest.raises(InputError, match="takes no negative digits of A"):
+        shaped.multiply(a, b)
+    assert shaped.multiply(a.abs().clamp(0, 127), b).shape == (3, 5)
+    assert not shaped.may_be_negative(a.abs().clamp(0, 127))
+    assert Minimal().may_be_negative(a.abs().clamp(0, 127)), "it is not worth a look"
+
+
+@pytest.mark.parametrize("said", [None, True, RuntimeError("no driver")])
+def test_an_availability_that_is_none_is_an_error_of_the_backend(said):
+    class Vague(Minimal):
+        def availability(self):
+            if isinstance(said, Exception):
+                raise said
+            return said
+
+    message = (
+        "raised RuntimeError: no driver" if isinstance(said, Exception) else f"returned {said}"
+    )
+    with pytest.raises(BackendError, match=re.escape(f"'minimal': availability() {message}")):
+        Vague().status()
+    assert Minimal().status() == Availability(True, execution="emulated", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("given", "count", "message"),
+    [
+        ((), None, "overflowed in some steps"),
+        (("at step 3",), None, "^at step 3$"),
+        ((OverflowReport(2),), 2, "overflowed in 2 steps"),
+    ],
+)
+def test_an_overflow_may_be_raised_with_or_without_a_report(given, count, message):
+    with pytest.raises(AccumulatorOverflow, match=message) as caught:
+        raise AccumulatorOverflow(*given)
+    assert caught.value.report.count == count
 
 
 def test_supports_names_the_operand_that_is_too_wide():

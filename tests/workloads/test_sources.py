@@ -1,6 +1,7 @@
 """Sources of workloads: those that there are, and paths in them."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -9,7 +10,13 @@ from pydantic import ValidationError
 from accelsim.errors import InputError
 from workloads import Synthetic, write_bundle
 from workloads.paths import from_folder
-from workloads.sources import BundleSource, EntryError, SyntheticSource, registry
+from workloads.sources import (
+    BundleSource,
+    EntryError,
+    SyntheticSource,
+    WorkloadSource,
+    registry,
+)
 
 
 @pytest.fixture
@@ -85,3 +92,30 @@ def test_a_link_is_followed_before_dot_dot(tmp_path):
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "real" / "inner")
     assert from_folder(link, "../x").is_file()
+
+
+def source(**body):
+    return type(WorkloadSource)("Mine", (WorkloadSource,), {"__module__": __name__, **body})
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"open": BundleSource.open}, "Mine has no key"),
+        ({"key": 3, "open": BundleSource.open}, "Mine has no key"),
+        ({"key": "rows", "open": BundleSource.open}, r"one of its fields \(none\), got 'rows'"),
+        ({"key": "rows", "__annotations__": {"key": ClassVar[str], "rows": int}}, "has no open"),
+    ],
+)
+def test_a_source_is_checked_when_it_is_defined(body, message):
+    if not isinstance(body.get("key", ""), str) or "__annotations__" not in body:
+        body = {"__annotations__": {"key": ClassVar[str]}, **body}
+    with pytest.raises(TypeError, match=message):
+        source(**body)
+
+
+def test_an_entry_is_recorded_as_it_was_written():
+    entry = BundleSource(bundle="x")
+    assert entry.to_record() == {"bundle": "x", "gemms": ["*"]}
+    entry.come_from("mine.py:Mine")
+    assert entry.to_record() == {"source": "mine.py:Mine", "bundle": "x", "gemms": ["*"]}

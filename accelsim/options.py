@@ -1,0 +1,191 @@
+"""The options of a plug-in: arguments of its constructor, checked against its signature."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, TypeVar, get_type_hints
+
+from accelsim.errors import AccelsimError, InputError, unknown_name
+
+T = TypeVar("T")
+
+
+class OptionError(InputError):
+    """One option of a plug-in is wrong.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong.
+    option : str or None
+        Its name; None for an option that is missing.
+    *inside : int
+        The indices that lead to the wrong part of its value.
+    unknown : bool
+        Whether there is no such option, so that its name is wrong and not its value.
+    """
+
+    def __init__(
+        self, message: str, option: str | None, *inside: int, unknown: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.option = option
+        self.inside = inside
+        self.unknown = unknown
+
+
+def parse_options(
+    plugin: type, owner: str, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[OptionError]]:
+    """Check options against a constructor without calling it.
+
+    A value may be what the parameter's annotation says or the JSON form of it, as YAML gives it: a
+    list for a tuple, a string for a path or an enumeration's value, a mapping for a dataclass.
+
+    Parameters
+    ----------
+    plugin : type
+        The class.
+    owner : str
+        The plug-in in messages, such as ``"backend 'emulator'"``.
+    options : mapping
+        Its options by name.
+
+    Returns
+    -------
+    arguments : dict
+        The options as the annotations want them; those with an error are left out.
+    errors : list of OptionError
+        Every option that is unknown, missing or wrong.
+    """
+    parameters = _parameters(plugin)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = {
+        name: p
+        for name, p in parameters.items()
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    hints = _hints(plugin)
+    arguments: dict[str, Any] = {}
+    errors: list[OptionError] = []
+    for option, value in options.items():
+        if option not in named and not open_ended:
+            message = f"{unknown_name('option', option, named)} of {owner}"
+            errors.append(OptionError(message, option, unknown=True))
+            continue
+        try:
+            known = option in named and option in hints
+            arguments[option] = _converted(value, hints[option]) if known else value
+        except _Mismatch as mismatch:
+            message = f"option {option!r} of {owner} {mismatch}, got {value!r}"
+            errors.append(OptionError(message, option, *mismatch.inside))
+    for name, parameter in named.items():
+        if parameter.default is parameter.empty and name not in options:
+            errors.append(OptionError(f"{owner} needs the option {name!r}", None))
+    return arguments, errors
+
+
+def instantiate(plugin: type[T], owner: str, options: Mapping[str, Any]) -> T:
+    """Check options and call the constructor with them.
+
+    Raises
+    ------
+    OptionError
+        For the first option that is unknown, missing or wrong.
+    InputError
+        If the constructor raises anything.
+    """
+    arguments, errors = parse_options(plugin, owner, options)
+    if errors:
+        raise errors[0]
+    try:
+        return plugin(**arguments)
+    except AccelsimError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{owner}: {error}") from error
+    except Exception as error:  # a plug-in may raise anything
+        raise InputError(f"{owner} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def resolved_options(
+    plugin: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of a constructor's call by name, defaults included.
+
+    Paths, enumerations' members and dataclasses are returned in their JSON form, which
+    `parse_options` takes.
+    """
+    if not _parameters(plugin):
+        return {}
+    bound = inspect.signature(plugin.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+    bound.apply_defaults()
+    options = dict(list(bound.arguments.items())[1:])
+    for parameter in bound.signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            options |= options.pop(parameter.name)
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            options.pop(parameter.name)
+    return {name: _plain(value) for name, value in options.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, PurePath):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value
+
+
+def _parameters(plugin: type) -> dict[str, inspect.Parameter]:
+    if plugin.__init__ is object.__init__:  # type: ignore[misc]
+        return {}
+    parameters = dict(inspect.signature(plugin.__init__).parameters)  # type: ignore[misc]
+    del parameters[next(iter(parameters))]
+    return parameters
+
+
+def _hints(plugin: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(plugin.__init__, include_extras=True)  # type: ignore[misc]
+    except Exception:  # annotations that exist only for a type checker
+        return {}
+
+
+class _Mismatch(Exception):  # noqa: N818 - becomes an OptionError
+    """A value is not what the annotation wants; the message says what it should be."""
+
+    def __init__(self, message: str, inside: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.inside = inside
+
+
+def _converted(value: Any, annotation: Any) -> Any:
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
+    adapter: TypeAdapter[Any]
+    try:
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:  # dataclasses and models bring a config of their own
+        adapter = TypeAdapter(annotation)
+    try:
+        return adapter.validate_python(value, strict=True)
+    except ValidationError as failure:
+        error = failure
+    try:
+        return adapter.validate_json(json.dumps(value), strict=True)
+    except ValidationError as failure:
+        error = failure
+    except (TypeError, ValueError):  # no JSON value: the first error stands
+        pass
+    found = [e["msg"].removeprefix("Input ") for e in error.errors()]
+    wanted = " or ".join(dict.fromkeys(m for m in found if m.startswith("should be")))
+    ways = [tuple(part for part in e["loc"] if isinstance(part, int)) for e in error.errors()]
+    raise _Mismatch(wanted or found[0], max(ways, key=len)) from error

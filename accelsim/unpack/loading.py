@@ -1,0 +1,129 @@
+"""Strategies by name: the paper's pairs, installed and registered ones, and classes in files."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeVar
+
+from accelsim.errors import InputError, unknown_name
+from accelsim.options import instantiate
+from accelsim.registry import Registry, split_reference
+from accelsim.unpack.block import Block
+from accelsim.unpack.levels import METHODS
+from accelsim.unpack.strategy import Mix, Pair, Strategy
+
+StrategyClass = TypeVar("StrategyClass", bound=type[Strategy])
+
+_PAIRS = {
+    **{method: partial(Pair, method, method) for method in METHODS},
+    **{f"{a}/{b}": partial(Pair, a, b) for a, b in product(METHODS, METHODS)},
+}
+_registry: Registry[Strategy] = Registry("strategy", "accelsim.strategies", Strategy)
+_registry.register("mix", Mix)
+_registry.register("block", Block)
+
+
+def list_strategies() -> list[str]:
+    """Return the names of all strategies, without importing any plug-in."""
+    return [*_PAIRS, *_registry.names()]
+
+
+def register_strategy(strategy: StrategyClass) -> StrategyClass:
+    """Make a strategy class known by its `name` for the rest of this process.
+
+    Returns the class, so that it can be used as a decorator.
+
+    Raises
+    ------
+    InputError
+        If the name is taken.
+    """
+    if strategy.name in _PAIRS:
+        raise InputError(f"the strategy name {strategy.name!r} is already taken")
+    _registry.register(strategy.name, strategy)
+    return strategy
+
+
+def strategy_class(name: str, folder: Path = Path()) -> type[Strategy] | None:
+    """Return the class of a strategy, or None for a pair of the paper's, which takes no options.
+
+    Parameters
+    ----------
+    name : str
+        A name, or ``path/to/file.py:ClassName``.
+    folder : Path
+        What a relative path starts from.
+
+    Raises
+    ------
+    InputError
+        If there is no such strategy, or it cannot be imported.
+    """
+    if name in _PAIRS:
+        return None
+    reference = split_reference(name)
+    if reference is not None:
+        path, class_name = reference
+        return _registry.get(f"{folder / path.expanduser()}:{class_name}")
+    if name not in _registry.names():
+        raise InputError(unknown_name("strategy", name, list_strategies()))
+    return _registry.get(name)
+
+
+def load_strategy(name: str, block: int | None = None, folder: Path = Path()) -> Strategy:
+    """Return the strategy of this name.
+
+    Parameters
+    ----------
+    name : str
+        A name, or ``path/to/file.py:ClassName``, with options in parentheses if it has any:
+        ``lanes(width=4)``.
+    block : int or None
+        The columns of a K-block, for strategies that cut any; None for their default.
+    folder : Path
+        What a relative path starts from.
+
+    Raises
+    ------
+    InputError
+        If there is none, it cannot be imported, or an option is unknown, missing or wrong.
+    """
+    plain, options = split_options(name)
+    plugin = strategy_class(plain, folder)
+    if plugin is not None:
+        if block is not None and plugin.uses_block:
+            options = {"block": block, **options}
+        return instantiate(plugin, f"strategy {plain!r}", options)
+    if options:
+        raise InputError(f"strategy {plain!r} takes no options")
+    return _PAIRS[plain]()
+
+
+def split_options(text: str) -> tuple[str, dict[str, Any]]:
+    """Split ``name(key=value, ...)`` into the name and its options, Python literals.
+
+    Raises
+    ------
+    InputError
+        If the options cannot be read.
+    """
+    name, parenthesis, rest = text.partition("(")
+    if not parenthesis:
+        return text, {}
+    try:
+        call = ast.parse(f"f({rest}", mode="eval").body
+        if isinstance(call, ast.Call) and not call.args:
+            return name, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords if k.arg}
+    except (SyntaxError, ValueError):
+        pass
+    raise InputError(f"expected NAME or NAME(KEY=VALUE, ...), got {text!r}")
+
+
+def with_options(name: str, options: Mapping[str, Any]) -> str:
+    """Write a strategy with options as `load_strategy` takes it."""
+    listed = ", ".join(f"{key}={value!r}" for key, value in options.items())
+    return f"{name}({listed})" if options else name
