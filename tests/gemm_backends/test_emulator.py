@@ -142,11 +142,19 @@ def test_digits_outside_the_multiplier_are_refused(overflow, operand, digit):
             call(operands["A"], operands["B"])
 
 
+def test_without_bits_a_built_in_table_is_made_for_what_is_asked_for():
+    emulator = load_backend("emulator", multiplier="truncated:2")
+    four = emulator.for_bits(4, 5)
+    assert four.options["bits"] == (4, 5)
+    assert not emulator.for_bits(9, 8).supports(GemmSpec(9, 8, 1, 1, 1))
+
+
 def test_without_bits_it_becomes_what_is_asked_for():
     emulator = load_backend("emulator", accumulator_bits=24)
     assert emulator.supports(GemmSpec(16, 16, 1, 1, 1))
     four = emulator.for_bits(4, 4)
-    assert four.options == {"bits": 4, "accumulator_bits": 24, "overflow": "wrap"}
+    assert four.options == {**emulator.options, "bits": 4}
+    assert four.accumulator == emulator.accumulator
     assert not four.supports(GemmSpec(5, 4, 1, 1, 1))
     assert emulator.for_bits(8, 4).operand_bits == (8, 4)
     assert four.for_bits(8, 8) is four
