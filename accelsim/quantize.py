@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from accelsim.errors import DataError
+from accelsim.percentile import kth_largest_magnitude
 
 LIMIT = 2**31
 """Quantized integers stay below this magnitude."""
@@ -18,18 +20,26 @@ LIMIT = 2**31
 
 @dataclass(frozen=True)
 class Quantized:
-    """An operand rounded to integers.
+    """An operand and the scale that makes it integers; they are written out when asked for.
 
     Parameters
     ----------
-    values : Tensor
-        ``rint(x * scale)``, int32, the shape of the operand.
+    operand : Tensor
+        float32, contiguous.
     scale : Tensor
         float32: a scalar, or ``[..., rows, 1]`` for row granularity.
+    largest : int
+        Largest magnitude of the integers.
     """
 
-    values: Tensor
+    operand: Tensor
     scale: Tensor
+    largest: int
+
+    @cached_property
+    def values(self) -> Tensor:
+        """The integers ``rint(x * scale)``, int32, the shape of the operand."""
+        return (self.operand * self.scale).round_().to(torch.int32)
 
 
 def rank(count: int, percentile: float) -> int:
@@ -55,13 +65,14 @@ def alpha(x: Tensor, percentile: float) -> Tensor:
     """
     count = x.shape[-1]
     k = rank(count, percentile)
-    magnitudes = x.abs()
     if k == 1:
-        return magnitudes.amax(dim=-1)
-    if x.device.type == "cpu":
-        partitioned = np.partition(magnitudes.numpy(), count - k, axis=-1)
-        return torch.from_numpy(np.ascontiguousarray(partitioned[..., count - k]))
-    return magnitudes.sort(dim=-1).values[..., count - k]
+        return _peaks(x)
+    if x.device.type != "cpu":
+        return x.abs().sort(dim=-1).values[..., count - k]
+    if x.numel() == count:
+        return torch.full(x.shape[:-1], kth_largest_magnitude(x.numpy(), k))
+    partitioned = np.partition(x.abs().numpy(), count - k, axis=-1)
+    return torch.from_numpy(np.ascontiguousarray(partitioned[..., count - k]))
 
 
 def quantize(
@@ -103,36 +114,42 @@ def quantize(
     if not x.is_floating_point() or x.dtype == torch.float64:
         raise DataError(f"{name}: found {x.dtype}; expected float32, float16 or bfloat16")
     values = x.detach().to(torch.float32).contiguous()
-    _check_finite(values, name)
     rows = values if granularity == "row" else values.reshape(1, -1)
-    scales = _scales(rows, percentile, beta, zero_alpha, name)
-    scale = scales.unsqueeze(-1) if granularity == "row" else scales.reshape(())
-    rounded = (values * scale).round_()
-    if rounded.numel() and float(rounded.abs().max()) >= LIMIT:
-        raise DataError(
-            f"{name}: an entry becomes {float(rounded.abs().max()):.0f}, which is not below 2^31; "
-            f"choose a smaller beta or a higher percentile"
-        )
-    return Quantized(rounded.to(torch.int32), scale)
-
-
-def _check_finite(values: Tensor, name: str) -> None:
-    finite = torch.isfinite(values)
-    if not bool(finite.all()):
-        index = (~finite).nonzero()[0].tolist()
+    peaks = _peaks(rows)
+    if not bool(torch.isfinite(peaks).all()):
+        index = (~torch.isfinite(values)).nonzero()[0].tolist()
         raise DataError(
             f"{name}: found {values[tuple(index)].item()} at {index}; all entries must be finite"
         )
+    scales = _scales(rows, peaks, percentile, beta, zero_alpha, name)
+    largest = float((peaks * scales).round_().max()) if peaks.numel() else 0.0
+    if largest >= LIMIT:
+        raise DataError(
+            f"{name}: an entry becomes {largest:.0f}, which is not below 2^31; "
+            f"choose a smaller beta or a higher percentile"
+        )
+    scale = scales.unsqueeze(-1) if granularity == "row" else scales.reshape(())
+    return Quantized(values, scale, int(largest))
 
 
-def _scales(rows: Tensor, percentile: float, beta: float, zero_alpha: str, name: str) -> Tensor:
+def _peaks(rows: Tensor) -> Tensor:
+    """Return the largest magnitude of each row, 0 for an empty one; NaN and infinity show."""
+    if rows.numel() == 0:
+        return rows.new_zeros(rows.shape[:-1])
+    one = rows.numel() == rows.shape[-1]
+    low, high = rows.aminmax() if one else rows.aminmax(dim=-1)
+    return torch.maximum(-low, high).reshape(rows.shape[:-1])
+
+
+def _scales(
+    rows: Tensor, peaks: Tensor, percentile: float, beta: float, zero_alpha: str, name: str
+) -> Tensor:
     """Return the float32 scale of each row of ``[..., count]``."""
     if rows.numel() == 0:
-        return torch.ones(rows.shape[:-1], dtype=torch.float32, device=rows.device)
+        return torch.ones_like(peaks)
     alphas = alpha(rows, percentile).to(torch.float64)
     scales = (beta / (2 * alphas)).to(torch.float32)
-    zero = (rows == 0).all(dim=-1)
-    scales = torch.where(zero, torch.ones_like(scales), scales)
+    scales = torch.where(peaks == 0, torch.ones_like(scales), scales)
     undefined = ~(torch.isfinite(scales) & (scales > 0))
     for index in undefined.nonzero().tolist():
         where = tuple(index)

@@ -298,9 +298,8 @@ class _Pipeline:
             ahead = side in self._config.timing.prepared
             with timer.stage("quantize", counted=not ahead):
                 quantized = self._quantize(side, tensor)
-            operand = IntegerOperand(quantized.values, getattr(self._systems, side))
+            operand = IntegerOperand(quantized, getattr(self._systems, side))
             if ahead:
-                operand.counts  # noqa: B018
                 self._ahead[side] = (quantized, operand)
             pairs.append((quantized, operand))
         (qa, ia), (qb, ib) = pairs

@@ -11,9 +11,10 @@ from accelsim.unpack.loading import (
     strategy_class,
     with_options,
 )
+from accelsim.unpack.operand import IntegerOperand
 from accelsim.unpack.pack import pack, pack_wide
 from accelsim.unpack.problem import LowBitProblem, Product, Segment
-from accelsim.unpack.strategy import IntegerOperand, Strategy
+from accelsim.unpack.strategy import Strategy
 
 __all__ = [
     "DIGIT_SYSTEMS",

@@ -46,22 +46,55 @@ class DigitSystem:
         return self.bits - 1 if self.name == "paper" else self.bits
 
     @property
+    def low_digits(self) -> tuple[int, int]:
+        """Smallest and largest low digit, the one that a split leaves behind."""
+        half = 1 << (self.bits - 1)
+        return (0, half - 1) if self.name == "paper" else (-half, half - 1)
+
+    @property
+    def digits(self) -> tuple[int, int]:
+        """Smallest and largest digit: the values that are in bound."""
+        half = 1 << (self.bits - 1)
+        return (1 - half, half - 1) if self.name == "paper" else (-half, half - 1)
+
+    @property
     def largest(self) -> int:
         """Largest magnitude of a digit."""
-        half = 1 << (self.bits - 1)
-        return half - 1 if self.name == "paper" else half
+        return max(abs(digit) for digit in self.digits)
 
     @property
     def dtype(self) -> torch.dtype:
         """The tensor type that holds a digit."""
         return torch.int8 if self.bits <= 8 else torch.int16
 
+    def carry(self, splits: int) -> int:
+        """Return what is added before `splits` low digits are shifted away at once.
+
+        ``(v + carry(k)) >> (k * shift)`` is what k splits leave of v: rounding instead of floor
+        where low digits may be negative.
+        """
+        lowest = self.low_digits[0]
+        return sum(-lowest << (self.shift * split) for split in range(splits))
+
+    def reach(self, levels: int) -> tuple[int, int]:
+        """Return the smallest and the largest value that `levels` digits can write."""
+        low, high = self.digits
+        for _ in range(levels - 1):
+            low = (low << self.shift) + self.low_digits[0]
+            high = (high << self.shift) + self.low_digits[1]
+        return low, high
+
+    def levels(self, largest: int) -> int:
+        """Return how many digits suffice for every value up to a magnitude."""
+        levels = 1
+        while not self.reach(levels)[0] <= -largest <= largest <= self.reach(levels)[1]:
+            levels += 1
+        return levels
+
     def out_of_bound(self, values: Tensor) -> Tensor:
         """Return where `values` do not fit one digit."""
-        half = 1 << (self.bits - 1)
-        lowest = 1 - half if self.name == "paper" else -half
-        wide = values.to(torch.int64)
-        return (wide < lowest) | (wide >= half)
+        low, high = self.digits
+        return (values < low) | (values > high)
 
     def split(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the low digit and what is left above it: ``values = low + high * radix``.
@@ -71,17 +104,16 @@ class DigitSystem:
         values : Tensor
             int64, any shape.
         """
-        if self.name == "paper":
-            return values & ((1 << self.shift) - 1), values >> self.shift
-        half = 1 << (self.bits - 1)
-        low = ((values + half) & ((1 << self.bits) - 1)) - half
-        return low, (values - low) >> self.shift
+        high = (values + self.carry(1)) >> self.shift
+        return values - (high << self.shift), high
 
     def count(self, values: Tensor) -> Tensor:
         """Return how many digits each value needs, at least 1, as int64."""
         counts = torch.ones_like(values, dtype=torch.int64)
-        rest = values.to(torch.int64)
-        while bool((over := self.out_of_bound(rest)).any()):
-            counts += over
-            rest = self.split(rest)[1]
+        wide = values.to(torch.int64)
+        if values.numel():
+            low, high = (int(extreme) for extreme in wide.aminmax())
+            for levels in range(1, self.levels(max(-low, high))):
+                smallest, largest = self.reach(levels)
+                counts += (wide < smallest) | (wide > largest)
         return counts

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import sparse
 from torch import Tensor
+
+from accelsim.unpack.operand import IntegerOperand
 
 METHODS = ("row", "column", "both")
 
@@ -31,50 +36,58 @@ class Levels:
     columns: Tensor
 
 
-def cover(counts: Tensor, method: str) -> Levels:
-    """Cover an operand by rows, by columns, or greedily by both.
+def cover(operand: IntegerOperand, head: int, method: str, columns: Tensor | None = None) -> Levels:
+    """Cover one matrix of an operand by rows, by columns, or greedily by both.
 
     Parameters
     ----------
-    counts : Tensor
-        int64 ``[n, d]``, the digits that each entry needs.
+    operand : IntegerOperand
+        The operand.
+    head : int
+        The matrix of the batch.
     method : {"row", "column", "both"}
         The paper's UnpackRow, UnpackColumn or UnpackBoth.
+    columns : Tensor or None
+        int64: its columns as they are repeated, every one at least once; None for each once.
     """
-    n, d = counts.shape
-    rows = torch.ones(n, dtype=torch.int64, device=counts.device)
-    columns = torch.ones(d, dtype=torch.int64, device=counts.device)
-    if counts.numel() == 0:
-        return Levels(rows, columns)
-    if method == "row":
-        return Levels(counts.amax(dim=1), columns)
+    survey = operand.survey
+    rows, own = survey.rows[head], survey.columns[head]
+    needed = own if columns is None else own[columns]
+    if method == "row" or not survey.out_of_bound[head]:
+        return Levels(rows, torch.ones_like(needed))
     if method == "column":
-        return Levels(rows, counts.amax(dim=0))
-    found_rows, found_columns = _greedy(counts.cpu().numpy().astype(np.int16))
-    return Levels(
-        torch.from_numpy(found_rows).to(counts.device),
-        torch.from_numpy(found_columns).to(counts.device),
-    )
+        return Levels(torch.ones_like(rows), needed)
+    counts = operand.counts[head].cpu().numpy()
+    found = _greedy(counts if columns is None else counts[:, columns.cpu().numpy()])
+    return Levels(*(torch.from_numpy(levels).to(rows.device) for levels in found))
 
 
-@numba.njit(cache=True)
-def _greedy(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _greedy(counts: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Unpack the line with the most out-of-bound entries until there is none (UnpackBoth).
 
     Only an entry in the last level of its row and of its column can be out of bound, so counts
-    per line are enough. Ties go to rows, then to the line that was appended first, as in the
-    paper's published code. The heaps are lazy: a stored count is an upper bound.
+    per line are enough, and only the entries out of bound matter.
+    """
+    over = sparse.csr_array(counts > 1)
+    by_row = over.indptr, over.indices
+    over = over.tocsc()
+    return _unpack_both(counts, *by_row, over.indptr, over.indices)
+
+
+@numba.njit(cache=True)
+def _unpack_both(
+    counts: Any, row_starts: Any, row_columns: Any, column_starts: Any, column_rows: Any
+) -> Any:
+    """Run UnpackBoth; the entries out of bound are given row by row and column by column.
+
+    Ties go to rows, then to the line that was appended first, as in the paper's published code.
+    The heaps are lazy: a stored count is an upper bound.
     """
     n, d = counts.shape
     rows = np.ones(n, np.int64)
     columns = np.ones(d, np.int64)
-    in_row = np.zeros(n, np.int64)
-    in_column = np.zeros(d, np.int64)
-    for i in range(n):
-        for j in range(d):
-            if counts[i, j] > 1:
-                in_row[i] += 1
-                in_column[j] += 1
+    in_row = np.diff(row_starts).astype(np.int64)
+    in_column = np.diff(column_starts).astype(np.int64)
     row_heap = [(-in_row[i], i, i) for i in range(n)]
     column_heap = [(-in_column[j], j, j) for j in range(d)]
     heapq.heapify(row_heap)
@@ -92,7 +105,7 @@ def _greedy(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return rows, columns
         if most_row >= most_column:
             i = row_heap[0][2]
-            for j in range(d):
+            for j in row_columns[row_starts[i] : row_starts[i + 1]]:
                 if counts[i, j] == rows[i] + columns[j]:
                     in_row[i] -= 1
                     in_column[j] -= 1
@@ -101,7 +114,7 @@ def _greedy(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             next_row += 1
         else:
             j = column_heap[0][2]
-            for i in range(n):
+            for i in column_rows[column_starts[j] : column_starts[j + 1]]:
                 if counts[i, j] == rows[i] + columns[j]:
                     in_row[i] -= 1
                     in_column[j] -= 1

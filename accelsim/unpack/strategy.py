@@ -4,44 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import product as pairs_of
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from accelsim.unpack.digits import DigitSystem
-from accelsim.unpack.expand import expand, products, repeats
-from accelsim.unpack.levels import METHODS, Levels, cover
+from accelsim.unpack.levels import METHODS, cover
+from accelsim.unpack.operand import IntegerOperand
 from accelsim.unpack.problem import LowBitProblem, Product
-
-
-@dataclass(frozen=True)
-class IntegerOperand:
-    """An operand to unpack; what depends on it alone is worked out once and kept.
-
-    Parameters
-    ----------
-    values : Tensor
-        Integers ``[n, d]`` or ``[batch, n, d]``, magnitudes below 2^31.
-    system : DigitSystem
-        The digits to write it in.
-    """
-
-    values: Tensor
-    system: DigitSystem
-
-    @cached_property
-    def heads(self) -> Tensor:
-        """The values as ``[batch, n, d]``."""
-        return self.values if self.values.ndim == 3 else self.values.unsqueeze(0)
-
-    @cached_property
-    def counts(self) -> Tensor:
-        """Digits that each entry needs, ``[batch, n, d]``."""
-        return self.system.count(self.heads)
+from accelsim.unpack.products import build, repeats
 
 
 class Strategy(ABC):
@@ -77,19 +48,19 @@ class Strategy(ABC):
         LowBitProblem
             Products of digits that give ``A @ B.T`` exactly.
         """
-        batch, n, d = a.heads.shape
+        batch, n, d = a.shape
         found = [self.unpack_head(a, b, head) for head in range(batch)]
         chosen = Counter(choice for _, choice in found)
         return LowBitProblem(
             products=[product for head_products, _ in found for product in head_products],
-            shape=(batch, n, d, b.heads.shape[1]),
+            shape=(batch, n, d, b.shape[1]),
             strategy_chosen=next(iter(chosen))
             if len(chosen) == 1
             else ", ".join(f"{choice} ({count} heads)" for choice, count in chosen.most_common()),
-            max_digits_a=_largest(a.counts),
-            max_digits_b=_largest(b.counts),
-            out_of_bound_a=int((a.counts > 1).sum()),
-            out_of_bound_b=int((b.counts > 1).sum()),
+            max_digits_a=a.survey.max_digits,
+            max_digits_b=b.survey.max_digits,
+            out_of_bound_a=sum(a.survey.out_of_bound),
+            out_of_bound_b=sum(b.survey.out_of_bound),
         )
 
 
@@ -104,10 +75,9 @@ class Pair(Strategy):
         self, a: IntegerOperand, b: IntegerOperand, head: int
     ) -> tuple[list[Product], str]:
         """Unpack A, repeat B's columns as A's were, unpack B, and match the columns."""
-        levels_a = cover(a.counts[head], self.methods[0])
-        columns = torch.cat(repeats(levels_a))
-        levels_b = cover(b.counts[head][:, columns], self.methods[1])
-        return build(a, b, head, levels_a, levels_b, columns), self.name
+        levels_a = cover(a, head, self.methods[0])
+        levels_b = cover(b, head, self.methods[1], torch.cat(repeats(levels_a)))
+        return build(a, b, head, levels_a, levels_b), self.name
 
 
 class Mix(Strategy):
@@ -119,45 +89,14 @@ class Mix(Strategy):
         self, a: IntegerOperand, b: IntegerOperand, head: int
     ) -> tuple[list[Product], str]:
         """Cover A and B in all nine ways and write out the one with the fewest products."""
-        covers_a = {method: cover(a.counts[head], method) for method in METHODS}
+        covers_a = {method: cover(a, head, method) for method in METHODS}
         best = None
         for method_a, method_b in pairs_of(METHODS, METHODS):
             levels_a = covers_a[method_a]
-            columns = torch.cat(repeats(levels_a))
-            levels_b = cover(b.counts[head][:, columns], method_b)
+            levels_b = cover(b, head, method_b, torch.cat(repeats(levels_a)))
             cost = int(levels_a.rows.sum() * levels_b.columns.sum() * levels_b.rows.sum())
             if best is None or cost < best[0]:
-                best = (cost, f"{method_a}/{method_b}", levels_a, levels_b, columns)
+                best = (cost, f"{method_a}/{method_b}", levels_a, levels_b)
         assert best is not None
-        _, name, levels_a, levels_b, columns = best
-        return build(a, b, head, levels_a, levels_b, columns), name
-
-
-def build(
-    a: IntegerOperand,
-    b: IntegerOperand,
-    head: int,
-    levels_a: Levels,
-    levels_b: Levels,
-    columns: Tensor,
-) -> list[Product]:
-    """Write out the products of one matrix pair for two covers.
-
-    Parameters
-    ----------
-    a, b : IntegerOperand
-        The operands.
-    head : int
-        The matrix of the batch.
-    levels_a, levels_b : Levels
-        The covers of A, and of B with its columns repeated.
-    columns : Tensor
-        int64, the column of B that each repeated column is.
-    """
-    digits_a = expand(a.heads[head], levels_a, a.system)
-    digits_b = expand(b.heads[head][:, columns], levels_b, b.system)
-    return products(digits_a, digits_b, levels_a, levels_b, (a.system, b.system), head)
-
-
-def _largest(counts: Tensor) -> int:
-    return int(counts.max()) if counts.numel() else 1
+        _, name, levels_a, levels_b = best
+        return build(a, b, head, levels_a, levels_b), name

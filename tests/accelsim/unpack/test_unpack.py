@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import accelsim.unpack.digits
 from accelsim.errors import InputError
 from accelsim.exactness import compare, fits_int64, longest_k, oracle
 from accelsim.sparse import SparseDigits
@@ -125,8 +124,8 @@ def brute_greedy(values, bits):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_buckets_give_what_rescanning_gives(bits, seed):
     values = (np.random.default_rng(seed).standard_normal((13, 17)) ** 3 * 2**bits).astype(np.int64)
-    counts = DigitSystem("paper", bits).count(torch.from_numpy(values))
-    levels = cover(counts, "both")
+    operand = IntegerOperand(torch.from_numpy(values), DigitSystem("paper", bits))
+    levels = cover(operand, 0, "both")
     assert (int(levels.rows.sum()), int(levels.columns.sum())) == brute_greedy(values, bits)
 
 
@@ -154,10 +153,10 @@ def test_products_beyond_int32_are_exact():
     assert compare(result, oracle(a, b)[None]).exact
 
 
-def problem_and_expected():
+def problem_and_expected(digits="paper"):
     a = torch.tensor([[100, -300, 5], [7, -1, 70_000]], dtype=torch.int32)
     b = torch.tensor([[-20, 3, 900], [1, 2, 3]], dtype=torch.int32)
-    system = DigitSystem("paper", 4)
+    system = DigitSystem(digits, 4)
     return unpacked(a, b, "both/column", system, system), oracle(a, b)[None]
 
 
@@ -173,22 +172,21 @@ def test_a_broken_exponent_map_is_noticed():
 
 
 def test_a_broken_carry_is_noticed(monkeypatch):
-    def without_carry(self, values):
-        low = values & ((1 << self.shift) - 1)
-        return low, values.abs() >> self.shift
-
-    monkeypatch.setattr(accelsim.unpack.digits.DigitSystem, "split", without_carry)
-    problem, expected = problem_and_expected()
+    monkeypatch.setattr(DigitSystem, "carry", lambda self, splits: 0)
+    problem, expected = problem_and_expected("balanced")
     assert not compare(pack(problem, low_bit_results(problem)), expected).exact
 
 
 def test_the_oracle_does_not_use_digits(monkeypatch):
     a, b = torch.tensor([[-1000, 5]]), torch.tensor([[77, -900]])
 
-    def forbidden(self, values):
+    def forbidden(*_):
         raise AssertionError("the oracle used the digits it is to judge")
 
-    monkeypatch.setattr(accelsim.unpack.digits.DigitSystem, "split", forbidden)
+    for name in ("split", "carry", "count", "reach"):
+        monkeypatch.setattr(DigitSystem, name, forbidden)
+    with pytest.raises(AssertionError, match="the oracle used"):
+        problem_and_expected()
     assert oracle(a, b).tolist() == [[-81_500]]
 
 

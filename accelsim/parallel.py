@@ -1,0 +1,44 @@
+"""Spread a compiled kernel over the threads that torch uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+SMALL = 1 << 16
+"""Entries below which starting a thread costs more than it saves."""
+
+
+def over_lines(
+    kernel: Callable[[int, int], Result], lines: int, entries_per_line: int
+) -> list[Result]:
+    """Call `kernel` on ranges of lines that make up all of them, on torch's number of threads.
+
+    Parameters
+    ----------
+    kernel : callable
+        Takes the first line and the one after the last; runs without the GIL.
+    lines : int
+        Number of lines.
+    entries_per_line : int
+        How much work a line is.
+
+    Returns
+    -------
+    list
+        What each call returned, in the order of the ranges.
+    """
+    threads = min(torch.get_num_threads(), lines * entries_per_line // SMALL, lines)
+    if threads <= 1:
+        return [kernel(0, lines)]
+    edges = [lines * part // threads for part in range(threads + 1)]
+    (first, stop), *others = pairwise(edges)
+    with ThreadPoolExecutor(threads - 1) as pool:
+        started = [pool.submit(kernel, *part) for part in others]
+        return [kernel(first, stop), *(part.result() for part in started)]

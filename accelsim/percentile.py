@@ -1,0 +1,120 @@
+"""The k-th largest magnitude of a tensor, exactly, in two passes over its entries."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from accelsim.parallel import over_lines
+
+SAMPLE = 1 << 15
+"""Entries drawn to guess where the k-th largest lies."""
+
+MARGIN = 4.0
+"""Standard deviations of the guess on either side: it fails about once in 16,000 calls."""
+
+LANES = 16
+"""float32 values in the widest vector register."""
+
+_SIGN = np.int32(0x7FFFFFFF)
+
+
+def kth_largest_magnitude(values: npt.NDArray[np.float32], k: int) -> float:
+    """Return the k-th largest ``|v|``.
+
+    Parameters
+    ----------
+    values : ndarray
+        float32, contiguous, any shape, without NaN.
+    k : int
+        From 1 to the number of entries.
+
+    Notes
+    -----
+    Non-negative float32 order as their bit patterns do. Two order statistics of a random sample
+    bracket the answer (Floyd and Rivest, "Expected time bounds for selection", CACM 18, 1975). One
+    pass counts what lies above, on and between them; one more gathers what lies between, about a
+    hundredth, and `numpy.partition` finishes there. A bracket that misses costs time, never
+    exactness.
+    """
+    bits = values.reshape(-1).view(np.int32)
+    count = len(bits)
+    if count <= 4 * SAMPLE:
+        return _finish(np.abs(values.reshape(-1)).view(np.int32), k)
+    low, high = _bracket(bits, k)
+    tallies = over_lines(lambda i, j: _tally(bits[i:j], low, high), count, 1)
+    above, on_high, between, on_low = (int(total) for total in np.sum(tallies, axis=0))
+    if k <= above:
+        return _finish(_gather(bits, high, _SIGN), k)
+    if k <= above + on_high:
+        return _float(high)
+    k -= above + on_high
+    if k <= between:
+        return _finish(_gather(bits, low, high), k)
+    if k <= between + on_low:
+        return _float(low)
+    return _finish(_gather(bits, np.int32(-1), low), k - between - on_low)
+
+
+def _bracket(bits: npt.NDArray[np.int32], k: int) -> tuple[np.int32, np.int32]:
+    """Guess two bit patterns between which the k-th largest lies."""
+    drawn = np.random.default_rng(0).integers(0, len(bits), SAMPLE)
+    sample = np.sort(bits[drawn] & _SIGN)[::-1]
+    share = k / len(bits)
+    reach = MARGIN * math.sqrt(share * (1 - share) / SAMPLE) + 1 / SAMPLE
+    first = max(0, math.floor((share - reach) * SAMPLE))
+    last = min(SAMPLE - 1, math.ceil((share + reach) * SAMPLE))
+    return sample[last], sample[first]
+
+
+def _gather(bits: npt.NDArray[np.int32], low: np.int32, high: np.int32) -> npt.NDArray[np.int32]:
+    """Return the magnitudes strictly between two."""
+    return np.concatenate(over_lines(lambda i, j: _between(bits[i:j], low, high), len(bits), 1))
+
+
+def _finish(magnitudes: npt.NDArray[np.int32], k: int) -> float:
+    place = len(magnitudes) - k
+    return _float(np.partition(magnitudes, place)[place])
+
+
+def _float(pattern: np.int32) -> float:
+    return float(pattern.view(np.float32))
+
+
+@njit(cache=True, nogil=True)
+def _tally(bits: Any, low: Any, high: Any) -> Any:
+    """Count what lies above `high`, on it, between, and on `low`."""
+    above = from_high = above_low = from_low = 0
+    for index in range(len(bits)):
+        magnitude = bits[index] & _SIGN
+        above += magnitude > high
+        from_high += magnitude >= high
+        above_low += magnitude > low
+        from_low += magnitude >= low
+    if low == high:
+        return above, from_high - above, 0, 0
+    return above, from_high - above, above_low - from_high, from_low - above_low
+
+
+@njit(cache=True, nogil=True)
+def _between(bits: Any, low: Any, high: Any) -> Any:
+    """Gather what lies between; whole registers without any are passed over at once."""
+    found = np.empty(_tally(bits, low, high)[2], np.int32)
+    place = 0
+    for first in range(0, len(bits), LANES):
+        last = min(first + LANES, len(bits))
+        some = 0
+        for index in range(first, last):
+            magnitude = bits[index] & _SIGN
+            some += (magnitude > low) & (magnitude < high)
+        if some:
+            for index in range(first, last):
+                magnitude = bits[index] & _SIGN
+                if low < magnitude < high:
+                    found[place] = magnitude
+                    place += 1
+    return found

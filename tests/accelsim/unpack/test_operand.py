@@ -1,0 +1,74 @@
+"""Counting and writing digits: the compiled kernels against torch operations."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelsim.quantize import quantize
+from accelsim.unpack import DigitSystem, IntegerOperand, generic
+
+SYSTEMS = st.builds(DigitSystem, st.sampled_from(["paper", "balanced"]), st.integers(2, 16))
+
+
+def heavy(n, d, seed, scale):
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(n, d, generator=generator) ** 5
+    return values * (scale / values.abs().max().clamp(min=1e-9)) if values.numel() else values
+
+
+@given(
+    st.tuples(st.integers(0, 7), st.integers(0, 40)),
+    SYSTEMS,
+    st.sampled_from([3.0, 300.0, 2.0e9]),
+    st.integers(0, 99),
+)
+@settings(max_examples=200, deadline=None)
+def test_kernels_give_what_torch_gives(shape, system, scale, seed):
+    values = heavy(*shape, seed, scale).round().to(torch.int32)
+    operand = IntegerOperand(values, system)
+    rows, columns, out_of_bound = generic.extremes(values, system)
+    assert torch.equal(operand.survey.rows[0], rows)
+    assert torch.equal(operand.survey.columns[0], columns)
+    assert operand.survey.out_of_bound == (out_of_bound,)
+    assert torch.equal(operand.counts[0].long(), system.count(values))
+
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(shape[1], generator=generator)[: shape[1] // 2]
+    levels = torch.randint(1, 4, chosen.shape, generator=generator)
+    skip = (levels - 1).clamp(max=1)
+    everything = torch.zeros(shape[1], dtype=torch.int64), torch.ones(shape[1], dtype=torch.bool)
+    for arguments in ((None, *everything), (chosen, skip, levels == skip + 1)):
+        expected = generic.digits(values, system, rows, *arguments)
+        assert torch.equal(operand.digits(0, rows, *arguments), expected)
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "row"])
+@pytest.mark.parametrize("shape", [(5, 33), (3, 4, 7), (300, 700)])
+def test_rounding_on_the_way_gives_the_stored_integers(shape, granularity):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)) ** 3
+    quantized = quantize(x, 95, 31, granularity)
+    system = DigitSystem("balanced", 3)
+    fused, stored = IntegerOperand(quantized, system), IntegerOperand(quantized.values, system)
+    assert fused.shape == stored.shape
+    assert torch.equal(fused.counts, stored.counts)
+    assert fused.survey.out_of_bound == stored.survey.out_of_bound
+    skip = torch.zeros(shape[-1], dtype=torch.int64)
+    for head in range(fused.shape[0]):
+        rows = stored.survey.rows[head]
+        assert torch.equal(fused.survey.rows[head], rows)
+        assert torch.equal(
+            fused.digits(head, rows, None, skip, skip == 0),
+            stored.digits(head, rows, None, skip, skip == 0),
+        )
+
+
+def test_a_scale_of_another_row_is_noticed():
+    x = torch.randn(4, 50, generator=torch.Generator().manual_seed(1)) * torch.arange(1, 5)[:, None]
+    right = quantize(x, 95, 31, "row")
+    wrong = replace(right, scale=right.scale.roll(1, 0))
+    system = DigitSystem("balanced", 4)
+    counts = [IntegerOperand(q, system).survey.out_of_bound for q in (right, wrong)]
+    assert counts[0] != counts[1]
