@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,18 +16,20 @@ SMALL = 1 << 16
 
 
 def over_lines(
-    kernel: Callable[[int, int], Result], lines: int, entries_per_line: int
+    kernel: Callable[..., Result], lines: int, entries_per_line: int, *arguments: Any
 ) -> list[Result]:
     """Call `kernel` on ranges of lines that make up all of them, on torch's number of threads.
 
     Parameters
     ----------
     kernel : callable
-        Takes the first line and the one after the last; runs without the GIL.
+        Takes the first line, the one after the last, and `arguments`; runs without the GIL.
     lines : int
         Number of lines.
     entries_per_line : int
         How much work a line is.
+    *arguments
+        What every call is given.
 
     Returns
     -------
@@ -36,9 +38,9 @@ def over_lines(
     """
     threads = min(torch.get_num_threads(), lines * entries_per_line // SMALL, lines)
     if threads <= 1:
-        return [kernel(0, lines)]
+        return [kernel(0, lines, *arguments)]
     edges = [lines * part // threads for part in range(threads + 1)]
     (first, stop), *others = pairwise(edges)
     with ThreadPoolExecutor(threads - 1) as pool:
-        started = [pool.submit(kernel, *part) for part in others]
-        return [kernel(first, stop), *(part.result() for part in started)]
+        started = [pool.submit(kernel, *part, *arguments) for part in others]
+        return [kernel(first, stop, *arguments), *(part.result() for part in started)]

@@ -46,7 +46,7 @@ def kth_largest_magnitude(values: npt.NDArray[np.float32], k: int) -> float:
     if count <= 4 * SAMPLE:
         return _finish(np.abs(values.reshape(-1)).view(np.int32), k)
     low, high = _bracket(bits, k)
-    tallies = over_lines(lambda i, j: _tally(bits[i:j], low, high), count, 1)
+    tallies = over_lines(_tally, count, 1, bits, low, high)
     above, on_high, between, on_low = (int(total) for total in np.sum(tallies, axis=0))
     if k <= above:
         return _finish(_gather(bits, high, _SIGN), k)
@@ -73,7 +73,7 @@ def _bracket(bits: npt.NDArray[np.int32], k: int) -> tuple[np.int32, np.int32]:
 
 def _gather(bits: npt.NDArray[np.int32], low: np.int32, high: np.int32) -> npt.NDArray[np.int32]:
     """Return the magnitudes strictly between two."""
-    return np.concatenate(over_lines(lambda i, j: _between(bits[i:j], low, high), len(bits), 1))
+    return np.concatenate(over_lines(_between, len(bits), 1, bits, low, high))
 
 
 def _finish(magnitudes: npt.NDArray[np.int32], k: int) -> float:
@@ -86,10 +86,10 @@ def _float(pattern: np.int32) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _tally(bits: Any, low: Any, high: Any) -> Any:
+def _tally(start: Any, stop: Any, bits: Any, low: Any, high: Any) -> Any:
     """Count what lies above `high`, on it, between, and on `low`."""
     above = from_high = above_low = from_low = 0
-    for index in range(len(bits)):
+    for index in range(start, stop):
         magnitude = bits[index] & _SIGN
         above += magnitude > high
         from_high += magnitude >= high
@@ -101,12 +101,12 @@ def _tally(bits: Any, low: Any, high: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _between(bits: Any, low: Any, high: Any) -> Any:
+def _between(start: Any, stop: Any, bits: Any, low: Any, high: Any) -> Any:
     """Gather what lies between; whole registers without any are passed over at once."""
-    found = np.empty(_tally(bits, low, high)[2], np.int32)
+    found = np.empty(_tally(start, stop, bits, low, high)[2], np.int32)
     place = 0
-    for first in range(0, len(bits), LANES):
-        last = min(first + LANES, len(bits))
+    for first in range(start, stop, LANES):
+        last = min(first + LANES, stop)
         some = 0
         for index in range(first, last):
             magnitude = bits[index] & _SIGN

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from accelsim.unpack.blocks import BlockPlan, plan_blocks
 from accelsim.unpack.heavy import Parted, part
+from accelsim.unpack.operand import IntegerOperand
 from accelsim.unpack.problem import LineMap, Product, chosen_lines
-from accelsim.unpack.strategy import IntegerOperand, Strategy
+from accelsim.unpack.strategy import Strategy
 
 
 class Block(Strategy):

@@ -45,19 +45,13 @@ def extremes(source: Source, system: DigitSystem) -> tuple[Tensor, Tensor, int]:
     """
     n, d = source.values.shape
     rows = np.zeros((2, n), np.int32)
-    parts = over_lines(
-        lambda i, j: _extremes(source.values, source.scales, *system.digits, rows, i, j), n, d
-    )
-    columns = np.stack(
-        [
-            np.min([low for low, _, _ in parts], axis=0),
-            np.max([high for _, high, _ in parts], axis=0),
-        ]
-    )
+    parts = over_lines(_extremes, n, d, source.values, source.scales, *system.digits, rows)
+    least, most, outside = zip(*parts, strict=True)
+    columns = np.stack([np.min(least, axis=0), np.max(most, axis=0)])
     return (
         system.count(torch.from_numpy(rows)).amax(dim=0),
         system.count(torch.from_numpy(columns)).amax(dim=0),
-        sum(int(count) for _, _, count in parts),
+        int(sum(outside)),
     )
 
 
@@ -66,7 +60,7 @@ def counts(source: Source, system: DigitSystem, levels: int) -> Tensor:
     n, d = source.values.shape
     reaches = np.array([system.reach(level) for level in range(1, levels)], np.int64).reshape(-1, 2)
     out = np.empty((n, d), np.uint8)
-    over_lines(lambda i, j: _counts(source.values, source.scales, reaches, out, i, j), n, d)
+    over_lines(_counts, n, d, source.values, source.scales, reaches, out)
     return torch.from_numpy(out)
 
 
@@ -81,50 +75,27 @@ def digits(
     """Write the matrix in digits; see `accelsim.unpack.operand.IntegerOperand.digits`."""
     deepest = 62 // system.shift
     carries = np.array([system.carry(splits) for splits in range(deepest + 1)], np.int64)
-    lowest = system.low_digits[0]
     # A balanced digit that is all that is left is its own low digit; one of the paper's is not.
     kept = (last & (system.name == "paper")).numpy()
-    lines = [
-        (row_levels >= level).nonzero().squeeze(1) for level in range(1, _most(row_levels) + 1)
-    ]
     width = source.values.shape[1] if columns is None else len(columns)
     out = np.empty((int(row_levels.sum()), width), np.int8 if system.bits <= 8 else np.int16)
-    start = 0
-    for level, rows in enumerate(lines, start=1):
+    start, level = 0, 1
+    while start < len(out):
+        rows = (row_levels >= level).nonzero().squeeze(1)
         part = out[start : start + len(rows)]
         ends = (row_levels[rows] == level).numpy()
-        shared = (source.values, source.scales, rows.numpy(), ends, kept, system.shift, lowest)
+        radix = system.shift, system.low_digits[0]
+        common = (source.values, source.scales, rows.numpy(), ends, kept, *radix, part)
         if columns is None:
             splits = min(level - 1, deepest)
-            carry = carries[splits]
-            over_lines(
-                lambda i, j: _all_columns(*shared, splits, carry, part, i, j),  # noqa: B023
-                len(rows),
-                width,
-            )
+            over_lines(_all_columns, len(rows), width, *common, splits, carries[splits])
         else:
-            splits_of = (skip + level - 1).clamp(max=deepest).numpy()
+            split = (skip + level - 1).clamp(max=deepest).numpy()
             beyond = (skip > 0).numpy()
-            over_lines(
-                lambda i, j: _some_columns(
-                    *shared,
-                    columns.numpy(),
-                    splits_of,
-                    beyond,
-                    carries,
-                    part,
-                    i,
-                    j,  # noqa: B023
-                ),
-                len(rows),
-                width,
-            )
-        start += len(rows)
+            chosen = columns.numpy()
+            over_lines(_some_columns, len(rows), width, *common, split, carries, beyond, chosen)
+        start, level = start + len(rows), level + 1
     return torch.from_numpy(out)
-
-
-def _most(levels: Tensor) -> int:
-    return int(levels.max()) if levels.numel() else 1
 
 
 def _integer(values: Any, scales: Any, i: Any, j: Any) -> Any:
@@ -141,7 +112,7 @@ def _integer_of(values: Any, scales: Any, i: Any, j: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _extremes(
-    values: Any, scales: Any, low: Any, high: Any, rows: Any, start: Any, stop: Any
+    start: Any, stop: Any, values: Any, scales: Any, low: Any, high: Any, rows: Any
 ) -> Any:
     d = values.shape[1]
     least = np.zeros(d, np.int32)
@@ -163,7 +134,7 @@ def _extremes(
 
 
 @njit(cache=True, nogil=True)
-def _counts(values: Any, scales: Any, reaches: Any, out: Any, start: Any, stop: Any) -> None:
+def _counts(start: Any, stop: Any, values: Any, scales: Any, reaches: Any, out: Any) -> None:
     d = values.shape[1]
     for i in range(start, stop):
         for j in range(d):
@@ -177,6 +148,8 @@ def _counts(values: Any, scales: Any, reaches: Any, out: Any, start: Any, stop: 
 
 @njit(cache=True, nogil=True)
 def _all_columns(
+    start: Any,
+    stop: Any,
     values: Any,
     scales: Any,
     rows: Any,
@@ -184,11 +157,9 @@ def _all_columns(
     kept: Any,
     shift: Any,
     lowest: Any,
+    out: Any,
     splits: Any,
     carry: Any,
-    out: Any,
-    start: Any,
-    stop: Any,
 ) -> None:
     d = values.shape[1]
     mask = (1 << shift) - 1
@@ -208,6 +179,8 @@ def _all_columns(
 
 @njit(cache=True, nogil=True)
 def _some_columns(
+    start: Any,
+    stop: Any,
     values: Any,
     scales: Any,
     rows: Any,
@@ -215,13 +188,11 @@ def _some_columns(
     kept: Any,
     shift: Any,
     lowest: Any,
-    columns: Any,
-    splits: Any,
-    beyond: Any,
-    carries: Any,
     out: Any,
-    start: Any,
-    stop: Any,
+    splits: Any,
+    carries: Any,
+    beyond: Any,
+    columns: Any,
 ) -> None:
     mask = (1 << shift) - 1
     for r in range(start, stop):

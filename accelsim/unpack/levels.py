@@ -68,10 +68,12 @@ def _greedy(counts: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], npt.N
     Only an entry in the last level of its row and of its column can be out of bound, so counts
     per line are enough, and only the entries out of bound matter.
     """
-    over = sparse.csr_array(counts > 1)
-    by_row = over.indptr, over.indices
-    over = over.tocsc()
-    return _unpack_both(counts, *by_row, over.indptr, over.indices)
+    by_row = sparse.csr_array(counts > 1)
+    by_column = by_row.tocsc()
+    rows, columns = _unpack_both(
+        counts, by_row.indptr, by_row.indices, by_column.indptr, by_column.indices
+    )
+    return rows, columns
 
 
 @numba.njit(cache=True)
