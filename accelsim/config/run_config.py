@@ -163,7 +163,7 @@ class RunConfig:
         ]
 
     def strategy(self, name: str, block: int | None = None) -> Strategy:
-        """Make the strategy that the config writes in this way, with K-blocks of `block` columns."""
+        """Make the strategy that the config writes in this way, with blocks of `block` columns."""
         return load_strategy(name, block, self.path.parent)
 
     def to_dict(self) -> dict[str, Any]:
