@@ -1,0 +1,231 @@
+"""What a capture writes is what the model multiplied."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from small_models import ids, language, loss
+from torch import nn
+
+from accelsim.errors import InputError
+from workloads import open_bundle
+from workloads.capture import Capture, Sampling
+
+
+def capture(path, model=None, backward=True, **options):
+    model = language() if model is None else model
+    with Capture(model, path, **options) as done:
+        out = model(ids())
+        if backward:
+            loss(out, ids()).backward()
+    return done
+
+
+def loaded(path):
+    return {gemm.name: gemm for gemm in open_bundle(path).gemms}
+
+
+def test_products_are_the_models_own(tmp_path):
+    model, outputs = language(), {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            module.register_forward_hook(
+                lambda module, args, out, name=name: outputs.update({name: (module, out)})
+            )
+    capture(tmp_path / "x.safetensors", model)
+    gemms = loaded(tmp_path / "x.safetensors")
+    assert len(outputs) == 13
+    for name, (module, out) in outputs.items():
+        a, b = (x.double() for x in gemms[name].load())
+        bias = 0 if module.bias is None else module.bias.double()
+        product = (a @ b.T + bias).reshape(out.shape).float()
+        torch.testing.assert_close(product, out, rtol=1e-5, atol=1e-6)
+        if name != "head":
+            a, b = (x.double() for x in gemms[f"{name}.dw"].load())
+            gradient = module.weight.grad
+            torch.testing.assert_close((a @ b.T).float(), gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_metadata(tmp_path):
+    capture(tmp_path / "x.safetensors", source={"model": "mine"})
+    bundle = open_bundle(tmp_path / "x.safetensors")
+    assert bundle.source == {"model": "mine"}
+    gemms = {gemm.name: gemm for gemm in bundle.gemms}
+    found = gemms["blocks.1.attention.qk.dq"]
+    assert (found.op, found.phase, found.layer) == ("qk", "grad_input", "blocks.1.attention")
+    assert (found.batch, found.n, found.d, found.h) == (8, 7, 7, 3)
+    found = gemms["blocks.0.up.dx"]
+    assert (found.op, found.phase, found.layer) == ("linear", "grad_input", "blocks.0.up")
+    assert (found.batched, found.n, found.d, found.h) == (False, 14, 24, 12)
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path):
+    paths = [tmp_path / name / "x.safetensors" for name in ("one", "two")]
+    for path in paths:
+        path.parent.mkdir()
+        capture(path, language())
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_without_a_path_there_are_shapes_alone(tmp_path):
+    plan = capture(None, language())
+    done = capture(tmp_path / "x.safetensors", language())
+    assert [gemm.described for gemm in plan.gemms] == [gemm.described for gemm in done.gemms]
+    gemms = open_bundle(tmp_path / "x.safetensors").gemms
+    assert [gemm.bytes(Sampling()) for gemm in plan.gemms] == [
+        4 * gemm.batch * gemm.d * (gemm.n + gemm.h) for gemm in gemms
+    ]
+    size = (tmp_path / "x.safetensors").stat().st_size
+    assert sum(gemm.bytes(Sampling()) for gemm in plan.gemms) < size
+
+
+@pytest.mark.parametrize(
+    ("globs", "phases", "names"),
+    [
+        (["head", "*.0.attention.qk"], ["forward"], ["blocks.0.attention.qk", "head"]),
+        (["head*"], ["grad_weight"], ["head.dw"]),
+    ],
+)
+def test_globs_and_phases(tmp_path, globs, phases, names):
+    path = tmp_path / "x.safetensors"
+    capture(path, sampling=Sampling(gemms=globs, phases=phases))
+    assert list(loaded(path)) == names
+
+
+def test_cropping_keeps_entries_of_the_whole_product(tmp_path):
+    whole, part = tmp_path / "whole.safetensors", tmp_path / "part.safetensors"
+    sampling = Sampling(rows=3, heads=2)
+    plan = capture(None, language(), sampling=sampling)
+    capture(whole, language())
+    capture(part, language(), sampling=sampling)
+    assert open_bundle(part).source == {
+        "crop": "at most 3 rows of A and of B, at most 2 of a batch, evenly spaced"
+    }
+    everything, sizes = loaded(whole), []
+    for name, gemm in loaded(part).items():
+        a, b = gemm.load()
+        full_a, full_b = everything[name].load()
+        rows_a = torch.arange(gemm.n) * everything[name].n // gemm.n
+        rows_b = torch.arange(gemm.h) * everything[name].h // gemm.h
+        if gemm.batched:
+            heads = torch.arange(gemm.batch) * everything[name].batch // gemm.batch
+            full_a, full_b = full_a[heads], full_b[heads]
+        assert torch.equal(a, full_a[..., rows_a, :])
+        assert torch.equal(b, full_b[..., rows_b, :])
+        assert gemm.n <= 3
+        assert gemm.h <= 3
+        assert gemm.batch <= 2
+        sizes.append(a.nbytes + b.nbytes)
+    assert sizes == [gemm.bytes(sampling) for gemm in plan.gemms]
+
+
+def test_a_budget(tmp_path):
+    path = tmp_path / "x.safetensors"
+    done = capture(path, budget=20_000)
+    assert 15_000 < path.stat().st_size < 40_000
+    assert done.skipped["the budget of 20,000 bytes is used up"] > 0
+    assert len(loaded(path)) == len(done.gemms)
+
+
+def test_double_precision_is_rounded(tmp_path):
+    path = tmp_path / "x.safetensors"
+    model = language().double()
+    with Capture(model, path):
+        model(ids())
+    a, b = loaded(path)["head"].load()
+    assert a.dtype == torch.float32
+    assert torch.equal(b, model.head.weight.detach().float())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays(tmp_path, dtype):
+    path = tmp_path / "x.safetensors"
+    model = language().to(dtype)
+    with Capture(model, path), torch.no_grad():
+        model(ids())
+    assert {x.dtype for gemm in loaded(path).values() for x in gemm.load()} == {dtype}
+
+
+def test_nothing_that_matches(tmp_path):
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(InputError) as caught:
+        capture(path, sampling=Sampling(gemms=["*.qproj"]))
+    assert "no GEMM matches *.qproj" in str(caught.value)
+    assert "blocks.0.attention.q" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_gemms(tmp_path):
+    model = nn.ReLU()
+    with (
+        pytest.raises(InputError, match="the model ran no GEMM inside the capture"),
+        Capture(model, tmp_path / "x.safetensors"),
+    ):
+        model(torch.ones(2, 2))
+
+
+def test_an_error_leaves_no_file(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_text("old")
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(3, 3))
+    with pytest.raises(RuntimeError, match="shape"), Capture(model, path):
+        model(torch.ones(2, 2))
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    with pytest.raises(InputError, match="cannot be written: No such file or directory"):
+        capture(tmp_path / "no" / "x.safetensors")
+
+
+def test_more_gemms_than_the_header_has_room_for(tmp_path):
+    """The header takes more than the megabyte that is kept free: the data have to move."""
+    model = nn.Sequential(*[nn.Linear(1, 1, bias=False)] * 3000)
+    path = tmp_path / "x.safetensors"
+    with Capture(model, path), torch.no_grad():
+        expected = model(torch.full((1, 1), 0.5))
+    gemms = open_bundle(path).gemms
+    assert len(gemms) == 3000
+    a, b = gemms[-1].load()
+    assert torch.equal(a @ b.T, expected)
+
+
+def test_large_bundles_keep_their_padding(tmp_path):
+    """Where the room for the header is a small share, nothing is moved."""
+    path = tmp_path / "x.safetensors"
+    model = nn.Linear(5120, 5120, bias=False)
+    with Capture(model, path), torch.no_grad():
+        model(torch.ones(1, 5120))
+    assert path.stat().st_size == 8 + (1 << 20) + 4 * 5120 * 5121
+    (gemm,) = open_bundle(path).gemms
+    assert torch.equal(gemm.load()[1], model.weight.detach())
+
+
+@pytest.mark.slow
+def test_a_bundle_larger_than_the_memory_that_may_be_used(tmp_path):
+    """480 MB of operands, with at most 250 MB above what the model itself takes."""
+    code = """
+        import resource, sys, torch
+        from torch import nn
+        from workloads.capture import Capture
+        model = nn.Sequential(*[nn.Linear(2048, 2048, bias=False)] * 30)
+        x = torch.ones(8, 2048)
+        with torch.no_grad():
+            model(x)
+            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            with Capture(model, sys.argv[1]):
+                model(x)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used)
+    """
+    path = tmp_path / "x.safetensors"
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert path.stat().st_size > 480e6
+    assert int(done.stdout) < 250e3

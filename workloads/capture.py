@@ -1,0 +1,226 @@
+"""Capture the GEMMs that a model runs, forward and backward, into a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from accelsim.errors import InputError
+from workloads.bundle_stream import DTYPE_NAMES, BundleStream, Described
+from workloads.gemm import PHASES
+from workloads.tracing import GemmCall, Multiplication, Tracer
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which GEMMs are captured, and how much of each.
+
+    Parameters
+    ----------
+    gemms : sequence of str
+        Globs of names, such as ``*.q_proj`` or ``model.layers.0.*``.
+    phases : sequence of str
+        Of `workloads.PHASES`.
+    rows : int, optional
+        Keep at most so many rows of A and of B, evenly spaced; d is never cropped, so each kept
+        entry of the product is the model's own.
+    heads : int, optional
+        Keep at most so many of a batch (attention heads), evenly spaced.
+    """
+
+    gemms: Sequence[str] = ("*",)
+    phases: Sequence[str] = PHASES
+    rows: int | None = None
+    heads: int | None = None
+
+    def wants(self, name: str, phase: str) -> bool:
+        """Whether a GEMM is to be captured."""
+        return phase in self.phases and any(fnmatchcase(name, glob) for glob in self.gemms)
+
+    def crop(self, operand: Tensor) -> Tensor:
+        """Return the part of an operand that is kept."""
+        kept = _evenly(operand, -2, self.rows)
+        return _evenly(kept, 0, self.heads) if kept.ndim == 3 else kept
+
+    def size(self, shape: Sequence[int]) -> int:
+        """Return how many entries of an operand of this shape are kept."""
+        *lead, rows, d = shape
+        batch = lead[0] if lead else 1
+        kept_batch = batch if self.heads is None else min(batch, self.heads)
+        return kept_batch * (rows if self.rows is None else min(rows, self.rows)) * d
+
+    def describe(self) -> str:
+        """Say what was cropped, as text; empty if nothing."""
+        parts = []
+        if self.rows is not None:
+            parts.append(f"at most {self.rows} rows of A and of B")
+        if self.heads is not None:
+            parts.append(f"at most {self.heads} of a batch")
+        return ", ".join(parts) + ", evenly spaced" if parts else ""
+
+
+def _evenly(tensor: Tensor, dim: int, keep: int | None) -> Tensor:
+    total = tensor.shape[dim]
+    if keep is None or total <= keep:
+        return tensor
+    return tensor.index_select(dim, torch.arange(keep, device=tensor.device) * total // keep)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One GEMM that was seen; its names are settled when the capture has ended.
+
+    Parameters
+    ----------
+    call : GemmCall
+        Its place; without operands.
+    a, b : tuple of int
+        The whole operands' shapes.
+    itemsize : int
+        Bytes of one entry.
+    """
+
+    place: GemmCall
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+    itemsize: int
+
+    @property
+    def described(self) -> Described:
+        """What the bundle says of it."""
+        site = self.place.site
+        return Described(self.place.name, site.op, site.layer, self.place.phase)
+
+    def bytes(self, sampling: Sampling) -> int:
+        """Return what its kept operands take."""
+        return self.itemsize * (sampling.size(self.a) + sampling.size(self.b))
+
+
+class Capture(Tracer):
+    """Write every GEMM that a model runs inside the context to a bundle.
+
+    ::
+
+        with Capture(model, "mine.safetensors"):
+            model(batch).loss.backward()
+
+    The model is not changed and computes the same bits; see `Tracer` for what is switched off.
+    Operands go straight to the file. float64 operands are rounded to float32. A GEMM that gradient
+    checkpointing runs again is captured once. If the context ends with an error, no file is left.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model; see `Tracer`.
+    path : str or Path, optional
+        The bundle to write. Without it nothing is written and no operand is copied: the shapes are
+        what is wanted.
+    sampling : Sampling
+        Which GEMMs, and how much of each; all, whole, by default.
+    source : mapping, optional
+        Where the operands come from, for the bundle: model, package, text, licence.
+    budget : int, optional
+        Bytes of operands after which GEMMs are skipped.
+    progress : callable, optional
+        Called with each GEMM's name when it has been captured.
+
+    Attributes
+    ----------
+    gemms : list of Captured
+        What was captured, in the order in which it ran.
+    skipped : Counter
+        What could not be captured, with the reason.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        path: str | Path | None = None,
+        sampling: Sampling = Sampling(),
+        source: Mapping[str, Any] | None = None,
+        budget: int | None = None,
+        progress: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        super().__init__(model, shapes_only=path is None)
+        self.gemms: list[Captured] = []
+        self._sampling = sampling
+        self._source = dict(source or {})
+        self._budget = budget
+        self._progress = progress
+        self._stream = None if path is None else BundleStream(Path(path))
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            if self._stream is not None:
+                stack.enter_context(self._stream)
+            super().__enter__()
+            self._closing = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, traceback)
+        with self._closing:
+            if error is None and self._stream is not None:
+                if not self.gemms:
+                    raise InputError(f"{self._stream.path}: {self._nothing()}")
+                self._stream.finish([gemm.described for gemm in self.gemms], self._about())
+
+    def multiply(
+        self, run: Callable[[], Any], multiplication: Multiplication, calls: Iterable[GemmCall]
+    ) -> Any:
+        """Record the operands, before an operator in place can overwrite them, and run it."""
+        for call in calls:
+            if self._sampling.wants(call.name, call.phase):
+                self._record(call)
+        return run()
+
+    def _record(self, call: GemmCall) -> None:
+        a, b = call.a, call.b
+        if not a.is_floating_point():
+            self.skipped[f"{call.name}: operands of {a.dtype} are no floating-point numbers"] += 1
+            return
+        itemsize = 4 if a.dtype == torch.float64 else a.element_size()
+        place = GemmCall(call.site, call.phase, _NOTHING, _NOTHING, call.flipped, call.repeat)
+        gemm = Captured(place, tuple(a.shape), tuple(b.shape), itemsize)
+        if self._stream is not None:
+            size = gemm.bytes(self._sampling)
+            if self._budget is not None and self._stream.bytes + size > self._budget:
+                self.skipped[f"the budget of {self._budget:,} bytes is used up"] += 1
+                return
+            kept_a, kept_b = (_storable(self._sampling.crop(x)) for x in (a, b))
+            self._stream.add(kept_a, kept_b, call.name)
+        self.gemms.append(gemm)
+        self._progress(call.name)
+
+    def _about(self) -> dict[str, Any]:
+        crop = self._sampling.describe()
+        return self._source | ({"crop": crop} if crop else {})
+
+    def _nothing(self) -> str:
+        globs, phases = ", ".join(self._sampling.gemms), ", ".join(self._sampling.phases)
+        names = list(dict.fromkeys(site.name for site in self._sites))
+        if not names:
+            return "the model ran no GEMM inside the capture"
+        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        return f"no GEMM matches {globs} in phase {phases}; the model ran: {shown}"
+
+
+_NOTHING = torch.empty(0)
+
+
+def _storable(operand: Tensor) -> Tensor:
+    return operand if operand.dtype in DTYPE_NAMES else operand.float()

@@ -1,0 +1,135 @@
+"""What a tensor descends from: a weight, a product's result, or a softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+
+Identity: TypeAlias = tuple[int, int]
+"""A storage and an offset in it: what two tensors of the same memory have in common."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a storage's values were made of.
+
+    Parameters
+    ----------
+    weight : bool
+        Of weights alone.
+    product : object
+        Of the result of this product, entry by entry; None otherwise.
+    probabilities : bool
+        Of a softmax, entry by entry.
+    """
+
+    weight: bool = False
+    product: Any = None
+    probabilities: bool = False
+
+
+_NONE = Origin()
+
+
+class Lineage:
+    """Follows values through the operators that are no GEMMs.
+
+    Storages are known by weak references, which keep the identity of a storage from being given to
+    another one, but not its memory.
+    """
+
+    def __init__(self) -> None:
+        self._origins: dict[int, tuple[StorageWeakRef, Origin]] = {}
+        self._purge_at = 1024
+
+    def of(self, tensor: Tensor) -> Origin:
+        """Return what is known of a tensor."""
+        key = _storage(tensor)
+        known = None if key is None else self._origins.get(key._cdata)
+        return _NONE if known is None else known[1]
+
+    def mark(self, tensor: Tensor, origin: Origin) -> None:
+        """Say what a tensor, and every view of it, is made of."""
+        storage = _storage(tensor)
+        if storage is None:
+            return
+        if len(self._origins) >= self._purge_at:
+            self._origins = {k: v for k, v in self._origins.items() if not _gone(v[0])}
+            self._purge_at = max(1024, 2 * len(self._origins))
+        self._origins[storage._cdata] = (_reference(storage), origin)
+
+    def follow(self, func: Any, args: Any, result: Any) -> Any:
+        """Carry the origins of an operator's arguments over to its result.
+
+        Returns
+        -------
+        object
+            The product that the operator, a softmax, turned into probabilities, if it did.
+        """
+        if isinstance(result, tuple) and result:  # such as dropout's result and its mask
+            result = result[0]
+        if not isinstance(result, Tensor) or func.is_view:
+            return None
+        tensors = list(_tensors(args))
+        if not tensors:
+            return None
+        origins = [self.of(tensor) for tensor in tensors]
+        if func.overloadpacket in _SOFTMAX:
+            self.mark(result, Origin(probabilities=True))
+            return origins[0].product
+        if all(origin is _NONE for origin in origins):
+            return None
+        joined = Origin(weight=all(origin.weight for origin in origins))
+        for tensor, origin in zip(tensors, origins, strict=True):
+            if tensor.numel() == result.numel() or func.overloadpacket is torch.ops.aten.cat:
+                joined = replace(
+                    joined,
+                    product=joined.product or origin.product,
+                    probabilities=joined.probabilities or origin.probabilities,
+                )
+        if joined != _NONE:
+            self.mark(result, joined)
+        return None
+
+
+_SOFTMAX = {
+    getattr(torch.ops.aten, name)
+    for name in ("_softmax", "_safe_softmax", "softmax")
+    if hasattr(torch.ops.aten, name)
+}
+
+
+def identity(tensor: Tensor) -> tuple[Identity, StorageWeakRef] | None:
+    """Return what identifies a tensor's memory as long as the reference is kept."""
+    storage = _storage(tensor)
+    if storage is None:
+        return None
+    return (storage._cdata, int(tensor.storage_offset())), _reference(storage)
+
+
+def _reference(storage: Any) -> StorageWeakRef:
+    return StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+
+
+def _gone(reference: StorageWeakRef) -> bool:
+    return bool(reference.expired())  # type: ignore[no-untyped-call]
+
+
+def _storage(tensor: Tensor) -> Any:
+    try:
+        return tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):  # a sparse or an opaque tensor has none
+        return None
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)

@@ -1,0 +1,175 @@
+"""Which GEMMs an ATen operator computes, each in the form ``C = A @ B.T``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Product:
+    """One GEMM of an operator.
+
+    Parameters
+    ----------
+    a, b : Tensor
+        ``[n, d]`` and ``[h, d]``, or ``[batch, n, d]`` and ``[batch, h, d]``: views of the
+        operator's arguments where that is possible.
+    op : str, optional
+        ``linear``, ``qk`` or ``pv`` where the operator tells; otherwise the model does.
+    gradient_of : str, optional
+        ``a`` or ``b`` where the operator computes the gradient of that operand; otherwise the
+        autograd graph tells.
+    """
+
+    a: Tensor
+    b: Tensor
+    op: str | None = None
+    gradient_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Multiplication:
+    """What an operator does: some GEMMs, and cheap work that turns their results into its own.
+
+    Parameters
+    ----------
+    products : iterable of Product
+        In the order in which they are computed. Those of fused attention are made one at a time,
+        so that only one is in memory.
+    finish : callable, optional
+        Makes the operator's result of the products' results ``C``, in the types of the operator.
+        None for fused attention, whose products depend on each other: who wants to replace these
+        runs attention unfused (``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``).
+    """
+
+    products: Iterable[Product]
+    finish: Callable[[Sequence[Tensor]], Any] | None = None
+
+
+Rule: TypeAlias = Callable[..., "Multiplication | str"]
+"""Takes an operator's arguments by name; returns its GEMMs, or why they cannot be told."""
+
+RULES: dict[Any, Rule] = {}
+"""A rule for each operator (all of its overloads) that multiplies matrices."""
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register the rule of the ATen operators of these names, those that this torch has."""
+
+    def register(function: Rule) -> Rule:
+        for name in names:
+            if hasattr(torch.ops.aten, name):
+                RULES[getattr(torch.ops.aten, name)] = function
+        return function
+
+    return register
+
+
+def recognize(
+    func: Any, args: Sequence[Any], kwargs: dict[str, Any]
+) -> Multiplication | str | None:
+    """Return the GEMMs that a call of an ATen operator computes.
+
+    Parameters
+    ----------
+    func : OpOverload
+        The operator, as ``__torch_dispatch__`` gets it.
+    args, kwargs
+        Its arguments.
+
+    Returns
+    -------
+    Multiplication, str or None
+        None if the operator multiplies no matrices; a text that says why, if it does but its GEMMs
+        cannot be told.
+    """
+    found = RULES.get(getattr(func, "overloadpacket", None))
+    if found is None:
+        return None
+    names = [argument.name for argument in func._schema.arguments]
+    bound = {**dict(zip(names, args, strict=False)), **kwargs}
+    out = bound.pop("out", None)
+    if func._schema.name.endswith("_"):
+        out = bound["self"]
+    result = found(**bound)
+    if out is None or isinstance(result, str) or result.finish is None:
+        return result
+    finish = result.finish
+    return Multiplication(result.products, lambda products: out.copy_(finish(products)))
+
+
+def one(product: Product, finish: Callable[[Tensor], Any] = lambda c: c) -> Multiplication:
+    """Return an operator's work where it is a single GEMM."""
+    return Multiplication([product], lambda products: finish(products[0]))
+
+
+@rule("mm", "bmm")
+def _mm(self: Tensor, mat2: Tensor, out_dtype: torch.dtype | None = None) -> Multiplication:
+    return one(Product(self, mat2.mT), lambda c: c if out_dtype is None else c.to(out_dtype))
+
+
+@rule("addmm", "addmm_")
+def _addmm(
+    self: Tensor,
+    mat1: Tensor,
+    mat2: Tensor,
+    beta: float = 1,
+    alpha: float = 1,
+    out_dtype: torch.dtype | None = None,
+) -> Multiplication:
+    def finish(c: Tensor) -> Tensor:
+        # With beta = 0 the input is ignored, even where it is NaN.
+        added = alpha * c if beta == 0 else beta * self + alpha * c
+        return added if out_dtype is None else added.to(out_dtype)
+
+    return one(Product(mat1, mat2.mT), finish)
+
+
+@rule("baddbmm", "baddbmm_")
+def _baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, **options: Any) -> Multiplication | str:
+    return _addmm(self, batch1, batch2, **options)
+
+
+@rule("mv")
+def _mv(self: Tensor, vec: Tensor) -> Multiplication:
+    return one(Product(self, vec[None]), lambda c: c.squeeze(-1))
+
+
+@rule("addmv", "addmv_")
+def _addmv(
+    self: Tensor, mat: Tensor, vec: Tensor, beta: float = 1, alpha: float = 1
+) -> Multiplication:
+    product = Product(mat, vec[None])
+    return one(
+        product,
+        lambda c: alpha * c.squeeze(-1) if beta == 0 else beta * self + alpha * c.squeeze(-1),
+    )
+
+
+_OPAQUE = (
+    "_addmm_activation",
+    "_grouped_mm",
+    "_int_mm",
+    "_native_multi_head_attention",
+    "_scaled_grouped_mm",
+    "_scaled_mm",
+    "_transformer_encoder_layer_fwd",
+    "_weight_int4pack_mm",
+    "_weight_int8pack_mm",
+    "addbmm",
+    "lstm",
+    "gru",
+    "mkldnn_rnn_layer",
+    "_cudnn_rnn",
+    "_thnn_fused_lstm_cell",
+)
+
+
+@rule(*_OPAQUE)
+def _opaque(**_: Any) -> str:
+    return "its GEMMs are fused in one operator"
