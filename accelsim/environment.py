@@ -66,6 +66,35 @@ def environment() -> dict[str, Any]:
     }
 
 
+def clock_mhz(device: str) -> float | None:
+    """Return how fast a device's clock runs now, in MHz, or None where nothing tells.
+
+    Parameters
+    ----------
+    device : str
+        ``cuda``, ``cuda:N``, or the CPU, whose fastest usable core is meant.
+    """
+    kind, _, index = device.partition(":")
+    if kind == "cuda":
+        import torch
+
+        uuid = str(torch.cuda.get_device_properties(int(index or 0)).uuid)
+        rows = [row for row in _nvidia_smi() if row["uuid"].removeprefix("GPU-") == uuid]
+        return rows[0]["sm_clock_mhz"] if rows else None
+    cores = os.sched_getaffinity(0)
+    files = [Path(f"/sys/devices/system/cpu/cpu{n}/cpufreq/scaling_cur_freq") for n in cores]
+    try:
+        return max(int(file.read_text()) for file in files) / 1e3
+    except (OSError, ValueError):
+        pass
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return None
+    rates = [line.partition(":")[2] for line in text.splitlines() if line.startswith("cpu MHz")]
+    return max(map(float, rates), default=None)
+
+
 def git_state() -> dict[str, Any] | None:
     """Return the commit that accelsim itself runs from and whether files differ from it.
 

@@ -14,6 +14,23 @@ Wide = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True)
+class Mismatch:
+    """One entry that is not what it should be.
+
+    Parameters
+    ----------
+    index : tuple of int
+        Where it stands, ``(batch, row, column)`` for a batch.
+    expected, found : int
+        What the oracle and the backend say.
+    """
+
+    index: tuple[int, ...]
+    expected: int
+    found: int
+
+
+@dataclass(frozen=True)
 class Verdict:
     """How a product compares with the oracle's.
 
@@ -23,10 +40,13 @@ class Verdict:
         Entries that differ.
     max_abs_error : int
         Largest difference.
+    first : Mismatch or None
+        The first entry that differs, in row-major order.
     """
 
     mismatches: int
     max_abs_error: int
+    first: Mismatch | None = None
 
     @property
     def exact(self) -> bool:
@@ -99,14 +119,23 @@ def oracle(a: Tensor, b: Tensor) -> Tensor | Wide:
 def compare(result: Tensor | Wide, expected: Tensor | Wide) -> Verdict:
     """Compare every integer of a product with the oracle's."""
     if isinstance(result, Tensor) and isinstance(expected, Tensor):
-        wrong = result != expected.to(result.device)
+        expected = expected.to(result.device)
+        wrong = result != expected
         count = int(wrong.sum())
         if count == 0:
             return Verdict(0, 0)
-        pairs = zip(result[wrong].tolist(), expected.to(result.device)[wrong].tolist(), strict=True)
-        return Verdict(count, max(abs(x - y) for x, y in pairs))
-    difference = np.abs(_objects(result) - _objects(expected))
-    return Verdict(int((difference != 0).sum()), int(difference.max(initial=0)))
+        pairs = zip(result[wrong].tolist(), expected[wrong].tolist(), strict=True)
+        index = tuple(int(i) for i in wrong.nonzero()[0])
+        first = Mismatch(index, int(expected[index]), int(result[index]))
+        return Verdict(count, max(abs(x - y) for x, y in pairs), first)
+    found, right = _objects(result), _objects(expected)
+    difference = np.abs(found - right)
+    places = np.argwhere(difference != 0)
+    if not len(places):
+        return Verdict(0, 0)
+    index = tuple(int(i) for i in places[0])
+    first = Mismatch(index, int(right[index]), int(found[index]))
+    return Verdict(len(places), int(difference.max()), first)
 
 
 def _objects(values: Tensor | Wide) -> Wide:

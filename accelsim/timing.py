@@ -140,6 +140,7 @@ def measure(
     repeats: int,
     warmup: int,
     device: str | torch.device = "cpu",
+    before: Callable[[], object] | None = None,
 ) -> Samples:
     """Time `repeats` calls of `function`, after `warmup` calls that are not timed.
 
@@ -156,6 +157,8 @@ def measure(
         Number of calls before them, at least 0.
     device : str or torch.device
         Where the work is done.
+    before : callable, optional
+        Called before every timed call, outside its time, such as to empty the caches.
 
     Raises
     ------
@@ -170,6 +173,8 @@ def measure(
     clock.wait()
     marks = []
     for _ in range(repeats):
+        if before is not None:
+            before()
         start = clock.mark()
         function()
         marks.append((start, clock.mark()))

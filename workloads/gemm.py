@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -87,8 +88,13 @@ class Gemm:
         """Multiplications of the dense product."""
         return self.batch * self.n * self.d * self.h
 
-    def check_finite(self) -> None:
+    def check_finite(self) -> str:
         """Read both operands and see that they hold no NaN or infinity.
+
+        Returns
+        -------
+        str
+            SHA-256 (hexadecimal) of the types, shapes and bytes of A and B.
 
         Raises
         ------
@@ -96,7 +102,10 @@ class Gemm:
             If one does; the message has the tensor's name and the first index.
         """
         names = self.tensor_names
+        digest = hashlib.sha256()
         for name, tensor in zip((names.a, names.b), self.load(), strict=True):
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
             finite = torch.isfinite(tensor)
             if not bool(finite.all()):
                 index = [int(i) for i in (~finite).nonzero()[0]]
@@ -104,6 +113,7 @@ class Gemm:
                     f"{self.workload}: tensor {name!r}: found {tensor[tuple(index)].item()} "
                     f"at {index}; all entries must be finite"
                 )
+        return digest.hexdigest()
 
 
 def select(gemms: Sequence[Gemm], globs: Sequence[str], where: object) -> list[Gemm]:

@@ -164,12 +164,23 @@ class UnpackSection(Section):
 
 
 class TimingSection(Section):
-    """``timing``: how often each stage is timed, and what is prepared outside the total."""
+    """``timing``: how often each stage is timed, and what is prepared outside the total.
+
+    With a `target_error`, `repeats` is the least number: there are more until the median is that
+    certain or `budget_s` seconds are spent on the record.
+    """
 
     repeats: Annotated[int, Field(ge=1)] = Field(
         default=20, description="a whole number, at least 1"
     )
     warmup: Annotated[int, Field(ge=0)] = Field(default=3, description="a whole number, at least 0")
+    target_error: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="a number between 0 and 1, such as 0.02 for 2%"
+    )
+    budget_s: Annotated[float, Field(gt=0)] = Field(
+        default=10.0, description="a number of seconds above 0"
+    )
+    cache: Literal["warm", "cold"] = Field(default="warm", description="warm or cold")
     prepared: Selection[Literal["a", "b"]] = Field(
         default=(), description="a list of the operands a and b"
     )

@@ -57,6 +57,45 @@ class OperandPair(_Strict):
     b: Number
 
 
+class FirstMismatch(_Strict):
+    """The first wrong entry: ``[batch, row, column]``, what is right there, and what was found."""
+
+    index: Annotated[list[NonNegativeInt], Field(min_length=3, max_length=3)]
+    expected: int
+    found: int
+
+
+class Minimised(_Strict):
+    """The smallest GEMM found that still shows a mismatch.
+
+    `config` is the file that replays it with ``accelsim run``, its path from the run's folder.
+    """
+
+    config: str
+    batch: NonNegativeInt
+    n: NonNegativeInt
+    d: NonNegativeInt
+    h: NonNegativeInt
+
+
+class TimingNotes(_Strict):
+    """How the times of a record came about.
+
+    `relative_error` is half the width of the 95% interval of the median total over that median,
+    `outliers` counts totals beyond Tukey's fences (they are in the samples and in the quartiles),
+    `load_per_core` is the load average when the repeats began, `clock_mhz` the device's clock
+    before and after them, `neighbours` the workers that shared the host in a distributed sweep.
+    """
+
+    cache: Literal["warm", "cold"]
+    warmup: NonNegativeInt
+    relative_error: float | None
+    outliers: NonNegativeInt
+    load_per_core: float
+    clock_mhz: Annotated[list[float | None], Field(min_length=2, max_length=2)]
+    neighbours: NonNegativeInt | None = None
+
+
 Stage: TypeAlias = Literal["quantize", "unpack", "prepare", "gemm", "pack", "total"]
 Setting: TypeAlias = int | float | OperandPair
 
@@ -64,7 +103,9 @@ Setting: TypeAlias = int | float | OperandPair
 class Record(_Strict):
     """One line of ``records.jsonl``; the fields and their units are those of ``docs/formats.md``.
 
-    Counts are integers of any size. Times are in ms, `tops` and `effective_tops` in 10^12
+    Counts are integers of any size. `gemm_bytes` are the digits that the products read and the
+    32-bit sums that they write, each once. `samples_ms` holds every repeat that `time_ms` sums up,
+    in the order in which they were measured. Times are in ms, `tops` and `effective_tops` in 10^12
     operations per second (a multiply-add is two), `energy` in joules. None means that the value
     does not exist, as for the times of a backend that is unavailable.
 
@@ -130,6 +171,13 @@ class Record(_Strict):
     sparse_macs: NonNegativeInt | None = None
     gather_bytes: NonNegativeInt | None = None
     scatter_bytes: NonNegativeInt | None = None
+    first_mismatch: FirstMismatch | None = None
+    minimised: Minimised | None = None
+    operands_sha256: str | None = None
+    gemm_bytes: NonNegativeInt | None = None
+    samples_ms: dict[Stage, list[Time]] = Field(default_factory=dict)
+    baseline_samples_ms: dict[str, list[Time]] = Field(default_factory=dict)
+    timing: TimingNotes | None = None
 
     @model_validator(mode="after")
     def _verdict_fits(self) -> Record:

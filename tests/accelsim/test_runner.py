@@ -132,3 +132,58 @@ def test_nan_in_a_bundle_is_found_before_anything_runs(tmp_path):
     assert "net/a" in done.stderr
     assert "[2, 1]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_every_repeat_is_kept_and_its_circumstances_are_told(tmp_path):
+    path = config(
+        tmp_path, "[int64]", quantize="{beta: 15}", unpack="{bits: 8}",
+        timing="{repeats: 2, warmup: 1, target_error: 1.0e-9, budget_s: 1, cache: cold}",
+    )  # fmt: skip
+    done = accelsim("run", path, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    (record,) = records(tmp_path / "out")
+    totals, summary = record["samples_ms"]["total"], record["time_ms"]["total"]
+    assert len(totals) == summary["repeats"] > 2, "more than the least number, up to the budget"
+    assert sorted(totals)[0] <= summary["p25"] <= summary["median"] <= sorted(totals)[-1]
+    stages = [record["samples_ms"][s] for s in ("quantize", "unpack", "prepare", "gemm", "pack")]
+    assert totals == pytest.approx([sum(parts) for parts in zip(*stages, strict=True)])
+    assert len(record["baseline_samples_ms"]["fp32"]) > 2
+    notes = record["timing"]
+    assert (notes["cache"], notes["warmup"]) == ("cold", 1)
+    assert notes["relative_error"] > 0
+    assert notes["outliers"] >= 0
+
+
+def test_a_wrong_first_repeat_is_found_even_if_the_last_is_right(tmp_path):
+    (tmp_path / "late.py").write_text(
+        "from gemm_backends import Accumulator, GemmBackend\n"
+        "class Late(GemmBackend):\n"
+        "    name, bits, calls = 'late', 8, 0\n"
+        "    accumulator = Accumulator(bits=32, overflow='wrap')\n"
+        "    def matmul(self, a, b):\n"
+        "        self.calls += 1\n"
+        "        return (a.int() @ b.int().T) + (self.calls == 1)\n"
+    )
+    path = config(
+        tmp_path, "['late.py:Late']", unpack="{bits: 8}", quantize="{beta: 15}",
+        timing="{repeats: 3, warmup: 0}",
+    )  # fmt: skip
+    assert accelsim("run", path, "--output", tmp_path / "out").returncode == 1
+    (record,) = records(tmp_path / "out")
+    assert record["status"] == "inexact"
+    first = record["first_mismatch"]
+    assert first["index"] == [0, 0, 0]
+    assert first["found"] == first["expected"] + 1
+
+
+def test_resume_refuses_other_operands_under_the_same_config(tmp_path):
+    path, out = config(tmp_path), tmp_path / "out"
+    assert accelsim("run", path, "--output", out).returncode == 0
+    before = (out / "records.jsonl").read_bytes()
+    save_file(
+        {"net/a": torch.ones(9, 40), "net/b": torch.ones(7, 40)}, tmp_path / "net.safetensors"
+    )
+    done = accelsim("run", path, "--output", out, "--resume")
+    assert done.returncode == 2
+    assert "operands of net/net have changed" in done.stderr
+    assert (out / "records.jsonl").read_bytes() == before

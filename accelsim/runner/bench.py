@@ -1,0 +1,211 @@
+"""Makes records: runs a case, times it, judges its product; whatever goes wrong has a status."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from accelsim.config import BackendChoice, RunConfig
+from accelsim.environment import clock_mhz
+from accelsim.errors import AccelsimError
+from accelsim.exactness import Verdict, compare, oracle
+from accelsim.execute import UnsupportedError
+from accelsim.results import Record, Status
+from accelsim.results.record import FirstMismatch, Quartiles, Stage, TimingNotes
+from accelsim.runner.cases import Case
+from accelsim.runner.pipeline import Pipeline
+from accelsim.sampling import Plan, evictor, load_per_core
+from accelsim.statistics import outliers, relative_error
+from accelsim.timing import TOTAL, Samples, StageTimer
+from gemm_backends import AccumulatorOverflow, Availability, BackendError
+from gemm_backends.baselines import load_baseline
+from workloads import Gemm
+
+STAGES = get_args(Stage)
+
+
+class Bench:
+    """Measures the cases of one config; keeps the operands and the oracle's product of the last.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The settings that all cases share.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        timing = config.timing
+        self._plan = Plan(
+            timing.warmup, timing.repeats, timing.target_error, timing.budget_s, timing.cache
+        )
+        self._availability: dict[str, Availability] = {}
+        self._operands: tuple[Any, tuple[Tensor, Tensor]] | None = None
+        self._expected: tuple[Any, Any] | None = None
+        self._baselines: dict[Any, dict[str, Samples]] = {}
+
+    def record(self, case: Case) -> Record:
+        """Run a case; whatever goes wrong becomes a record with the reason."""
+        fields = case.fields
+        try:
+            availability = self.availability(case.choice)
+            if not availability.available:
+                reason = availability.reason or "unknown"
+                return Record(**fields, status=Status.UNAVAILABLE, reason=reason)
+            fields |= {"execution": availability.execution, "device": availability.device}
+            return self._measured(case, fields, torch.device(availability.device))
+        except UnsupportedError as error:
+            return Record(**fields, status=Status.UNSUPPORTED, reason=str(error))
+        except AccumulatorOverflow as error:
+            return Record(**fields, status=Status.OVERFLOW, reason=str(error))
+        except AccelsimError as error:
+            return Record(**fields, status=Status.ERROR, reason=str(error))
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}"
+            return Record(**fields, status=Status.ERROR, reason=reason)
+
+    def availability(self, choice: BackendChoice) -> Availability:
+        """Ask a backend, once, whether it runs here; one that fails to answer does not."""
+        key = repr(choice)
+        if key not in self._availability:
+            self._availability[key] = _status(choice)
+        return self._availability[key]
+
+    def _measured(self, case: Case, fields: dict[str, Any], device: torch.device) -> Record:
+        """Run every repeat of a case and judge the product of each."""
+        operands = self._load(case.gemm, device)
+        pipeline = Pipeline(case, operands, self._config)
+        timer = StageTimer(device, self._plan.warmup)
+        notes = _Notes(self._plan, device)
+        verdict, overflows = self._repeat(case, pipeline, timer, device)
+        times = timer.summary()
+        samples = {stage: list(s.milliseconds) for stage, s in timer.samples.items()}
+        total_s = times[TOTAL]["median"] / 1e3
+        gemm_s = times["gemm"]["median"] / 1e3
+        counts = pipeline.counts()
+        baselines = self._baseline_times(case.gemm, operands, device)
+        medians = {name: times.summary()["median"] for name, times in baselines.items()}
+        status, reason = _judge(verdict, overflows)
+        return Record(
+            **fields,
+            status=status,
+            reason=reason,
+            exact=verdict.exact,
+            mismatches=verdict.mismatches,
+            max_abs_error=verdict.max_abs_error,
+            relative_error_vs_float=pipeline.relative_error(),
+            first_mismatch=_first_mismatch(verdict),
+            **counts,
+            time_ms={stage: Quartiles(**times[stage]) for stage in STAGES if stage in times},
+            baselines=medians,
+            samples_ms={stage: samples[stage] for stage in STAGES if stage in samples},
+            baseline_samples_ms={name: list(s.milliseconds) for name, s in baselines.items()},
+            timing=notes.close(samples[TOTAL]),
+            tops=2 * counts["low_bit_macs"] / gemm_s / 1e12 if gemm_s else None,
+            effective_tops=2 * counts["dense_macs"] / total_s / 1e12 if total_s else None,
+            speedup_vs={name: ms / 1e3 / total_s for name, ms in medians.items() if total_s},
+        )
+
+    def _repeat(
+        self, case: Case, pipeline: Pipeline, timer: StageTimer, device: torch.device
+    ) -> tuple[Verdict, int]:
+        """Repeat until the plan says enough; return the first verdict that is not exact, if any."""
+        evict = evictor(device) if self._plan.cache == "cold" else None
+        verdict, overflows = Verdict(0, 0), 0
+        warmup = self._plan.warmup
+        totals: tuple[float, ...] = ()
+        start = time.perf_counter()
+        while warmup or not self._plan.enough(totals, time.perf_counter() - start):
+            if evict:
+                evict()
+            with timer.repeat():
+                pipeline.repeat(timer)
+            if verdict.exact:
+                verdict = compare(pipeline.result, self._oracle(case, pipeline))
+                overflows = pipeline.overflows
+            if warmup:
+                warmup -= 1
+                start = time.perf_counter()
+            else:
+                totals = timer.samples[TOTAL].milliseconds
+        return verdict, overflows
+
+    def _load(self, gemm: Gemm, device: torch.device) -> tuple[Tensor, Tensor]:
+        key = (gemm.id, device)
+        if self._operands is None or self._operands[0] != key:
+            a, b = gemm.load()
+            self._operands = (key, (a.to(device), b.to(device)))
+        return self._operands[1]
+
+    def _oracle(self, case: Case, pipeline: Pipeline) -> Any:
+        key = (case.gemm.id, case.quantize)
+        if self._expected is None or self._expected[0] != key:
+            a, b = (x.values for x in pipeline.quantized)
+            product = oracle(a, b)
+            self._expected = (key, product if product.ndim == 3 else product[None])
+        return self._expected[1]
+
+    def _baseline_times(
+        self, gemm: Gemm, operands: tuple[Tensor, Tensor], device: torch.device
+    ) -> dict[str, Samples]:
+        key = (gemm.id, device)
+        if key not in self._baselines:
+            times: dict[str, Samples] = {}
+            for name in self._config.baselines:
+                baseline = load_baseline(name)
+                if not baseline.availability(str(device)).available:
+                    continue
+                a, b = baseline.prepare(operands[0]), baseline.prepare(operands[1])
+                times[name] = self._plan.sample(
+                    lambda a=a, b=b, baseline=baseline: baseline.matmul(a, b),  # type: ignore[misc]
+                    device,
+                )
+            self._baselines[key] = times
+        return self._baselines[key]
+
+
+class _Notes:
+    """Watches the machine while a case is repeated."""
+
+    def __init__(self, plan: Plan, device: torch.device) -> None:
+        self._plan, self._device = plan, str(device)
+        self._load = round(load_per_core(), 3)
+        self._clock = clock_mhz(self._device)
+
+    def close(self, totals: list[float]) -> TimingNotes:
+        error = relative_error(totals)
+        return TimingNotes(
+            cache=self._plan.cache,
+            warmup=self._plan.warmup,
+            relative_error=error if math.isfinite(error) else None,
+            outliers=outliers(totals),
+            load_per_core=self._load,
+            clock_mhz=[self._clock, clock_mhz(self._device)],
+        )
+
+
+def _status(choice: BackendChoice) -> Availability:
+    try:
+        return choice.load().status()
+    except BackendError as error:
+        return Availability(False, str(error))
+
+
+def _first_mismatch(verdict: Verdict) -> FirstMismatch | None:
+    first = verdict.first
+    if first is None:
+        return None
+    return FirstMismatch(index=list(first.index), expected=first.expected, found=first.found)
+
+
+def _judge(verdict: Verdict, overflows: int) -> tuple[Status, str]:
+    if verdict.exact:
+        return Status.OK, ""
+    if overflows:
+        return Status.OVERFLOW, f"the accumulator overflowed at {overflows} steps"
+    reason = f"{verdict.mismatches} entries differ by up to {verdict.max_abs_error}"
+    return Status.INEXACT, reason

@@ -1,0 +1,166 @@
+"""One case's way from float operands to the integer product."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from accelsim.config import RunConfig
+from accelsim.exactness import fits_int64
+from accelsim.execute import execute, executed_macs, schedule, spec
+from accelsim.quantize import Quantized, quantize
+from accelsim.runner.cases import Case
+from accelsim.timing import StageTimer
+from accelsim.types import PerOperand
+from accelsim.unpack import (
+    DigitSystem,
+    IntegerOperand,
+    LowBitProblem,
+    Product,
+)
+from gemm_backends import GemmBackend
+
+
+class Pipeline:
+    """Quantize, unpack, multiply and pack, one repeat at a time.
+
+    Parameters
+    ----------
+    case : Case
+        What is run.
+    operands : tuple of Tensor
+        A and B as floats, on the backend's device.
+    config : RunConfig
+        The settings that all cases share.
+
+    Attributes
+    ----------
+    quantized : tuple of Quantized
+        A and B of the last repeat.
+    problem, scheduled : LowBitProblem
+        What the strategy made of them, and the same with K cut where an accumulator needs it.
+    result : Tensor or ndarray of object
+        The product of the last repeat, ``[batch, n, h]``.
+    overflows : int
+        Steps of the last repeat at which the backend reported an overflow.
+    """
+
+    quantized: tuple[Quantized, Quantized]
+    problem: LowBitProblem
+    scheduled: LowBitProblem
+    result: Any
+    overflows: int
+
+    def __init__(self, case: Case, operands: tuple[Tensor, Tensor], config: RunConfig) -> None:
+        self._case, self._operands, self._config = case, operands, config
+        self.systems = case.unpack.bits.map(lambda bits: DigitSystem(case.unpack.digits, bits))
+        self._strategy = config.strategy(case.unpack.strategy, case.unpack.block)
+        self._ahead: dict[str, tuple[Quantized, IntegerOperand]] = {}
+
+    def repeat(self, timer: StageTimer) -> None:
+        """Run all stages once."""
+        (self.quantized, integers) = self._front(timer)
+        with timer.stage("unpack"):
+            self.problem = self._strategy.unpack(*integers)
+            self.scheduled = schedule(
+                self.problem, self._case.backend, self.systems, self._config.k_split
+            )
+        done = execute(
+            self.scheduled,
+            self._case.backend,
+            timer,
+            watch_overflow=self._config.k_split == "never",
+            wide=not fits_int64(*(x.values for x in self.quantized)),
+        )
+        self.result, self.overflows = done.result, done.overflows
+
+    def _front(
+        self, timer: StageTimer
+    ) -> tuple[tuple[Quantized, Quantized], tuple[IntegerOperand, IntegerOperand]]:
+        pairs = []
+        for side, tensor in zip("ab", self._operands, strict=True):
+            if side in self._ahead:
+                pairs.append(self._ahead[side])
+                continue
+            ahead = side in self._config.timing.prepared
+            with timer.stage("quantize", counted=not ahead):
+                quantized = self._quantize(side, tensor)
+            operand = IntegerOperand(quantized, getattr(self.systems, side))
+            if ahead:
+                self._ahead[side] = (quantized, operand)
+            pairs.append((quantized, operand))
+        (qa, ia), (qb, ib) = pairs
+        return (qa, qb), (ia, ib)
+
+    def _quantize(self, side: str, tensor: Tensor) -> Quantized:
+        point, names = self._case.quantize, self._case.gemm.tensor_names
+        return quantize(
+            tensor,
+            getattr(point.percentile, side),
+            getattr(point.beta, side),
+            point.granularity,
+            point.zero_alpha,
+            f"{self._case.gemm.workload}: tensor {getattr(names, side)!r}",
+        )
+
+    def relative_error(self) -> float | None:
+        """Return the Frobenius error of the dequantized product against float64."""
+        if not isinstance(self.result, Tensor):
+            return None
+        a, b = (x.to(torch.float64) for x in self._operands)
+        exact = a @ b.mT
+        qa, qb = self.quantized
+        scale = qa.scale.to(torch.float64)
+        scale_b = qb.scale.to(torch.float64)
+        product = self.result.reshape(exact.shape).to(torch.float64)
+        product = product / scale / (scale_b if scale_b.ndim == 0 else scale_b.mT)
+        norm = float(torch.linalg.vector_norm(exact))
+        return float(torch.linalg.vector_norm(product - exact)) / norm if norm else None
+
+    def counts(self) -> dict[str, Any]:
+        """Return the operation counts of a record."""
+        problem, scheduled, backend = self.problem, self.scheduled, self._case.backend
+        return {
+            "strategy_chosen": problem.strategy_chosen,
+            "ratio": problem.ratio,
+            "dense_macs": problem.dense_macs,
+            "low_bit_macs": scheduled.low_bit_macs,
+            "sparse_macs": scheduled.sparse_macs,
+            "executed_macs": executed_macs(scheduled, backend, self.systems),
+            "shift_adds": scheduled.shift_adds,
+            "gather_bytes": scheduled.gather_bytes,
+            "scatter_bytes": scheduled.scatter_bytes,
+            "products": len(scheduled.products),
+            "gemm_bytes": sum(map(_bytes, scheduled.products)),
+            "max_digits_a": problem.max_digits_a,
+            "max_digits_b": problem.max_digits_b,
+            "out_of_bound_a": problem.out_of_bound_a,
+            "out_of_bound_b": problem.out_of_bound_b,
+            **_cost(backend, self.systems, scheduled),
+        }
+
+
+def _bytes(product: Product) -> int:
+    """Return the digits read and the 32-bit sums written, each once, in bytes."""
+    return product.a.nbytes + product.b.nbytes + 4 * product.a.shape[0] * product.b.shape[0]
+
+
+def _cost(
+    backend: GemmBackend, systems: PerOperand[DigitSystem], problem: LowBitProblem
+) -> dict[str, Any]:
+    """Sum what the backend's own model says of each product."""
+    if problem.sparse_macs:
+        return {}
+    costs = [backend.cost(spec(systems, product)) for product in problem.products]
+    known = [cost for cost in costs if cost is not None]
+    if not known or len(known) < len(costs):
+        return {}
+    cycles = [cost.cycles for cost in known if cost.cycles is not None]
+    energies = [cost.energy_pj for cost in known if cost.energy_pj is not None]
+    return {
+        "cost_model": known[0].model or backend.name,
+        "cycles": round(sum(cycles)) if len(cycles) == len(known) else None,
+        "energy": sum(energies) * 1e-12 if len(energies) == len(known) else None,
+    }

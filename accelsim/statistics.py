@@ -1,0 +1,150 @@
+"""What repeated times say: medians with intervals, outliers, ratios, and whether one is slower.
+
+No distribution is assumed anywhere: times are skewed, and often have several modes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import cast
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+"""Of every interval that the suite prints."""
+
+RESAMPLES = 2000
+"""Bootstrap resamples of a ratio's interval."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with a confidence interval.
+
+    Parameters
+    ----------
+    value, low, high : float
+        The estimate and the ends of its 95% interval.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def median_interval(times: Sequence[float]) -> Interval:
+    """Return the median with the interval that two order statistics span.
+
+    The interval holds the true median with a probability of at least 95%, whatever the
+    distribution. Below 6 times no two of them do: the smallest and the largest are then returned,
+    which cover it with probability ``1 - 2**(1 - n)``.
+
+    Parameters
+    ----------
+    times : sequence of float
+        At least one.
+
+    References
+    ----------
+    H. A. David and H. N. Nagaraja, *Order Statistics*, 3rd ed., section 7.1.
+    """
+    ordered = sorted(times)
+    rank = _rank(len(ordered))
+    return Interval(float(np.median(ordered)), ordered[rank], ordered[-1 - rank])
+
+
+@cache
+def _rank(count: int) -> int:
+    """Return how many of the smallest and of the largest values lie outside the interval."""
+    outside = int(stats.binom.ppf((1 - CONFIDENCE) / 2, count, 0.5))
+    return max(0, outside - 1)
+
+
+def relative_error(times: Sequence[float]) -> float:
+    """Return half the width of the median's interval over the median; infinite for median 0."""
+    interval = median_interval(times)
+    if interval.value == 0:
+        return math.inf if interval.high else 0.0
+    return (interval.high - interval.low) / 2 / interval.value
+
+
+def outliers(times: Sequence[float]) -> int:
+    """Count the times beyond Tukey's fences, 1.5 interquartile ranges outside the quartiles."""
+    low, high = np.percentile(times, (25, 75))
+    margin = 1.5 * (high - low)
+    return sum(bool(time < low - margin or time > high + margin) for time in times)
+
+
+def speedup(times: Sequence[float], reference: Sequence[float]) -> Interval:
+    """Return the median of `reference` over the median of `times`, with a bootstrap interval.
+
+    Both sets are resampled independently (percentile bootstrap, seeded, so the same times give the
+    same interval). It covers the spread of the repeats; what changes from one process or one day
+    to the next is not in it.
+
+    Parameters
+    ----------
+    times, reference : sequence of float
+        Repeated times, at least one each, in the same unit; the median of `times` is not 0.
+    """
+    generator = np.random.default_rng(0)
+    medians = [_resampled_medians(generator, values) for values in (reference, times)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = medians[0] / medians[1]
+    low, high = np.nanpercentile(ratios, (50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)))
+    value = float(np.median(reference)) / float(np.median(times))
+    return Interval(value, min(float(low), value), max(float(high), value))
+
+
+def _resampled_medians(
+    generator: np.random.Generator, values: Sequence[float]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    array = np.asarray(values, dtype=np.float64)
+    drawn = array[generator.integers(len(array), size=(RESAMPLES, len(array)))]
+    return cast("np.ndarray[tuple[int], np.dtype[np.float64]]", np.median(drawn, axis=1))
+
+
+def slower_p(times: Sequence[float], reference: Sequence[float], tolerance: float) -> float:
+    """Return the p-value of "not slower than the reference by more than the tolerance".
+
+    The one-sided Mann-Whitney U test of `times` against every reference time lengthened by the
+    tolerance: exact for up to 8 untied times a side, with the normal approximation, corrected for
+    ties, beyond that.
+
+    Parameters
+    ----------
+    times, reference : sequence of float
+        Repeated times.
+    tolerance : float
+        0.05 allows 5%.
+
+    References
+    ----------
+    H. B. Mann and D. R. Whitney, "On a test of whether one of two random variables is
+    stochastically larger than the other", Ann. Math. Statist. 18 (1947).
+    """
+    allowed = [(1 + tolerance) * time for time in reference]
+    return float(stats.mannwhitneyu(times, allowed, alternative="greater").pvalue)
+
+
+def smallest_p(times: int, reference: int) -> float:
+    """Return the smallest p-value that `slower_p` can give for so many repeats."""
+    return 1 / math.comb(times + reference, times)
+
+
+def significant(p_values: Sequence[float], rate: float) -> list[bool]:
+    """Say which hypotheses fall when the false discovery rate is held at `rate`.
+
+    References
+    ----------
+    Y. Benjamini and Y. Hochberg, "Controlling the false discovery rate", J. R. Statist. Soc. B 57
+    (1995).
+    """
+    if not p_values:
+        return []
+    adjusted = stats.false_discovery_control(p_values)
+    return [bool(value <= rate) for value in adjusted]
