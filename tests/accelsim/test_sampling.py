@@ -68,6 +68,7 @@ def spin(milliseconds):
         pass
 
 
+@pytest.mark.slow
 def test_both_timers_agree_with_torch_utils_benchmark_on_work_of_known_length():
     from torch.utils.benchmark import Timer
 
