@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from accelsim.errors import DataError
-from accelsim.percentile import kth_largest_magnitude
+from accelsim.percentile import kth_largest_magnitude, largest_magnitude
 
 LIMIT = 2**31
 """Quantized integers stay below this magnitude."""
@@ -136,9 +136,10 @@ def _peaks(rows: Tensor) -> Tensor:
     """Return the largest magnitude of each row, 0 for an empty one; NaN and infinity show."""
     if rows.numel() == 0:
         return rows.new_zeros(rows.shape[:-1])
-    one = rows.numel() == rows.shape[-1]
-    low, high = rows.aminmax() if one else rows.aminmax(dim=-1)
-    return torch.maximum(-low, high).reshape(rows.shape[:-1])
+    if rows.numel() == rows.shape[-1] and rows.device.type == "cpu":
+        return torch.full(rows.shape[:-1], largest_magnitude(rows.numpy()))
+    low, high = rows.aminmax(dim=-1)
+    return torch.maximum(-low, high)
 
 
 def _scales(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from accelsim.unpack.cpu_pack import pack_on_cpu
 from accelsim.unpack.problem import LineMap, LowBitProblem, Product, Segment
 
 
@@ -30,6 +31,8 @@ def pack(problem: LowBitProblem, results: Sequence[Tensor]) -> Tensor:
     """
     batch, n, _, h = problem.shape
     device = results[0].device if results else torch.device("cpu")
+    if device.type == "cpu":
+        return pack_on_cpu(problem, results)
     total = torch.zeros((batch, n, h), dtype=torch.int64, device=device)
     for product, result in zip(problem.products, results, strict=True):
         for row, column, block in _blocks(product, result):

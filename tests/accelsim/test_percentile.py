@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from accelsim import percentile
-from accelsim.percentile import kth_largest_magnitude
+from accelsim.percentile import kth_largest_magnitude, largest_magnitude
 
 COUNT = 5 * percentile.SAMPLE
 
@@ -43,3 +43,13 @@ def test_a_guess_that_misses_is_never_believed(monkeypatch, guess):
     monkeypatch.setattr(percentile, "_bracket", lambda bits, k: (low, high))
     for k in (1, COUNT // 20, COUNT // 2, COUNT):
         assert kth_largest_magnitude(values, k) == np.sort(np.abs(values))[COUNT - k]
+
+
+@pytest.mark.parametrize("kind", ["normal", "zeros", "heavy", "subnormal"])
+def test_the_largest_magnitude(kind):
+    values = data(kind)
+    assert largest_magnitude(values) == np.abs(values).max()
+    values[-1] = -np.inf
+    assert largest_magnitude(values) == np.inf
+    values[7] = np.nan
+    assert np.isnan(largest_magnitude(values))

@@ -1,0 +1,50 @@
+"""Shifting and adding into C: every kind of line map, in parts of C that fit the cache or not."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelsim.unpack import LowBitProblem, Product, Segment, cpu_pack, pack, pack_wide
+
+
+def line_map(generator, lines, whole):
+    """Draw segments, in any order of lines, as P_g and Q_g may have them."""
+    segments = [Segment(lines, 0)] if whole else []
+    for _ in range(generator.integers(0 if whole else 1, 3)):
+        index = generator.permutation(lines)[: generator.integers(0, lines + 1)]
+        exponent = int(generator.choice([0, 3, 7, 40]))
+        segments.append(Segment(len(index), exponent, torch.from_numpy(index)))
+    return tuple(segments)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 9), st.sampled_from([4, 1 << 16]))
+@settings(max_examples=150, deadline=None)
+def test_it_is_what_python_integers_give(seed, n, h, cached):
+    generator = np.random.default_rng(seed)
+    products, results = [], []
+    for number in range(generator.integers(0, 4)):
+        rows, columns = (line_map(generator, x, generator.random() < 0.5) for x in (n, h))
+        shape = [sum(segment.count for segment in lines) for lines in (rows, columns)]
+        empty = torch.zeros((shape[0], 0), dtype=torch.int8), torch.zeros((shape[1], 0))
+        dtype = torch.int32 if number % 2 else torch.int64
+        result = torch.from_numpy(generator.integers(-(2**20), 2**20, shape)).to(dtype)
+        results.append(result.T.contiguous().T if generator.random() < 0.3 else result)
+        products.append(Product(*empty, rows, columns, number, int(generator.integers(2))))
+    problem = LowBitProblem(products, (2, n, 1, h), "any", 1, 1, 0, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu_pack, "CACHED", cached)
+        packed = pack(problem, results)
+    wide = pack_wide(problem, results)
+    wrapped = np.vectorize(lambda x: (int(x) + 2**63) % 2**64 - 2**63, otypes=[np.int64])(wide)
+    assert np.array_equal(packed.numpy(), wrapped)
+
+
+def test_weights_beyond_int64_add_nothing():
+    result = torch.tensor([[3]], dtype=torch.int32)
+    digits = torch.zeros((1, 1), dtype=torch.int8)
+    whole = (Segment(1, 0),)
+    products = [Product(digits, digits, whole, whole, exponent) for exponent in (0, 64, 70)]
+    problem = LowBitProblem(products, (1, 1, 1, 1), "any", 1, 1, 0, 0)
+    assert pack(problem, [result] * 3).tolist() == [[[3]]]
