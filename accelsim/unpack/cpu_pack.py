@@ -82,7 +82,7 @@ def pack_on_cpu(problem: LowBitProblem, results: Sequence[Tensor]) -> Tensor:
             left = 0
             for column in product.columns:
                 exponent = product.exponent + row.exponent + column.exponent
-                if exponent < 64:
+                if exponent < 64 and row.count and column.count:
                     blocks[product.head].append(_block(array, row, first, column, left, exponent))
                 left += column.count
             first += row.count
@@ -101,8 +101,7 @@ def _block(
         order = np.argsort(rows, kind="stable")
         rows, lines = rows[order], order + first
     columns = np.empty(0, np.int64) if column.index is None else column.index.numpy()
-    width = column.count if columns.size or column.index is None else 0
-    return _Block(result, rows, lines, first, left, columns, width, exponent)
+    return _Block(result, rows, lines, first, left, columns, column.count, exponent)
 
 
 def _fill(start: int, stop: int, total: npt.NDArray[np.int64], blocks: list[_Block]) -> None:
