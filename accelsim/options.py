@@ -52,7 +52,7 @@ def parse_options(
     plugin : type
         The class.
     owner : str
-        The plug-in in messages, such as ``"backend 'emulator'"``.
+        The plug-in in messages, such as ``"backend 'my-array'"``.
     options : mapping
         Its options by name.
 

@@ -64,7 +64,7 @@ def _split(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 @click.option(
     "--baseline",
     metavar="NAME",
-    help="Add speed-ups against a float baseline (fp32) or another backend (cpu-int8).",
+    help="Add speed-ups against a float baseline (fp32) or one of the backends.",
 )
 @click.option(
     "--format",

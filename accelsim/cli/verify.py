@@ -15,6 +15,7 @@ from rich.table import Table
 
 from accelsim.cli.actions import ActionCommand, chosen, find_action, outcomes
 from accelsim.errors import InputError, NothingCouldRunError
+from accelsim.report.tables import FORMATS, Format, render
 from gemm_backends import GemmBackend, Outcome, load_backend
 from gemm_backends.conformance import CHECKS, verify
 from gemm_backends.conformance.junit import write_junit
@@ -32,6 +33,13 @@ TITLES = {check.name: check.title for check in CHECKS}
     help="An option of the backend, such as bits=4; may be repeated.",
 )
 @click.option(
+    "--format",
+    "style",
+    type=click.Choice(FORMATS),
+    default="table",
+    help="How to print the results.",
+)
+@click.option(
     "--junit",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the results to this file as JUnit XML too.",
@@ -39,6 +47,7 @@ TITLES = {check.name: check.title for check in CHECKS}
 def command(
     backend: str,
     options: tuple[str, ...],
+    style: Format,
     junit: Path | None,
     **flags: bool,
 ) -> int:
@@ -66,7 +75,10 @@ def command(
     found = list(checks)
     for action in actions:
         found += outcomes(action, subject)
-    _print(subject, found)
+    if style == "table":
+        _print(subject, found)
+    else:
+        click.echo(render([_row(outcome) for outcome in found], None, style), nl=False)
     if junit is not None:
         write_junit(junit, f"accelsim verify {backend}", found)
     return int(any(outcome.status == "failed" for outcome in found))
@@ -84,6 +96,16 @@ def _parsed(option: str) -> tuple[str, Any]:
 
 def _ignore(error: BaseException) -> None:
     pass
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "check": outcome.name,
+        "what_must_hold": TITLES.get(outcome.name, ""),
+        "result": outcome.status,
+        "found": outcome.detail,
+        "ms": outcome.seconds * 1e3,
+    }
 
 
 def _print(backend: GemmBackend, found: list[Outcome]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import torch
 from torch import Tensor
@@ -10,14 +11,20 @@ from torch import Tensor
 from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
 from gemm_backends.conformance.subject import Subject
 from gemm_backends.errors import AccumulatorOverflow
-from gemm_backends.types import OverflowReport
+from gemm_backends.types import Accumulator, OverflowReport
 
-LONGEST_K = {"cuda": 1 << 26}
-LONGEST_K_ELSEWHERE = 1 << 21
-"""The longest sums that are tried, by kind of device."""
+LONGEST_K = 1 << 26
+"""The longest sum that is tried on any device."""
+
+PROBED_K = 1 << 15
+SECONDS = 2.0
+"""A longer sum is tried where, by the time that one of `PROBED_K` takes, it takes no more."""
 
 SIZES = ((2, 3), (32, 48))
 """Numbers of rows (n, h) for which a library may choose different kernels."""
+
+LARGEST_ROUNDING = 1e-2
+"""A relative error below this may come from a sum in bfloat16, float16 or float32."""
 
 LARGEST_OPERAND = 1 << 23
 """The most digits of an operand for which the larger of them is tried."""
@@ -31,13 +38,14 @@ def accumulator_bound(subject: Subject) -> str:
         d = _longest(subject, sign)
         if d == 0:
             continue
-        d = min(d, _longest_tried(subject))
-        if subject.supports(2, d, 3):
-            a, b = _extremes(subject, d, sign)
-            subject.verify(a, b, f"K = {d}, every product {sign * _step(subject, sign)}")
+        d = d if d <= PROBED_K else min(d, _longest_tried(subject))
+        a, b = _extremes(subject, d, sign)
+        if _taken(subject, a, b):
+            step = sign * _step(subject, sign)
+            _verify(subject, a, b, f"K = {d}, every product {step}")
             for digits in (a, b):
-                digits[:, 1::3] -= digits.sign()[:, 1::3]
-            subject.verify(a, b, f"K = {d}, most products {sign * _step(subject, sign)}")
+                digits[:, 1:d:3] -= digits.sign()[:, 1:d:3]
+            _verify(subject, a, b, f"K = {d}, most products {step}")
             lengths.append(d)
     if not lengths:
         raise NotApplicable("one product can already exceed the accumulator")
@@ -50,11 +58,13 @@ def accumulator_overflow(subject: Subject) -> str:
     claimed = subject.accumulator
     _require_claim(subject)
     for sign, (n, h) in itertools.product((1, -1), SIZES):
+        if _step(subject, sign) == 0:
+            continue
         d = _longest(subject, sign) + 1
         _require(subject, d)
-        if max(n, h) * d > LARGEST_OPERAND or not subject.supports(n, d, h):
-            continue
         a, b = _extremes(subject, d, sign, n, h)
+        if max(n, h) * d > LARGEST_OPERAND or not _taken(subject, a, b):
+            continue
         total = sign * d * _step(subject, sign)
         found = _behaviour(subject, a, b, total)
         if found != _CLAIMS[claimed.overflow]:
@@ -70,16 +80,21 @@ def accumulator_partial_sums(subject: Subject) -> str:
     """Partial sums that leave the range wrap, saturate or raise even if the total fits."""
     claimed = subject.accumulator
     _require_claim(subject)
+    up, down = _step(subject, 1), _step(subject, -1)
+    if down == 0:
+        raise NotApplicable("no product is negative, so that no sum falls again")
     if _longest(subject, 1) == 0:
         raise NotApplicable("one product can already exceed the accumulator")
     over = 2 * (_longest(subject, 1) + 1)
-    peak = over * _step(subject, 1)
-    back = 3 * peak // (4 * _step(subject, -1))
-    total = peak - back * _step(subject, -1)
+    peak = over * up
+    back = 3 * peak // (4 * down)
+    total = peak - back * down
     _require(subject, over + back)
-    a = subject.full("a", 2, over + back, subject.lowest("a"))
-    b = subject.full("b", 3, over + back, subject.lowest("b"))
-    b[:, over:] = subject.highest("b")
+    (a_up, b_up), (a_down, b_down) = subject.extremes(1), subject.extremes(-1)
+    a = subject.full("a", 2, over + back, a_up)
+    b = subject.full("b", 3, over + back, b_up)
+    a[:, over:], b[:, over:] = a_down, b_down
+    a, b = subject.padded(a, b)
     what = f"the sum climbs to {peak} and falls to {total}"
     if claimed.overflow == "wrap":
         subject.verify(a, b, what)
@@ -89,8 +104,8 @@ def accumulator_partial_sums(subject: Subject) -> str:
         if found != _CLAIMS["error"]:
             raise CheckFailed(f"{what}, which does not raise: it {found}")
         return "it raises"
-    result = int(subject.backend.multiply(a, b).flatten()[0])
-    stepwise = max(claimed.maximum - back * _step(subject, -1), claimed.minimum)
+    result = int(subject.backend.multiply(a, b)[0, 0])
+    stepwise = max(claimed.maximum - back * down, claimed.minimum)
     if result == total:
         raise CheckFailed(f"{what}: got that; saturation at every step gives {stepwise}")
     if not stepwise <= result < total:
@@ -101,7 +116,10 @@ def accumulator_partial_sums(subject: Subject) -> str:
 @check
 def overflow_report(subject: Subject) -> str:
     """`matmul_report` gives the same product, and counts overflows only where there are some."""
-    a, b = _extremes(subject, 1, 1) if _longest(subject, 1) else subject.random(2, 0, 3)
+    if _longest(subject, 1):
+        a, b = _extremes(subject, 1, 1)
+    else:
+        a, b = subject.random(*subject.aligned((2, 0, 3)))
     product, report = subject.backend.multiply_report(a, b)
     subject.compare(product, subject.expected(a, b), "the product of multiply_report")
     if report.count is None:
@@ -130,23 +148,43 @@ _CLAIMS = {"wrap": "wraps", "saturate": "saturates", "error": "raises Accumulato
 
 
 def _step(subject: Subject, sign: int) -> int:
-    """Return the largest magnitude of a product of this sign."""
-    return abs(subject.lowest("a") * (subject.lowest("b") if sign > 0 else subject.highest("b")))
+    """Return the largest magnitude of a product of this sign; 0 if there is none."""
+    x, y = subject.extremes(sign)
+    return max(sign * x * y, 0)
 
 
 def _longest(subject: Subject, sign: int) -> int:
     """Return how many such products fit the accumulator together."""
     limit = subject.accumulator.maximum if sign > 0 else -subject.accumulator.minimum
-    return limit // _step(subject, sign)
+    step = _step(subject, sign)
+    return limit // step if step else 0
 
 
 def _extremes(subject: Subject, d: int, sign: int, n: int = 2, h: int = 3) -> tuple[Tensor, Tensor]:
-    digit_b = subject.lowest("b") if sign > 0 else subject.highest("b")
-    return subject.full("a", n, d, subject.lowest("a")), subject.full("b", h, d, digit_b)
+    """Return operands of d such products a sum, zeros appended where the alignment needs them."""
+    x, y = subject.extremes(sign)
+    return subject.padded(subject.full("a", n, d, x), subject.full("b", h, d, y))
+
+
+def _taken(subject: Subject, a: Tensor, b: Tensor) -> bool:
+    (n, d), h = a.shape, len(b)
+    return subject.supports(n, d, h)
 
 
 def _longest_tried(subject: Subject) -> int:
-    return LONGEST_K.get(torch.device(subject.device).type, LONGEST_K_ELSEWHERE)
+    """Return the longest sum that takes a few seconds, by the time that a short one takes."""
+    a, b = _extremes(subject, PROBED_K, 1)
+    if not _taken(subject, a, b):
+        return PROBED_K
+    seconds = []
+    for _ in range(2):  # the first call may compile
+        start = time.perf_counter()
+        try:
+            subject.backend.multiply(a, b).cpu()
+        except AccumulatorOverflow:
+            return PROBED_K
+        seconds.append(time.perf_counter() - start)
+    return min(LONGEST_K, max(PROBED_K, int(PROBED_K * SECONDS / min(seconds))))
 
 
 def _require_claim(subject: Subject) -> None:
@@ -155,10 +193,39 @@ def _require_claim(subject: Subject) -> None:
 
 
 def _require(subject: Subject, d: int) -> None:
-    if d > _longest_tried(subject):
-        raise NotApplicable(f"an overflow takes K = {d:,}, more than is tried")
-    if not subject.supports(2, d, 3):
+    if d > PROBED_K and d > (longest := _longest_tried(subject)):
+        raise NotApplicable(f"an overflow takes K = {d:,}, and only up to {longest:,} is tried")
+    if not subject.supports(*subject.aligned((2, d, 3))):
         raise NotApplicable(f"supports() refuses K = {d:,}, where it would overflow")
+
+
+def _verify(subject: Subject, a: Tensor, b: Tensor, what: str) -> None:
+    """Verify a product of long sums; say what accumulator a wrong one points to."""
+    try:
+        subject.verify(a, b, what)
+    except CheckFailed as failure:
+        raise CheckFailed(f"{failure}{_identified(subject, a, b)}") from failure
+
+
+def _identified(subject: Subject, a: Tensor, b: Tensor) -> str:
+    """Name the accumulator that is narrower than claimed, or the rounding, if it is either."""
+    for bits in range(2, subject.accumulator.bits):
+        register = Accumulator(bits, "wrap")
+        d = register.maximum // _step(subject, 1) + 1
+        total = d * _step(subject, 1)
+        value = int(subject.backend.multiply(*_extremes(subject, d, 1))[0, 0])
+        for does, result in (
+            ("wraps", _wrapped(total, register)),
+            ("saturates", _saturated(total, register)),
+        ):
+            if value == result != total:
+                return f"; it behaves as a {bits}-bit accumulator that {does}"
+    expected = subject.expected(a, b).to(torch.float64)
+    error = (subject.backend.multiply(a, b).cpu().to(torch.float64) - expected).abs().max()
+    relative = float(error / expected.abs().max())
+    if relative < LARGEST_ROUNDING:
+        return f"; an error of {relative:.1e} of the sum, as of floating-point rounding"
+    return ""
 
 
 def _behaviour(subject: Subject, a: Tensor, b: Tensor, total: int) -> str:
@@ -168,15 +235,24 @@ def _behaviour(subject: Subject, a: Tensor, b: Tensor, total: int) -> str:
         product = subject.backend.multiply(a, b)
     except AccumulatorOverflow:
         return _CLAIMS["error"]
-    values = set(product.flatten().tolist())
-    wrapped = (total - claimed.minimum) % (1 << claimed.bits) + claimed.minimum
+    rows, columns = (int(operand.any(1).sum()) for operand in (a, b))
+    values = set(product[:rows, :columns].flatten().tolist())
+    wrapped = _wrapped(total, claimed)
     if values == {total} and total != wrapped:
         return "gives the exact sum: it is wider than claimed"
     if values == {wrapped}:
         return _CLAIMS["wrap"]
-    if values == {claimed.maximum if total > 0 else claimed.minimum}:
+    if values == {_saturated(total, claimed)}:
         return _CLAIMS["saturate"]
-    return f"gives {sorted(values)[0]}, which is none of wrapping, saturating and exact"
+    return f"gives {min(values)}, which is none of wrapping, saturating and exact"
+
+
+def _wrapped(total: int, register: Accumulator) -> int:
+    return (total - register.minimum) % (1 << register.bits) + register.minimum
+
+
+def _saturated(total: int, register: Accumulator) -> int:
+    return min(max(total, register.minimum), register.maximum)
 
 
 CHECKS = (accumulator_bound, accumulator_overflow, accumulator_partial_sums, overflow_report)

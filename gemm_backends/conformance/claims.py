@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import get_args
 
@@ -18,7 +19,7 @@ from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
 from gemm_backends.conformance.operands import usual_shape
 from gemm_backends.conformance.subject import Subject
 from gemm_backends.errors import AccumulatorOverflow
-from gemm_backends.types import Execution, GemmSpec
+from gemm_backends.types import Cost, Execution, GemmSpec, Support
 
 SIZES = (1, 7, 8, 9, 63, 64, 65, 1000, 4096)
 SHAPES = tuple(itertools.product((0, 1, 5, 16, 33), (0, 1, 24, 33), (0, 1, 8, 33)))
@@ -27,7 +28,7 @@ SHAPES = tuple(itertools.product((0, 1, 5, 16, 33), (0, 1, 24, 33), (0, 1, 8, 33
 @check
 def availability(subject: Subject) -> str:
     """availability() is an Availability with a known execution and a torch device."""
-    said = subject.backend.availability()
+    said = subject.backend.status()
     if said.execution not in get_args(Execution):
         allowed = ", ".join(get_args(Execution))
         raise CheckFailed(f"execution is {said.execution!r}, not one of {allowed}")
@@ -64,7 +65,7 @@ def supported_widths(subject: Subject) -> str:
         if not isinstance(backend, GemmBackend):
             raise CheckFailed(f"for_bits({bits_a}, {bits_b}) returned {type(backend).__name__}")
         n, d, h = usual_shape(subject)
-        support = backend.supports(GemmSpec(bits_a, bits_b, n, d, h))
+        support = backend.supports(_of_width(subject, bits_a, bits_b))
         if not support:
             raise CheckFailed(f"supports() refuses {bits_a} x {bits_b} bits: {support.reason}")
         narrowed = Subject(backend)
@@ -73,7 +74,7 @@ def supported_widths(subject: Subject) -> str:
         a, b = a.clamp(-limits[0], limits[0] - 1), b.clamp(-limits[1], limits[1] - 1)
         narrowed.verify(a, b, f"{bits_a} x {bits_b} bits")
     for bits_a, bits_b in ((widest_a + 1, widest_b), (widest_a, widest_b + 1)):
-        if subject.backend.supports(GemmSpec(bits_a, bits_b, *usual_shape(subject))):
+        if subject.backend.supports(_of_width(subject, bits_a, bits_b)):
             raise CheckFailed(f"supports() accepts {bits_a} x {bits_b} bits: wider than `bits`")
     return f"2 x 2 to {widest_a} x {widest_b} bits"
 
@@ -81,8 +82,12 @@ def supported_widths(subject: Subject) -> str:
 @check
 def supported_shapes(subject: Subject) -> str:
     """Shapes that supports() accepts are multiplied exactly; refused ones are refused."""
+    answer: object = subject.backend.supports(subject.spec(16, 16, 16))
+    if not isinstance(answer, Support):
+        raise CheckFailed(f"supports() returned {answer!r}, not a Support such as Support(True)")
     refused = 0
-    for n, d, h in SHAPES:
+    shapes = dict.fromkeys((*SHAPES, *map(subject.aligned, SHAPES)))
+    for n, d, h in shapes:
         a, b = subject.random(n, d, h)
         what = f"[{n}, {d}] x [{h}, {d}]"
         if subject.supports(n, d, h):
@@ -90,7 +95,7 @@ def supported_shapes(subject: Subject) -> str:
             continue
         refused += 1
         _must_refuse(subject, a, b, f"{what}, which supports() refuses")
-    return f"{len(SHAPES) - refused} accepted, {refused} refused"
+    return f"{len(shapes) - refused} accepted, {refused} refused"
 
 
 @check
@@ -109,6 +114,10 @@ def too_wide_digits(subject: Subject) -> str:
             continue
         subject.compare(product, subject.expected(*operands), f"{side.upper()} holds {digit}")
     return "one digit too large on either side"
+
+
+def _of_width(subject: Subject, bits_a: int, bits_b: int) -> GemmSpec:
+    return replace(subject.spec(*usual_shape(subject)), bits_a=bits_a, bits_b=bits_b)
 
 
 def _next_type(digit: int) -> torch.dtype:
@@ -146,11 +155,13 @@ def _must_refuse(subject: Subject, a: Tensor, b: Tensor, what: str) -> None:
 
 @check
 def cost(subject: Subject) -> str:
-    """Modelled cycles and energy are finite, not negative, and never fall as a dimension grows."""
-    spec = GemmSpec(*subject.backend.operand_bits, 64, 64, 64)
-    if subject.backend.cost(spec) is None:
+    """Modelled cycles, energy and area are finite, >= 0, and never fall as a dimension grows."""
+    modelled: object = subject.backend.cost(subject.spec(64, 64, 64))
+    if modelled is None:
         raise NotApplicable("no cost model")
-    for quantity in ("cycles", "energy_pj"):
+    if not isinstance(modelled, Cost):
+        raise CheckFailed(f"cost() returned {modelled!r}, not a Cost such as Cost(cycles=64)")
+    for quantity in ("cycles", "energy_pj", "area_um2"):
         _must_grow(subject, quantity, partial(_modelled, subject.backend, quantity))
     return f"each of n, d and h from {SIZES[0]} to {SIZES[-1]}"
 
@@ -164,7 +175,7 @@ def _modelled(backend: GemmBackend, quantity: str, spec: GemmSpec) -> float | No
 def executed_macs(subject: Subject) -> str:
     """executed_macs() is at least n * d * h, and never falls as a dimension grows."""
     for n, d, h in itertools.product(SIZES, repeat=3):
-        executed = subject.backend.executed_macs(GemmSpec(*subject.backend.operand_bits, n, d, h))
+        executed = subject.backend.executed_macs(subject.spec(n, d, h))
         if type(executed) is not int or executed < n * d * h:
             raise CheckFailed(f"n, d, h = {n}, {d}, {h}: {executed!r} is less than {n * d * h}")
     _must_grow(subject, "executed_macs", subject.backend.executed_macs)
@@ -180,7 +191,7 @@ def _must_grow(
             shape = [fixed, fixed, fixed]
             shape[axis] = size
             n, d, h = shape
-            value = measure(GemmSpec(*subject.backend.operand_bits, n, d, h))
+            value = measure(subject.spec(n, d, h))
             if value is None:
                 continue
             where = f"{quantity} at n, d, h = {', '.join(map(str, shape))}"

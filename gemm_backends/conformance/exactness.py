@@ -8,36 +8,42 @@ from collections.abc import Iterable
 import torch
 
 from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
-from gemm_backends.conformance.subject import Subject
-
-Shape = tuple[int, int, int]
+from gemm_backends.conformance.shrinking import verify_and_shrink
+from gemm_backends.conformance.subject import Shape, Subject
+from gemm_backends.types import Tile
 
 SMALL = tuple(itertools.product((1, 2, 3), (1, 2, 3), (1, 2, 3)))
 ODD = ((7, 13, 5), (1, 127, 31), (31, 1, 127), (17, 31, 23), (61, 127, 67), (29, 1009, 11))
 TILES = (8, 16, 32, 64, 128)
-EDGES = (
-    *(
-        (t + i, t + j, t + k)
-        for t in TILES[:-1]
-        for i, j, k in itertools.product((-1, 1), repeat=3)
-    ),
-    *((t, t, t) for t in TILES),
-    *((1, t + 1, t) for t in TILES),
-    (129, 257, 130),
-)
+LARGE_TILES = (256, 512)
 EMPTY = ((0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (0, 0, 5), (5, 0, 0), (17, 0, 33))
-LONG = ((2, 4096, 3), (3, 65535, 2), (2, 65537, 3), (1, 100_003, 1), (3, 131_071, 2))
+LONG = (
+    (2, 4096, 3),
+    (3, 65_535, 2),
+    (2, 65_537, 3),
+    (1, 100_003, 1),
+    (3, 131_071, 2),
+    (1, (1 << 20) + 1, 2),
+)
 
 
 def _exact(subject: Subject, shapes: Iterable[Shape]) -> str:
-    shapes = list(shapes)
+    shapes = list(dict.fromkeys(subject.aligned(shape) for shape in shapes))
     taken = [shape for shape in shapes if subject.supports(*shape)]
     if not taken:
         raise NotApplicable("supports() refuses all of these shapes")
     for n, d, h in taken:
-        subject.verify(*subject.random(n, d, h), f"[{n}, {d}] x [{h}, {d}], random digits")
+        what = f"[{n}, {d}] x [{h}, {d}], random digits"
+        verify_and_shrink(subject, *subject.random(n, d, h), what)
     refused = f"; supports() refuses {len(shapes) - len(taken)} more" if taken != shapes else ""
     return f"{len(taken)} shapes{refused}"
+
+
+def _edges(tile: Tile) -> Iterable[Shape]:
+    """Yield the shapes at a tile's size, and one less and one more along every dimension."""
+    yield tile
+    for i, j, k in itertools.product((-1, 1), repeat=3):
+        yield max(tile.n + i, 0), max(tile.d + j, 0), max(tile.h + k, 0)
 
 
 @check
@@ -54,8 +60,14 @@ def odd_shapes(subject: Subject) -> str:
 
 @check
 def tile_edges(subject: Subject) -> str:
-    """Products just under, at and just over common tile sizes are exact."""
-    return _exact(subject, EDGES)
+    """Products just under, at and just over the declared tile and common ones are exact."""
+    shapes: list[Shape] = []
+    for tile in dict.fromkeys((subject.backend.tile, *(Tile(t, t, t) for t in TILES[:-1]))):
+        shapes += _edges(tile)
+    for size in (TILES[-1], *LARGE_TILES):
+        for edge in (size - 1, size, size + 1):
+            shapes += [(edge, 3, 5), (3, edge, 5), (3, 5, edge)]
+    return _exact(subject, [*shapes, (129, 257, 130)])
 
 
 @check
@@ -81,15 +93,16 @@ def extreme_digits(subject: Subject) -> str:
     )
     for x, y in itertools.product(ends_a, ends_b):
         a, b = subject.full("a", 5, d, x), subject.full("b", 6, d, y)
-        subject.verify(a, b, f"every digit of A {x}, of B {y}")
+        verify_and_shrink(subject, *subject.padded(a, b), f"every digit of A {x}, of B {y}")
         a[::2, ::3] = ends_a[0]
         b[1::2, ::2] = ends_b[1]
-        subject.verify(a, b, f"digits of A {x} and {ends_a[0]}, of B {y} and {ends_b[1]}")
+        what = f"digits of A {x} and {ends_a[0]}, of B {y} and {ends_b[1]}"
+        verify_and_shrink(subject, *subject.padded(a, b), what)
     if limit < -subject.lowest("a") or limit < -subject.lowest("b"):
-        x, y = subject.lowest("a"), subject.lowest("b")
+        x, y = subject.extremes(1)
         if abs(x * y) <= subject.accumulator.maximum:
             a, b = subject.full("a", 5, 1, x), subject.full("b", 6, 1, y)
-            subject.verify(a, b, f"every digit of A {x}, of B {y}, K = 1")
+            subject.verify(*subject.padded(a, b), f"every digit of A {x}, of B {y}, K = 1")
     return f"A in {ends_a}, B in {ends_b}"
 
 
@@ -109,6 +122,7 @@ def random_gemms(subject: Subject) -> str:
     @st.composite
     def gemms(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]], int]:
         n, h, d = draw(st.integers(0, 6)), draw(st.integers(0, 6)), draw(st.integers(0, 24))
+        n, d, h = subject.aligned((n, d, h))
         limit = subject.harmless_digit(d)
 
         def matrix(low: int, high: int, rows: int) -> list[list[int]]:

@@ -16,14 +16,14 @@ CANDIDATES = ((17, 40, 19), (32, 64, 32), (128, 128, 128))
 
 
 def usual_shape(subject: Subject) -> tuple[int, int, int]:
-    """Return the first of a few moderate shapes that the backend takes.
+    """Return the first of a few moderate shapes, aligned if need be, that the backend takes.
 
     Raises
     ------
     NotApplicable
         If it takes none.
     """
-    for shape in CANDIDATES:
+    for shape in (*CANDIDATES, *map(subject.aligned, CANDIDATES)):
         if subject.supports(*shape):
             return shape
     raise NotApplicable(f"supports() refuses {', '.join(map(str, CANDIDATES))}")
@@ -58,7 +58,23 @@ def batches(subject: Subject) -> str:
         if product.shape != (*batch, n, h):
             raise CheckFailed(f"batch {[*batch]} gave shape {[*product.shape]}")
         subject.compare(product, subject.expected(a, b), f"batch {[*batch]} of [{n}, {d}]")
-    return "batches of 1, 3, 2 x 3, 0 and 2 x 0"
+    a, b = subject.random(n, d, h, (3,))
+    direct = _direct(subject, a, b)
+    if direct is None:
+        return "batches of 1, 3, 2 x 3, 0 and 2 x 0; matmul itself takes one matrix at a time"
+    subject.compare(direct, subject.expected(a, b), "matmul called with a batch of 3")
+    return "batches of 1, 3, 2 x 3, 0 and 2 x 0; matmul itself takes them too"
+
+
+def _direct(subject: Subject, a: Tensor, b: Tensor) -> Tensor | None:
+    """Call matmul with a batch; None where it is written for one matrix at a time."""
+    backend = subject.backend
+    try:
+        product: object = backend.matmul(backend.prepare(a), backend.prepare(b))
+    except Exception:
+        return None
+    right = isinstance(product, Tensor) and product.shape == (*a.shape[:-1], b.shape[-2])
+    return product if isinstance(product, Tensor) and right else None
 
 
 @check
@@ -89,26 +105,52 @@ def shared_operand(subject: Subject) -> str:
     if not subject.supports(n, d, n):
         raise NotApplicable(f"supports() refuses [{n}, {d}] x [{n}, {d}]")
     a, _ = subject.random(n, d, n)
-    if subject.backend.operand_bits[0] != subject.backend.operand_bits[1]:
-        raise NotApplicable("A and B have different widths")
+    if not _alike(subject):
+        raise NotApplicable("A and B have different widths or signs")
     subject.verify(a, a, "A as both operands")
     a.copy_(subject.random(n, d, n, seed=1)[0])
     subject.verify(a, a, "A as both operands, after its digits were changed in place")
     return "A times itself, twice"
 
 
+def _alike(subject: Subject) -> bool:
+    """Say whether digits of A may be digits of B."""
+    (bits_a, bits_b), (signed_a, signed_b) = (
+        subject.backend.operand_bits,
+        subject.backend.operand_signed,
+    )
+    return bits_a == bits_b and signed_a == signed_b
+
+
 @check
 def inputs_unmodified(subject: Subject) -> str:
-    """Neither operand is changed."""
+    """Neither operand is changed, nor the memory around a view (compared before and after)."""
     n, d, h = usual_shape(subject)
-    operands = subject.random(n, d, h)
-    before = [operand.clone() for operand in operands]
-    subject.backend.multiply(*operands)
-    subject.backend.multiply_report(*operands)
-    for name, operand, copy in zip("AB", operands, before, strict=True):
-        if not torch.equal(operand, copy):
-            raise CheckFailed(f"{name} was changed in {int((operand != copy).sum())} places")
-    return "compared before and after"
+    limit = subject.harmless_digit(d)
+    a, b = subject.random(n, d, h)
+    kinds = {
+        "random digits": (a.clone(), b.clone()),
+        "a batch": subject.random(n, d, h, (2,)),
+        "the smallest digits": (
+            subject.full("a", n, d, max(subject.lowest("a"), -limit)),
+            subject.full("b", h, d, max(subject.lowest("b"), -limit)),
+        ),
+        "views of every other column": (_views(a)[2], _views(b)[2]),
+    }
+    calls = (
+        ("multiply", subject.backend.multiply),
+        ("multiply_report", subject.backend.multiply_report),
+        ("prepare", lambda a, b: [subject.backend.prepared(x) for x in (a, b)]),
+    )
+    for (what, operands), (name, call) in itertools.product(kinds.items(), calls):
+        memory = [operand if operand._base is None else operand._base for operand in operands]
+        before = [whole.clone() for whole in memory]
+        call(*operands)
+        for side, whole, copy in zip("AB", memory, before, strict=True):
+            changed = int((whole != copy).sum())
+            if changed:
+                raise CheckFailed(f"{name} changed {side} ({what}) in {changed} places")
+    return f"{', '.join(kinds)}"
 
 
 @check
@@ -121,7 +163,7 @@ def prepared_operands(subject: Subject) -> str:
     for x, prepared_x in ((a, prepared_a), (other, backend.prepared(other)), (a, prepared_a)):
         product = backend.multiply(prepared_x, prepared_b)
         subject.compare(product, subject.expected(x, b), "B prepared once, used again")
-    if backend.operand_bits[0] == backend.operand_bits[1] and subject.supports(h, d, n):
+    if _alike(subject) and subject.supports(h, d, n):
         product = backend.multiply(prepared_b, prepared_a)
         subject.compare(product, subject.expected(b, a), "the same operands, sides exchanged")
     return "3 products with one B, then sides exchanged"

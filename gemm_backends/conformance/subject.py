@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gemm_backends.base import GemmBackend
 from gemm_backends.conformance.check import CheckFailed
 from gemm_backends.types import Accumulator, GemmSpec
 
 Side = Literal["a", "b"]
+SIDES: tuple[Side, Side] = ("a", "b")
+Shape = tuple[int, int, int]
+"""n, d and h of a GEMM."""
 
 
 class Subject:
@@ -36,24 +41,39 @@ class Subject:
     @cached_property
     def device(self) -> str:
         """The torch device on which the backend wants its digits."""
-        return self.backend.availability().device
-
-    @property
-    def largest_product(self) -> int:
-        """The largest product of two digits: of the most negative ones."""
-        return self.lowest("a") * self.lowest("b")
+        return self.backend.status().device
 
     def lowest(self, side: Side) -> int:
-        """Return the most negative digit of an operand."""
-        return -(1 << (self._bits(side) - 1))
+        """Return the smallest digit of an operand: the most negative one, or 0."""
+        return -(1 << (self._bits(side) - 1)) if self._signed(side) else 0
 
     def highest(self, side: Side) -> int:
         """Return the largest digit of an operand."""
-        return -self.lowest(side) - 1
+        return (1 << (self._bits(side) - 1)) - 1
+
+    def extremes(self, sign: int) -> tuple[int, int]:
+        """Return the digits of A and B whose product is largest, or of sign -1 smallest."""
+        ends_a, ends_b = ((self.lowest(side), self.highest(side)) for side in SIDES)
+        pairs = itertools.product(ends_a, ends_b)
+        return max(pairs, key=lambda pair: sign * pair[0] * pair[1])
+
+    def spec(self, n: int, d: int, h: int) -> GemmSpec:
+        """Describe a product of this shape of the widest digits."""
+        return GemmSpec(*self.backend.operand_bits, n, d, h, *self.backend.operand_signed)
 
     def supports(self, n: int, d: int, h: int) -> bool:
         """Say whether the backend takes this shape with its widest digits."""
-        return bool(self.backend.supports(GemmSpec(*self.backend.operand_bits, n, d, h)))
+        return bool(self.backend.supports(self.spec(n, d, h)))
+
+    def aligned(self, shape: Shape) -> Shape:
+        """Return a shape, or the next larger one of the backend's alignment."""
+        return shape if self.supports(*shape) else self.backend.alignment.padded(*shape)
+
+    def padded(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Append zeros to operands where the backend's alignment needs them."""
+        n, d, h = self.aligned((*a.shape, b.shape[0]))
+        more = d - a.shape[1]
+        return pad(a, (0, more, 0, n - len(a))), pad(b, (0, more, 0, h - len(b)))
 
     def digits(self, side: Side, values: Tensor) -> Tensor:
         """Return integers in the type, and on the device, in which an operand's digits arrive."""
@@ -135,4 +155,7 @@ class Subject:
             )
 
     def _bits(self, side: Side) -> int:
-        return self.backend.operand_bits["ab".index(side)]
+        return self.backend.operand_bits[SIDES.index(side)]
+
+    def _signed(self, side: Side) -> bool:
+        return self.backend.operand_signed[SIDES.index(side)]

@@ -12,7 +12,9 @@ from gemm_backends import (
     GemmBackend,
     OverflowReport,
     Support,
+    Tile,
 )
+from gemm_backends.sparse import sparse_product
 
 FAULTY = {}
 
@@ -70,6 +72,31 @@ class Saturating(Correct):
         return total
 
 
+class Sparse(Correct):
+    def sparse_matmul(self, a, b):
+        return sparse_product(a, b, torch.int32)
+
+
+class Aligned(Correct):
+    """Takes whole tiles only."""
+
+    tile = Tile(8, 32, 16)
+    alignment = Tile(8, 32, 16)
+
+    def matmul(self, a, b):
+        assert len(a) % 8 == a.shape[1] % 32 == len(b) % 16 == 0
+        return super().matmul(a, b)
+
+
+class UnsignedA(Correct):
+    """Multiplies an unsigned by a signed digit."""
+
+    signed = (False, True)
+
+    def matmul(self, a, b):
+        return super().matmul(a.to(torch.int16) & 255, b)
+
+
 # Wrong products.
 
 
@@ -103,6 +130,27 @@ class OffByOneAtTileEdges(Correct):
         if len(a) % 32 == 1 and len(a) > 32:
             product[-1] = product[-2]
         return product
+
+
+@caught_by("tile_edges")
+class OverrunsItsLargeTile(Correct):
+    """Takes at most 512 columns of B."""
+
+    def matmul(self, a, b):
+        product = super().matmul(a, b)
+        product[:, 512:] = 0
+        return product
+
+
+@caught_by("tile_edges")
+class WrongPastItsOwnTile(Correct):
+    """Forgets the partial sums of all but the last pass over its unusual tile."""
+
+    tile = Tile(1, 200, 1)
+
+    def matmul(self, a, b):
+        rest = max(0, (a.shape[1] - 1) // 200 * 200)
+        return super().matmul(a[:, rest:], b[:, rest:])
 
 
 @caught_by("empty_dimensions")
@@ -145,6 +193,23 @@ class Float32(Correct):
 
     def matmul(self, a, b):
         return (a.to(torch.float32) @ b.to(torch.float32).T).to(torch.int32)
+
+
+@caught_by("accumulator_bound")
+class NarrowerThanClaimed(Correct):
+    def matmul(self, a, b):
+        return wrapped(exact(a, b), Accumulator(24, "wrap")).int()
+
+
+@caught_by("accumulator_overflow")
+class NarrowerMultiplierThanClaimed(Correct):
+    """With 4-bit digits, K must be 2^25 to fill 32 bits; here it wraps at 31."""
+
+    bits = 4
+    accumulator = Accumulator(bits=16, overflow="wrap")
+
+    def matmul(self, a, b):
+        return wrapped(exact(a, b), Accumulator(17, "wrap")).int()
 
 
 @caught_by("accumulator_overflow")
@@ -224,6 +289,15 @@ class WrongBatchOrder(Correct):
         return super().matmul(a, b.flip(0) if b.ndim > 2 else b)
 
 
+@caught_by("batches")
+class WrongBatchOrderByItself(Correct):
+    """Takes batches although it does not say so, and takes them the wrong way round."""
+
+    def matmul(self, a, b):
+        product = super().matmul(a, b)
+        return product.flip(0) if a.ndim > 2 else product
+
+
 @caught_by("strides")
 class IgnoresStrides(Correct):
     """Reads the memory of B as if it were contiguous."""
@@ -251,6 +325,36 @@ class MutatesItsInput(Correct):
     def matmul(self, a, b):
         product = super().matmul(a, b)
         b.clamp_(min=-127)
+        return product
+
+
+@caught_by("inputs_unmodified")
+class ClearsWhatItSkips(Correct):
+    """Zeroes the memory between the columns of a view, as if it were padding."""
+
+    def prepare(self, digits):
+        if digits.ndim == 2 and digits.shape[1] > 1 and digits.stride(1) == 2:
+            rest = digits.as_strided(digits.shape, digits.stride(), digits.storage_offset() + 1)
+            rest.zero_()
+        return digits
+
+
+@caught_by("sparse_product")
+class DropsTheLastSparseEntry(Sparse):
+    def sparse_matmul(self, a, b):
+        if a.entries > 1:
+            a.values[-1] = 0
+        return super().sparse_matmul(a, b)
+
+
+@caught_by("sparse_product")
+class IgnoresEmptySparseRows(Sparse):
+    """Walks from entry to entry, and fills the rows that have some."""
+
+    def sparse_matmul(self, a, b):
+        product = torch.ones((a.shape[0], b.shape[0]), dtype=torch.int32)
+        rows = a.row_of_entry.unique()
+        product[rows] = super().sparse_matmul(a, b)[rows]
         return product
 
 
@@ -341,6 +445,12 @@ class ForgetsItselfForOtherWidths(Correct):
 
 
 @caught_by("supported_shapes")
+class AnswersWithABool(Correct):
+    def supports(self, spec):
+        return spec.bits_a <= 8 and spec.bits_b <= 8
+
+
+@caught_by("supported_shapes")
 class RefusesButComputes(Correct):
     """Says that it wants multiples of 8, but gives a result for anything."""
 
@@ -392,6 +502,18 @@ class CheaperWhenLarger(Correct):
 
 
 @caught_by("cost")
+class CostOfANumber(Correct):
+    def cost(self, spec):
+        return spec.n * spec.d * spec.h
+
+
+@caught_by("cost")
+class NegativeArea(Correct):
+    def cost(self, spec):
+        return Cost(cycles=1, area_um2=-1.0)
+
+
+@caught_by("cost")
 class InfiniteEnergy(Correct):
     def cost(self, spec):
         return Cost(model="fixture", energy_pj=float("inf"))
@@ -427,6 +549,43 @@ class KeepsEveryResult(Correct):
     def matmul(self, a, b):
         self.kept.append(super().matmul(a, b))
         return self.kept[-1].clone()
+
+
+@caught_by("memory")
+class KeepsEveryOperand(Correct):
+    def __init__(self):
+        self.kept = []
+
+    def prepare(self, digits):
+        self.kept.append(digits.clone())
+        return digits
+
+
+@caught_by("execution")
+class ClaimsNativeButUsesFloat32(Correct):
+    """Exact, as fast as float32, and no int8 unit anywhere."""
+
+    def availability(self):
+        return Availability(True, execution="native")
+
+    def matmul(self, a, b):
+        products = [
+            x.to(torch.float32) @ y.to(torch.float32).mT
+            for x, y in zip(a.split(1024, -1), b.split(1024, -1), strict=True)
+        ]
+        return sum(product.to(torch.int64) for product in products)
+
+
+@caught_by("execution")
+class ClaimsNativeButIsSlow(Correct):
+    """Computes in NumPy, where no product of torch's is to be seen."""
+
+    def availability(self):
+        return Availability(True, execution="native")
+
+    def matmul(self, a, b):
+        x, y = a.numpy().astype("float64"), b.numpy().astype("float64")
+        return torch.from_numpy((x @ y.T).astype("int32"))
 
 
 @caught_by("execution")

@@ -5,14 +5,23 @@ import sys
 import pytest
 from faulty import (
     FAULTY,
+    Aligned,
     Correct,
+    Float32,
+    IgnoresTheMostNegativeDigit,
+    NarrowerThanClaimed,
+    OffByOneAtTileEdges,
+    OnlyInTheThreadThatMadeIt,
     Saturating,
     SkipsRowsOfZeros,
+    Sparse,
+    UnsignedA,
     WrapsOrSaturatesAsTheShapeWants,
     WrongBatchOrder,
+    WrongBeyond16BitK,
 )
 
-from gemm_backends import Accumulator, Availability, load_backend
+from gemm_backends import Accumulator, Availability, list_backends, load_backend
 from gemm_backends.conformance import CHECKS, BackendConformance, verify
 from gemm_backends.conformance.check import CheckFailed
 from gemm_backends.conformance.subject import Subject
@@ -32,35 +41,55 @@ def test_every_check_has_a_faulty_backend():
     assert set(FAULTY.values()) == set(BY_NAME)
 
 
-@pytest.mark.parametrize("double", [Correct, Saturating])
+@pytest.mark.parametrize("double", [Correct, Saturating, Aligned, UnsignedA])
 def test_what_the_faulty_ones_are_made_of_is_right(double):
-    failed = [outcome for outcome in verify(double()) if outcome.status == "failed"]
-    assert failed == []
+    outcomes = list(verify(double()))
+    assert [outcome for outcome in outcomes if outcome.status == "failed"] == []
+    assert sum(outcome.status == "passed" for outcome in outcomes) >= 25
+
+
+def test_a_right_sparse_product_passes():
+    assert run_check(BY_NAME["sparse_product"], Subject(Sparse())).status == "passed"
 
 
 def test_nothing_is_asked_of_an_overflow_that_is_undefined():
     class Undefined(WrapsOrSaturatesAsTheShapeWants):
         accumulator = Accumulator(32, "undefined")
 
-    outcomes = {outcome.name: outcome for outcome in verify(Undefined())}
-    assert [name for name, outcome in outcomes.items() if outcome.status == "failed"] == []
-    assert outcomes["accumulator_bound"].status == "passed"
-    assert "claims nothing" in outcomes["accumulator_overflow"].detail
+    subject = Subject(Undefined())
+    assert run_check(BY_NAME["accumulator_bound"], subject).status == "passed"
+    for name in ("accumulator_overflow", "accumulator_partial_sums"):
+        outcome = run_check(BY_NAME[name], subject)
+        assert outcome.status == "skipped"
+        assert "claims nothing" in outcome.detail
 
 
-class TestInt64(BackendConformance):
-    def make_backend(self):
-        return load_backend("int64")
+@pytest.mark.parametrize(
+    ("double", "check", "explanation"),
+    [
+        (NarrowerThanClaimed, "accumulator_bound", "it behaves as a 24-bit accumulator that wraps"),
+        (Float32, "accumulator_bound", "e-05 of the sum, as of floating-point rounding"),
+        (OffByOneAtTileEdges, "tile_edges", "the smallest that is wrong: [33, 1] x [1, 1]: "),
+        (WrongBeyond16BitK, "long_sums", "the smallest that is wrong: [1, 65537] x [1, 65537]: "),
+        (IgnoresTheMostNegativeDigit, "extreme_digits", "A = [[-128]], B = [[1]]: "),
+        (OnlyInTheThreadThatMadeIt, "threads", "(faulty.py:"),
+    ],
+)
+def test_a_failure_is_explained(double, check, explanation):
+    outcome = run_check(BY_NAME[check], Subject(double()))
+    assert outcome.status == "failed"
+    assert explanation in outcome.detail
 
 
-class TestCpuInt8(BackendConformance):
-    def make_backend(self):
-        return load_backend("cpu-int8")
-
-
-class TestEmulator(BackendConformance):
-    def make_backend(self):
-        return load_backend("emulator")
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+@pytest.mark.parametrize("name", list_backends())
+def test_every_installed_backend_passes(name, check):
+    backend = load_backend(name)
+    availability = backend.status()
+    if not availability.available:
+        pytest.skip(availability.reason)
+    outcome = run_check(check, Subject(backend))
+    assert outcome.status in ("passed", "skipped"), outcome.detail
 
 
 class TestEmulatorOf4BitsThatSaturates(BackendConformance):
@@ -68,11 +97,13 @@ class TestEmulatorOf4BitsThatSaturates(BackendConformance):
         return load_backend("emulator", bits=4, accumulator_bits=20, overflow="saturate")
 
 
+@pytest.mark.slow
 class TestEmulatorOf8By3BitsThatRaises(BackendConformance):
     def make_backend(self):
         return load_backend("emulator", bits=(8, 3), accumulator_bits=18, overflow="error")
 
 
+@pytest.mark.slow
 class TestEmulatorOf2BitsThatWraps(BackendConformance):
     def make_backend(self):
         return load_backend("emulator", bits=2, accumulator_bits=8)

@@ -1,5 +1,6 @@
 """``accelsim verify``: the table, the exit status, JUnit XML, and backends' own flags."""
 
+import json
 from xml.etree import ElementTree
 
 import pytest
@@ -99,6 +100,16 @@ def test_tracebacks_are_shown_on_demand_only(file, monkeypatch, capsys):
             cli.main(["verify", f"{file}:Wrong", *debug])
         assert end.value.code == 1
         assert ("Traceback" in capsys.readouterr().err) == bool(debug)
+
+
+@pytest.mark.usefixtures("few_checks")
+def test_json(file):
+    result = run(f"{file}:Wrong", "--format", "json")
+    assert result.return_value == 1
+    rows = json.loads(result.stdout)
+    assert [row["check"] for row in rows] == [check.name for check in CHECKS[:5]]
+    failed = {row["check"]: row["found"] for row in rows if row["result"] == "failed"}
+    assert "the smallest that is wrong: A = [[1]], B = [[-128]]" in failed["extreme_digits"]
 
 
 @pytest.mark.usefixtures("few_checks")
