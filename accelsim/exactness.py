@@ -61,9 +61,9 @@ def largest(values: Tensor) -> int:
     return max(abs(int(values.min())), abs(int(values.max())))
 
 
-def fits_int64(a: Tensor, b: Tensor) -> bool:
-    """Whether the bound ``d * max|A| * max|B|`` proves that every sum fits int64."""
-    return a.shape[-1] * largest(a) * largest(b) < INT64
+def fits_int64(d: int, largest_a: int, largest_b: int) -> bool:
+    """Whether the bound ``d * max|A| * max|B|`` proves that every sum of a GEMM fits int64."""
+    return d * largest_a * largest_b < INT64
 
 
 def longest_k(accumulator_bits: int, max_a: int, max_b: int) -> int | None:
@@ -105,7 +105,7 @@ def oracle(a: Tensor, b: Tensor) -> Tensor | Wide:
         for x, shift_a in _halves(a)
         for y, shift_b in _halves(b)
     ]
-    if fits_int64(a, b):
+    if fits_int64(a.shape[-1], largest(a), largest(b)):
         total = torch.zeros_like(parts[0][0])
         for part, shift in parts:
             total += part << shift

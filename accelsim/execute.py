@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from accelsim.timing import StageTimer
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, LowBitProblem, Product, pack, pack_wide
 from gemm_backends import GemmBackend, GemmSpec, OverflowReport
+from gemm_backends.operands import Prepared
 
 
 class UnsupportedError(Exception):
@@ -128,6 +129,7 @@ def execute(
     timer: StageTimer,
     watch_overflow: bool,
     wide: bool,
+    prepare: Callable[[Tensor], Prepared] | None = None,
 ) -> Execution:
     """Prepare, multiply and pack, timing each stage.
 
@@ -143,6 +145,9 @@ def execute(
         Ask the backend for its overflow report.
     wide : bool
         Pack in Python integers because C may not fit int64.
+    prepare : callable or None
+        What makes digits ready for the backend, such as `PreparedAhead`; by default its own
+        `prepared`.
 
     Raises
     ------
@@ -150,7 +155,7 @@ def execute(
         If the accumulator overflowed and its overflow is ``"error"``.
     """
     with timer.stage("prepare"):
-        operands = [_prepared(product, backend) for product in problem.products]
+        operands = [_prepared(p, prepare or backend.prepared) for p in problem.products]
     overflows = 0
     with timer.stage("gemm"):
         if watch_overflow:
@@ -172,11 +177,33 @@ def execute(
     return Execution(result, overflows)
 
 
-def _prepared(product: Product, backend: GemmBackend) -> tuple[Any, Any]:
+def _prepared(product: Product, prepare: Callable[[Tensor], Prepared]) -> tuple[Any, Any]:
     a, b = product.a, product.b
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return backend.prepared(a), backend.prepared(b)
+        return prepare(a), prepare(b)
     return a, b
+
+
+class PreparedAhead:
+    """Prepares digits for a backend, but for those that it prepared when it was made.
+
+    Parameters
+    ----------
+    backend : GemmBackend
+        What multiplies.
+    digits : iterable of Tensor
+        What is prepared at once, as for weights that meet many operands.
+    """
+
+    def __init__(self, backend: GemmBackend, digits: Iterable[Tensor]) -> None:
+        self._backend = backend
+        # A tensor that is held here cannot give its identity to another.
+        self._known = {id(tensor): (tensor, backend.prepared(tensor)) for tensor in digits}
+
+    def __call__(self, digits: Tensor) -> Prepared:
+        """Return the digits as the backend takes them."""
+        known = self._known.get(id(digits))
+        return known[1] if known is not None else self._backend.prepared(digits)
 
 
 def _largest(digits: Tensor | SparseDigits) -> int:

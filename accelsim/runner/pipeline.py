@@ -9,7 +9,7 @@ from torch import Tensor
 
 from accelsim.config import RunConfig
 from accelsim.exactness import fits_int64
-from accelsim.execute import execute, executed_macs, schedule, spec
+from accelsim.execute import PreparedAhead, execute, executed_macs, schedule, spec
 from accelsim.quantize import Quantized, quantize
 from accelsim.runner.cases import Case
 from accelsim.timing import StageTimer
@@ -58,12 +58,26 @@ class Pipeline:
         self.systems = case.unpack.bits.map(lambda bits: DigitSystem(case.unpack.digits, bits))
         self._strategy = config.strategy(case.unpack.strategy, case.unpack.block)
         self._ahead: dict[str, tuple[Quantized, IntegerOperand]] = {}
+        self._prepare = PreparedAhead(case.backend, ())
+        if config.timing.prepared:
+            self._prepare_ahead()
+
+    def _prepare_ahead(self) -> None:
+        """Do what does not depend on the other operand before any repeat: outside the total."""
+        self._ahead = {side: self._integers(side) for side in self._config.timing.prepared}
+        both = [(self._ahead.get(side) or self._integers(side))[1] for side in "ab"]
+        self._strategy.unpack(*both)
+        kept = [digits for _, operand in self._ahead.values() for digits in operand.kept]
+        self._prepare = PreparedAhead(self._case.backend, kept)
 
     def repeat(self, timer: StageTimer) -> None:
         """Run all stages once."""
-        (self.quantized, integers) = self._front(timer)
+        with timer.stage("quantize"):
+            pairs = [self._ahead.get(side) or self._integers(side) for side in "ab"]
+        (qa, a), (qb, b) = pairs
+        self.quantized = qa, qb
         with timer.stage("unpack"):
-            self.problem = self._strategy.unpack(*integers)
+            self.problem = self._strategy.unpack(a, b)
             self.scheduled = schedule(
                 self.problem, self._case.backend, self.systems, self._config.k_split
             )
@@ -72,38 +86,24 @@ class Pipeline:
             self._case.backend,
             timer,
             watch_overflow=self._config.k_split == "never",
-            wide=not fits_int64(*(x.values for x in self.quantized)),
+            wide=not fits_int64(self._operands[0].shape[-1], qa.largest, qb.largest),
+            prepare=self._prepare,
         )
         self.result, self.overflows = done.result, done.overflows
 
-    def _front(
-        self, timer: StageTimer
-    ) -> tuple[tuple[Quantized, Quantized], tuple[IntegerOperand, IntegerOperand]]:
-        pairs = []
-        for side, tensor in zip("ab", self._operands, strict=True):
-            if side in self._ahead:
-                pairs.append(self._ahead[side])
-                continue
-            ahead = side in self._config.timing.prepared
-            with timer.stage("quantize", counted=not ahead):
-                quantized = self._quantize(side, tensor)
-            operand = IntegerOperand(quantized, getattr(self.systems, side))
-            if ahead:
-                self._ahead[side] = (quantized, operand)
-            pairs.append((quantized, operand))
-        (qa, ia), (qb, ib) = pairs
-        return (qa, qb), (ia, ib)
-
-    def _quantize(self, side: str, tensor: Tensor) -> Quantized:
+    def _integers(self, side: str) -> tuple[Quantized, IntegerOperand]:
+        """Quantize one operand."""
         point, names = self._case.quantize, self._case.gemm.tensor_names
-        return quantize(
-            tensor,
+        quantized = quantize(
+            self._operands["ab".index(side)],
             getattr(point.percentile, side),
             getattr(point.beta, side),
             point.granularity,
             point.zero_alpha,
             f"{self._case.gemm.workload}: tensor {getattr(names, side)!r}",
         )
+        prepared = side in self._config.timing.prepared
+        return quantized, IntegerOperand(quantized, getattr(self.systems, side), prepared)
 
     def relative_error(self) -> float | None:
         """Return the Frobenius error of the dequantized product against float64."""

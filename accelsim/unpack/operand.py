@@ -47,10 +47,14 @@ class IntegerOperand:
         rounded as the digits are written, so that they need no memory of their own.
     system : DigitSystem
         The digits to write it in.
+    prepared : bool
+        Whether the digits of whole matrices are kept, for an operand that meets many others, as
+        weights do.
     """
 
     values: Tensor | Quantized
     system: DigitSystem
+    prepared: bool = False
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
@@ -113,6 +117,25 @@ class IntegerOperand:
             ``[sum(row_levels), c]`` digits, level by level. An entry's digits go down the levels of
             its row first, then along those of its column.
         """
+        if not self.prepared or columns is not None:
+            return self._write(head, row_levels, columns, skip, last)
+        key = b"".join(tensor.cpu().numpy().tobytes() for tensor in (row_levels, skip, last))
+        if self._kept.get(head, (b"",))[0] != key:
+            self._kept[head] = key, self._write(head, row_levels, None, skip, last)
+        return self._kept[head][1]
+
+    @property
+    def kept(self) -> list[Tensor]:
+        """The digits that a prepared operand has kept, the last of each matrix of the batch."""
+        return [digits for _, digits in self._kept.values()]
+
+    @cached_property
+    def _kept(self) -> dict[int, tuple[bytes, Tensor]]:
+        return {}
+
+    def _write(
+        self, head: int, row_levels: Tensor, columns: Tensor | None, skip: Tensor, last: Tensor
+    ) -> Tensor:
         if self._on_cpu:
             source = self._sources[head]
             return cpu.digits(source, self.system, row_levels, columns, skip, last)

@@ -5,7 +5,7 @@ import torch
 
 from accelsim import execute as module
 from accelsim.exactness import compare, longest_k, oracle
-from accelsim.execute import UnsupportedError, execute, schedule
+from accelsim.execute import PreparedAhead, UnsupportedError, execute, schedule
 from accelsim.timing import StageTimer
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
@@ -55,3 +55,12 @@ def test_without_a_split_the_overflow_is_counted():
 def test_an_accumulator_for_no_single_product_is_refused():
     with pytest.raises(UnsupportedError, match="may overflow the 15-bit accumulator"):
         multiply(4, accumulator_bits=15)
+
+
+def test_what_was_prepared_ahead_is_not_prepared_again():
+    backend = load_backend("int64")
+    known, new = torch.ones(2, 3, dtype=torch.int8), torch.ones(2, 3, dtype=torch.int8)
+    prepare = PreparedAhead(backend, [known])
+    assert prepare(known) is prepare(known)
+    assert prepare(new) is not prepare(new)
+    assert prepare(new).operands[0] is new

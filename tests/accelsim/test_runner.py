@@ -65,6 +65,33 @@ def test_resume_keeps_what_is_there_and_repairs_a_torn_line(tmp_path):
     assert len(again) == len(lines)
 
 
+@pytest.mark.parametrize(("prepared", "calls"), [("[]", 6), ("[a]", 4), ("[b]", 4), ("[a, b]", 2)])
+def test_prepared_operands_are_prepared_once_for_all_repeats(tmp_path, prepared, calls):
+    (tmp_path / "counting.py").write_text(
+        "from pathlib import Path\n"
+        "from gemm_backends import Accumulator, GemmBackend\n"
+        "class Counting(GemmBackend):\n"
+        "    name, bits, accumulator = 'counting', 8, Accumulator(32, 'wrap')\n"
+        "    def prepare(self, digits):\n"
+        f"        with Path({str(tmp_path / 'calls')!r}).open('a') as calls:\n"
+        "            calls.write('x')\n"
+        "        return digits\n"
+        "    def matmul(self, a, b):\n"
+        "        return a.int() @ b.int().T\n"
+    )
+    path = config(
+        tmp_path,
+        "['counting.py:Counting']",
+        unpack="{bits: 8, strategy: row}",
+        quantize="{beta: 255}",
+        timing=f"{{repeats: 3, warmup: 0, prepared: {prepared}}}",
+    )
+    done = accelsim("run", path, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert records(tmp_path / "out")[0]["exact"]
+    assert len((tmp_path / "calls").read_text()) == calls
+
+
 def test_an_accumulator_that_is_too_narrow_splits_k_or_is_caught(tmp_path):
     backend = "[{name: emulator, accumulator_bits: 8, overflow: saturate}]"
     path = config(tmp_path, backend, unpack="{bits: 4, strategy: mix}", quantize="{beta: 15}")

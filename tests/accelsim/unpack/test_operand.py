@@ -72,3 +72,18 @@ def test_a_scale_of_another_row_is_noticed():
     system = DigitSystem("balanced", 4)
     counts = [IntegerOperand(q, system).survey.out_of_bound for q in (right, wrong)]
     assert counts[0] != counts[1]
+
+
+def test_a_prepared_operand_writes_a_whole_matrix_once():
+    values = torch.randint(-900, 900, (2, 6, 9), generator=torch.Generator().manual_seed(1))
+    operand = IntegerOperand(values, DigitSystem("balanced", 8), prepared=True)
+    rows, skip = operand.survey.rows, torch.zeros(9, dtype=torch.int64)
+    first = operand.digits(0, rows[0], None, skip, skip == 0)
+    other = operand.digits(1, rows[1], None, skip, skip == 0)
+    assert operand.digits(0, rows[0], None, skip, skip == 0) is first
+    assert [id(digits) for digits in operand.kept] == [id(first), id(other)]
+    deeper = operand.digits(0, rows[0] + 1, None, skip, skip == 0)
+    assert len(deeper) == len(first) + 6
+    some = torch.arange(9)
+    assert operand.digits(0, rows[0], some, skip, skip == 0) is not first
+    assert [id(digits) for digits in operand.kept] == [id(deeper), id(other)]
