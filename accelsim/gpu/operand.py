@@ -1,0 +1,89 @@
+"""One operand of the pipeline on the GPU: its scale, its low digits and its high parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from accelsim.gpu.select import TYPES, Selector
+from accelsim.nvcc import CudaSource
+from accelsim.quantize import rank
+
+SOURCE = CudaSource(Path(__file__).parents[1] / "csrc" / "pipeline.cu")
+TILE = 128
+ALIGNMENT = 16
+
+
+class Operand:
+    """Buffers of an operand ``[rows, d]`` and the kernels that fill them.
+
+    `digits` is ``[rows, front + padded]`` int8: columns that `Pipeline` fills, then the low 8-bit
+    digits, then zeros up to a multiple of 16. What is left of an entry above its low digit, its
+    high part, is listed by rows.
+
+    Parameters
+    ----------
+    like : Tensor
+        ``[rows, d]``, contiguous, the type and device of what will come.
+    percentile, beta : float
+        Of the quantization.
+    front : int
+        Columns in front of the low digits.
+    list_length : int
+        The most high parts that a row may have.
+    flags : Tensor
+        int32 scalar that collects what does not fit.
+    """
+
+    def __init__(
+        self,
+        like: Tensor,
+        percentile: float,
+        beta: float,
+        front: int,
+        list_length: int,
+        flags: Tensor,
+    ) -> None:
+        self.rows, self.d = like.shape
+        self.padded = -(-self.d // ALIGNMENT) * ALIGNMENT
+        self.front, self.list_length, self.beta = front, list_length, beta
+        self._rank = rank(like.numel(), percentile)
+        self._flags = flags
+        self.selector = Selector(like.numel(), like.device)
+
+        def integers(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.int32, device=like.device)
+
+        self.digits = integers(self.rows, (front + self.padded) // 4).view(torch.int8)
+        self.lists = integers(self.rows, list_length, 2)
+        self.list_counts = integers(self.rows)
+        self.column_counts = integers(self.d)
+        self.largest_square = torch.zeros((), device=like.device)
+
+    def select(self, x: Tensor) -> None:
+        """Find the scale."""
+        self.selector.run(x, self._rank, self.beta)
+
+    def split(self, x: Tensor) -> None:
+        """Round every entry; write its low digit and list its high part."""
+        self.largest_square.zero_()
+        SOURCE.launch(
+            "accelsim_split",
+            x.device,
+            x,
+            TYPES[x.dtype],
+            self.rows,
+            self.d,
+            self.padded,
+            self.selector.scale,
+            self.digits[:, self.front :],
+            self.digits.stride(0),
+            self.lists,
+            self.list_length,
+            self.list_counts,
+            self.column_counts,
+            self.largest_square,
+            self._flags,
+        )

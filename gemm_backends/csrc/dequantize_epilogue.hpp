@@ -1,0 +1,74 @@
+// An epilogue that turns int32 sums into bfloat16: the exact integer times a float64 scale, rounded
+// once.
+#pragma once
+
+#include "cutlass/epilogue/collective/collective_builder.hpp"
+#include "dequantize.hpp"
+
+namespace accelsim {
+
+namespace fusion = cutlass::epilogue::fusion;
+
+struct DequantizeSums {
+  struct SharedStorage {};
+  struct Arguments {
+    double const *inverse_scale = nullptr;
+  };
+  using Params = Arguments;
+
+  template <class Shape>
+  static constexpr Params to_underlying_arguments(Shape const &, Arguments const &args, void *) {
+    return args;
+  }
+  template <class Shape>
+  static bool can_implement(Shape const &, Arguments const &) {
+    return true;
+  }
+  template <class Shape>
+  static size_t get_workspace_size(Shape const &, Arguments const &) {
+    return 0;
+  }
+  template <class Shape>
+  static cutlass::Status initialize_workspace(Shape const &, Arguments const &, void *,
+                                              cudaStream_t, cutlass::CudaHostAdapter * = nullptr) {
+    return cutlass::Status::kSuccess;
+  }
+
+  CUTLASS_HOST_DEVICE DequantizeSums() {}
+  CUTLASS_HOST_DEVICE DequantizeSums(Params const &params, SharedStorage const &)
+      : params_(params) {}
+
+  CUTLASS_DEVICE bool is_producer_load_needed() const { return false; }
+  CUTLASS_DEVICE bool is_C_load_needed() const { return false; }
+
+  template <class... Args>
+  CUTLASS_DEVICE auto get_producer_load_callbacks(fusion::ProducerLoadArgs<Args...> const &) {
+    return fusion::EmptyProducerLoadCallbacks{};
+  }
+
+  struct Store : fusion::EmptyConsumerStoreCallbacks {
+    double const inverse_scale;
+    CUTLASS_DEVICE explicit Store(double scale) : inverse_scale(scale) {}
+
+    template <class Sum, int kCount>
+    CUTLASS_DEVICE cutlass::Array<cutlass::bfloat16_t, kCount> visit(
+        cutlass::Array<Sum, kCount> const &sums, int, int, int) {
+      cutlass::Array<cutlass::bfloat16_t, kCount> rounded;
+      CUTLASS_PRAGMA_UNROLL
+      for (int i = 0; i < kCount; ++i) {
+        rounded[i] = cutlass::bfloat16_t(
+            round_once<__nv_bfloat16>(static_cast<double>(sums[i]) * inverse_scale));
+      }
+      return rounded;
+    }
+  };
+
+  template <bool kReferenceSource, class... Args>
+  CUTLASS_DEVICE auto get_consumer_store_callbacks(fusion::ConsumerStoreArgs<Args...> const &) {
+    return Store(*params_.inverse_scale);
+  }
+
+  Params params_;
+};
+
+}  // namespace accelsim

@@ -1,0 +1,185 @@
+"""The CUTLASS kernels in ``csrc``: what they take, how they are built and called."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from accelsim.nvcc import BuildError, CudaSource, architecture_of, missing_tools
+from gemm_backends.types import Availability, Outcome
+
+CSRC = Path(__file__).parent / "csrc"
+ARCHITECTURES_VARIABLE = "ACCELSIM_CUDA_ARCHITECTURES"
+
+
+class GemmArguments(ctypes.Structure):
+    """What ``csrc/gemm_arguments.h`` describes."""
+
+    _fields_ = (
+        ("a", ctypes.c_void_p),
+        ("b", ctypes.c_void_p),
+        ("c", ctypes.c_void_p),
+        ("inverse_scale", ctypes.c_void_p),
+        ("row_strides", ctypes.c_int64 * 3),
+        ("batch_strides", ctypes.c_int64 * 3),
+        ("n", ctypes.c_int32),
+        ("h", ctypes.c_int32),
+        ("d", ctypes.c_int32),
+        ("batch", ctypes.c_int32),
+        ("high_tiles", ctypes.c_int32 * 2),
+        ("shift", ctypes.c_int32),
+        ("sm_count", ctypes.c_int32),
+    )
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One compiled GEMM.
+
+    Parameters
+    ----------
+    file : str
+        Its source in ``csrc``.
+    symbol : str
+        Its entry point.
+    tile : tuple of int
+        Rows, columns and depth of C's tile that one thread block computes.
+    """
+
+    file: str
+    symbol: str
+    tile: tuple[int, int, int]
+
+    @property
+    def source(self) -> CudaSource:
+        """The source to build."""
+        return CudaSource(CSRC / self.file, cutlass=True)
+
+    def __call__(
+        self,
+        a: Tensor,
+        b: Tensor,
+        c: Tensor,
+        d: int,
+        elements_per_byte: int = 1,
+        inverse_scale: Tensor | None = None,
+        high_tiles: tuple[int, int] = (0, 0),
+        shift: int = 0,
+    ) -> None:
+        """Compute ``C = A @ B.T`` on the current stream.
+
+        Parameters
+        ----------
+        a, b, c : Tensor
+            ``[batch, rows, columns]`` on the GPU, the last stride 1, all other strides and the
+            addresses multiples of 16 bytes.
+        d : int
+            Digits in a row of A and B.
+        elements_per_byte : int
+            Digits in a byte of A and B.
+        inverse_scale : Tensor, optional
+            float64 scalar on the GPU by which a dequantizing kernel multiplies.
+        high_tiles, shift : tuple of int, int
+            K begins with so many tiles of digits of weight ``2**(2*shift)``, then ``2**shift``.
+
+        Raises
+        ------
+        CudaError
+            If the kernel refuses or cannot be launched.
+        """
+        batch, n, h = c.shape
+        scales = (elements_per_byte, elements_per_byte, 1)
+        strides = [
+            (batch_stride * scale, row_stride * scale)
+            for (batch_stride, row_stride), scale in zip(
+                map(_strides, (a, b, c)), scales, strict=True
+            )
+        ]
+        arguments = GemmArguments(
+            a=a.data_ptr(),
+            b=b.data_ptr(),
+            c=c.data_ptr(),
+            inverse_scale=None if inverse_scale is None else inverse_scale.data_ptr(),
+            batch_strides=(ctypes.c_int64 * 3)(*(batch_stride for batch_stride, _ in strides)),
+            row_strides=(ctypes.c_int64 * 3)(*(row_stride for _, row_stride in strides)),
+            n=n,
+            h=h,
+            d=d,
+            batch=batch,
+            high_tiles=(ctypes.c_int32 * 2)(*high_tiles),
+            shift=shift,
+            sm_count=_sm_count(a.device),
+        )
+        self.source.launch(self.symbol, a.device, arguments)
+
+
+def _strides(x: Tensor) -> tuple[int, int]:
+    """Return the strides of matrices and rows; where there is one, PyTorch's may be anything."""
+    batch, rows, columns = x.shape
+    row_stride = x.stride(1) if rows > 1 else _up(columns, 16)
+    return (x.stride(0) if batch > 1 else _up(rows * row_stride, 16)), row_stride
+
+
+def _up(size: int, step: int) -> int:
+    return -(-size // step) * step
+
+
+def cuda_availability(capability: tuple[int, int]) -> Availability:
+    """Say whether there is an NVIDIA GPU of at least this capability and all that builds for it."""
+    if torch.version.cuda is None:
+        reason = f"torch {torch.__version__} is built without CUDA; install a CUDA build of it"
+        return Availability(False, reason, device="cuda")
+    if not torch.cuda.is_available():
+        return Availability(False, "torch finds no CUDA device", device="cuda")
+    if torch.cuda.get_device_capability() < capability:
+        name, wanted = torch.cuda.get_device_name(), "{}.{}".format(*capability)
+        reason = f"{name} is older than compute capability {wanted}"
+        return Availability(False, reason, device="cuda")
+    missing = missing_tools(cutlass=True)
+    return Availability(not missing, missing, device="cuda")
+
+
+def build_outcomes(
+    sources: Sequence[CudaSource], architectures: Sequence[str]
+) -> Iterator[Outcome]:
+    """Build every source for every architecture, as many at once as there are processors."""
+    jobs = [(source, architecture) for source in sources for architecture in architectures]
+    with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1) or 1) as pool:
+        yield from pool.map(lambda job: _outcome(*job), jobs)
+
+
+def wanted_architectures() -> tuple[str, ...]:
+    """Return what to build for: ``$ACCELSIM_CUDA_ARCHITECTURES``, or the GPUs of this machine."""
+    named = os.environ.get(ARCHITECTURES_VARIABLE, "").replace(",", " ").split()
+    if named:
+        return tuple(dict.fromkeys(named))
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    found = (architecture_of(torch.cuda.get_device_capability(index)) for index in range(count))
+    return tuple(dict.fromkeys(found))
+
+
+def _outcome(source: CudaSource, architecture: str) -> Outcome:
+    name, start = f"{source.path.name} for {architecture}", perf_counter()
+    try:
+        library = source.library(architecture)
+        ready = library.exists()
+        source.build(architecture)
+    except BuildError as error:
+        return Outcome(name, "failed", str(error), perf_counter() - start)
+    seconds = perf_counter() - start
+    how = "was built before" if ready else f"built in {seconds:.0f} s"
+    return Outcome(name, "passed", f"{how}: {library.name}", seconds)
+
+
+@functools.cache
+def _sm_count(device: torch.device) -> int:
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
