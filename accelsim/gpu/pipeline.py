@@ -151,7 +151,7 @@ class Pipeline:
 
     def capture(self) -> torch.cuda.CUDAGraph:
         """Return a CUDA graph of `run`."""
-        stream = torch.cuda.Stream(self._a.device)
+        stream = torch.cuda.Stream(self._a.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self._a.device))
         with torch.cuda.stream(stream):
             self.run()

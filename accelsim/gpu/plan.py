@@ -74,7 +74,7 @@ def make_plan(a: Tensor, b: Tensor) -> Plan:
     threshold = 1
     sparse = any_b or touched > MOST_TILES * TILE * 3 // 4
     if sparse:
-        threshold = max(1, a.shape[0] // SHARE_OF_ROWS)
+        threshold = max(4, a.shape[0] // SHARE_OF_ROWS)
         touched = min(int((columns >= threshold).sum()), MOST_TILES * TILE)
     in_slots = high_parts(a)[:, columns >= threshold]
     largest = int(in_slots.abs().max()) if in_slots.numel() else 0

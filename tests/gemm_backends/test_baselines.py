@@ -54,6 +54,6 @@ def test_tf32_wants_a_gpu():
 
 
 def test_unknown_baseline():
-    assert list_baselines() == ["fp64", "fp32", "tf32", "bf16", "fp16"]
+    assert list_baselines() == ["fp64", "fp32", "tf32", "bf16", "fp16", "fp8"]
     with pytest.raises(InputError, match=r"unknown baseline 'bf61'; did you mean 'bf16'\?"):
         load_baseline("bf61")

@@ -1,0 +1,187 @@
+"""Time the pipeline beside what a user would run instead, and judge every integer of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from accelsim.exactness import Verdict, compare, oracle
+from accelsim.gpu.operands import draw
+from accelsim.gpu.pipeline import Pipeline
+from accelsim.gpu.plan import round_once
+from accelsim.gpu.rivals import rivals
+from accelsim.quantize import rank
+from accelsim.timing import Samples
+from accelsim.types import PerOperand
+
+BYTES_PER_S = 3.0e12
+"""Copy bandwidth of an H100 80GB HBM3, bytes read and written (measured)."""
+
+INT8_MACS_PER_S = 8192**3 / 0.822e-3
+"""Rate of CUTLASS's wgmma int8 GEMM at 8192 cubed on the same (measured)."""
+
+FLUSH_BYTES = 128 << 20
+"""More than the L2 cache holds."""
+
+
+def interleaved(
+    functions: dict[str, Callable[[], Any]], repeats: int, warmup: int, device: torch.device
+) -> dict[str, Samples]:
+    """Time functions in turn, so that all see the same clocks and temperature.
+
+    Each repeat runs all of them in a rotated order. The L2 cache is overwritten before each one.
+
+    Parameters
+    ----------
+    functions : dict
+        Name to a function that queues work on the current stream.
+    repeats, warmup : int
+        Timed and untimed repeats.
+    device : torch.device
+        A CUDA device.
+
+    Returns
+    -------
+    dict
+        Name to its times in ms, from CUDA events.
+    """
+    event: Any = torch.cuda.Event
+    scratch = torch.empty(FLUSH_BYTES, dtype=torch.int8, device=device)
+    names = list(functions)
+    marks: dict[str, list[tuple[Any, Any]]] = {name: [] for name in names}
+    for number in range(warmup + repeats):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            scratch.zero_()
+            start, end = (event(enable_timing=True) for _ in range(2))
+            start.record()
+            functions[name]()
+            end.record()
+            if number >= warmup:
+                marks[name].append((start, end))
+    torch.cuda.synchronize(device)
+    return {
+        name: Samples(tuple(start.elapsed_time(end) for start, end in pairs))
+        for name, pairs in marks.items()
+    }
+
+
+def benchmark(
+    shape: tuple[int, int, int],
+    kind: str,
+    percentile: float,
+    beta: float,
+    prepared: bool,
+    repeats: int = 30,
+    with_torchao: bool = False,
+    device: torch.device | None = None,
+) -> dict[str, Any]:
+    """Time one GEMM end to end, bfloat16 in and out, and compare every integer with the oracle.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        n, h and d.
+    kind : str
+        Of operands, see `accelsim.gpu.operands`.
+    percentile, beta : float
+        Of the quantization, for both operands.
+    prepared : bool
+        Whether B was quantized and unpacked ahead.
+    repeats : int
+        Timed repeats of each candidate.
+    with_torchao : bool
+        Whether torchao's int8 dynamic quantization runs beside it.
+    device : torch.device, optional
+        A CUDA device.
+
+    Returns
+    -------
+    dict
+        Plain JSON types; times are medians in ms.
+    """
+    device = device or torch.device("cuda")
+    n, h, d = shape
+    a, b = draw(kind, n, d, h, torch.bfloat16, device)
+    pipeline = Pipeline(a, b, PerOperand(percentile, percentile), PerOperand(beta, beta), prepared)
+    graph = pipeline.capture()
+    stages = pipeline.stages()
+    stage_graphs = {stage.name: _captured(stage.run) for stage in stages}
+    others = rivals(a, b, with_torchao)
+    times = interleaved(
+        {"total": graph.replay, **others, **{k: g.replay for k, g in stage_graphs.items()}},
+        repeats,
+        3,
+        device,
+    )
+    # Poison what the run must write, run as it was timed, and judge that run.
+    pipeline.out.fill_(float("nan"))
+    graph.replay()
+    pipeline.check()
+    macs = pipeline.low_bit_macs
+    verdict, rounded = _judge(pipeline, a, b, percentile, beta)
+    reference = a.to(torch.float64) @ b.to(torch.float64).T
+    errors = {"pipeline": _error(pipeline.out, reference)}
+    errors |= {name: _error(multiply(), reference) for name, multiply in others.items()}
+    summaries = {name: samples.summary() for name, samples in times.items()}
+    total = summaries["total"]["median"]
+    return {
+        "n": n,
+        "h": h,
+        "d": d,
+        "operands": kind,
+        "percentile": percentile,
+        "beta": beta,
+        "prepared": ["b"] if prepared else [],
+        "plan": vars(pipeline.plan),
+        "exact": verdict.exact,
+        "mismatches": verdict.mismatches,
+        "max_abs_error": verdict.max_abs_error,
+        "rounded_once": rounded,
+        "ratio": macs / (n * d * h),
+        "low_bit_macs": macs,
+        "time_ms": {name: summaries[name] for name in ("total", *(stage.name for stage in stages))},
+        "floor_ms": {
+            stage.name: max(stage.bytes_moved / BYTES_PER_S, stage.macs / INT8_MACS_PER_S) * 1e3
+            for stage in stages
+        },
+        "rivals_ms": {name: summaries[name] for name in others},
+        "speedup_vs": {name: summaries[name]["median"] / total for name in others},
+        "relative_error": errors,
+    }
+
+
+def _captured(run: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph
+
+
+def _judge(
+    pipeline: Pipeline, a: Tensor, b: Tensor, percentile: float, beta: float
+) -> tuple[Verdict, bool]:
+    """Compare every integer with the oracle's, and every float with the integer rounded once."""
+    (qa, scale_a), (qb, scale_b) = (_reference(x, percentile, beta) for x in (a, b))
+    expected = oracle(qa, qb)
+    assert isinstance(expected, Tensor)
+    verdict = compare(pipeline.integers(), expected)
+    inverse = 1.0 / (float(scale_a) * float(scale_b))
+    floats = round_once(expected.to(torch.float64) * inverse, pipeline.out.dtype)
+    return verdict, bool(torch.equal(pipeline.out, floats))
+
+
+def _reference(x: Tensor, percentile: float, beta: float) -> tuple[Tensor, Tensor]:
+    """Quantize by sorting, without the kernels under test."""
+    values = x.to(torch.float32)
+    alpha = values.abs().flatten().sort().values[-rank(x.numel(), percentile)]
+    scale = (beta / (2 * alpha.to(torch.float64))).to(torch.float32)
+    return (values * scale).round().to(torch.int32), scale
+
+
+def _error(result: Tensor, reference: Tensor) -> float:
+    difference = torch.linalg.vector_norm(result.to(torch.float64) - reference)
+    return float(difference / torch.linalg.vector_norm(reference))
