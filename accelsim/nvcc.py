@@ -113,7 +113,7 @@ class CudaSource:
         """
         import torch
 
-        function = self.load(architecture_of(torch.cuda.get_device_capability(device)))[symbol]
+        function = _function(self, symbol, device)
         stream = torch.cuda.current_stream(device).cuda_stream
         with torch.cuda.device(device):
             status = function(*(_c_argument(x) for x in arguments), ctypes.c_void_p(stream))
@@ -245,6 +245,13 @@ def missing_tools(cutlass: bool) -> str:
     except BuildError as error:
         return str(error)
     return ""
+
+
+@functools.cache
+def _function(source: CudaSource, symbol: str, device: torch.device) -> Any:
+    import torch
+
+    return source.load(architecture_of(torch.cuda.get_device_capability(device)))[symbol]
 
 
 @functools.cache

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gemm_backends.base import GemmBackend
 from gemm_backends.cuda_int8 import PaddedDigits
-from gemm_backends.cutlass_int8 import build_for_gpus, flat_operands, select, shaped
+from gemm_backends.cutlass_int8 import ROW_MULTIPLE, build_for_gpus, flat_operands, select, shaped
 from gemm_backends.cutlass_library import Kernel, cuda_availability
 from gemm_backends.operands import check_shapes
 from gemm_backends.types import Accumulator, Action, Availability, GemmSpec, Outcome
@@ -62,7 +63,8 @@ class CutlassInt4(GemmBackend):
 
     def prepare(self, digits: Tensor) -> PaddedDigits:
         """Copy ``[..., rows, d]`` int8 to the GPU and pack two digits to a byte."""
-        digits = digits.cuda().contiguous()
+        shape = digits.shape
+        digits = pad(digits.cuda(), (0, 0, 0, -shape[-2] % ROW_MULTIPLE)).contiguous()
         *rows, d = digits.shape
         words = -(-d // ALIGNMENT) * ALIGNMENT // 8
         packed = torch.empty((*rows, 4 * words), dtype=torch.int8, device=digits.device)
@@ -70,7 +72,7 @@ class CutlassInt4(GemmBackend):
         KERNELS[0].source.launch(
             "accelsim_pack_int4", digits.device, digits, packed, count, d, words
         )
-        return PaddedDigits(packed, digits.shape)
+        return PaddedDigits(packed, shape)
 
     def matmul(self, a: Tensor | PaddedDigits, b: Tensor | PaddedDigits) -> Tensor:
         """Multiply ``[..., n, d]`` by ``[..., h, d]`` into ``[..., n, h]`` int32."""

@@ -36,6 +36,9 @@ OTHERS = (
 DEQUANTIZING = Kernel("sm90_int8_large_bf16.cu", "accelsim_int8_sm90_large_bf16", (128, 256, 128))
 """Multiplies the sums by a float64 scale and rounds them to bfloat16 once, where wgmma exists."""
 
+ROW_MULTIPLE = 4
+"""Rows of the int32 result hold whole vectors of 16 bytes."""
+
 TILES_FOR_LARGE = 100
 """A large tile pays off once there are this many of them to share out among the multiprocessors."""
 
@@ -80,10 +83,10 @@ class CutlassInt8(GemmBackend):
         return _up(spec.n, rows) * _up(spec.h, columns) * _up(spec.d, depth)
 
     def prepare(self, digits: Tensor) -> PaddedDigits:
-        """Copy ``[..., rows, d]`` int8 to the GPU and pad K to a multiple of 16."""
-        d = digits.shape[-1]
-        padded = pad(digits.cuda(), (0, _up(d, ALIGNMENT) - d)).contiguous()
-        return PaddedDigits(padded, digits.shape)
+        """Copy ``[..., rows, d]`` int8 to the GPU; pad K to multiples of 16, rows to those of 4."""
+        rows, d = digits.shape[-2:]
+        padded = pad(digits.cuda(), (0, -d % ALIGNMENT, 0, -rows % ROW_MULTIPLE))
+        return PaddedDigits(padded.contiguous(), digits.shape)
 
     def matmul(self, a: Tensor | PaddedDigits, b: Tensor | PaddedDigits) -> Tensor:
         """Multiply ``[..., n, d]`` by ``[..., h, d]`` into ``[..., n, h]`` int32."""
@@ -91,8 +94,8 @@ class CutlassInt8(GemmBackend):
         b = self.prepare(b) if isinstance(b, Tensor) else b
         check_shapes(a.shape, b.shape)
         x, y, product = flat_operands(a, b)
+        batch, n, h = product.shape
         if product.numel() and x.shape[-1]:
-            batch, n, h = product.shape
             select(self._kernels(), n, h, batch)(x, y, product, x.shape[-1])
         return shaped(product, a, b)
 
@@ -128,21 +131,20 @@ def select(kernels: Sequence[Kernel], n: int, h: int, batch: int) -> Kernel:
 def flat_operands(a: PaddedDigits, b: PaddedDigits) -> tuple[Tensor, Tensor, Tensor]:
     """Return A and B as ``[batch, rows, bytes]`` and an int32 result ``[batch, n, h]``.
 
-    The rows of the result start on multiples of 16 bytes. It holds zeros where K is 0, and is
-    uninitialised elsewhere.
+    B and the columns of the result are those of the padded digits. The result holds zeros where K
+    is 0, and is uninitialised elsewhere.
     """
-    batch = a.shape[:-2].numel()
-    n, h = a.shape[-2], b.shape[-2]
-    x = a.digits.reshape(batch, n, a.digits.shape[-1])
-    y = b.digits.reshape(batch, h, b.digits.shape[-1])
+    batch, n = a.shape[:-2].numel(), a.shape[-2]
+    x, y = (o.digits.reshape(batch, *o.digits.shape[-2:]) for o in (a, b))
     create = torch.empty if x.shape[-1] else torch.zeros
-    product = create((batch, n, _up(h, 4)), dtype=torch.int32, device=x.device)
-    return x, y, product[..., :h]
+    product = create((batch, n, y.shape[1]), dtype=torch.int32, device=x.device)
+    return x[:, :n], y, product
 
 
 def shaped(product: Tensor, a: PaddedDigits, b: PaddedDigits) -> Tensor:
-    """Return ``[batch, n, h]`` with the batch dimensions of the operands."""
-    return product.reshape(*a.shape[:-1], b.shape[-2])
+    """Return the result without padding and with the batch dimensions of the operands."""
+    h = b.shape[-2]
+    return product[..., :h].reshape(*a.shape[:-1], h)
 
 
 def build_for_gpus(kernels: Sequence[Kernel]) -> Iterator[Outcome]:

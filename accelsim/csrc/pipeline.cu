@@ -117,12 +117,14 @@ __global__ void __launch_bounds__(1024) assign(int *column_counts, int d, int th
   }
 }
 
-// One warp a row of A, then of B: fill the columns in front of K.
+// One warp a row of A, then of B: fill the columns in front of K. Also prove that every sum fits,
+// and write the scale of the sums.
 __global__ void __launch_bounds__(kThreads) extend(
     int8_t *a, int64_t stride_a, int n, Entry *lists, int list_length, int *list_counts,
     int const *slots, bool allow_sparse, int8_t *b, int64_t stride_b, int h,
     int const *list_counts_b, int const *columns, int slot_tiles, int groups,
-    float const *largest_square_a, float const *largest_square_b, unsigned *flags) {
+    float const *largest_square_a, float const *largest_square_b, float const *scale_a,
+    float const *scale_b, double *inverse_scale, unsigned *flags) {
   int const lane = threadIdx.x % 32;
   int const width = slot_tiles * kTile;
   int row = (blockIdx.x * kThreads + threadIdx.x) / 32;
@@ -131,6 +133,7 @@ __global__ void __launch_bounds__(kThreads) extend(
     // The float32 sums of squares are off by less than one part in 500.
     double const bound = static_cast<double>(*largest_square_a) * *largest_square_b * 1.004;
     if (!(bound < 2147483647.0 * 2147483647.0)) atomicOr(flags, kNoProof);
+    *inverse_scale = 1.0 / (static_cast<double>(*scale_a) * static_cast<double>(*scale_b));
   }
   if (row < n) {
     int8_t *digits = a + row * stride_a;
@@ -181,16 +184,12 @@ __global__ void __launch_bounds__(kThreads) extend(
   }
 }
 
-template <class Out>
-__device__ inline Out finish(unsigned sum, double inverse_scale) {
-  return round_once<Out>(static_cast<double>(static_cast<int>(sum)) * inverse_scale);
-}
-template <>
-__device__ inline int64_t finish(unsigned sum, double) { return static_cast<int>(sum); }
+constexpr int kCombineThreads = 512;
+constexpr int kColumns = 2;
 
-template <class Out>
-struct __align__(4 * sizeof(Out)) Four {
-  Out values[4];
+template <class T>
+struct __align__(kColumns * sizeof(T)) Neighbours {
+  T values[kColumns];
 };
 
 // Rows of A as `combine` reads them: the columns in front of K, then the low digits.
@@ -217,7 +216,7 @@ struct HighParts {
 template <int kRows>
 __device__ void interleave(Rows const &a, int first_row, int n, int columns, int8_t *digits) {
   static_assert(kRows % 4 == 0, "whole words");
-  for (int k = threadIdx.x * 4; k < columns; k += kThreads * 4) {
+  for (int k = threadIdx.x * 4; k < columns; k += kCombineThreads * 4) {
     uint32_t rows[kRows];
 #pragma unroll
     for (int r = 0; r < kRows; ++r)
@@ -239,7 +238,7 @@ __device__ void interleave(Rows const &a, int first_row, int n, int columns, int
 // sum[r][c] += factor * digit, for the digits of one column that lie side by side.
 template <int kRows>
 __device__ inline void add_column(int8_t const *column, unsigned factor, int c,
-                                  unsigned (&sum)[kRows][4]) {
+                                  unsigned (&sum)[kRows][kColumns]) {
   uint32_t words[kRows / 4];
 #pragma unroll
   for (int quad = 0; quad < kRows / 4; ++quad)
@@ -250,13 +249,13 @@ __device__ inline void add_column(int8_t const *column, unsigned factor, int c,
                               static_cast<int>(static_cast<int8_t>(words[r / 4] >> (8 * (r % 4)))));
 }
 
-// kRows rows of C a block, four columns a thread at a time: add the products of A's listed high
+// kRows rows of C a block, kColumns columns a thread at a time: add the products of A's listed high
 // parts with B, and of B's high parts with A, and write the result. Sums are modulo 2^32.
 template <class Out, class Transposed, int kRows>
-__global__ void __launch_bounds__(kThreads) combine(int const *sums, int64_t sum_stride, int n,
-                                                    int h, Rows a, HighParts b,
-                                                    double const *inverse_scale, Out *out,
-                                                    int columns_a_block) {
+__global__ void __launch_bounds__(kCombineThreads) combine(int const *sums, int64_t sum_stride,
+                                                           int n, int h, Rows a, HighParts b,
+                                                           double const *inverse_scale, Out *out,
+                                                           int columns_a_block) {
   extern __shared__ __align__(16) int8_t digits[];
   int const first_row = blockIdx.x * kRows;
   int const front = a.groups * a.width;
@@ -264,23 +263,23 @@ __global__ void __launch_bounds__(kThreads) combine(int const *sums, int64_t sum
     interleave<kRows>(a, first_row, n, front + a.padded, digits);
     __syncthreads();
   }
-  double const inverse = inverse_scale ? *inverse_scale : 0.0;
+  Dequantizer<Out> const dequantize(inverse_scale ? *inverse_scale : 0.0);
+  auto const *transposed = static_cast<Transposed const *>(b.transposed);
   int const begin = blockIdx.y * columns_a_block;
   int const end = min(h, begin + columns_a_block);
-  for (int j = begin + threadIdx.x * 4; j < end; j += kThreads * 4) {
-    int const valid = min(4, end - j);
-    unsigned sum[kRows][4];
+  for (int j = begin + threadIdx.x * kColumns; j < end; j += kCombineThreads * kColumns) {
+    int const valid = min(kColumns, end - j);
+    unsigned sum[kRows][kColumns];
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-      int const row = min(first_row + r, n - 1);
-      // Rows of the sums start on 16 bytes and are filled up to a multiple of four.
-      uint4 const four =
-          __ldcs(reinterpret_cast<uint4 const *>(sums + row * sum_stride + j));
-      sum[r][0] = four.x, sum[r][1] = four.y, sum[r][2] = four.z, sum[r][3] = four.w;
+      // Rows of the sums are filled up to a multiple of four.
+      int64_t const row = min(first_row + r, n - 1);
+      int2 const pair = __ldcs(reinterpret_cast<int2 const *>(sums + row * sum_stride + j));
+      sum[r][0] = pair.x, sum[r][1] = pair.y;
     }
     if (b.starts) {
 #pragma unroll
-      for (int c = 0; c < 4; ++c) {
+      for (int c = 0; c < kColumns; ++c) {
         int const last = c < valid ? b.starts[j + c + 1] : 0;
         for (int p = c < valid ? b.starts[j + c] : 0; p < last; ++p) {
           Entry const entry = b.entries[p];
@@ -293,7 +292,6 @@ __global__ void __launch_bounds__(kThreads) combine(int const *sums, int64_t sum
         }
       }
     }
-    auto const *transposed = static_cast<Transposed const *>(b.transposed);
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       int const row = first_row + r;
@@ -305,26 +303,23 @@ __global__ void __launch_bounds__(kThreads) combine(int const *sums, int64_t sum
         unsigned const factor = static_cast<unsigned>(entry.high) << 8;
         Transposed const *line = transposed + static_cast<int64_t>(entry.column) * h + j;
 #pragma unroll
-        for (int c = 0; c < 4; ++c)
+        for (int c = 0; c < kColumns; ++c)
           if (c < valid) sum[r][c] += factor * static_cast<unsigned>(static_cast<int>(line[c]));
       }
       Out *target = out + static_cast<int64_t>(row) * h + j;
-      if (h % 4 == 0) {
-        Four<Out> result;
+      Neighbours<Out> result;
 #pragma unroll
-        for (int c = 0; c < 4; ++c) result.values[c] = finish<Out>(sum[r][c], inverse);
-        *reinterpret_cast<Four<Out> *>(target) = result;
+      for (int c = 0; c < kColumns; ++c)
+        result.values[c] = dequantize(static_cast<int>(sum[r][c]));
+      if (h % kColumns == 0) {
+        *reinterpret_cast<Neighbours<Out> *>(target) = result;
       } else {
 #pragma unroll
-        for (int c = 0; c < 4; ++c)
-          if (c < valid) target[c] = finish<Out>(sum[r][c], inverse);
+        for (int c = 0; c < kColumns; ++c)
+          if (c < valid) target[c] = result.values[c];
       }
     }
   }
-}
-
-__global__ void invert(float const *scale_a, float const *scale_b, double *inverse) {
-  *inverse = 1.0 / (static_cast<double>(*scale_a) * static_cast<double>(*scale_b));
 }
 
 template <class Out, class Transposed, int kRows>
@@ -337,12 +332,12 @@ int launch_combine(int const *sums, int64_t sum_stride, int n, int h, Rows const
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
   if (status != cudaSuccess) return status;
   int const blocks = (n + kRows - 1) / kRows;
-  int const unit = kThreads * 4;
+  int const unit = kCombineThreads * kColumns;
   int const units = (h + unit - 1) / unit;
   int const wanted = (2048 + blocks - 1) / blocks;  // for some waves of blocks
   int const parts = wanted < units ? wanted : units;
   int const columns = (units + parts - 1) / parts * unit;
-  kernel<<<dim3(blocks, (h + columns - 1) / columns), kThreads, shared, stream>>>(
+  kernel<<<dim3(blocks, (h + columns - 1) / columns), kCombineThreads, shared, stream>>>(
       sums, sum_stride, n, h, a, b, inverse_scale, out, columns);
   return cudaGetLastError();
 }
@@ -378,14 +373,15 @@ ACCELSIM_EXPORT int accelsim_extend(int8_t *a, int64_t stride_a, int n, void *li
                                     int allow_sparse, int8_t *b, int64_t stride_b, int h,
                                     int const *list_counts_b, int const *columns, int slot_tiles,
                                     int groups, float const *largest_square_a,
-                                    float const *largest_square_b, unsigned *flags,
+                                    float const *largest_square_b, float const *scale_a,
+                                    float const *scale_b, double *inverse_scale, unsigned *flags,
                                     cudaStream_t stream) {
   using namespace accelsim;
   int64_t const threads = (static_cast<int64_t>(n) + h) * 32;
   extend<<<static_cast<unsigned>((threads + kThreads - 1) / kThreads), kThreads, 0, stream>>>(
       a, stride_a, n, static_cast<Entry *>(lists), list_length, list_counts, slots, allow_sparse, b,
       stride_b, h, list_counts_b, columns, slot_tiles, groups, largest_square_a, largest_square_b,
-      flags);
+      scale_a, scale_b, inverse_scale, flags);
   return cudaGetLastError();
 }
 
@@ -419,10 +415,4 @@ ACCELSIM_EXPORT int accelsim_combine(int const *sums, int64_t sum_stride, int n,
     case 3: return run(int64_t{});
     default: return cudaErrorInvalidValue;
   }
-}
-
-ACCELSIM_EXPORT int accelsim_invert(float const *scale_a, float const *scale_b, double *inverse,
-                                    cudaStream_t stream) {
-  accelsim::invert<<<1, 1, 0, stream>>>(scale_a, scale_b, inverse);
-  return cudaGetLastError();
 }

@@ -14,14 +14,16 @@ from accelsim.quantize import rank
 SOURCE = CudaSource(Path(__file__).parents[1] / "csrc" / "pipeline.cu")
 TILE = 128
 ALIGNMENT = 16
+ROW_MULTIPLE = 4
+"""The GEMM's result has whole vectors of 16 bytes, so B has a multiple of this many rows."""
 
 
 class Operand:
     """Buffers of an operand ``[rows, d]`` and the kernels that fill them.
 
-    `digits` is ``[rows, front + padded]`` int8: columns that `Pipeline` fills, then the low 8-bit
-    digits, then zeros up to a multiple of 16. What is left of an entry above its low digit, its
-    high part, is listed by rows.
+    `digits` is ``[rows, front + padded]`` int8, with rows of zeros appended: columns that
+    `Pipeline` fills, then the low 8-bit digits, then zeros up to a multiple of 16. What is left of
+    an entry above its low digit, its high part, is listed by rows.
 
     Parameters
     ----------
@@ -56,7 +58,8 @@ class Operand:
         def integers(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.int32, device=like.device)
 
-        self.digits = integers(self.rows, (front + self.padded) // 4).view(torch.int8)
+        rows = -(-self.rows // ROW_MULTIPLE) * ROW_MULTIPLE
+        self.digits = integers(rows, (front + self.padded) // 4).view(torch.int8)
         self.lists = integers(self.rows, list_length, 2)
         self.list_counts = integers(self.rows)
         self.column_counts = integers(self.d)

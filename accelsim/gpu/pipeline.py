@@ -251,14 +251,15 @@ class Pipeline:
             plan.groups,
             a.largest_square,
             b.largest_square,
+            a.selector.scale,
+            b.selector.scale,
+            self._inverse,
             self._flags,
         )
-        scales = a.selector.scale, b.selector.scale
-        SOURCE.launch("accelsim_invert", device, *scales, self._inverse)
 
     def _multiply(self) -> None:
         n, _, h = self.shape
-        self._gemm(select(HOPPER, n, h, 1), self._sums[:, :h])
+        self._gemm(select(HOPPER, n, h, 1), self._sums)
 
     def _multiply_dequantized(self) -> None:
         self._gemm(DEQUANTIZING, self.out)

@@ -47,8 +47,8 @@ struct DequantizeSums {
   }
 
   struct Store : fusion::EmptyConsumerStoreCallbacks {
-    double const inverse_scale;
-    CUTLASS_DEVICE explicit Store(double scale) : inverse_scale(scale) {}
+    Dequantizer<__nv_bfloat16> const dequantize;
+    CUTLASS_DEVICE explicit Store(double inverse_scale) : dequantize(inverse_scale) {}
 
     template <class Sum, int kCount>
     CUTLASS_DEVICE cutlass::Array<cutlass::bfloat16_t, kCount> visit(
@@ -56,8 +56,7 @@ struct DequantizeSums {
       cutlass::Array<cutlass::bfloat16_t, kCount> rounded;
       CUTLASS_PRAGMA_UNROLL
       for (int i = 0; i < kCount; ++i) {
-        rounded[i] = cutlass::bfloat16_t(
-            round_once<__nv_bfloat16>(static_cast<double>(sums[i]) * inverse_scale));
+        rounded[i] = cutlass::bfloat16_t(dequantize(sums[i]));
       }
       return rounded;
     }
