@@ -252,7 +252,7 @@ __device__ inline void add_column(int8_t const *column, unsigned factor, int c,
 // kRows rows of C a block, kColumns columns a thread at a time: add the products of A's listed high
 // parts with B, and of B's high parts with A, and write the result. Sums are modulo 2^32.
 template <class Out, class Transposed, int kRows>
-__global__ void __launch_bounds__(kCombineThreads) combine(int const *sums, int64_t sum_stride,
+__global__ void __launch_bounds__(kCombineThreads, 3) combine(int const *sums, int64_t sum_stride,
                                                            int n, int h, Rows a, HighParts b,
                                                            double const *inverse_scale, Out *out,
                                                            int columns_a_block) {
