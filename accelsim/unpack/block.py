@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from accelsim.unpack.blocks import BlockPlan, plan_blocks
+from accelsim.unpack.blocks import plan_blocks
+from accelsim.unpack.copies import copy_columns
 from accelsim.unpack.heavy import Parted, part
-from accelsim.unpack.operand import IntegerOperand
-from accelsim.unpack.problem import LineMap, Product, chosen_lines
-from accelsim.unpack.strategy import Strategy
+from accelsim.unpack.panels import Panel, cross
+from accelsim.unpack.problem import Product, chosen_lines
+from accelsim.unpack.strategy import IntegerOperand, Strategy
 
 
 class Block(Strategy):
     """Corrections of `t` columns at once, for the rows that need them.
 
-    ``C = A0 B0^T + A' B^T + A0 B'^T`` with the low digits A0 and B0, and A' and B' of what does
-    not fit them; ``A' B^T`` is ``A' B0^T + A' B'^T``.
+    ``A = A0 + Ac + A'``: low digits A0, dense; the high digits Ac of columns that are heavy
+    throughout, copied as a whole; and the high digits A' of the rest, in blocks of t columns (see
+    `accelsim.unpack.blocks`). The same for B, and every product of two parts is taken once.
 
     Parameters
     ----------
@@ -42,12 +44,7 @@ class Block(Strategy):
         if self.block == 1:
             return [base, *sparse_corrections(left, right, head)], self.name
         t = min(self.block, max(1, left.low.shape[1]))
-        corrections = block_corrections(left, right, t, head)
-        mirrored = [
-            replace(p, a=p.b, b=p.a, rows=p.columns, columns=p.rows)
-            for p in block_corrections(right, left.without_high, t, head)
-        ]
-        return [base, *corrections, *mirrored], self.name
+        return [base, *block_corrections(left, right, t, head)], self.name
 
 
 def sparse_corrections(a: Parted, b: Parted, head: int) -> list[Product]:
@@ -63,28 +60,67 @@ def sparse_corrections(a: Parted, b: Parted, head: int) -> list[Product]:
 
 
 def block_corrections(a: Parted, b: Parted, t: int, head: int) -> list[Product]:
-    """Return the products of A's high digits with B, its high digits included, block by block."""
-    if not a.high.entries:
-        return []
-    plan = plan_blocks(a.high, t)
-    digits = plan.digits(a.high)
+    """Return the corrections with `t` columns at once.
+
+    The product of A's high digits with B's is taken in A's blocks or in B's, whichever is less.
+    """
+    (a, copies_a), (b, copies_b) = copy_columns(a, t), copy_columns(b, t)
+    blocks_a, blocks_b = _blocks(a, t), _blocks(b, t)
+    in_a, in_b = _products(blocks_a, b, head), _products(blocks_b, a, head)
+    without_a = _products(blocks_a, b.without_high, head)
+    without_b = _products(blocks_b, a.without_high, head)
+    if _macs(in_a) + _macs(without_b) <= _macs(without_a) + _macs(in_b):
+        in_b = without_b
+    else:
+        in_a = without_a
+    return [
+        *in_a,
+        *_products(copies_a, b, head),
+        *_mirrored(in_b),
+        *_mirrored(_products(copies_b, a, head)),
+        *_products_of_copies(copies_a, copies_b, head),
+    ]
+
+
+def _blocks(parted: Parted, t: int) -> list[Panel]:
+    plan = plan_blocks(parted.high, t)
+    lines = torch.split(plan.lines, plan.sizes)
+    return [
+        Panel(columns, digits, chosen_lines(parted.lines, own))
+        for columns, digits, own in zip(plan.columns, plan.digits(parted.high), lines, strict=True)
+    ]
+
+
+def _products(panels: Sequence[Panel], b: Parted, head: int) -> list[Product]:
+    """Return the products of panels of A with B's low digits and with its lines of high ones."""
+    crossing = cross(panels, b.high)
+    return [
+        Product(
+            panel.digits,
+            torch.cat([b.low[:, panel.columns], digits]),
+            panel.rows,
+            (*b.whole, *chosen_lines(b.lines, lines)) if lines.numel() else b.whole,
+            0,
+            head,
+        )
+        for panel, lines, digits in zip(panels, crossing.lines, crossing.digits, strict=True)
+    ]
+
+
+def _products_of_copies(a: Sequence[Panel], b: Sequence[Panel], head: int) -> list[Product]:
     products = []
-    for block, (start, stop) in enumerate(zip(plan.starts, plan.starts[1:], strict=False)):
-        other, columns = _columns_of(b, plan, block)
-        rows = chosen_lines(a.lines, plan.lines[start:stop])
-        products.append(Product(digits[start:stop], other, rows, columns, 0, head))
+    for x in a:
+        for y in b:
+            own_a, own_b = torch.nonzero(x.columns[:, None] == y.columns, as_tuple=True)
+            if own_a.numel():
+                digits = x.digits[:, own_a], y.digits[:, own_b]
+                products.append(Product(*digits, x.rows, y.rows, 0, head))
     return products
 
 
-def _columns_of(b: Parted, plan: BlockPlan, block: int) -> tuple[Tensor, LineMap]:
-    """Return all digits of B in the columns of a block."""
-    columns = plan.columns[block]
-    low = b.low[:, columns]
-    place = torch.full((b.low.shape[1],), -1, dtype=torch.int64, device=low.device)
-    place[columns] = torch.arange(columns.numel(), device=low.device)
-    places = place[b.high.columns]
-    inside = places >= 0
-    lines, line = torch.unique(b.high.row_of_entry[inside], return_inverse=True)
-    high = low.new_zeros((lines.numel(), low.shape[1]))
-    high[line, places[inside]] = b.high.values[inside]
-    return torch.cat([low, high]), (*b.whole, *chosen_lines(b.lines, lines))
+def _mirrored(products: Sequence[Product]) -> list[Product]:
+    return [replace(p, a=p.b, b=p.a, rows=p.columns, columns=p.rows) for p in products]
+
+
+def _macs(products: Sequence[Product]) -> int:
+    return sum(product.macs for product in products)

@@ -39,6 +39,12 @@ class Parted:
         return Parted(self.low, high, ())
 
     @property
+    def row_of_line(self) -> Tensor:
+        """The row of each line, int64 ``[lines]``."""
+        none = self.high.columns.new_empty(0)
+        return torch.cat([none, *(x.index for x in self.lines if x.index is not None)])
+
+    @property
     def whole(self) -> LineMap:
         """The map of all rows of `low`."""
         return (Segment(self.low.shape[0], 0),)
