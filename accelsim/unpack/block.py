@@ -8,11 +8,12 @@ from dataclasses import replace
 import torch
 
 from accelsim.unpack.blocks import plan_blocks
+from accelsim.unpack.bound import least_macs_of_covers
 from accelsim.unpack.copies import copy_columns
 from accelsim.unpack.heavy import Parted, part
 from accelsim.unpack.panels import Panel, cross
-from accelsim.unpack.problem import Product, chosen_lines
-from accelsim.unpack.strategy import IntegerOperand, Strategy
+from accelsim.unpack.problem import Product, chosen_lines, macs
+from accelsim.unpack.strategy import IntegerOperand, Strategy, cheapest_pair
 
 
 class Block(Strategy):
@@ -38,13 +39,22 @@ class Block(Strategy):
     def unpack_head(
         self, a: IntegerOperand, b: IntegerOperand, head: int
     ) -> tuple[list[Product], str]:
-        """Part both operands, and write the base product and its corrections."""
+        """Part both operands, and write the base product and its corrections.
+
+        Where the paper's covers are cheaper (t is d there) they are taken.
+        """
         left, right = part(a.heads[head], a.system), part(b.heads[head], b.system)
         base = Product(left.low, right.low, left.whole, right.whole, 0, head)
         if self.block == 1:
             return [base, *sparse_corrections(left, right, head)], self.name
         t = min(self.block, max(1, left.low.shape[1]))
-        return [base, *block_corrections(left, right, t, head)], self.name
+        products = [base, *block_corrections(left, right, t, head)]
+        cost = macs(products)
+        if cost > least_macs_of_covers(left, right):
+            pair = cheapest_pair(a, b, head)
+            if pair.macs < cost:
+                return pair.products(a, b, head), pair.name
+        return products, self.name
 
 
 def sparse_corrections(a: Parted, b: Parted, head: int) -> list[Product]:
@@ -69,7 +79,7 @@ def block_corrections(a: Parted, b: Parted, t: int, head: int) -> list[Product]:
     in_a, in_b = _products(blocks_a, b, head), _products(blocks_b, a, head)
     without_a = _products(blocks_a, b.without_high, head)
     without_b = _products(blocks_b, a.without_high, head)
-    if _macs(in_a) + _macs(without_b) <= _macs(without_a) + _macs(in_b):
+    if macs(in_a) + macs(without_b) <= macs(without_a) + macs(in_b):
         in_b = without_b
     else:
         in_a = without_a
@@ -120,7 +130,3 @@ def _products_of_copies(a: Sequence[Panel], b: Sequence[Panel], head: int) -> li
 
 def _mirrored(products: Sequence[Product]) -> list[Product]:
     return [replace(p, a=p.b, b=p.a, rows=p.columns, columns=p.rows) for p in products]
-
-
-def _macs(products: Sequence[Product]) -> int:
-    return sum(product.macs for product in products)

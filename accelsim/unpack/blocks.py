@@ -132,7 +132,7 @@ def _assign(
     lines, block_of_slot = np.empty(entries.size, np.int64), np.empty(entries.size, np.int64)
     used, blocks = 0, in_order
     covered, slot_in = np.zeros(in_order, np.int64), np.full(in_order, -1, np.int64)
-    touched = np.empty(in_order, np.int64)
+    touched, remainder = np.empty(in_order, np.int64), np.empty(t, np.int64)
     place_in = np.full((open_at_once, d), -1, np.int64)
     size, block_of = np.full(open_at_once, t, np.int64), np.zeros(open_at_once, np.int64)
     for i in range(starts.size - 1):
@@ -156,37 +156,38 @@ def _assign(
             used += 1
             left -= covered[best]
             covered[best] = 0
-        if left > 0:
+        remaining = 0
+        for entry in range(first, stop):
+            position = rank[entries[entry]]
+            if slot_in[position // t] >= 0:
+                slots[entry], places[entry] = slot_in[position // t], position % t
+            else:
+                remainder[remaining] = entry
+                remaining += 1
+        if remaining > 0:
             chosen, fewest = -1, t + 1
             for k in range(open_at_once):
                 new = 0
-                for entry in range(first, stop):
-                    column = entries[entry]
-                    if slot_in[rank[column] // t] < 0 and place_in[k, column] < 0:
-                        new += 1
+                for entry in remainder[:remaining]:
+                    new += place_in[k, entries[entry]] < 0
                 if size[k] + new <= t and new < fewest:
                     chosen, fewest = k, new
             if chosen < 0:
                 if blocks == columns.shape[0]:
                     return -1, slots, places, lines, block_of_slot, columns
-                chosen = np.argmax(size)
+                chosen = int(np.argmax(size))
                 place_in[chosen], size[chosen], block_of[chosen] = -1, 0, blocks
                 columns[blocks] = -1
                 blocks += 1
-            for entry in range(first, stop):
+            for entry in remainder[:remaining]:
                 column = entries[entry]
-                if slot_in[rank[column] // t] < 0:
-                    if place_in[chosen, column] < 0:
-                        place_in[chosen, column] = size[chosen]
-                        columns[block_of[chosen], size[chosen]] = column
-                        size[chosen] += 1
-                    slots[entry], places[entry] = used, place_in[chosen, column]
+                if place_in[chosen, column] < 0:
+                    place_in[chosen, column] = size[chosen]
+                    columns[block_of[chosen], size[chosen]] = column
+                    size[chosen] += 1
+                slots[entry], places[entry] = used, place_in[chosen, column]
             lines[used], block_of_slot[used] = i, block_of[chosen]
             used += 1
-        for entry in range(first, stop):
-            position = rank[entries[entry]]
-            if slot_in[position // t] >= 0:
-                slots[entry], places[entry] = slot_in[position // t], position % t
         for block in touched[:touches]:
             covered[block], slot_in[block] = 0, -1
     _fill_up(columns[in_order:blocks], order)

@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 from accelsim.errors import InputError, unknown_name
 from accelsim.options import instantiate
 from accelsim.registry import Registry, split_reference
+from accelsim.unpack.best import Best
 from accelsim.unpack.block import Block
 from accelsim.unpack.levels import METHODS
+from accelsim.unpack.optimal import Optimal
 from accelsim.unpack.strategy import Mix, Pair, Strategy
 
 StrategyClass = TypeVar("StrategyClass", bound=type[Strategy])
@@ -24,12 +26,19 @@ _PAIRS = {
 }
 _registry: Registry[Strategy] = Registry("strategy", "accelsim.strategies", Strategy)
 _registry.register("mix", Mix)
+_registry.register("best", Best)
 _registry.register("block", Block)
+_registry.register("optimal", Optimal)
 
 
 def list_strategies() -> list[str]:
     """Return the names of all strategies, without importing any plug-in."""
-    return [*_PAIRS, *_registry.names()]
+    return [*_PAIRS, *list_plugins()]
+
+
+def list_plugins() -> list[str]:
+    """Return the names of all strategies but the paper's pairs."""
+    return _registry.names()
 
 
 def register_strategy(strategy: StrategyClass) -> StrategyClass:

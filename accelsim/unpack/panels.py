@@ -55,18 +55,23 @@ def cross(panels: Sequence[Panel], other: SparseDigits) -> Crossing:
         none = [other.columns.new_empty(0)] * len(panels)
         return Crossing(none, [other.values.new_empty((0, x.columns.numel())) for x in panels])
     device = other.values.device
-    transposed = other.transposed()
     widths = [panel.columns.numel() for panel in panels]
-    columns = torch.cat([panel.columns for panel in panels])
-    needed = torch.cat([panel.digits.any(dim=0) for panel in panels])
-    arrays = (columns, needed, transposed.starts, transposed.columns, transposed.values)
-    sizes, found, digits = _gather(
-        *(x.cpu().numpy() for x in arrays), np.array(widths), other.shape[0]
+    columns = torch.cat([panel.columns for panel in panels]).cpu().numpy()
+    needed = torch.cat([panel.digits.any(dim=0) for panel in panels]).cpu().numpy()
+    transposed = other.transposed()
+    starts, lines, values = (
+        x.cpu().numpy() for x in (transposed.starts, transposed.columns, transposed.values)
     )
-    lines = torch.from_numpy(found).to(device).split(sizes.tolist())
-    areas = (sizes * widths).tolist()
-    pieces = torch.from_numpy(digits).to(device).split(areas)
-    return Crossing(lines, [x.reshape(-1, w) for x, w in zip(pieces, widths, strict=True)])
+    sizes, found, digits = _gather(
+        columns, needed, starts, lines, values, np.array(widths), other.shape[0]
+    )
+    counts = sizes.tolist()
+    areas = [size * width for size, width in zip(counts, widths, strict=True)]
+    pieces = torch.split(torch.from_numpy(digits).to(device), areas)
+    return Crossing(
+        torch.split(torch.from_numpy(found).to(device), counts),
+        [piece.reshape(-1, width) for piece, width in zip(pieces, widths, strict=True)],
+    )
 
 
 @numba.njit(cache=True)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -121,6 +121,11 @@ class Product:
         return products
 
 
+def macs(products: Iterable[Product]) -> int:
+    """Return the low-bit multiplications of products."""
+    return sum(product.macs for product in products)
+
+
 @dataclass(frozen=True)
 class LowBitProblem:
     """All products of one GEMM.
@@ -156,12 +161,12 @@ class LowBitProblem:
     @property
     def low_bit_macs(self) -> int:
         """Multiplications of all products."""
-        return sum(product.macs for product in self.products)
+        return macs(self.products)
 
     @property
     def sparse_macs(self) -> int:
         """Those of them in products with a sparse operand."""
-        return sum(product.macs for product in self.products if product.is_sparse)
+        return macs(product for product in self.products if product.is_sparse)
 
     @property
     def ratio(self) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from itertools import product as pairs_of
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
-from accelsim.unpack.levels import METHODS, cover
+from accelsim.unpack.levels import METHODS, Levels, cover
 from accelsim.unpack.operand import IntegerOperand
 from accelsim.unpack.problem import LowBitProblem, Product
 from accelsim.unpack.products import build, repeats
@@ -77,7 +77,7 @@ class Pair(Strategy):
         """Unpack A, repeat B's columns as A's were, unpack B, and match the columns."""
         levels_a = cover(a, head, self.methods[0])
         levels_b = cover(b, head, self.methods[1], torch.cat(repeats(levels_a)))
-        return build(a, b, head, levels_a, levels_b), self.name
+        return CoverPair(self.name, levels_a, levels_b).products(a, b, head), self.name
 
 
 class Mix(Strategy):
@@ -89,14 +89,45 @@ class Mix(Strategy):
         self, a: IntegerOperand, b: IntegerOperand, head: int
     ) -> tuple[list[Product], str]:
         """Cover A and B in all nine ways and write out the one with the fewest products."""
-        covers_a = {method: cover(a, head, method) for method in METHODS}
-        best = None
-        for method_a, method_b in pairs_of(METHODS, METHODS):
-            levels_a = covers_a[method_a]
-            levels_b = cover(b, head, method_b, torch.cat(repeats(levels_a)))
-            cost = int(levels_a.rows.sum() * levels_b.columns.sum() * levels_b.rows.sum())
-            if best is None or cost < best[0]:
-                best = (cost, f"{method_a}/{method_b}", levels_a, levels_b)
-        assert best is not None
-        _, name, levels_a, levels_b = best
-        return build(a, b, head, levels_a, levels_b), name
+        best = cheapest_pair(a, b, head)
+        return best.products(a, b, head), best.name
+
+
+@dataclass(frozen=True)
+class CoverPair:
+    """Covers of A and of B.
+
+    Parameters
+    ----------
+    name : str
+        The methods that gave them.
+    levels_a, levels_b : Levels
+        The covers of A, and of B with its columns repeated as A's are.
+    """
+
+    name: str
+    levels_a: Levels
+    levels_b: Levels
+
+    @property
+    def macs(self) -> int:
+        """Low-bit multiplications."""
+        levels_a, levels_b = self.levels_a, self.levels_b
+        return int(levels_a.rows.sum() * levels_b.columns.sum() * levels_b.rows.sum())
+
+    def products(self, a: IntegerOperand, b: IntegerOperand, head: int) -> list[Product]:
+        """Write out the products of one matrix pair of the batch."""
+        return build(a, b, head, self.levels_a, self.levels_b)
+
+
+def cheapest_pair(a: IntegerOperand, b: IntegerOperand, head: int) -> CoverPair:
+    """Return the cheapest of the paper's nine pairs."""
+    pairs = []
+    for method_a in METHODS:
+        levels_a = cover(a, head, method_a)
+        columns = torch.cat(repeats(levels_a))
+        pairs += [
+            CoverPair(f"{method_a}/{method_b}", levels_a, cover(b, head, method_b, columns))
+            for method_b in METHODS
+        ]
+    return min(pairs, key=lambda pair: pair.macs)
