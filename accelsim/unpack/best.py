@@ -8,8 +8,9 @@ from functools import cached_property
 from accelsim.errors import InputError
 from accelsim.unpack.bound import least_macs_of_covers
 from accelsim.unpack.heavy import part
+from accelsim.unpack.operand import IntegerOperand
 from accelsim.unpack.problem import Product, macs
-from accelsim.unpack.strategy import IntegerOperand, Strategy
+from accelsim.unpack.strategy import Strategy
 
 COVERS = ("mix", "optimal")
 """Strategies that cover operands by rows and columns, as the paper's pairs do."""
@@ -51,7 +52,7 @@ class Best(Strategy):
         self, a: IntegerOperand, b: IntegerOperand, head: int
     ) -> tuple[list[Product], str]:
         """Unpack by every strategy; covers are left out where a bound shows that they lose."""
-        left, right = part(a.heads[head], a.system), part(b.heads[head], b.system)
+        left, right = part(a, head), part(b, head)
         bound = least_macs_of_covers(left, right)
         best: tuple[list[Product], str] | None = None
         for strategy in self.candidates:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,9 +11,10 @@ from accelsim.unpack.blocks import plan_blocks
 from accelsim.unpack.bound import least_macs_of_covers
 from accelsim.unpack.copies import copy_columns
 from accelsim.unpack.heavy import Parted, part
-from accelsim.unpack.panels import Panel, cross
+from accelsim.unpack.operand import IntegerOperand
+from accelsim.unpack.panels import Crossing, Panel, cross
 from accelsim.unpack.problem import Product, chosen_lines, macs
-from accelsim.unpack.strategy import IntegerOperand, Strategy, cheapest_pair
+from accelsim.unpack.strategy import Strategy, cheapest_pair
 
 
 class Block(Strategy):
@@ -43,12 +44,12 @@ class Block(Strategy):
 
         Where the paper's covers are cheaper (t is d there) they are taken.
         """
-        left, right = part(a.heads[head], a.system), part(b.heads[head], b.system)
+        left, right = part(a, head), part(b, head)
         base = Product(left.low, right.low, left.whole, right.whole, 0, head)
-        if self.block == 1:
+        t = min(self.block, a.shape[2])
+        if t <= 1:
             return [base, *sparse_corrections(left, right, head)], self.name
-        t = min(self.block, max(1, left.low.shape[1]))
-        products = [base, *block_corrections(left, right, t, head)]
+        products = [base, *block_corrections(_pieces(a, head, t), _pieces(b, head, t), head)]
         cost = macs(products)
         if cost > least_macs_of_covers(left, right):
             pair = cheapest_pair(a, b, head)
@@ -69,27 +70,30 @@ def sparse_corrections(a: Parted, b: Parted, head: int) -> list[Product]:
     return products
 
 
-def block_corrections(a: Parted, b: Parted, t: int, head: int) -> list[Product]:
-    """Return the corrections with `t` columns at once.
+@dataclass(frozen=True)
+class Pieces:
+    """An operand as low digits, copied columns, and the rest of its high digits in blocks.
 
-    The product of A's high digits with B's is taken in A's blocks or in B's, whichever is less.
+    Parameters
+    ----------
+    parted : Parted
+        The operand without the copied digits.
+    copies, blocks : list of Panel
+        The copied digits, and all others.
     """
-    (a, copies_a), (b, copies_b) = copy_columns(a, t), copy_columns(b, t)
-    blocks_a, blocks_b = _blocks(a, t), _blocks(b, t)
-    in_a, in_b = _products(blocks_a, b, head), _products(blocks_b, a, head)
-    without_a = _products(blocks_a, b.without_high, head)
-    without_b = _products(blocks_b, a.without_high, head)
-    if macs(in_a) + macs(without_b) <= macs(without_a) + macs(in_b):
-        in_b = without_b
-    else:
-        in_a = without_a
-    return [
-        *in_a,
-        *_products(copies_a, b, head),
-        *_mirrored(in_b),
-        *_mirrored(_products(copies_b, a, head)),
-        *_products_of_copies(copies_a, copies_b, head),
-    ]
+
+    parted: Parted
+    copies: list[Panel]
+    blocks: list[Panel]
+
+
+def _pieces(operand: IntegerOperand, head: int, t: int) -> Pieces:
+    key = "pieces", head, t
+    if key not in operand.notes:
+        parted, copies = copy_columns(part(operand, head), t)
+        operand.notes[key] = Pieces(parted, copies, _blocks(parted, t))
+    pieces: Pieces = operand.notes[key]
+    return pieces
 
 
 def _blocks(parted: Parted, t: int) -> list[Panel]:
@@ -101,20 +105,36 @@ def _blocks(parted: Parted, t: int) -> list[Panel]:
     ]
 
 
-def _products(panels: Sequence[Panel], b: Parted, head: int) -> list[Product]:
-    """Return the products of panels of A with B's low digits and with its lines of high ones."""
-    crossing = cross(panels, b.high)
+def block_corrections(a: Pieces, b: Pieces, head: int) -> list[Product]:
+    """Return the products of all pieces but the low digits with each other.
+
+    Blocks of A meet blocks of B either in A's columns or in B's, whichever is less.
+    """
+    in_a, in_b = cross(a.blocks, b.parted.high), cross(b.blocks, a.parted.high)
+    if in_a.macs(a.blocks) <= in_b.macs(b.blocks):
+        in_b = cross(b.blocks, None)
+    else:
+        in_a = cross(a.blocks, None)
+    copies_a, copies_b = cross(a.copies, b.parted.high), cross(b.copies, a.parted.high)
     return [
-        Product(
-            panel.digits,
-            torch.cat([b.low[:, panel.columns], digits]),
-            panel.rows,
-            (*b.whole, *chosen_lines(b.lines, lines)) if lines.numel() else b.whole,
-            0,
-            head,
-        )
-        for panel, lines, digits in zip(panels, crossing.lines, crossing.digits, strict=True)
+        *_products(a.blocks, b.parted, in_a, head),
+        *_products(a.copies, b.parted, copies_a, head),
+        *_mirrored(_products(b.blocks, a.parted, in_b, head)),
+        *_mirrored(_products(b.copies, a.parted, copies_b, head)),
+        *_products_of_copies(a.copies, b.copies, head),
     ]
+
+
+def _products(panels: Sequence[Panel], b: Parted, crossing: Crossing, head: int) -> list[Product]:
+    """Return the products of panels of A with B's low digits and with lines of its high ones."""
+    products = []
+    for panel, lines, digits in zip(panels, crossing.lines, crossing.digits, strict=True):
+        other, columns = b.low[:, panel.columns], b.whole
+        if len(lines):
+            other = torch.cat([other, digits])
+            columns = (*columns, *chosen_lines(b.lines, lines))
+        products.append(Product(panel.digits, other, panel.rows, columns, 0, head))
+    return products
 
 
 def _products_of_copies(a: Sequence[Panel], b: Sequence[Panel], head: int) -> list[Product]:

@@ -64,6 +64,19 @@ def counts(source: Source, system: DigitSystem, levels: int) -> Tensor:
     return torch.from_numpy(out)
 
 
+def outside(source: Source, system: DigitSystem) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rows, columns and values of the entries that do not fit one digit, row by row."""
+    n, d = source.values.shape
+    in_row = np.empty(n, np.int64)
+    bounds = source.values, source.scales, *system.digits
+    over_lines(_count_outside, n, d, *bounds, in_row)
+    ends = np.cumsum(in_row)
+    found = np.empty((3, int(ends[-1]) if n else 0), np.int64)
+    over_lines(_find_outside, n, d, *bounds, ends - in_row, found)
+    rows, columns, values = torch.from_numpy(found)
+    return rows, columns, values
+
+
 def digits(
     source: Source,
     system: DigitSystem,
@@ -144,6 +157,33 @@ def _counts(start: Any, stop: Any, values: Any, scales: Any, reaches: Any, out: 
             for j in range(d):
                 value = _integer(values, scales, i, j)
                 out[i, j] += (value < low) | (value > high)
+
+
+@njit(cache=True, nogil=True)
+def _count_outside(
+    start: Any, stop: Any, values: Any, scales: Any, low: Any, high: Any, in_row: Any
+) -> None:
+    for i in range(start, stop):
+        outside = 0
+        for j in range(values.shape[1]):
+            value = _integer(values, scales, i, j)
+            outside += (value < low) | (value > high)
+        in_row[i] = outside
+
+
+@njit(cache=True, nogil=True)
+def _find_outside(
+    start: Any, stop: Any, values: Any, scales: Any, low: Any, high: Any, first: Any, found: Any
+) -> None:
+    for i in range(start, stop):
+        entry, end = first[i], first[i + 1] if i + 1 < len(first) else found.shape[1]
+        if entry == end:
+            continue
+        for j in range(values.shape[1]):
+            value = _integer(values, scales, i, j)
+            if (value < low) | (value > high):
+                found[0, entry], found[1, entry], found[2, entry] = i, j, value
+                entry += 1
 
 
 @njit(cache=True, nogil=True)

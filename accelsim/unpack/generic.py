@@ -21,6 +21,12 @@ def extremes(values: Tensor, system: DigitSystem) -> tuple[Tensor, Tensor, int]:
     return counts.amax(dim=1), counts.amax(dim=0), int((counts > 1).sum())
 
 
+def outside(values: Tensor, system: DigitSystem) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rows, columns and values of the entries of ``[n, d]`` that do not fit one digit."""
+    rows, columns = system.out_of_bound(values).nonzero(as_tuple=True)
+    return rows, columns, values[rows, columns].to(torch.int64)
+
+
 def digits(
     values: Tensor,
     system: DigitSystem,

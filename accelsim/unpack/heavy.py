@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from accelsim.sparse import SparseDigits
-from accelsim.unpack.digits import DigitSystem
+from accelsim.unpack.operand import IntegerOperand
 from accelsim.unpack.problem import LineMap, Segment
 
 
@@ -50,14 +50,23 @@ class Parted:
         return (Segment(self.low.shape[0], 0),)
 
 
-def part(values: Tensor, system: DigitSystem) -> Parted:
-    """Part integers ``[n, d]`` into low digits and the digits of out-of-bound entries."""
-    over = system.out_of_bound(values)
-    rows, columns = over.nonzero(as_tuple=True)
-    wide = values.to(torch.int64)
-    low, high = system.split(wide)
-    low = torch.where(over, low, wide).to(system.dtype)
-    rest = high[over]
+def part(operand: IntegerOperand, head: int) -> Parted:
+    """Part one matrix of an operand into low digits and the digits of out-of-bound entries."""
+    key = "parted", head
+    if key not in operand.notes:
+        operand.notes[key] = _part(operand, head)
+    parted: Parted = operand.notes[key]
+    return parted
+
+
+def _part(operand: IntegerOperand, head: int) -> Parted:
+    system, (_, n, d) = operand.system, operand.shape
+    rows, columns, rest = operand.outside(head)
+    one_level = torch.ones(n, dtype=torch.int64, device=rows.device)
+    first, last = (torch.full((d,), x, device=rows.device) for x in (0, True))
+    low = operand.digits(head, one_level, None, first, last)
+    digit, rest = system.split(rest)
+    low[rows, columns] = digit.to(system.dtype)
     segments: list[Segment] = []
     line_of_entry, entries, digits = [], [], []
     lines = 0
@@ -78,7 +87,7 @@ def part(values: Tensor, system: DigitSystem) -> Parted:
             torch.cat([none, *line_of_entry]),
             torch.cat([none, *entries]),
             torch.cat([low.new_empty(0), *digits]),
-            (lines, values.shape[1]),
+            (lines, d),
         ),
         tuple(segments),
     )

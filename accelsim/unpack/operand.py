@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,6 +125,26 @@ class IntegerOperand:
         if self._kept.get(head, (b"",))[0] != key:
             self._kept[head] = key, self._write(head, row_levels, None, skip, last)
         return self._kept[head][1]
+
+    def outside(self, head: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Find the entries of one matrix of the batch that do not fit one digit.
+
+        Returns
+        -------
+        tuple of Tensor
+            int64: their rows, their columns and their values, row by row.
+        """
+        if not self.survey.out_of_bound[head]:
+            none = self.survey.rows.new_empty(0)
+            return none, none, none
+        if self._on_cpu:
+            return cpu.outside(self._sources[head], self.system)
+        return generic.outside(self.heads[head], self.system)
+
+    @cached_property
+    def notes(self) -> dict[Hashable, Any]:
+        """What a strategy has worked out about this operand alone, by a key of its own."""
+        return {}
 
     @property
     def kept(self) -> list[Tensor]:

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 
 from accelsim.errors import InputError
-from accelsim.unpack.products import repeats
 from accelsim.unpack.frontier import LeastCover, least_cover
 from accelsim.unpack.levels import METHODS, Levels, cover
 from accelsim.unpack.mincut import CoverNetwork, Integers
-from accelsim.unpack.problem import Product
 from accelsim.unpack.operand import IntegerOperand
+from accelsim.unpack.problem import Product
+from accelsim.unpack.products import repeats
 from accelsim.unpack.strategy import CoverPair, Strategy, cheapest_pair
 
 

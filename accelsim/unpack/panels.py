@@ -48,12 +48,19 @@ class Crossing:
     lines: Sequence[Tensor]
     digits: Sequence[Tensor]
 
+    def macs(self, panels: Sequence[Panel]) -> int:
+        """Multiplications of the panels with these lines."""
+        pairs = zip(panels, self.digits, strict=True)
+        return sum(panel.digits.shape[0] * digits.numel() for panel, digits in pairs)
 
-def cross(panels: Sequence[Panel], other: SparseDigits) -> Crossing:
+
+def cross(panels: Sequence[Panel], other: SparseDigits | None) -> Crossing:
     """Find the lines of `other` that hold digits where a panel does, column by column."""
-    if not panels or not other.entries:
-        none = [other.columns.new_empty(0)] * len(panels)
-        return Crossing(none, [other.values.new_empty((0, x.columns.numel())) for x in panels])
+    if not panels or other is None or not other.entries:
+        none = [panel.columns.new_empty(0) for panel in panels]
+        return Crossing(
+            none, [panel.digits.new_empty((0, panel.digits.shape[1])) for panel in panels]
+        )
     device = other.values.device
     widths = [panel.columns.numel() for panel in panels]
     columns = torch.cat([panel.columns for panel in panels]).cpu().numpy()

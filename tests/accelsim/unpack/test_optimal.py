@@ -15,6 +15,7 @@ from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from accelsim.unpack.frontier import LeastCover, Support, least_cover
 from accelsim.unpack.mincut import CoverNetwork
 from accelsim.unpack.optimal import search
+from accelsim.unpack.products import repeats
 from workloads import open_bundle
 from workloads.shipped import shipped_bundles
 
@@ -150,7 +151,8 @@ def test_neither_cover_of_a_found_pair_can_be_improved_alone(pair, bits):
     assert found.proved
     assert found.gap == 0
     levels_a, levels_b = found.pair.levels_a, found.pair.levels_b
-    of_column = {int(c): int(v) for c, v in zip(found.pair.columns, levels_b.columns, strict=True)}
+    columns = torch.cat(repeats(levels_a)).tolist()
+    of_column = dict(zip(columns, levels_b.columns.tolist(), strict=True))
     delta = np.array([of_column[j] for j in range(a.heads.shape[2])])
     best_a = least_cover(CoverNetwork.of(a.counts[0].numpy()), delta).point.cost
     best_b = least_cover(CoverNetwork.of(b.counts[0].numpy()), levels_a.columns.numpy()).point.cost

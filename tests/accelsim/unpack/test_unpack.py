@@ -78,6 +78,7 @@ def test_any_integers_come_back_exactly_from_digits_in_range(
     for product in problem.products:
         assert not bool(system_a.out_of_bound(dense(product.a)).any())
         assert not bool(system_b.out_of_bound(dense(product.b)).any())
+        assert (product.a.dtype, product.b.dtype) == (system_a.dtype, system_b.dtype)
     results = low_bit_results(problem)
     expected = python_product(a, b)
     assert compare(pack_wide(problem, results), expected).exact
