@@ -4,6 +4,7 @@ Importing this package imports no backend.
 """
 
 from gemm_backends.base import GemmBackend
+from gemm_backends.declaration import API_VERSION
 from gemm_backends.errors import AccumulatorOverflow, BackendError
 from gemm_backends.loading import (
     backend_class,
@@ -26,6 +27,7 @@ from gemm_backends.types import (
 )
 
 __all__ = [
+    "API_VERSION",
     "Accumulator",
     "AccumulatorOverflow",
     "Action",

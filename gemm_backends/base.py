@@ -13,7 +13,7 @@ from torch import Tensor
 from accelsim.errors import InputError
 from accelsim.options import instantiate, resolved_options
 from accelsim.sparse import SparseDigits
-from gemm_backends.declaration import check_class, check_values
+from gemm_backends.declaration import API_VERSION, check_class, check_values
 from gemm_backends.errors import AccumulatorOverflow, BackendError
 from gemm_backends.operands import (
     Prepared,
@@ -78,6 +78,8 @@ class GemmBackend(ABC, metaclass=_BackendType):
     batched : bool
         Whether `matmul`, `prepare` and `matmul_report` take ``[..., rows, d]``. By default they see
         one matrix at a time.
+    api_version : str
+        The version of the plug-in API that the class is written for, such as ``"1.0"``.
     options : dict
         The constructor's arguments, given or default. Set by the base class.
 
@@ -94,6 +96,7 @@ class GemmBackend(ABC, metaclass=_BackendType):
     tile: Tile = Tile()
     alignment: Tile = Tile()
     batched: ClassVar[bool] = False
+    api_version: ClassVar[str] = API_VERSION
     options: dict[str, Any]
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 
 from gemm_backends.types import Accumulator, Tile
 
+API_VERSION = "1.0"
+"""The version of the plug-in API, ``MAJOR.MINOR``; docs/plugin-api.md says when it changes."""
+
 REQUIRED = {
     "name": 'name = "my-backend"',
     "bits": "bits = 8",
@@ -49,6 +52,7 @@ def check_class(cls: type, own: Iterable[str]) -> None:
     for attribute, example in REQUIRED.items():
         if not hasattr(cls, attribute):
             raise TypeError(_missing(cls, attribute, example, own))
+    _check_version(cls.__name__, cls.api_version)  # type: ignore[attr-defined]
     check_values(cls.__name__, cls)
     if getattr(cls.matmul, "__isabstractmethod__", False):  # type: ignore[attr-defined]
         raise TypeError(_missing(cls, "matmul", "def matmul(self, a, b)", own))
@@ -61,6 +65,18 @@ def _missing(cls: type, attribute: str, example: str, own: Iterable[str]) -> str
     close = difflib.get_close_matches(attribute, names, n=1)
     hint = f" (is {close[0]!r} meant to be it?)" if close else ""
     return f"{cls.__name__} has no {attribute}; add {example}{hint}"
+
+
+def _check_version(owner: str, version: object) -> None:
+    if not isinstance(version, str) or not re.fullmatch(r"\d+\.\d+", version):
+        raise TypeError(f'{owner}.api_version must be a string such as "1.0", got {version!r}')
+    wanted, here = (tuple(map(int, text.split("."))) for text in (version, API_VERSION))
+    if wanted[0] != here[0] or wanted > here:
+        raise TypeError(
+            f"{owner} is written for version {version} of the plug-in API, and this is "
+            f"{API_VERSION}; install a version of accelsim that has it, or see docs/plugin-api.md "
+            "for what has changed"
+        )
 
 
 def check_values(owner: str, declared: object) -> None:

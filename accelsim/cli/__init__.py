@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "compare",
     "backends": "backends",
     "verify": "verify",
+    "new-backend": "new_backend",
     "workloads": "workloads",
     "doctor": "doctor",
 }

@@ -13,8 +13,9 @@ from gemm_backends.conformance.subject import Subject
 from gemm_backends.errors import AccumulatorOverflow
 from gemm_backends.types import Accumulator, OverflowReport
 
-LONGEST_K = 1 << 26
-"""The longest sum that is tried on any device."""
+LONGEST_K = {"cuda": 1 << 26}
+LONGEST_K_ELSEWHERE = 1 << 23
+"""The longest sums that are tried, by kind of device."""
 
 PROBED_K = 1 << 15
 SECONDS = 2.0
@@ -184,7 +185,8 @@ def _longest_tried(subject: Subject) -> int:
         except AccumulatorOverflow:
             return PROBED_K
         seconds.append(time.perf_counter() - start)
-    return min(LONGEST_K, max(PROBED_K, int(PROBED_K * SECONDS / min(seconds))))
+    limit = LONGEST_K.get(torch.device(subject.device).type, LONGEST_K_ELSEWHERE)
+    return min(limit, max(PROBED_K, int(PROBED_K * SECONDS / min(seconds))))
 
 
 def _require_claim(subject: Subject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -70,7 +71,8 @@ def _direct(subject: Subject, a: Tensor, b: Tensor) -> Tensor | None:
     """Call matmul with a batch; None where it is written for one matrix at a time."""
     backend = subject.backend
     try:
-        product: object = backend.matmul(backend.prepare(a), backend.prepare(b))
+        with warnings.catch_warnings(action="ignore"):
+            product: object = backend.matmul(backend.prepare(a), backend.prepare(b))
     except Exception:
         return None
     right = isinstance(product, Tensor) and product.shape == (*a.shape[:-1], b.shape[-2])

@@ -17,6 +17,9 @@ from gemm_backends.types import Accumulator, GemmSpec
 
 Side = Literal["a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")
+SLICE = 1 << 18
+"""Steps of K whose digits are converted to int64 at once."""
+
 Shape = tuple[int, int, int]
 """n, d and h of a GEMM."""
 
@@ -113,8 +116,11 @@ class Subject:
 
         It is computed by NumPy's integer product, which shares no code with any backend.
         """
-        x, y = (operand.cpu().numpy().astype(np.int64) for operand in (a, b))
-        product = x @ np.swapaxes(y, -1, -2)
+        x, y = (operand.cpu().numpy() for operand in (a, b))
+        product = np.zeros((*x.shape[:-1], y.shape[-2]), np.int64)
+        for k in range(0, x.shape[-1], SLICE):
+            part = (..., slice(k, k + SLICE))
+            product += x[part].astype(np.int64) @ np.swapaxes(y[part].astype(np.int64), -1, -2)
         if self.accumulator.bits < 64:
             low, mask = self.accumulator.minimum, (1 << self.accumulator.bits) - 1
             product = ((product - low) & mask) + low
