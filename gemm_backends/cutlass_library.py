@@ -145,7 +145,7 @@ def cuda_availability(capability: tuple[int, int]) -> Availability:
         reason = f"{name} is older than compute capability {wanted}"
         return Availability(False, reason, device="cuda")
     missing = missing_tools(cutlass=True)
-    return Availability(not missing, missing, device="cuda")
+    return Availability(not missing, missing, "native", "cuda")
 
 
 def build_outcomes(
