@@ -25,6 +25,12 @@ class DataError(InputError):
     """The values of an operand do not allow what was asked (NaN, an undefined scale, too large)."""
 
 
+class InterruptedRunError(AccelsimError):
+    """Ctrl-C or SIGTERM ended a run after a record."""
+
+    exit_code = 130
+
+
 class NothingCouldRunError(AccelsimError):
     """Every backend that was asked for is unavailable on this machine."""
 

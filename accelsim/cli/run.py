@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 
+from accelsim.errors import InputError
 from accelsim.results import Record
 
 
@@ -18,6 +19,19 @@ from accelsim.results import Record
 @click.option("--output", type=click.Path(path_type=Path), help="The folder of the results.")
 @click.option("--resume", is_flag=True, help="Go on with the run that is in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is in the folder.")
+@click.option("--isolate", is_flag=True, help="Run each backend in a process of its own.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --isolate: what one record may take [default: 600].",
+)
+@click.option(
+    "--memory-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GIB",
+    help="With --isolate: what one process may hold [default: nine tenths of what is free].",
+)
 @click.option(
     "--format",
     "form",
@@ -32,21 +46,31 @@ def command(
     output: Path | None,
     resume: bool,
     overwrite: bool,
+    isolate: bool,
+    timeout: float | None,
+    memory_limit: float | None,
     form: Literal["table", "json", "csv", "markdown"],
 ) -> int:
-    """Run the YAML file CONFIG and print exactness, operation counts and times."""
+    """Run the YAML file CONFIG and print exactness, operation counts and times.
+
+    Ctrl-C ends the run after the current record; --resume goes on with it. With --isolate a backend
+    that crashes, hangs or runs out of memory costs one record, not the run.
+    """
     from accelsim.config import load_config
     from accelsim.report.summary import summary
     from accelsim.report.tables import render
     from accelsim.results import RunFolder
-    from accelsim.runner import run
+    from accelsim.runner import Limits, run
 
+    if not isolate and (timeout is not None or memory_limit is not None):
+        raise InputError("--timeout and --memory-limit need --isolate")
+    limits = Limits(timeout or 600, int(memory_limit * 2**30) if memory_limit else None)
     resolved = load_config(config, overrides, backends)
     path = output or resolved.output
     with RunFolder.open(
         path, resolved.to_dict(), resolved.config_hash, resume, overwrite
     ) as folder:
-        records = run(resolved, folder, _progress)
+        records = run(resolved, folder, _progress, limits if isolate else None)
         table = summary(records)
         folder.finish(table)
     click.echo(

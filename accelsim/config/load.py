@@ -69,6 +69,8 @@ def load_config(
         k_split=sections.k_split,
         timing=sections.timing,
         output=from_folder(path.parent, sections.output or f"results/{name}"),
+        overrides=tuple(overrides),
+        backend_names=tuple(backends),
     )
 
 

@@ -114,6 +114,8 @@ class RunConfig:
         ``auto`` or ``never``: whether K is split where an accumulator could overflow.
     output : Path
         The folder for the results, from the current folder.
+    overrides, backend_names : tuple of str
+        What `load_config` was given besides the path, so that another process can load the same.
     """
 
     path: Path
@@ -126,6 +128,8 @@ class RunConfig:
     k_split: str
     timing: TimingSection
     output: Path
+    overrides: tuple[str, ...] = ()
+    backend_names: tuple[str, ...] = ()
 
     def gemms(self) -> list[Gemm]:
         """Open every workload and return its GEMMs, in the config's order.

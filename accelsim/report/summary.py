@@ -182,6 +182,9 @@ def _problems(records: Sequence[Record], settings: Settings) -> list[str]:
 
 def _reason(record: Record) -> str:
     parts = [record.reason] if record.reason else []
+    if record.minimised:
+        small = record.minimised
+        parts.append(f"shown by {small.n}×{small.d}×{small.h}: accelsim run {small.config}")
     if record.mismatches and (not parts or record.status is Status.OVERFLOW):
         integers = record.batch * record.n * record.h
         parts.append(f"{record.mismatches:,} of {integers:,} integers differ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -22,10 +23,11 @@ RECORDS = "records.jsonl"
 RUN = "run.json"
 TABLE = "table.txt"
 LOCK = ".lock"
+MISMATCHES = "mismatches"
 
 
 class RunFolder:
-    """The folder of one run: ``records.jsonl``, ``run.json`` and ``table.txt``.
+    """The folder of one run: ``records.jsonl``, ``run.json``, ``table.txt`` and ``mismatches``.
 
     Open it with `RunFolder.open`, best in a ``with`` block. Every record is on the disk when
     `append` returns. A lock keeps a second run out until this one is closed or its process ends.
@@ -109,6 +111,7 @@ class RunFolder:
         finally:
             staged_run.unlink(missing_ok=True)
         (self.path / TABLE).unlink(missing_ok=True)
+        shutil.rmtree(self.path / MISMATCHES, ignore_errors=True)
         self._open_records()
 
     def _continue(self, config_hash: str, session: dict[str, Any]) -> None:
@@ -177,6 +180,20 @@ class RunFolder:
             ) from error
         self._records.append(record)
         self._keys.add(key)
+
+    def note(self, **facts: Any) -> None:
+        """Add facts about this session to ``run.json``.
+
+        Raises
+        ------
+        AccelsimError
+            If it cannot be written.
+        """
+        self._run["sessions"][-1] |= facts
+        try:
+            self._write_run()
+        except OSError as error:
+            raise AccelsimError(f"cannot write to {self.path}: {error.strerror}") from error
 
     def finish(self, table: str) -> None:
         """Write the rendered table and the time of the end, and close the folder.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -15,8 +16,9 @@ from accelsim.errors import AccelsimError
 from accelsim.exactness import Verdict, compare, oracle
 from accelsim.execute import UnsupportedError
 from accelsim.results import Record, Status
-from accelsim.results.record import FirstMismatch, Quartiles, Stage, TimingNotes
+from accelsim.results.record import FirstMismatch, Minimised, Quartiles, Stage, TimingNotes
 from accelsim.runner.cases import Case
+from accelsim.runner.mismatch import minimise
 from accelsim.runner.pipeline import Pipeline
 from accelsim.sampling import Plan, evictor, load_per_core
 from accelsim.statistics import outliers, relative_error
@@ -67,6 +69,15 @@ class Bench:
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             return Record(**fields, status=Status.ERROR, reason=reason)
+
+    def minimise(self, case: Case, entry: tuple[int, ...], folder: Path) -> Minimised | None:
+        """Save the smallest GEMM that shows a mismatch; see `accelsim.runner.mismatch.minimise`."""
+        device = torch.device(self.availability(case.choice).device)
+        return minimise(case, self._config, self._load(case.gemm, device), entry, folder)
+
+    def close(self) -> None:
+        """Let go of the operands."""
+        self._operands = self._expected = None
 
     def availability(self, choice: BackendChoice) -> Availability:
         """Ask a backend, once, whether it runs here; one that fails to answer does not."""

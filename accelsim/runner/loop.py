@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol
 
 from accelsim.config import RunConfig
-from accelsim.errors import InputError, NothingCouldRunError
+from accelsim.errors import InputError, InterruptedRunError, NothingCouldRunError
 from accelsim.results import Record, RunFolder, Status, record_key
+from accelsim.results.record import Minimised
 from accelsim.runner.bench import Bench
-from accelsim.runner.cases import list_cases
+from accelsim.runner.cases import Case, list_cases
+from accelsim.runner.interrupts import Interrupts
+from accelsim.runner.isolation import IsolatedBench, Limits
 
 Progress = Callable[[int, int, Record], None]
 
+MOST_MINIMISED = 20
+"""Of so many inexact records the smallest GEMM is looked for."""
 
-def run(config: RunConfig, folder: RunFolder, progress: Progress) -> list[Record]:
+
+class Maker(Protocol):
+    """Makes the records of cases, in this process or in others."""
+
+    def record(self, case: Case) -> Record:
+        """Run a case; whatever goes wrong becomes a record."""
+
+    def minimise(self, case: Case, entry: tuple[int, ...], folder: Path) -> Minimised | None:
+        """Save the smallest GEMM that shows a mismatch."""
+
+    def close(self) -> None:
+        """Let go of what is held."""
+
+
+def run(
+    config: RunConfig, folder: RunFolder, progress: Progress, isolate: Limits | None = None
+) -> list[Record]:
     """Make every record of a config that the folder does not have yet.
+
+    Ctrl-C and SIGTERM let the current record be finished.
 
     Parameters
     ----------
@@ -24,6 +50,8 @@ def run(config: RunConfig, folder: RunFolder, progress: Progress) -> list[Record
         Where each record is written as soon as it is known.
     progress : callable
         Called with the number of records done, their total, and the newest.
+    isolate : Limits, optional
+        Run each backend in a process of its own, under these limits.
 
     Returns
     -------
@@ -36,22 +64,55 @@ def run(config: RunConfig, folder: RunFolder, progress: Progress) -> list[Record
         If an operand of a bundle holds NaN or infinity; nothing has run then.
     InputError
         If a resumed run's operands are not those that its records were made from.
+    InterruptedRunError
+        After the current record, if a signal asked for it.
     NothingCouldRunError
         If every backend is unavailable; their records are written all the same.
     """
     gemms = config.gemms()
     hashes = {gemm.id: gemm.check_finite() for gemm in gemms}
-    _check_same_operands(folder, hashes)
+    check_same_operands(folder, hashes)
     cases = list_cases(config, gemms)
-    done = folder.done_keys()
-    bench = Bench(config)
-    for number, case in enumerate(cases, start=1):
-        if record_key(case.fields) in done:
-            continue
-        record = bench.record(case)
-        record = record.model_copy(update={"operands_sha256": hashes[case.gemm.id]})
-        folder.append(record)
-        progress(number, len(cases), record)
+    maker: Maker = Bench(config) if isolate is None else IsolatedBench(config, cases, isolate)
+    with closing(maker), Interrupts() as interrupts:
+        for number, case in enumerate(cases, start=1):
+            if record_key(case.fields) in folder.done_keys():
+                continue
+            if interrupts.requested:
+                raise interrupted(folder, len(cases))
+            record = maker.record(case)
+            record = record.model_copy(update={"operands_sha256": hashes[case.gemm.id]})
+            folder.append(with_minimised(record, case, maker, folder))
+            progress(number, len(cases), folder.records[-1])
+    return finished(folder)
+
+
+def with_minimised(record: Record, case: Case, maker: Maker, folder: RunFolder) -> Record:
+    """Add the smallest GEMM that shows the mismatch of a record, if it has one."""
+    known = sum(earlier.minimised is not None for earlier in folder.records)
+    if record.status is not Status.INEXACT or not record.first_mismatch or known >= MOST_MINIMISED:
+        return record
+    try:
+        found = maker.minimise(case, tuple(record.first_mismatch.index), folder.path)
+    except Exception as error:  # the record counts for more
+        return record.model_copy(update={"reason": f"{record.reason}; not minimised: {error}"})
+    if found is None:
+        return record.model_copy(
+            update={"reason": f"{record.reason}; the mismatch did not show again on its own"}
+        )
+    return record.model_copy(update={"minimised": found})
+
+
+def interrupted(folder: RunFolder, total: int) -> InterruptedRunError:
+    """Return the error that ends an interrupted run."""
+    done = len(folder.records)
+    return InterruptedRunError(
+        f"interrupted: {done} of {total} records are in {folder.path}; go on with --resume"
+    )
+
+
+def finished(folder: RunFolder) -> list[Record]:
+    """Return the records of a run, if anything could run."""
     records = list(folder.records)
     if records and all(record.status is Status.UNAVAILABLE for record in records):
         reasons = dict.fromkeys(f"{record.backend}: {record.reason}" for record in records)
@@ -59,7 +120,8 @@ def run(config: RunConfig, folder: RunFolder, progress: Progress) -> list[Record
     return records
 
 
-def _check_same_operands(folder: RunFolder, hashes: dict[str, str]) -> None:
+def check_same_operands(folder: RunFolder, hashes: dict[str, str]) -> None:
+    """Refuse to go on with records that were made from other operands."""
     for record in folder.records:
         name = f"{record.workload}/{record.gemm}"
         now = hashes.get(name, record.operands_sha256)

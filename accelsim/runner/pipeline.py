@@ -91,6 +91,10 @@ class Pipeline:
         )
         self.result, self.overflows = done.result, done.overflows
 
+    def quantize(self) -> tuple[Quantized, Quantized]:
+        """Quantize both operands and do nothing else."""
+        return self._integers("a")[0], self._integers("b")[0]
+
     def _integers(self, side: str) -> tuple[Quantized, IntegerOperand]:
         """Quantize one operand."""
         point, names = self._case.quantize, self._case.gemm.tensor_names

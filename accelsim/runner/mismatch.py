@@ -1,0 +1,224 @@
+"""The smallest GEMM that still shows a mismatch, saved with the config that replays it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from accelsim.config import QuantizePoint, RunConfig
+from accelsim.errors import AccelsimError
+from accelsim.exactness import compare, largest, oracle
+from accelsim.registry import split_reference
+from accelsim.results import record_key
+from accelsim.results.folder import MISMATCHES
+from accelsim.results.record import Minimised
+from accelsim.runner.cases import Case
+from accelsim.runner.pipeline import Pipeline
+from accelsim.timing import StageTimer
+from accelsim.types import PerOperand
+from workloads import Gemm
+from workloads.bundle_writer import write_bundle
+
+SECONDS = 10.0
+"""How long one mismatch is made smaller."""
+
+Operands = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which heads, rows of A, rows of B and columns of both make up a sub-GEMM."""
+
+    heads: tuple[int, ...]
+    n: tuple[int, ...]
+    h: tuple[int, ...]
+    d: tuple[int, ...]
+
+    @classmethod
+    def all_of(cls, operands: Operands) -> Selection:
+        """Select everything of ``[batch, n, d]`` and ``[batch, h, d]``."""
+        (batch, n, d), h = operands[0].shape, operands[1].shape[1]
+        return cls(*(tuple(range(size)) for size in (batch, n, h, d)))
+
+    def of(self, operands: Operands) -> Operands:
+        """Cut the sub-GEMM out, without a batch dimension where one head is left."""
+        a, b = (
+            x[list(self.heads)][:, list(rows)][:, :, list(self.d)].contiguous()
+            for x, rows in zip(operands, (self.n, self.h), strict=True)
+        )
+        return (a[0], b[0]) if len(self.heads) == 1 else (a, b)
+
+
+def minimise(
+    case: Case, config: RunConfig, operands: Operands, entry: tuple[int, ...], folder: Path
+) -> Minimised | None:
+    """Shrink a GEMM whose product is wrong and save what is left.
+
+    Heads, rows and columns are taken away as long as the product of what is left differs from the
+    oracle's (delta debugging). The operands are saved as integers, with a config that leaves them
+    as they are: percentile 100 and β = 2 max|A|, whose scale is exactly 1.
+
+    Parameters
+    ----------
+    case : Case
+        What was run.
+    config : RunConfig
+        The settings that all cases share.
+    operands : tuple of Tensor
+        A and B as floats, on the backend's device.
+    entry : tuple of int
+        ``(head, row, column)`` of a wrong entry, which is tried first on its own.
+    folder : Path
+        The run's folder.
+
+    Returns
+    -------
+    Minimised or None
+        None if the mismatch does not show again.
+
+    Raises
+    ------
+    AccelsimError
+        If the bundle cannot be written.
+
+    References
+    ----------
+    A. Zeller and R. Hildebrandt, "Simplifying and isolating failure-inducing input", IEEE Trans.
+    Software Eng. 28 (2002).
+    """
+    integers = _integers(case, config, operands)
+    deadline = time.monotonic() + SECONDS
+
+    def shows(selection: Selection) -> bool:
+        return _is_wrong(case, config, selection.of(integers))
+
+    whole = Selection.all_of(integers)
+    if not shows(whole):
+        return None
+    head, row, column = entry
+    alone = replace(whole, heads=(head,), n=(row,), h=(column,))
+    selection = alone if shows(alone) else whole
+    before = None
+    while selection != before and time.monotonic() < deadline:
+        before = selection
+        for axis in ("heads", "n", "h", "d"):
+            selection = _shrink_axis(selection, axis, shows, deadline)
+    return _save(case, config, selection.of(integers), folder)
+
+
+def _integers(case: Case, config: RunConfig, operands: Operands) -> Operands:
+    """Return the quantized operands as float32, which holds them exactly, with a batch."""
+    a, b = Pipeline(case, operands, config).quantize()
+    pair = (a.values.to(torch.float32), b.values.to(torch.float32))
+    return pair if pair[0].ndim == 3 else (pair[0][None], pair[1][None])
+
+
+def _identity(operands: Operands) -> QuantizePoint:
+    """Return the rounding that leaves integers as they are."""
+    beta = PerOperand(*(float(max(1, 2 * largest(x))) for x in operands))
+    return QuantizePoint(PerOperand.both(100.0), beta, "tensor", "error")
+
+
+def _is_wrong(case: Case, config: RunConfig, operands: Operands) -> bool:
+    """Run a sub-GEMM; one that raises shows no mismatch."""
+    pipeline = Pipeline(replace(case, quantize=_identity(operands)), operands, config)
+    timer = StageTimer(operands[0].device)
+    try:
+        with timer.repeat():
+            pipeline.repeat(timer)
+    except Exception:
+        return False
+    a, b = (x.values for x in pipeline.quantized)
+    expected = oracle(a, b)
+    return not compare(pipeline.result.reshape(expected.shape), expected).exact
+
+
+def _shrink_axis(
+    selection: Selection, axis: str, shows: Callable[[Selection], bool], deadline: float
+) -> Selection:
+    """Take away as many indices of one axis as possible (the algorithm ddmin)."""
+    parts = 2
+    while len(kept := getattr(selection, axis)) > 1:
+        size = -(-len(kept) // parts)
+        chunks = [kept[i : i + size] for i in range(0, len(kept), size)]
+        smaller = [
+            *chunks,
+            *(tuple(i for i in kept if i not in set(chunk)) for chunk in chunks if parts > 2),
+        ]
+        for indices in smaller:
+            if time.monotonic() > deadline:
+                return selection
+            candidate = replace(selection, **{axis: indices})
+            if shows(candidate):
+                selection = candidate
+                parts = 2 if len(indices) <= size else max(2, parts - 1)
+                break
+        else:
+            if parts >= len(kept):
+                break
+            parts = min(len(kept), 2 * parts)
+    return selection
+
+
+def _save(case: Case, config: RunConfig, operands: Operands, folder: Path) -> Minimised:
+    a, b = (x.cpu() for x in operands)
+    batch, n, d, h = (a.shape[0] if a.ndim == 3 else 1, a.shape[-2], a.shape[-1], b.shape[-2])
+    words = f"{case.gemm.workload}-{case.gemm.name}-{case.backend.name}"
+    key = hashlib.sha256(repr(record_key(case.fields)).encode()).hexdigest()[:8]
+    stem = f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', words)}-{key}"
+    gemm = Gemm(
+        stem, case.gemm.name, case.gemm.op, case.gemm.layer, case.gemm.phase, batch, n, d, h,
+        lambda: (a, b), batched=a.ndim == 3,
+    )  # fmt: skip
+    source = {"mismatch_of": case.gemm.id, "backend": case.backend.name}
+    directory = folder / MISMATCHES
+    try:
+        directory.mkdir(exist_ok=True)
+        write_bundle(directory / f"{stem}.safetensors", [gemm], source)
+        (directory / f"{stem}.yaml").write_text(_replay(case, config, operands, stem))
+    except OSError as error:
+        raise AccelsimError(f"cannot write to {directory}: {error.strerror}") from error
+    return Minimised(config=f"{MISMATCHES}/{stem}.yaml", batch=batch, n=n, d=d, h=h)
+
+
+def _replay(case: Case, config: RunConfig, operands: Operands, stem: str) -> str:
+    point = _identity(operands)
+    strategy = _absolute(case.unpack.strategy, config.path.parent)
+    unpack: dict[str, Any] = {
+        "bits": case.unpack.bits.to_record(),
+        "strategy": strategy,
+        "digits": case.unpack.digits,
+        **({} if case.unpack.block is None else {"block": case.unpack.block}),
+    }
+    content = {
+        "name": "mismatch",
+        "workloads": [{"bundle": f"{stem}.safetensors"}],
+        "quantize": {"percentile": 100, "beta": point.beta.to_record()},
+        "unpack": unpack,
+        "backends": [{"name": _absolute(case.choice.target, Path()), **case.choice.options}],
+        "k_split": config.k_split,
+        "timing": {"repeats": 1, "warmup": 0},
+        "output": f"{stem}-replay",
+    }
+    head = f"# The smallest part of {case.gemm.id} that {case.backend.name} still gets wrong.\n"
+    return (
+        f"{head}# accelsim run {stem}.yaml --overwrite\n{yaml.safe_dump(content, sort_keys=False)}"
+    )
+
+
+def _absolute(name: str, folder: Path) -> str:
+    """Make the path in ``path/to/file.py:ClassName`` absolute."""
+    reference = split_reference(name)
+    if reference is None:
+        return name
+    path, class_name = reference
+    return f"{(folder / path).absolute()}:{class_name}"

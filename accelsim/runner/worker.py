@@ -1,0 +1,61 @@
+"""What the process of an isolated backend does: make the records that it is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import json
+import os
+import signal
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from accelsim.runner.interrupts import SIGNALS
+
+_PR_SET_PDEATHSIG = 1
+
+
+def serve(
+    pipe: Connection, path: str, overrides: tuple[str, ...], backends: tuple[str, ...]
+) -> None:
+    """Load a config again, say so, and answer requests until the pipe is closed.
+
+    Parameters
+    ----------
+    pipe : Connection
+        Takes requests and gives answers, both JSON.
+    path, overrides, backends
+        What `accelsim.config.load_config` takes.
+    """
+    _become_a_child()
+    from accelsim.config import load_config
+    from accelsim.runner.bench import Bench
+    from accelsim.runner.cases import list_cases
+
+    config = load_config(path, overrides, backends)
+    cases = list_cases(config, config.gemms())
+    bench = Bench(config)
+    pipe.send_bytes(b"null")
+    with contextlib.suppress(EOFError):
+        while True:
+            request = json.loads(pipe.recv_bytes())
+            case = cases[request["case"]]
+            answer: Any
+            if request["do"] == "record":
+                answer = bench.record(case)
+            else:
+                answer = bench.minimise(case, tuple(request["entry"]), Path(request["folder"]))
+            pipe.send_bytes(json.dumps(answer and answer.model_dump(mode="json")).encode())
+
+
+def _become_a_child() -> None:
+    """Die with the parent, leave Ctrl-C to it, and keep what backends print off its stdout."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    os.dup2(2, 1)
+    faulthandler.enable()
+    with contextlib.suppress(OSError):  # the kernel should end this process before the parent
+        Path("/proc/self/oom_score_adj").write_text("1000")
