@@ -130,9 +130,9 @@ def _identity(operands: Operands) -> QuantizePoint:
 
 def _is_wrong(case: Case, config: RunConfig, operands: Operands) -> bool:
     """Run a sub-GEMM; one that raises shows no mismatch."""
-    pipeline = Pipeline(replace(case, quantize=_identity(operands)), operands, config)
     timer = StageTimer(operands[0].device)
     try:
+        pipeline = Pipeline(replace(case, quantize=_identity(operands)), operands, config)
         with timer.repeat():
             pipeline.repeat(timer)
     except Exception:
