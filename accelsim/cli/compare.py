@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,16 +14,13 @@ from typing import Any, cast
 import click
 
 from accelsim.errors import InputError, unknown_name
-from accelsim.report.cells import text
-from accelsim.report.comparison import (
-    add_speedup,
-    default_columns,
-    default_rows,
-    differences,
-    labels,
-)
+from accelsim.report.cells import MISSING, number, text
+from accelsim.report.comparison import default_columns, default_rows
+from accelsim.report.differences import differences, labels
 from accelsim.report.fields import field_names, lookup
 from accelsim.report.pivot import Pivot, pivot
+from accelsim.report.regressions import find_regressions
+from accelsim.report.speedups import add_speedup
 from accelsim.report.tables import FORMATS, Format, render
 from accelsim.results import Run, load_run
 
@@ -38,6 +38,15 @@ _MEANING = {
 
 def _split(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:
     return [name.strip() for name in (value or "").split(",") if name.strip()]
+
+
+def _percentage(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", value.strip())
+    if found is None:
+        raise InputError(f"--fail-if-slower {value!r} is not a percentage such as 5%")
+    return float(found[1]) / 100 if found[2] or float(found[1]) >= 1 else float(found[1])
 
 
 @click.command()
@@ -64,7 +73,16 @@ def _split(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 @click.option(
     "--baseline",
     metavar="NAME",
-    help="Add speed-ups against a float baseline (fp32) or one of the backends.",
+    help="Add speed-ups, with 95% intervals, against a float baseline (fp32), another backend "
+    "(cpu-int8), or the run of this name.",
+)
+@click.option(
+    "--fail-if-slower",
+    "tolerance",
+    callback=_percentage,
+    metavar="PERCENT",
+    help="Exit with 1 if a record of a later run is slower than the first run's by more than this, "
+    "such as 5%, by a Mann-Whitney U test on the repeats, or no longer exact.",
 )
 @click.option(
     "--format",
@@ -81,8 +99,9 @@ def command(
     values: list[str],
     where: tuple[str, ...],
     baseline: str | None,
+    tolerance: float | None,
     style: str,
-) -> None:
+) -> int:
     """Put RUNS side by side: run folders, or the records.jsonl of one.
 
     A FIELD is a name in records.jsonl, with dots into nested ones: time_ms.gemm is the median of
@@ -94,8 +113,12 @@ def command(
             raise InputError(f"{path} has no records yet")
     records = _records(loaded)
     values = values or list(VALUES)
+    if tolerance is not None and len(loaded) < 2:
+        raise InputError("--fail-if-slower compares runs: name the old one and then the new one")
+    ends: list[str] = []
     if baseline is not None:
         values.append(add_speedup(records, baseline))
+        ends = [f"speedup_low.{baseline}", f"speedup_high.{baseline}"]
     known = field_names(records)
     for name in [*rows, *columns, *values]:
         # Where nothing could be timed there are no times, which is no reason to show nothing.
@@ -103,9 +126,26 @@ def command(
             raise _unknown(name, known)
     chosen = _filter(records, where, known)
     columns = columns or default_columns(chosen)
-    result = pivot(chosen, rows or default_rows(chosen, columns), columns, values)
-    click.echo(_show(result, cast("Format", style)), nl=False)
+    rows = rows or default_rows(chosen, columns)
+    result = pivot(chosen, rows, columns, [*values, *ends])
+    # The median of several records' speed-ups has another interval than any of them.
+    ends = [] if result.merged > 1 else ends
+    click.echo(_show(result, values, ends, cast("Format", style)), nl=False)
     _remark(loaded, chosen, result)
+    return 0 if tolerance is None else _verdict(chosen, labels(loaded), tolerance, style)
+
+
+def _verdict(
+    records: Sequence[dict[str, Any]], names: Sequence[str], tolerance: float, style: str
+) -> int:
+    """Print whether a later run is slower than the first; not between the lines of csv and json."""
+    old, *others = names
+    found = [find_regressions(records, old, new, tolerance) for new in others]
+    for regressions in found:
+        click.echo("", err=style != "table")
+        for line in regressions.lines():
+            click.echo(_wrapped(line), err=style != "table")
+    return int(any(regressions.failed for regressions in found))
 
 
 def _records(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -151,14 +191,51 @@ def _equal(value: Any, wanted: str) -> bool:
     return text(value) == wanted
 
 
-def _show(result: Pivot, style: Format) -> str:
+def _show(result: Pivot, values: Sequence[str], ends: Sequence[str], style: Format) -> str:
+    """Render all values in one table of csv or json, else each in its own.
+
+    `ends` are the fields of the interval of the last value; nothing if it has none.
+    """
     if style in ("csv", "json"):
-        every = result.value_fields
+        every = [*values, *ends]
         return render(result.table(every), result.headings(every), style)
-    return "\n".join(
-        render(result.table([value]), result.headings([value]), style, title=_title(value))
-        for value in result.value_fields
-    )
+    parts = []
+    for value in values:
+        around = ends if value == values[-1] else ()
+        rows = _with_interval(result, value, around) if around else result.table([value])
+        title = _title(value) + (" [95% interval]" if around else "")
+        title = _wrapped(title) if style == "table" else title
+        parts.append(
+            render(
+                rows, result.headings([value]), style, title,
+                labels=len(result.row_fields), width=_width(),
+            )
+        )  # fmt: skip
+    return "\n".join(parts)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, _width(), subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _with_interval(result: Pivot, value: str, ends: Sequence[str]) -> list[dict[str, Any]]:
+    """Return rows whose cells read ``1.23 [1.20, 1.27]``."""
+    rows = result.table([value])
+    low, high = (result.table([end]) for end in ends)
+    for row, lows, highs in zip(rows, low, high, strict=True):
+        for column in result.columns:
+            if row[column] is None:
+                row[column] = MISSING
+            elif lows[column] is None:
+                row[column] = number(row[column])
+            else:
+                span = f"{number(lows[column])}, {number(highs[column])}"
+                row[column] = f"{number(row[column])} [{span}]"
+    return rows
 
 
 def _title(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Rows as a table for the terminal, csv, json or markdown."""
+"""Rows as a table for the terminal, csv, json, markdown or LaTeX."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from rich.text import Text
 from accelsim.errors import InputError, unknown_name
 from accelsim.report.cells import column, printable, text
 from accelsim.report.fields import flatten
+from accelsim.report.latex import tabular
 
-Format: TypeAlias = Literal["table", "csv", "json", "markdown"]
+Format: TypeAlias = Literal["table", "csv", "json", "markdown", "latex"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 _UNBOUNDED = 100_000
@@ -32,12 +33,14 @@ def render(
     columns: Sequence[str] | None = None,
     format: Format = "table",
     title: str | None = None,
+    labels: int = 0,
+    width: int | None = None,
 ) -> str:
     """Render rows, one line or object each.
 
-    ``table`` and ``markdown`` round numbers to 4 digits; ``csv`` and ``json`` keep them. A table
-    is as wide as it needs to be, and on a terminal no wider than that: cells are then folded,
-    never cut. The words of a header stand below each other.
+    ``table``, ``markdown`` and ``latex`` round numbers to 4 digits; ``csv`` and ``json`` keep
+    them. A table is as wide as it needs to be, and on a terminal no wider than that: cells are then
+    folded, never cut. The words of a header stand below each other.
 
     Parameters
     ----------
@@ -45,10 +48,14 @@ def render(
         Nested mappings are flattened to fields with dotted names.
     columns : sequence of str, optional
         Which fields, in which order; all in order of appearance if not given.
-    format : {"table", "csv", "json", "markdown"}
+    format : {"table", "csv", "json", "markdown", "latex"}
         What to render.
     title : str, optional
-        A line above a ``table`` or ``markdown``.
+        A line above a ``table`` or ``markdown``, a comment in ``latex``.
+    labels : int
+        How many of the first columns label the rows.
+    width : int, optional
+        A ``table`` that is wider is cut into several below each other, with the labels in each.
 
     Returns
     -------
@@ -75,8 +82,17 @@ def render(
         return json.dumps(objects, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if format == "csv":
         return _csv(flat, chosen)
-    draw = _table if format == "table" else _markdown
-    return f"{title}\n\n{draw(flat, chosen)}" if title else draw(flat, chosen)
+    if format == "latex":
+        numeric = [_is_numeric(flat, name) for name in chosen]
+        return tabular([printable(n) for n in chosen], _lines(flat, chosen), numeric, title)
+    if format == "markdown":
+        drawn = _markdown(flat, chosen)
+    elif width is None:
+        drawn = _table(flat, chosen, None if sys.stdout.isatty() else _UNBOUNDED)
+    else:
+        panels = _panels(flat, chosen, labels, width)
+        drawn = "\n".join(_table(flat, panel, width) for panel in panels)
+    return f"{title}\n\n{drawn}" if title else drawn
 
 
 def _csv(rows: _Rows, columns: Sequence[str]) -> str:
@@ -93,7 +109,26 @@ def _csv_cell(value: Any) -> Any:
     return text(value)
 
 
-def _table(rows: _Rows, columns: Sequence[str]) -> str:
+def _panels(rows: _Rows, columns: Sequence[str], labels: int, width: int) -> list[list[str]]:
+    """Share the columns out so that the labels and some others fit the width, at least one."""
+    texts = zip(columns, *_lines(rows, columns), strict=True)
+    needs = [
+        1 + max(*map(len, printable(name).split(" ")), *map(len, cells), 0)
+        for name, *cells in texts
+    ]
+    head, free = list(columns[:labels]), width + 1 - sum(needs[:labels])
+    panels: list[list[str]] = []
+    used = free
+    for name, need in zip(columns[labels:], needs[labels:], strict=True):
+        if used + need > free:
+            panels.append([*head])
+            used = 0
+        panels[-1].append(name)
+        used += need
+    return panels or [head]
+
+
+def _table(rows: _Rows, columns: Sequence[str], width: int | None) -> str:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for name in columns:
         table.add_column(
@@ -105,7 +140,6 @@ def _table(rows: _Rows, columns: Sequence[str]) -> str:
     for line in _lines(rows, columns):
         table.add_row(*map(Text, line))
     stream = io.StringIO()
-    width = None if sys.stdout.isatty() else _UNBOUNDED
     Console(file=stream, width=width, color_system=None).print(table)
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 

@@ -1,0 +1,117 @@
+"""Speed-ups against a float baseline, another backend or another run, with their intervals."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from accelsim.errors import InputError, unknown_name
+from accelsim.report.fields import lookup
+from accelsim.results import record_key
+from accelsim.statistics import speedup
+
+TOTAL = "time_ms.total"
+
+_Row: TypeAlias = dict[str, Any]
+_Times: TypeAlias = tuple[float, list[float]]
+"""The median of some repeats, and all of them where they are known."""
+
+
+def add_speedup(records: Sequence[_Row], baseline: str) -> str:
+    """Put the speed-up against `baseline` into every record that has a total time.
+
+    ``speedup_vs[baseline]`` is the baseline's median over the record's; ``speedup_low[baseline]``
+    and ``speedup_high[baseline]`` are the ends of its 95% interval, where both have two repeats or
+    more.
+
+    Parameters
+    ----------
+    records : sequence of dict
+        Records as mappings, each with the name of its ``run``. They are changed.
+    baseline : str
+        A float baseline; a backend, whose record of the same GEMM and settings in the same run is
+        compared with; or a run, whose record of the same key is.
+
+    Returns
+    -------
+    str
+        The name of the field.
+
+    Raises
+    ------
+    InputError
+        If nothing has this name, or it was never timed.
+    """
+    floats = {name for record in records for name in record["baselines"]}
+    backends = {record["backend"] for record in records}
+    runs = {record["run"] for record in records}
+    runs = runs if len(runs) > 1 else set()
+    if baseline in floats:
+        reference = [_float_times(record, baseline) for record in records]
+    elif baseline in backends:
+        reference = _matched(records, lambda r: r["backend"] == baseline, _without_backend)
+    elif baseline in runs:
+        reference = _matched(records, lambda r: r["run"] == baseline, record_key)
+    else:
+        raise InputError(unknown_name("baseline", baseline, floats | backends | runs))
+    found = False
+    for record, other in zip(records, reference, strict=True):
+        mine = total_times(record)
+        if other is None or mine is None or not mine[0]:
+            continue
+        found = True
+        _put(record, "speedup_vs", baseline, other[0] / mine[0])
+        if len(mine[1]) > 1 and len(other[1]) > 1:
+            interval = speedup(mine[1], other[1])
+            _put(record, "speedup_low", baseline, interval.low)
+            _put(record, "speedup_high", baseline, interval.high)
+    if not found:
+        raise InputError(f"no speed-up against {baseline}: there are no times to compare")
+    return f"speedup_vs.{baseline}"
+
+
+def total_times(record: Mapping[str, Any]) -> _Times | None:
+    """Return the median total of a record and its repeats, or None if it was not timed."""
+    median = lookup(record, TOTAL)
+    return None if median is None else (median, record.get("samples_ms", {}).get("total", []))
+
+
+def _float_times(record: _Row, baseline: str) -> _Times | None:
+    median = record["baselines"].get(baseline)
+    if median is None:
+        return None
+    return median, record.get("baseline_samples_ms", {}).get(baseline, [])
+
+
+def _matched(
+    records: Sequence[_Row],
+    is_reference: Callable[[_Row], bool],
+    key: Callable[[_Row], tuple[str, ...]],
+) -> list[_Times | None]:
+    """Return for each record the times of the reference with the same key.
+
+    A backend with several options has several references: the repeats of all of them.
+    """
+    times: dict[tuple[str, ...], list[_Times]] = defaultdict(list)
+    for record in records:
+        mine = total_times(record)
+        if is_reference(record) and mine is not None:
+            times[key(record)].append(mine)
+    return [_joined(times[k]) if (k := key(record)) in times else None for record in records]
+
+
+def _joined(found: list[_Times]) -> _Times:
+    medians = sorted(median for median, _ in found)
+    middle = len(medians) // 2
+    median = (medians[middle] + medians[~middle]) / 2
+    return median, found[0][1] if len(found) == 1 else []
+
+
+def _without_backend(record: _Row) -> tuple[str, ...]:
+    """Return the key of a record without its backend, and with its run."""
+    return (record["run"], *record_key({**record, "backend": "", "backend_options": {}}))
+
+
+def _put(record: _Row, field: str, name: str, value: float) -> None:
+    record[field] = {**record.get(field, {}), name: value}
