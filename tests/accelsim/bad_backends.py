@@ -50,8 +50,8 @@ class LeakForever(Bad):
     def matmul(self, a, b):
         kept = []
         while True:
-            kept.append(torch.ones(5 * 2**20))
-            time.sleep(0.002)
+            kept.append(torch.ones(25 * 2**20))
+            time.sleep(0.01)
 
 
 class Exit(Bad):
