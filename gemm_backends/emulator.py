@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -23,7 +23,7 @@ from gemm_backends.emulation.multipliers import (
 from gemm_backends.emulation.shortcut import Digits
 from gemm_backends.errors import AccumulatorOverflow
 from gemm_backends.operands import Prepared, matrices, summed, unflattened
-from gemm_backends.types import Accumulator, Availability, OverflowReport
+from gemm_backends.types import Accumulator, Action, Availability, Outcome, OverflowReport
 
 WIDEST = 16
 
@@ -164,6 +164,12 @@ class Emulator(GemmBackend):
             return "every step"
         return shortcut.kernel(x, y)
 
+    @classmethod
+    def actions(cls) -> Sequence[Action]:
+        """Return ``verify --rtl``, which compares the emulator with hardware in SystemVerilog."""
+        text = "Compare with simulated hardware in SystemVerilog: needs accelsim[rtl]."
+        return (Action("verify", "rtl", text, _compare_with_rtl),)
+
     def _checked(self, name: str, operand: Tensor | Digits) -> Digits:
         digits = operand if isinstance(operand, Digits) else self.prepare(operand)
         allowed = self._digits["AB".index(name)]
@@ -219,6 +225,16 @@ class Emulator(GemmBackend):
         largest = Digits.of(shortcut.product(x, y)).largest
         registers = [self._datapath.inner, self._datapath.result]
         return largest > min(register.maximum for register in registers)
+
+
+def _compare_with_rtl(backend: GemmBackend) -> Iterator[Outcome]:
+    from gemm_backends.rtl.proof import prove
+    from gemm_backends.rtl.tools import missing
+
+    problem = missing()
+    if problem:
+        raise InputError(f"--rtl cannot run: {problem}")
+    yield from prove()
 
 
 _UNSIGNED_TYPES = {torch.uint8: torch.int16, torch.uint16: torch.int32}

@@ -1,0 +1,146 @@
+"""Deliberate faults of the sources, which the proof must catch: a test of the tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gemm_backends.rtl.tools import DESIGN, SOURCES, generated
+
+MODULES = [path.stem for path in DESIGN]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A source with one fault.
+
+    Parameters
+    ----------
+    fault : str
+        In a few words.
+    module : str
+        Where it is.
+    old, new : str
+        The text that is replaced, which the source has once.
+    """
+
+    fault: str
+    module: str
+    old: str
+    new: str
+
+    def text(self) -> str:
+        """Return the faulty source.
+
+        Raises
+        ------
+        ValueError
+            If the text to replace is not there once.
+        """
+        source = (SOURCES / f"{self.module}.sv").read_text()
+        if source.count(self.old) != 1:
+            raise ValueError(f"{self.module}.sv has {self.old!r} {source.count(self.old)} times")
+        return source.replace(self.old, self.new)
+
+
+MULTIPLIERS = (
+    Mutant("the last row is not inverted", "multiplier", "? ~Last : Last", "? Last : Last"),
+    Mutant("no row is inverted", "multiplier", "^ Inverted)", ")"),
+    Mutant("a constant is missing", "multiplier", " + (One << (W - 1))", ""),
+    Mutant("a constant is one place off", "multiplier", "(One << (A - 1))", "(One << A)"),
+    Mutant("a row is left out", "multiplier", "j < B; j++) product", "j < B - 1; j++) product"),
+    Mutant("a row is one place off", "multiplier", "<< j;", "<< (j == 1 ? 0 : j);"),
+)
+
+STEPS = (
+    Mutant("the addend is not sign-extended", "accumulate_step", "{addend[P-1]}", "{1'b0}"),
+    Mutant("the sum is one bit short", "accumulate_step", "W) + 1;", "W);"),
+    Mutant("it clips to the wrong end", "accumulate_step", "{total[S-1], {", "{~total[S-1], {"),
+    Mutant("it clips to all ones or zeros", "accumulate_step", "{~total[S-1]}", "{total[S-1]}"),
+    Mutant(
+        "an overflow downwards is not seen",
+        "accumulate_step",
+        "!= {(S - W + 1) {total[S-1]}}",
+        "!= {(S - W + 1) {total[S-1]}} && !total[S-1]",
+    ),
+)
+
+ARRAYS = (
+    Mutant("sums are never cleared", "mac", "first ? '0 : sum", "sum"),
+    Mutant("it adds when nothing is valid", "mac", "if (valid) sum", "sum"),
+    Mutant("overflow is never reported", "mac", "valid & left_range", "1'b0"),
+    Mutant("the saturated sum is not kept", "mac", ".SATURATE(SATURATE)", ".SATURATE(0)"),
+    Mutant("rows of A are not delayed", "systolic_array", ".DELAY(i)", ".DELAY(0)"),
+    Mutant("rows of B are not delayed", "systolic_array", ".DELAY(j)", ".DELAY(0)"),
+    Mutant(
+        "two places are read in turn", "systolic_array", "sums[(i*C+j)*W+:W]", "sums[(j*R+i)*W+:W]"
+    ),
+)
+
+CLOCKS = (
+    Mutant("idle comes a clock early", "systolic_array", "~|in_flight;", "~|in_flight[R+C-3:0];"),
+    Mutant(
+        "idle comes a clock late",
+        "systolic_array",
+        "DELAY(1)\n    ) u_skew",
+        "DELAY(2)\n    ) u_skew",
+    ),
+)
+
+ALL = (*MULTIPLIERS, *STEPS, *ARRAYS, *CLOCKS)
+
+
+def variant(mutant: Mutant, suffix: str) -> tuple[list[Path], str]:
+    """Write the faulty design with all its modules renamed.
+
+    Parameters
+    ----------
+    mutant : Mutant
+        The fault.
+    suffix : str
+        What the name of every module ends with, so that several variants fit in one simulator.
+
+    Returns
+    -------
+    sources : list of Path
+        The files.
+    top : str
+        The renamed module that has the fault, or the array around it.
+    """
+    texts = {path.stem: path.read_text() for path in DESIGN} | {mutant.module: mutant.text()}
+    pattern = re.compile(rf"\b({'|'.join(MODULES)})\b(?=\s*(#|;\n|\())")
+    renamed = {name: pattern.sub(rf"\1{suffix}", text) for name, text in texts.items()}
+
+    files = [generated(text, f"{name}{suffix}") for name, text in renamed.items()]
+    return files, f"{mutant.module}{suffix}"
+
+
+def side_by_side(tops: Sequence[str]) -> Path:
+    """Write a module `side_by_side` that holds several arrays with the same inputs."""
+    count = len(tops)
+    arrays = "\n".join(
+        f"""  {top} #(.R(R), .C(C), .A(A), .B(B), .W(W), .SATURATE(SATURATE)) u{number} (
+      .clk, .reset, .valid, .first, .a, .b, .idle(idles[{number}]),
+      .sums(sums[{number}*R*C*W +: R*C*W]), .stepped(stepped[{number}*R*C +: R*C]),
+      .overflow(overflow[{number}*R*C +: R*C]));"""
+        for number, top in enumerate(tops)
+    )
+    text = f"""module side_by_side #(
+    parameter int R = 1, C = 1, A = 1, B = 1, W = 1,
+    parameter bit SATURATE = 0
+) (
+    input logic clk, reset, valid, first,
+    input logic [R*A-1:0] a,
+    input logic [C*B-1:0] b,
+    output logic idle,
+    output logic [{count}*R*C*W-1:0] sums,
+    output logic [{count}*R*C-1:0] stepped, overflow
+);
+  logic [{count - 1}:0] idles;
+  assign idle = &idles;
+{arrays}
+endmodule
+"""
+    return generated(text)
