@@ -68,9 +68,9 @@ STEPS = (
 )
 
 ARRAYS = (
-    Mutant("sums are never cleared", "mac", "first ? '0 : sum", "sum"),
-    Mutant("it adds when nothing is valid", "mac", "if (valid) sum", "sum"),
-    Mutant("overflow is never reported", "mac", "valid & left_range", "1'b0"),
+    Mutant("sums are never cleared", "accumulator", "first ? '0 : sum", "sum"),
+    Mutant("it adds when nothing is valid", "accumulator", "if (valid) sum", "sum"),
+    Mutant("overflow is never reported", "accumulator", "valid & left_range", "1'b0"),
     Mutant("the saturated sum is not kept", "mac", ".SATURATE(SATURATE)", ".SATURATE(0)"),
     Mutant("rows of A are not delayed", "systolic_array", ".DELAY(i)", ".DELAY(0)"),
     Mutant("rows of B are not delayed", "systolic_array", ".DELAY(j)", ".DELAY(0)"),

@@ -21,9 +21,9 @@ HARNESS = Path(__file__).parent / "harness"
 
 DESIGN = tuple(
     SOURCES / f"{name}.sv"
-    for name in ("multiplier", "accumulate_step", "mac", "skew", "systolic_array")
+    for name in ("multiplier", "accumulate_step", "accumulator", "mac", "skew", "systolic_array")
 )
-"""All modules that the package ships."""
+"""The modules of the systolic array."""
 
 
 class ToolError(AccelsimError):

@@ -1,7 +1,4 @@
 // Multiply-accumulate: a register that adds a * b at every clock at which `valid` is set.
-//
-// At the `first` product of a sum the register counts as zero, so that sums can follow each other
-// without a pause.
 module mac #(
     parameter int A = 8,
     parameter int B = 8,
@@ -14,11 +11,9 @@ module mac #(
     input  logic [A-1:0] a,
     input  logic [B-1:0] b,
     output logic [W-1:0] sum,
-    output logic         overflow  // of the step that the next clock edge takes
+    output logic         overflow
 );
   logic [A+B-1:0] product;
-  logic [W-1:0] next;
-  logic left_range;
 
   multiplier #(
       .A(A),
@@ -29,18 +24,16 @@ module mac #(
       .product
   );
 
-  accumulate_step #(
+  accumulator #(
       .P(A + B),
       .W(W),
       .SATURATE(SATURATE)
-  ) u_step (
-      .state(first ? '0 : sum),
+  ) u_accumulator (
+      .clk,
+      .valid,
+      .first,
       .addend(product),
-      .next,
-      .overflow(left_range)
+      .sum,
+      .overflow
   );
-
-  assign overflow = valid & left_range;
-
-  always_ff @(posedge clk) if (valid) sum <= next;
 endmodule
