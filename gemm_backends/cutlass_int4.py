@@ -10,7 +10,13 @@ from torch.nn.functional import pad
 
 from gemm_backends.base import GemmBackend
 from gemm_backends.cuda_int8 import PaddedDigits
-from gemm_backends.cutlass_int8 import ROW_MULTIPLE, build_for_gpus, flat_operands, select, shaped
+from gemm_backends.cutlass_kernels import (
+    ROW_MULTIPLE,
+    build_for_gpus,
+    flat_operands,
+    select,
+    shaped,
+)
 from gemm_backends.cutlass_library import Kernel, cuda_availability
 from gemm_backends.operands import check_shapes
 from gemm_backends.types import Accumulator, Action, Availability, GemmSpec, Outcome

@@ -128,9 +128,10 @@ class RtlSystolic(GemmBackend):
     def matmul_report(self, a: Tensor, b: Tensor) -> tuple[Tensor, OverflowReport]:
         """Multiply as `matmul` does, and count the steps at which ``overflow`` was set."""
         for name, digits, bits in zip("AB", (a, b), self.operand_bits, strict=True):
-            limit = 1 << (bits - 1)
-            if digits.numel() and not bool(((digits >= -limit) & (digits < limit)).all()):
-                raise InputError(f"{name} holds digits outside the {bits}-bit range")
+            if digits.numel():
+                low, high = (int(value) for value in digits.aminmax())
+                if low < -(1 << (bits - 1)) or high >= 1 << (bits - 1):
+                    raise InputError(f"{name} holds digits outside the {bits}-bit range")
         sums, overflows, first, _ = self._built().gemm(*(x.to(torch.int64).numpy() for x in (a, b)))
         product = torch.from_numpy(sums)
         if not self._reports:

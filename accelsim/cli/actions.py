@@ -31,14 +31,14 @@ class ActionCommand(click.Command):
         """Return the command's own parameters and the backends' flags."""
         own = super().get_params(ctx)
         taken = {option for parameter in own for option in parameter.opts}
-        flags: dict[str, str] = {}
+        texts: dict[str, list[str]] = {}
         for backend in _backends(ctx.meta.get(_ARGUMENTS, [])):
             for action in _actions(backend, str(self.name)):
                 if f"--{action.flag}" not in taken:
-                    flags.setdefault(action.flag, f"{action.help} [{backend.name}]")
+                    texts.setdefault(action.flag, []).append(f"{action.help} [{backend.name}]")
         added = [
-            click.Option([f"--{flag}"], is_flag=True, help=text)
-            for flag, text in sorted(flags.items())
+            click.Option([f"--{flag}"], is_flag=True, help=" ".join(helps))
+            for flag, helps in sorted(texts.items())
         ]
         return [*own, *added]
 

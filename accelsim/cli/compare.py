@@ -73,8 +73,8 @@ def _percentage(ctx: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     "--baseline",
     metavar="NAME",
-    help="Add speed-ups, with 95% intervals, against a float baseline (fp32), another backend "
-    "(cpu-int8), or the run of this name.",
+    help="Add speed-ups, with 95% intervals, against a float baseline (such as fp32), another "
+    "backend, or the run of this name.",
 )
 @click.option(
     "--fail-if-slower",

@@ -19,7 +19,7 @@ from accelsim.gpu.operand import SOURCE, TILE, Operand
 from accelsim.gpu.plan import Plan, high_parts, make_plan
 from accelsim.gpu.select import TYPES, round_to_integers
 from accelsim.types import PerOperand
-from gemm_backends.cutlass_int8 import DEQUANTIZING, HOPPER, has_wgmma, select
+from gemm_backends.cutlass_kernels import DEQUANTIZING, HOPPER, has_wgmma, select
 
 INT64_TYPE = 3
 DIGIT_BITS = 8

@@ -3,10 +3,13 @@
 In the texts below » stands before the character that a message must point at.
 """
 
+import inspect
+
 import pytest
 
 from accelsim.config import load_config
 from accelsim.errors import InputError
+from gemm_backends import backend_class
 
 GOOD = """\
 workloads:
@@ -168,7 +171,10 @@ def test_workloads(check, entry, expected):
     check(f"backends: int64\nworkloads:\n  - {entry}\n", f"workloads.0{expected}")
 
 
-OPTIONS = "(known: accumulator_bits, bits, overflow) of backend 'emulator'"
+PARAMETERS = sorted(
+    set(inspect.signature(backend_class("emulator").__init__).parameters) - {"self"}
+)
+OPTIONS = f"(known: {', '.join(PARAMETERS)}) of backend 'emulator'"
 
 
 @pytest.mark.parametrize(

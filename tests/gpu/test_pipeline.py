@@ -10,7 +10,7 @@ from accelsim.gpu.pipeline import Pipeline, PlanExceededError
 from accelsim.gpu.plan import round_once
 from accelsim.quantize import quantize
 from accelsim.types import PerOperand
-from gemm_backends.cutlass_int8 import has_wgmma
+from gemm_backends.cutlass_kernels import has_wgmma
 
 DEVICE = torch.device("cuda")
 

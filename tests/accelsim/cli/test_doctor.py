@@ -5,6 +5,7 @@ import importlib.metadata
 import pytest
 import torch
 from click.testing import CliRunner
+from packaging.requirements import Requirement
 
 from accelsim.cli.doctor import command
 from accelsim.registry import Registry
@@ -45,7 +46,12 @@ def test_missing_extras_come_with_their_command(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", version)
     text = run()
     assert "needs hypothesis>=6.100: pip install 'accelsim[test]'" in text
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "99")
+    requirements = map(Requirement, importlib.metadata.requires("accelsim"))
+    oldest = {
+        item.name: next((bound.version for bound in item.specifier if bound.operator == ">="), "1")
+        for item in requirements
+    }
+    monkeypatch.setattr(importlib.metadata, "version", oldest.__getitem__)
     assert "pip install 'accelsim" not in run()
 
 
