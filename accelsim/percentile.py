@@ -1,4 +1,4 @@
-"""The largest magnitude of a tensor and the k-th largest, exactly, in one pass and in two."""
+"""The largest magnitude of a tensor and the k-th largest, exactly, in one pass each."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ def kth_largest_magnitude(values: npt.NDArray[np.float32], k: int) -> float:
     -----
     Non-negative float32 order as their bit patterns do. Two order statistics of a random sample
     bracket the answer (Floyd and Rivest, "Expected time bounds for selection", CACM 18, 1975). One
-    pass counts what lies above, on and between them; one more gathers what lies between, about a
-    hundredth, and `numpy.partition` finishes there. A bracket that misses costs time, never
-    exactness.
+    pass counts what lies above and on them and gathers what lies between, about a hundredth, in
+    which `numpy.partition` finishes. A bracket that misses costs time, never exactness.
     """
     bits = values.reshape(-1).view(np.int32)
     count = len(bits)
     if count <= 4 * SAMPLE:
         return _finish(np.abs(values.reshape(-1)).view(np.int32), k)
     low, high = _bracket(bits, k)
-    tallies = over_lines(_tally, count, 1, bits, low, high)
-    above, on_high, between, on_low = (int(total) for total in np.sum(tallies, axis=0))
+    parts = over_lines(_split, count, 1, bits, low, high)
+    above, on_high, on_low = (sum(part[i] for part in parts) for i in range(3))
     if k <= above:
-        return _finish(_gather(bits, high, _SIGN), k)
+        return _finish(_beyond(bits, high, _SIGN), k)
     if k <= above + on_high:
         return _float(high)
     k -= above + on_high
-    if k <= between:
-        return _finish(_gather(bits, low, high), k)
-    if k <= between + on_low:
+    between = np.concatenate([part[3] for part in parts])
+    if k <= len(between):
+        return _finish(between, k)
+    if k <= len(between) + on_low:
         return _float(low)
-    return _finish(_gather(bits, np.int32(-1), low), k - between - on_low)
+    return _finish(_beyond(bits, np.int32(-1), low), k - len(between) - on_low)
 
 
 def largest_magnitude(values: npt.NDArray[np.float32]) -> float:
@@ -77,9 +77,10 @@ def _bracket(bits: npt.NDArray[np.int32], k: int) -> tuple[np.int32, np.int32]:
     return sample[last], sample[first]
 
 
-def _gather(bits: npt.NDArray[np.int32], low: np.int32, high: np.int32) -> npt.NDArray[np.int32]:
-    """Return the magnitudes strictly between two."""
-    return np.concatenate(over_lines(_between, len(bits), 1, bits, low, high))
+def _beyond(bits: npt.NDArray[np.int32], low: np.int32, high: np.int32) -> npt.NDArray[np.int32]:
+    """Return the magnitudes strictly between two, on a side of the bracket that was not meant."""
+    magnitudes = bits & _SIGN
+    return magnitudes[(magnitudes > low) & (magnitudes < high)]
 
 
 def _finish(magnitudes: npt.NDArray[np.int32], k: int) -> float:
@@ -101,36 +102,32 @@ def _largest(start: Any, stop: Any, bits: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _tally(start: Any, stop: Any, bits: Any, low: Any, high: Any) -> Any:
-    """Count what lies above `high`, on it, between, and on `low`."""
-    part = bits[start:stop]
-    above = from_high = above_low = from_low = 0
-    for index in range(len(part)):
-        magnitude = part[index] & _SIGN
-        above += magnitude > high
-        from_high += magnitude >= high
-        above_low += magnitude > low
-        from_low += magnitude >= low
-    if low == high:
-        return above, from_high - above, 0, 0
-    return above, from_high - above, above_low - from_high, from_low - above_low
+def _split(start: Any, stop: Any, bits: Any, low: Any, high: Any) -> Any:
+    """Count what lies above `high`, on it and on `low`, and gather what lies between.
 
-
-@njit(cache=True, nogil=True)
-def _between(start: Any, stop: Any, bits: Any, low: Any, high: Any) -> Any:
-    """Gather what lies between; groups of entries without any are passed over at once."""
-    found = np.empty(_tally(start, stop, bits, low, high)[2], np.int32)
-    place = 0
+    Groups of entries without any from `low` to `high` are passed over at once.
+    """
+    found = np.empty((stop - start) // 32 + GROUP, np.int32)
+    above = on_high = on_low = between = 0
     for first in range(start, stop, GROUP):
         group = bits[first : min(first + GROUP, stop)]
-        some = 0
+        over = from_low = np.int32(0)
         for index in range(len(group)):
             magnitude = group[index] & _SIGN
-            some += (magnitude > low) & (magnitude < high)
-        if some:
-            for index in range(len(group)):
-                magnitude = group[index] & _SIGN
-                if low < magnitude < high:
-                    found[place] = magnitude
-                    place += 1
-    return found
+            over += np.int32(magnitude > high)
+            from_low += np.int32(magnitude >= low)
+        above += int(over)
+        if from_low == over:
+            continue
+        if between + GROUP > len(found):
+            found = np.concatenate((found, np.empty_like(found)))
+        for index in range(len(group)):
+            magnitude = group[index] & _SIGN
+            if low < magnitude < high:
+                found[between] = magnitude
+                between += 1
+            elif magnitude == high:
+                on_high += 1
+            elif magnitude == low:
+                on_low += 1
+    return above, on_high, on_low, found[:between]

@@ -15,6 +15,7 @@ from accelsim.errors import AccelsimError
 COMMANDS = {
     "run": "run",
     "compare": "compare",
+    "break-even": "break_even",
     "backends": "backends",
     "verify": "verify",
     "new-backend": "new_backend",

@@ -1,0 +1,76 @@
+"""From float32 operands to the exact integer product, against the fp32 GEMM on the same threads."""
+
+import statistics
+from time import perf_counter
+
+import pytest
+import torch
+
+from accelsim.exactness import compare, oracle
+from accelsim.execute import PreparedAhead, execute, schedule
+from accelsim.quantize import quantize
+from accelsim.timing import StageTimer
+from accelsim.types import PerOperand
+from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
+from gemm_backends import load_backend
+
+SIZE = 2048
+BETA = 31
+SYSTEM = DigitSystem("balanced", 8)
+
+
+@pytest.fixture(scope="module")
+def operands():
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(SIZE, SIZE, generator=generator) for _ in range(2))
+    a[:, :: SIZE // 4] *= 30
+    return a, b
+
+
+@pytest.fixture(scope="module")
+def fp32_s(operands):
+    a, b = operands
+    times = []
+    for _ in range(9):
+        start = perf_counter()
+        torch.mm(a, b.T)
+        times.append(perf_counter() - start)
+    return statistics.median(times[2:])
+
+
+@pytest.mark.parametrize("name", ["cpu-int8"])
+def test_b_prepared(measure, operands, fp32_s, name):
+    """Quantize A, unpack, multiply, pack; floor: A read, its digits and C written, B's digits read.
+
+    Without AVX-512 VNNI the backend has no int8 instructions to be fast with.
+    """
+    a, b = operands
+    backend, strategy = load_backend(name), load_strategy("column")
+    integers_b = IntegerOperand(quantize(b, 95, BETA), SYSTEM, prepared=True)
+    strategy.unpack(IntegerOperand(quantize(a, 95, BETA), SYSTEM), integers_b)
+    ahead = PreparedAhead(backend, integers_b.kept)
+    stages = StageTimer()
+
+    def run():
+        with stages.repeat():
+            with stages.stage("quantize"):
+                integers_a = IntegerOperand(quantize(a, 95, BETA), SYSTEM)
+            with stages.stage("unpack"):
+                problem = strategy.unpack(integers_a, integers_b)
+                problem = schedule(problem, backend, PerOperand.both(SYSTEM), "auto")
+            return execute(
+                problem, backend, stages, watch_overflow=False, wide=False, prepare=ahead
+            )
+
+    done = measure(
+        run,
+        rounds=5,
+        floor=a.nbytes + 2 * SIZE * SIZE + 8 * SIZE * SIZE,
+        fp32_ms=fp32_s * 1e3,
+        times_as_fast_as_fp32=lambda median: fp32_s / median,
+        unpack_and_pack_over_fp32=lambda _: (
+            sum(stages.summary()[stage]["median"] for stage in ("unpack", "pack")) / fp32_s / 1e3
+        ),
+    )
+    exact = oracle(quantize(a, 95, BETA).values, quantize(b, 95, BETA).values)
+    assert compare(done.result, exact[None]).exact
