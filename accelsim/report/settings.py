@@ -27,20 +27,26 @@ class Settings:
     ----------
     records : sequence of Record
         The records of one run.
+    elsewhere : sequence of str
+        Fields that the lines of the table show, where they differ.
 
     Attributes
     ----------
+    elsewhere : sequence of str
+        As given.
     shared : list of str
         The settings that all records have in common, such as ``8 bits``.
     """
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Record], elsewhere: Sequence[str] = ()) -> None:
+        self.elsewhere = elsewhere
         self.shared: list[str] = []
         self._varying: list[str] = []
         for field in _WORDS:
             values = [getattr(record, field) for record in records]
             if any(value != values[0] for value in values):
-                self._varying.append(field)
+                if field not in elsewhere:
+                    self._varying.append(field)
             elif values and values[0] is not None:
                 self.shared.append(_say(field, values[0]))
 

@@ -14,8 +14,8 @@ from accelsim.results import Record, Status
 WIDTH = 80
 """Columns that a line of text takes at most; a table is as wide as its numbers need."""
 
-MOST_GROUPS = 100
-"""From more GEMMs and settings than this, only the sums over the GEMMs are shown."""
+MOST_LINES = 100
+"""From more lines than this, only the sums over the GEMMs are shown."""
 
 MOST_FAILURES = 50
 """How many failed records are listed at most."""
@@ -31,8 +31,9 @@ _EXECUTION = {
 def summary(records: Iterable[Record]) -> str:
     """Say at a glance what a run found: exact or not, how many operations, how long.
 
-    The verdict comes first, then for every GEMM and setting one line per backend, then, if there
-    are several GEMMs, their sums; then every record that is not ok with its reason.
+    The verdict comes first, then for every GEMM and setting one line per backend, or per strategy
+    where one backend runs several, then, if there are several GEMMs, their sums; then every record
+    that is not ok with its reason.
 
     Parameters
     ----------
@@ -45,12 +46,11 @@ def summary(records: Iterable[Record]) -> str:
         Text with a line end; at most 80 columns unless the names of backends are long.
     """
     records = tuple(records)
-    settings = Settings(records)
     ran = [record for record in records if record.status not in _NOT_RUN]
     lines = _wrap(verdict(records), hanging=False)
     if ran:
-        lines += _table(ran, settings)
-    lines += _problems(records, settings)
+        lines += _table(ran, records)
+    lines += _problems(records)
     return "".join(f"{printable(line).rstrip()}\n" for line in lines)
 
 
@@ -86,8 +86,12 @@ def _reasons(records: Sequence[Record], status: Status) -> str:
     )
 
 
-def _table(ran: Sequence[Record], settings: Settings) -> list[str]:
+def _table(ran: Sequence[Record], records: Sequence[Record]) -> list[str]:
     columns = Columns(ran)
+    settings = Settings(records, columns.labels.fields)
+    shared = settings.shared
+    if columns.labels.kind != "backend":
+        shared = [f"backend {columns.labels.backend(ran[0])}", *shared]
     groups = _groups(ran, lambda record: _heading(record, settings))
     body = {
         heading: [Line(same, summed=False) for same in _groups(members, columns.labels.of).values()]
@@ -96,15 +100,15 @@ def _table(ran: Sequence[Record], settings: Settings) -> list[str]:
     gemms = len({(record.workload, record.gemm) for record in ran})
     if gemms > 1:
         sums = _groups(ran, lambda record: ", ".join(["All GEMMs", *settings.sweep(record)]))
-        body = {} if len(groups) > MOST_GROUPS else body
+        body = {} if sum(map(len, body.values())) > MOST_LINES else body
         body |= {
             heading: [Line(same, summed=True) for same in _groups(all_, columns.labels.of).values()]
             for heading, all_ in sums.items()
         }
     head, lines_of = columns.layout(list(body.values()))
     lines = [""]
-    if settings.shared:
-        lines += _wrap(f"Everywhere: {', '.join(settings.shared)}.")
+    if shared:
+        lines += _wrap(f"Everywhere: {', '.join(shared)}.")
     if len(body) < len(groups):
         lines += _wrap(f"There are {len(groups)} GEMMs and settings; here are the sums over GEMMs.")
     lines += ["", *head]
@@ -125,7 +129,8 @@ def _heading(record: Record, settings: Settings) -> str:
     if record.batch != 1:
         shape = f"{record.batch}×({shape})"
     chosen = record.strategy_chosen
-    by = [f"by {chosen}"] if chosen and chosen != record.strategy else []
+    shown = "strategy" not in settings.elsewhere and chosen != record.strategy
+    by = [f"by {chosen}"] if chosen and shown else []
     name = f"{settings.gemm(record)} ({record.op}, {record.phase}) {shape}"
     return ", ".join([name, *settings.sweep(record), *by])
 
@@ -153,8 +158,9 @@ def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
     return lines
 
 
-def _problems(records: Sequence[Record], settings: Settings) -> list[str]:
+def _problems(records: Sequence[Record]) -> list[str]:
     """List the records that are not ok: each that failed, and by reason those that did not run."""
+    settings = Settings(records)
     failed = [record for record in records if record.status.failed]
     lines = [
         f"{record.status}: {_heading(record, settings)}, {record.backend}: {_reason(record)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from accelsim.report.cells import MISSING, count, milliseconds, text
 from accelsim.report.options import telling_options
@@ -22,18 +23,43 @@ _STAGES: dict[Stage, str] = {
 
 
 class Labels:
-    """Short names of backends that also tell the same backend with other options apart.
+    """Short names of lines: backends, or strategies where one backend runs several.
+
+    A backend's name also tells the same backend with other options apart.
 
     Parameters
     ----------
     records : sequence of Record
         The records of one run.
+
+    Attributes
+    ----------
+    kind : {"backend", "strategy"}
+        What the names name.
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
         self._telling = telling_options(record.to_dict() for record in records)
+        self._many_digits = len({record.digits for record in records}) > 1
+        one_backend = len({self.backend(record) for record in records}) == 1
+        several = one_backend and len({record.strategy for record in records}) > 1
+        self.kind: Literal["backend", "strategy"] = "strategy" if several else "backend"
+        self._blocks = several and any(record.block is not None for record in records)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The settings of a record that its name holds."""
+        return ("strategy", "digits", "block") if self.kind == "strategy" else ()
 
     def of(self, record: Record) -> str:
+        """Name the line that a record belongs to."""
+        if self.kind == "backend":
+            return self.backend(record)
+        block = [] if record.block is None else [str(record.block)]
+        digits = [record.digits] if self._many_digits else []
+        return " ".join([record.strategy, *block, *digits])
+
+    def backend(self, record: Record) -> str:
         """Name the backend, with the options that tell it apart and a star if it is not native."""
         values = [
             text(record.backend_options[name])
@@ -44,8 +70,9 @@ class Labels:
         return " ".join([record.backend, *values]) + star
 
     def notes(self) -> list[str]:
-        """Say which options stand behind the names of backends."""
-        return [
+        """Say what stands behind the names."""
+        blocks = ["A number after a strategy: the columns of its blocks."] if self._blocks else []
+        return blocks + [
             f"After {backend} stands its {', '.join(names)}."
             for backend, names in self._telling.items()
             if names
@@ -74,7 +101,7 @@ class Columns:
         self.stages = [name for name in _STAGES if any(name in r.time_ms for r in records)]
         self.baselines = list(dict.fromkeys(name for r in records for name in r.baselines))
         self._cells: dict[str, Callable[[Line], str]] = {
-            "backend": lambda line: self.labels.of(line.records[0]),
+            self.labels.kind: lambda line: self.labels.of(line.records[0]),
             "exact": _exact,
             "r": _ratio,
             "MACs": _macs,

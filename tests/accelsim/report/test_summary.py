@@ -3,7 +3,7 @@
 import pytest
 
 from accelsim.report import summary
-from accelsim.report.summary import MOST_FAILURES, MOST_GROUPS, WIDTH, verdict
+from accelsim.report.summary import MOST_FAILURES, MOST_LINES, WIDTH, verdict
 from accelsim.results import Quartiles
 
 EXAMPLE = """\
@@ -239,13 +239,42 @@ def test_control_characters_in_names_do_not_reach_the_terminal(make_record):
     assert "evil\\x1b[2J" in text
 
 
+def test_one_backend_has_a_line_for_each_strategy(make_record):
+    records = [
+        make_record(
+            gemm=gemm, beta=beta, strategy=strategy, block=block, low_bit_macs=macs, digits=digits
+        )
+        for gemm in ("q", "k")
+        for beta in (15, 31)
+        for strategy, block, digits, macs in [
+            ("mix", None, "paper", 8192),
+            ("block", 16, "balanced", 4500),
+            ("block", 32, "balanced", 5000),
+        ]
+    ]
+    text = summary(records)
+    assert "Everywhere: backend emulator, workload tiny" in text
+    assert "by row/column" not in text
+    assert "A number after a strategy" in text
+    lines = text.splitlines()
+    start = lines.index("All GEMMs, β 31")
+    cells = [line.split() for line in lines[start + 1 : start + 4]]
+    assert [line[: line.index("2/2") + 2] for line in cells] == [
+        ["mix", "paper", "2/2", "2.000"],
+        ["block", "16", "balanced", "2/2", "1.099"],
+        ["block", "32", "balanced", "2/2", "1.221"],
+    ]
+    failed = make_record(status="error", reason="x", strategy="mix", digits="paper")
+    assert "strategy mix, paper digits" in summary([*records, failed]).split("Failed:")[1]
+
+
 def test_a_large_run_is_summed_up(make_record):
-    records = [make_record(gemm=f"gemm {index}") for index in range(MOST_GROUPS + 1)]
+    records = [make_record(gemm=f"gemm {index}") for index in range(MOST_LINES + 1)]
     lines = lines_of(records)
     assert len(lines) < 20
-    assert f"There are {MOST_GROUPS + 1} GEMMs and settings" in lines[4]
+    assert f"There are {MOST_LINES + 1} GEMMs and settings" in lines[4]
     assert lines[lines.index("All GEMMs") + 1].split()[1] == f"{len(records)}/{len(records)}"
-    assert len(lines_of(records[:-1])) > 2 * MOST_GROUPS
+    assert len(lines_of(records[:-1])) > 2 * MOST_LINES
 
 
 def test_a_long_list_of_failures_says_how_many_more(make_record):
