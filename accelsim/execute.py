@@ -202,8 +202,13 @@ class PreparedAhead:
 
     def __call__(self, digits: Tensor) -> Prepared:
         """Return the digits as the backend takes them."""
+        known = self.get(digits)
+        return self._backend.prepared(digits) if known is None else known
+
+    def get(self, digits: Tensor) -> Prepared | None:
+        """Return what was prepared ahead, or None."""
         known = self._known.get(id(digits))
-        return known[1] if known is not None else self._backend.prepared(digits)
+        return None if known is None else known[1]
 
 
 def _largest(digits: Tensor | SparseDigits) -> int:

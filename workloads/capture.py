@@ -180,11 +180,14 @@ class Capture(Tracer):
                 self._stream.finish([gemm.described for gemm in self.gemms], self._about())
 
     def multiply(
-        self, run: Callable[[], Any], multiplication: Multiplication, calls: Iterable[GemmCall]
+        self,
+        run: Callable[[], Any],
+        multiplication: Multiplication,
+        calls: Iterable[GemmCall | None],
     ) -> Any:
         """Record the operands, before an operator in place can overwrite them, and run it."""
         for call in calls:
-            if self._sampling.wants(call.name, call.phase):
+            if call and not call.again and self._sampling.wants(call.name, call.phase):
                 self._record(call)
         return run()
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from accelsim.dequantize import round_once
 from accelsim.exactness import Verdict, compare, oracle
 from accelsim.gpu.operands import draw
 from accelsim.gpu.pipeline import Pipeline
-from accelsim.gpu.plan import round_once
 from accelsim.gpu.rivals import rivals
 from accelsim.quantize import rank
 from accelsim.timing import Samples

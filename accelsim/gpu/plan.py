@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from accelsim.errors import DataError
@@ -97,18 +96,3 @@ def _list_length(name: str, present: Tensor) -> int:
             f"most {LONGEST_LIST}; choose a smaller beta or a higher percentile"
         )
     return max(16, -(-2 * fullest // 8) * 8)
-
-
-def round_once(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Round float64 values to a shorter type with one rounding, to nearest even.
-
-    PyTorch rounds to float32 on the way. Here that step rounds to odd, which the second rounding
-    forgives (Boldo and Melquiond, IEEE Trans. Computers 57(4), 2008).
-    """
-    if dtype in (torch.float32, torch.float64):
-        return values.to(dtype)
-    nearest = values.to(torch.float32)
-    beyond = nearest.to(torch.float64).abs() > values.abs()
-    bits = nearest.view(torch.int32) - beyond.to(torch.int32)
-    inexact = bits.view(torch.float32).to(torch.float64) != values
-    return (bits | inexact.to(torch.int32)).view(torch.float32).to(dtype)

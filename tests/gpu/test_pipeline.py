@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from accelsim.dequantize import round_once
 from accelsim.errors import DataError, InputError
 from accelsim.exactness import oracle
 from accelsim.gpu.operands import draw
 from accelsim.gpu.pipeline import Pipeline, PlanExceededError
-from accelsim.gpu.plan import round_once
 from accelsim.quantize import quantize
 from accelsim.types import PerOperand
 from gemm_backends.cutlass_kernels import has_wgmma

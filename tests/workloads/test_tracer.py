@@ -19,7 +19,7 @@ class Seen(Tracer):
         self.calls = []
 
     def multiply(self, run, multiplication, calls):
-        found = [(call, call.a.double(), call.b.double()) for call in calls]
+        found = [(c, c.a.double(), c.b.double()) for c in calls if c and not c.again]
         result = run()
         fused = multiplication.finish is None
         self.calls += [(*call, None if fused else multiplication) for call in found]

@@ -45,6 +45,8 @@ class GemmCall:
         Whether the model's operator computes C.T: A is its second operand.
     repeat : int
         How many GEMMs of this phase the site had before.
+    again : bool
+        Whether it is a product of the forward pass that gradient checkpointing runs again.
     """
 
     site: Site
@@ -53,6 +55,7 @@ class GemmCall:
     b: Tensor
     flipped: bool = False
     repeat: int = 0
+    again: bool = False
 
     @property
     def name(self) -> str:
@@ -100,7 +103,7 @@ class Tracer(ABC):
         self,
         run: Callable[[], Any],
         multiplication: Multiplication,
-        calls: Iterable[GemmCall],
+        calls: Iterable[GemmCall | None],
     ) -> Any:
         """Do the work of one operator.
 
@@ -110,10 +113,9 @@ class Tracer(ABC):
             Runs the operator as the model has it and returns its result.
         multiplication : Multiplication
             Its GEMMs as the operator has them, and how its result is made of theirs.
-        calls : iterable of GemmCall
+        calls : iterable of GemmCall or None
             The same GEMMs with their place in the model, in the same order; to be gone through
-            once. It leaves out those whose place is unknown and those that are run again by
-            gradient checkpointing.
+            once. None stands for one whose place is unknown.
         """
 
     def __enter__(self) -> Self:
@@ -171,20 +173,19 @@ class Tracer(ABC):
 
     def _calls(
         self, products: Iterable[Product], results: list[tuple[Site, bool]]
-    ) -> Iterator[GemmCall]:
+    ) -> Iterator[GemmCall | None]:
         for product in products:
             call = self._call(product)
-            if call is not None:
+            if call is not None and not call.again:
                 results.append((call.site, call.site.provisional))
-                yield call
+            yield call
 
     def _call(self, product: Product) -> GemmCall | None:
         node = torch._C._current_autograd_node()
         if node is None:
             return self._forward(product, _newest_node())
         if product.gradient_of is None and self._runs_again():
-            self._again(product, _newest_node())
-            return None
+            return self._again(product, _newest_node())
         return self._backward(product, node._sequence_nr(), node.name())
 
     def _runs_again(self) -> bool:
@@ -210,11 +211,12 @@ class Tracer(ABC):
         )
         return GemmCall(site, "forward", a, b, flip)
 
-    def _again(self, product: Product, node: int) -> None:
+    def _again(self, product: Product, node: int) -> GemmCall | None:
         op, flip, _ = self._place(product)
         a, b = _operands(product, op, flip)
-        self._sites.recompute(self._running.innermost, op, a, b, node)
+        site = self._sites.recompute(self._running.innermost, op, a, b, node)
         self.recomputed += 1
+        return None if site is None else GemmCall(site, "forward", a, b, flip, again=True)
 
     def _backward(self, product: Product, node: int, name: str) -> GemmCall | None:
         for site in self._sites.of_node(node):

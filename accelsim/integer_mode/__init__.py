@@ -1,0 +1,16 @@
+"""Run the GEMMs of a whole PyTorch model, forward and backward, on integers."""
+
+from accelsim.integer_mode.kinds import KINDS, PerKind
+from accelsim.integer_mode.mode import IntegerGemms, integer_gemms
+from accelsim.integer_mode.replacing import Replacing, Selection
+from accelsim.integer_mode.tally import Tally
+
+__all__ = [
+    "KINDS",
+    "IntegerGemms",
+    "PerKind",
+    "Replacing",
+    "Selection",
+    "Tally",
+    "integer_gemms",
+]

@@ -1,0 +1,88 @@
+"""What a model's integer GEMMs were and took."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from workloads.tracing import GemmCall
+
+
+@dataclass
+class Counts:
+    """Sums over GEMMs.
+
+    Parameters
+    ----------
+    gemms : int
+        How many there were.
+    dense_macs : int
+        Their multiplications.
+    unpacked : int
+        Those that went through a backend as low-bit products; the next three are theirs.
+    unpacked_macs, low_bit_macs : int
+        Their multiplications as they are, and in low-bit products.
+    entries, out_of_bound : int
+        Entries of their operands, and those that do not fit one digit.
+    checked, inexact : int
+        Those compared with the oracle, and those in which an integer differed.
+    overflows : int
+        Accumulator steps that overflowed, where the backend tells.
+    """
+
+    gemms: int = 0
+    dense_macs: int = 0
+    unpacked: int = 0
+    unpacked_macs: int = 0
+    low_bit_macs: int = 0
+    entries: int = 0
+    out_of_bound: int = 0
+    checked: int = 0
+    inexact: int = 0
+    overflows: int = 0
+
+    @property
+    def ratio(self) -> float | None:
+        """The unpack ratio r, weighted by multiplications; None if nothing was unpacked."""
+        return self.low_bit_macs / self.unpacked_macs if self.unpacked_macs else None
+
+    def __add__(self, other: Counts) -> Counts:
+        mine, theirs = asdict(self), asdict(other)
+        return Counts(**{name: mine[name] + theirs[name] for name in mine})
+
+
+@dataclass
+class Tally:
+    """Counts of the GEMMs of a model, by layer, op and phase.
+
+    Parameters
+    ----------
+    by_place : dict
+        ``(layer, op, phase)`` to `Counts`.
+    """
+
+    by_place: dict[tuple[str, str, str], Counts] = field(
+        default_factory=lambda: defaultdict(Counts)
+    )
+
+    def add(self, call: GemmCall, **counts: int) -> None:
+        """Count one GEMM."""
+        key = call.site.layer, call.site.op, call.phase
+        size = call.a.numel() * call.b.shape[-2]
+        self.by_place[key] += Counts(gemms=1, dense_macs=size, **counts)
+
+    @property
+    def total(self) -> Counts:
+        """The counts of all GEMMs."""
+        return sum(self.by_place.values(), Counts())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the counts by op and phase, as flat rows for a table or JSON."""
+        groups: dict[tuple[str, str], Counts] = defaultdict(Counts)
+        for (_, op, phase), counts in self.by_place.items():
+            groups[op, phase] += counts
+        return [
+            {"op": op, "phase": phase, **asdict(counts), "ratio": counts.ratio}
+            for (op, phase), counts in groups.items()
+        ]

@@ -1,0 +1,272 @@
+"""Whole models on integers: a backend's own products, the same in simulation, nothing left."""
+
+import copy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import accelsim
+from accelsim.dequantize import dequantize
+from accelsim.errors import DataError, InputError
+from accelsim.exactness import oracle
+from accelsim.quantize import quantize
+from gemm_backends import Accumulator, GemmBackend, load_backend
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "workloads"))
+from small_models import Attention, Vision, ids, language, loss
+
+BETA = {"default": 31, "gradients": 1023}
+
+
+class Wrong(GemmBackend):
+    """Adds one to the first entry of every product."""
+
+    name, bits, accumulator = "wrong", 8, Accumulator(64, "wrap")
+
+    def matmul(self, a, b):
+        product = a.long() @ b.long().T
+        if product.numel():
+            product[0, 0] += 1
+        return product
+
+
+def step(model, batch, mode=None):
+    """Return the logits, the loss and all gradients of one training step."""
+    model.zero_grad()
+    with mode or torch.enable_grad():
+        logits = model(batch)
+        loss(logits, batch).backward()
+    return [logits.detach(), *(p.grad.clone() for p in model.parameters())]
+
+
+def same(xs, ys):
+    return all(torch.equal(x, y) for x, y in zip(xs, ys, strict=True))
+
+
+def integers(model, **options):
+    return accelsim.integer_gemms(model, **{"beta": BETA, **options})
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("backend", ["cpu-int8", "emulator"])
+@pytest.mark.parametrize("options", [{}, {"fused": False}, {"kv_heads": 2}], ids=str)
+def test_a_training_step_is_the_same_bit_for_bit_in_simulation_and_on_backends(
+    options, backend, bits
+):
+    model, batch = language(**options), ids()
+    simulated = step(model, batch, integers(model, exact="simulate"))
+    mode = integers(model, backend=backend, bits=bits, check=True)
+    assert same(simulated, step(model, batch, mode))
+    total = mode.tally.total
+    assert total.gemms == total.checked == total.unpacked == 3 * 17
+    assert total.inexact == total.overflows == 0
+    assert total.ratio >= 1
+    assert not same(simulated, step(model, batch))
+
+
+def test_the_backends_products_are_what_the_model_goes_on_with():
+    model, batch = language(), ids()
+    mode = integers(model, backend=Wrong(), check=True)
+    wrong = step(model, batch, mode)
+    assert not same(wrong, step(model, batch, integers(model, exact="simulate")))
+    assert mode.tally.total.inexact > 0
+
+
+def test_a_linear_layer_is_what_the_definition_says():
+    torch.manual_seed(0)
+    layer, x = nn.Linear(40, 9), torch.randn(5, 40)
+    with integers(layer, backend="int64", bits=5, percentile={"default": 95, "weights": 90}):
+        found = layer(x)
+    (a, b) = quantize(x, 95, 31), quantize(layer.weight.detach(), 90, 31)
+    product = oracle(a.values, b.values).double() / (float(a.scale) * float(b.scale))
+    torch.testing.assert_close(found, layer.bias + product.float(), rtol=2e-7, atol=0)
+
+
+@pytest.mark.parametrize(("k", "scale"), [(8, 1), (8, 1e4), (8, 1e8), (300, 3e7)])
+def test_simulation_is_exact_however_large_the_integers(k, scale):
+    torch.manual_seed(1)
+    layer, x = nn.Linear(k, 6, bias=False), torch.randn(2, 5, k)
+    x[0, 1] *= scale
+    x[0, 2, 3] *= 3
+    for heavy in (False, True):
+        if heavy:
+            layer.weight.data[:, 2] *= scale
+        found = []
+        for options in ({"exact": "simulate"}, {"backend": "int64", "bits": 16, "check": True}):
+            mode = integers(layer, beta=5, percentile=50, **options)
+            with mode, torch.no_grad():
+                found.append(layer(x))
+            assert mode.tally.total.inexact == 0
+        assert torch.equal(*found)
+
+
+def test_leaving_restores_the_model():
+    model, batch = language(), ids()
+    state, before = copy.deepcopy(model.state_dict()), step(model, batch)
+    with pytest.raises(IndexError), integers(model, exact="simulate"):
+        model(batch + 1000)
+    assert same(state.values(), model.state_dict().values())
+    assert same(before, step(model, batch))
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_without_a_chosen_gemm_it_is_the_plain_model_bit_for_bit():
+    model, batch = language(fused=False), ids()
+    mode = integers(model, exact="simulate", gemms=[])
+    assert same(step(model, batch), step(model, batch, mode))
+    assert mode.tally.total.gemms == 0
+
+
+def test_which_gemms():
+    model, batch = language(), ids()
+    mode = integers(model, exact="simulate", skip=["head"], ops=["linear"], gemms=["*.0.*", "head"])
+    step(model, batch, mode)
+    layers = {layer for layer, *_ in mode.tally.by_place}
+    names = (*(f"attention.{name}" for name in "qkvo"), "up", "down")
+    assert layers == {f"blocks.0.{name}" for name in names}
+    assert {op for _, op, _ in mode.tally.by_place} == {"linear"}
+    assert {row["phase"] for row in mode.tally.rows()} == {"forward", "grad_input", "grad_weight"}
+
+
+def test_weights_are_prepared_once_until_something_writes_to_them(monkeypatch):
+    calls = []
+
+    def counted(x, *args, **kwargs):
+        calls.append(kwargs["name"])
+        return quantize(x, *args, **kwargs)
+
+    monkeypatch.setattr("accelsim.integer_mode.mode.quantize", counted)
+    layer, x = nn.Linear(8, 4, bias=False), torch.randn(3, 8)
+    with integers(layer, exact="simulate") as mode, torch.no_grad():
+        first = layer(x)
+        layer(x)
+        assert sum(name.endswith("weights") for name in calls) == 1
+        layer.weight.data.mul_(torch.tensor([[1.0], [2.0], [3.0], [4.0]]))  # no version is counted
+        second = layer(x)
+        assert sum(name.endswith("weights") for name in calls) == 2
+        torch._foreach_mul_([layer.weight], 0.0)
+        assert not layer(x).any()
+    assert not torch.equal(first, second)
+    assert mode.tally.total.gemms == 4
+
+
+def test_training_moves_the_weights_that_are_used():
+    model, batch = language(), ids()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    losses = []
+    with integers(model, exact="simulate"):
+        for _ in range(20):
+            optimizer.zero_grad()
+            value = loss(model(batch), batch)
+            value.backward()
+            optimizer.step()
+            losses.append(float(value.detach()))
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("kind", ["reentrant", "not"])
+def test_gradient_checkpointing_changes_nothing(kind):
+    plain, model, batch = language(), language(checkpointing=kind), ids()
+    assert same(
+        step(plain, batch, integers(plain, exact="simulate")),
+        step(model, batch, integers(model, exact="simulate")),
+    )
+
+
+def test_autocast_and_half_precision():
+    model, batch = language(), ids()
+    with integers(model, exact="simulate") as mode, torch.autocast("cpu", torch.bfloat16):
+        logits = model(batch)
+    assert logits.dtype == torch.bfloat16
+    assert mode.tally.total.gemms == 17
+
+
+def test_a_vision_model_with_convolution():
+    torch.manual_seed(0)
+    model, images = Vision(), torch.randn(2, 3, 8, 8)
+    found = []
+    for options in ({"exact": "simulate"}, {"backend": "emulator", "bits": 3, "check": True}):
+        model.zero_grad()
+        mode = integers(model, **options)
+        with mode:
+            model(images).square().sum().backward()
+        found.append([p.grad for p in model.parameters()])
+        assert mode.tally.total.inexact == 0
+    assert same(*found)
+
+
+def test_tokens_one_by_one_with_a_cache_of_keys_and_values():
+    torch.manual_seed(0)
+    attention = Attention(fused=True)
+    x = torch.randn(1, 3, 12)
+    with integers(attention, exact="simulate"), torch.inference_mode():
+        assert attention(x).shape == x.shape
+
+
+def test_nan_is_reported_with_its_gemm():
+    model = language()
+    model.head.weight.data[3, 1] = torch.nan
+    message = r"head \(forward\): weights: found nan at \[3, 1\]"
+    with pytest.raises(DataError, match=message), integers(model, exact="simulate"):
+        model.head(torch.randn(2, 12))
+
+
+def test_nan_in_a_gradient_is_reported_with_its_layer():
+    model, batch = language(), ids()
+    message = r"^head\.dw \(grad_weight\): gradients: found nan at \[0, 0\]"
+    with integers(model, exact="simulate"):
+        logits = model(batch)
+        gradient = torch.ones_like(logits)
+        gradient[0, 0, 0] = torch.nan
+        with pytest.raises(DataError, match=message):
+            logits.backward(gradient)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "name a backend, or set exact='simulate'"),
+        ({"backend": "emulater"}, "did you mean 'emulator'"),
+        ({"exact": "simulated"}, "expected 'backend' or 'simulate'"),
+        ({"exact": "simulate", "beta": {"weights": 3}}, "nothing for activations, attention"),
+        ({"exact": "simulate", "beta": {"weight": 3}}, "did you mean 'weights'"),
+        ({"exact": "simulate", "percentile": 0}, "expected a number above 0"),
+        ({"exact": "simulate", "percentile": 101}, "at most 100"),
+        ({"exact": "simulate", "ops": ["conv"]}, "unknown op 'conv'"),
+        ({"backend": "emulator", "bits": 1}, "bits"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(InputError, match=message):
+        integers(nn.Linear(2, 2), **options)
+
+
+def test_a_backend_that_refuses_is_an_error_with_its_reason():
+    class Tiny(Wrong):
+        name = "tiny"
+        accumulator = Accumulator(8, "wrap")
+
+    layer = nn.Linear(2, 2)
+    with pytest.raises(InputError, match="may overflow"), integers(layer, backend=Tiny(), bits=8):
+        layer(torch.randn(3, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_dequantizing_rounds_once_and_the_same_from_every_type(dtype):
+    values = torch.tensor([[0, 1, -3, 2**24 - 1, 8388607, 12345]])
+    inverse = 1 / 3.7
+    found = [dequantize(values.to(t), inverse, dtype) for t in (torch.int64, torch.float64)]
+    found.append(dequantize(values.float(), inverse, dtype))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    exact = values.double() * inverse
+    error = (found[0].double() - exact).abs() / exact.abs().clamp(min=1)
+    finite = found[0].isfinite()
+    assert float(error[finite].max()) <= torch.finfo(dtype).eps / 2 * 1.000001
+
+
+def test_the_emulators_digits_are_asked_for():
+    assert load_backend("emulator").for_bits(3, 3).operand_bits == (3, 3)
