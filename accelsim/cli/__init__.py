@@ -16,10 +16,12 @@ COMMANDS = {
     "run": "run",
     "compare": "compare",
     "break-even": "break_even",
+    "report": "report",
     "backends": "backends",
     "verify": "verify",
     "new-backend": "new_backend",
     "workloads": "workloads",
+    "config": "config",
     "doctor": "doctor",
 }
 """Command name to its module in this package; each module has a ``command``."""

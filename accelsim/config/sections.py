@@ -16,7 +16,9 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from accelsim.config.problems import shown
@@ -59,6 +61,24 @@ class EachOperand:
             Annotated[pair[self.kind], BeforeValidator(_spread), AfterValidator(_joined)]
         )
 
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        pair = handler.resolve_ref_schema(handler(core_schema))
+        one = {key: value for key, value in pair["properties"]["a"].items() if key != "title"}
+        properties = {"a": one, "b": one}
+        return {"anyOf": [one, {**pair, "title": "A and B", "properties": properties}]}
+
+
+class OneOrMore:
+    """Says in the JSON Schema of a list that its only item may stand alone."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        several = handler(core_schema)
+        return {"anyOf": [several["items"], several]}
+
 
 def _spread(value: Any) -> Any:
     return value if isinstance(value, dict) else {"a": value, "b": value}
@@ -92,21 +112,27 @@ def _plain_number(value: float) -> float:
     return int(value) if value.is_integer() else value
 
 
-Number: TypeAlias = Annotated[float, AfterValidator(_plain_number)]
 Sweep: TypeAlias = Annotated[
-    tuple[T, ...], BeforeValidator(_as_tuple), Field(min_length=1), AfterValidator(_different)
+    tuple[T, ...],
+    Field(min_length=1),
+    BeforeValidator(_as_tuple),
+    AfterValidator(_different),
+    OneOrMore(),
 ]
 """Values that are swept; a scalar is a list of one."""
 
 Selection: TypeAlias = Annotated[
-    tuple[T, ...], BeforeValidator(_as_tuple), AfterValidator(_different)
+    tuple[T, ...], BeforeValidator(_as_tuple), AfterValidator(_different), OneOrMore()
 ]
 """Like `Sweep`, but may be empty."""
 
 Percentile: TypeAlias = Annotated[
-    PerOperand[float], EachOperand(Annotated[Number, Field(gt=0, le=100)])
+    PerOperand[float],
+    EachOperand(Annotated[float, Field(gt=0, le=100), AfterValidator(_plain_number)]),
 ]
-Beta: TypeAlias = Annotated[PerOperand[float], EachOperand(Annotated[Number, Field(gt=0)])]
+Beta: TypeAlias = Annotated[
+    PerOperand[float], EachOperand(Annotated[float, Field(gt=0), AfterValidator(_plain_number)])
+]
 Bits: TypeAlias = Annotated[PerOperand[int], EachOperand(Annotated[int, Field(ge=2, le=16)])]
 
 
@@ -167,7 +193,8 @@ class TimingSection(Section):
     """``timing``: how often each stage is timed, and what is prepared outside the total.
 
     With a `target_error`, `repeats` is the least number: there are more until the median is that
-    certain or `budget_s` seconds are spent on the record.
+    certain or `budget_s` seconds are spent on the record. With `roofline` the run ends with a
+    measurement of each backend's highest rate and of its device's memory.
     """
 
     repeats: Annotated[int, Field(ge=1)] = Field(
@@ -184,6 +211,7 @@ class TimingSection(Section):
     prepared: Selection[Literal["a", "b"]] = Field(
         default=(), description="a list of the operands a and b"
     )
+    roofline: bool = Field(default=False, description="true or false")
 
 
 class ConfigSections(Section):

@@ -77,3 +77,13 @@ def count(value: int) -> str:
         return f"{value:.2e}"
     decimals = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
     return f"{scaled:.{decimals}f}{_PREFIXES[thousands]}"
+
+
+def ratio(value: float) -> str:
+    """Return an unpack ratio with 3 decimals, from 10 on with 2."""
+    return f"{value:.3f}" if value < 10 else f"{value:.2f}"
+
+
+def speedup(value: float) -> str:
+    """Return a speed-up with 2 decimals, below 0.1 with 3."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"

@@ -19,6 +19,9 @@ _WORDS: dict[str, Callable[[str], str]] = {
     "block": "blocks of {}".format,
 }
 
+FIELDS = tuple(_WORDS)
+"""The fields of a record that are settings."""
+
 
 class Settings:
     """What was asked of some records.

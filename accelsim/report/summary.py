@@ -7,8 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from accelsim.report.cells import printable
+from accelsim.report.line import Line
 from accelsim.report.settings import Settings
-from accelsim.report.summary_rows import Columns, Line
+from accelsim.report.summary_rows import Columns
 from accelsim.results import Record, Status
 
 WIDTH = 80
@@ -94,7 +95,7 @@ def _table(ran: Sequence[Record], records: Sequence[Record]) -> list[str]:
         shared = [f"backend {columns.labels.backend(ran[0])}", *shared]
     groups = _groups(ran, lambda record: _heading(record, settings))
     body = {
-        heading: [Line(same, summed=False) for same in _groups(members, columns.labels.of).values()]
+        heading: [Line(same) for same in _groups(members, columns.labels.of).values()]
         for heading, members in groups.items()
     }
     gemms = len({(record.workload, record.gemm) for record in ran})

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
-from accelsim.report.cells import MISSING, count, milliseconds, text
+from accelsim.report.cells import MISSING, count, milliseconds, ratio, speedup, text
+from accelsim.report.line import Line
 from accelsim.report.options import telling_options
 from accelsim.results import Record, Status
 from accelsim.results.record import Stage
 
-_STAGES: dict[Stage, str] = {
+STAGES: dict[Stage, str] = {
     "quantize": "quant",
     "unpack": "unpack",
     "prepare": "prep",
@@ -20,6 +20,7 @@ _STAGES: dict[Stage, str] = {
     "pack": "pack",
     "total": "total",
 }
+"""The stages of a record in their order, and the heads of their columns."""
 
 
 class Labels:
@@ -79,14 +80,6 @@ class Labels:
         ]
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of the table: a record, or the sum of several GEMMs' records."""
-
-    records: Sequence[Record]
-    summed: bool
-
-
 class Columns:
     """The columns of the table: which there are depends on what was measured.
 
@@ -98,14 +91,14 @@ class Columns:
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.labels = Labels(records)
-        self.stages = [name for name in _STAGES if any(name in r.time_ms for r in records)]
+        self.stages = [name for name in STAGES if any(name in r.time_ms for r in records)]
         self.baselines = list(dict.fromkeys(name for r in records for name in r.baselines))
         self._cells: dict[str, Callable[[Line], str]] = {
             self.labels.kind: lambda line: self.labels.of(line.records[0]),
             "exact": _exact,
-            "r": _ratio,
+            "r": lambda line: MISSING if line.ratio is None else ratio(line.ratio),
             "MACs": _macs,
-            **{_STAGES[stage]: partial(_time, stage=stage) for stage in self.stages},
+            **{STAGES[stage]: partial(_time, stage=stage) for stage in self.stages},
             **{f"×{name}": partial(_speedup, baseline=name) for name in self.baselines},
         }
 
@@ -153,46 +146,20 @@ def _join(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _exact(line: Line) -> str:
     if line.summed:
-        exact = sum(record.status is Status.OK for record in line.records)
-        return f"{exact}/{len(line.records)}"
+        return f"{line.exact}/{len(line.records)}"
     status = line.records[0].status
     return {Status.OK: "yes", Status.INEXACT: "NO"}.get(status, str(status))
 
 
-def _ratio(line: Line) -> str:
-    low_bit = _sum(record.low_bit_macs for record in line.records)
-    dense = _sum(record.dense_macs for record in line.records)
-    if low_bit is None or not dense:
-        return MISSING
-    return f"{low_bit / dense:.3f}" if low_bit < 10 * dense else f"{low_bit / dense:.2f}"
-
-
 def _macs(line: Line) -> str:
-    total = _sum(record.low_bit_macs for record in line.records)
-    return MISSING if total is None else count(int(total))
+    return MISSING if line.low_bit_macs is None else count(line.low_bit_macs)
 
 
 def _time(line: Line, stage: Stage) -> str:
-    total = _total(line, stage)
-    return MISSING if total is None else milliseconds(total)
+    time = line.time(stage)
+    return MISSING if time is None else milliseconds(time)
 
 
 def _speedup(line: Line, baseline: str) -> str:
-    total = _total(line, "total")
-    reference = _sum(record.baselines.get(baseline) for record in line.records)
-    if not total or reference is None:
-        return MISSING
-    speedup = reference / total
-    return f"{speedup:.2f}" if speedup >= 0.1 else f"{speedup:.3f}"
-
-
-def _total(line: Line, stage: Stage) -> float | None:
-    times = (record.time_ms.get(stage) for record in line.records)
-    return _sum(None if time is None else time.median for time in times)
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    """Return the sum, or None if a value is missing."""
-    every = list(values)
-    present = [value for value in every if value is not None]
-    return sum(present) if len(present) == len(every) else None
+    value = line.speedup(baseline)
+    return MISSING if value is None else speedup(value)

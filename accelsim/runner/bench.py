@@ -20,6 +20,7 @@ from accelsim.results.record import FirstMismatch, Minimised, Quartiles, Stage, 
 from accelsim.runner.cases import Case
 from accelsim.runner.mismatch import minimise
 from accelsim.runner.pipeline import Pipeline
+from accelsim.runner.roofs import peak_tops
 from accelsim.sampling import Plan, evictor, load_per_core
 from accelsim.statistics import outliers, relative_error
 from accelsim.timing import TOTAL, Samples, StageTimer
@@ -74,6 +75,14 @@ class Bench:
         """Save the smallest GEMM that shows a mismatch; see `accelsim.runner.mismatch.minimise`."""
         device = torch.device(self.availability(case.choice).device)
         return minimise(case, self._config, self._load(case.gemm, device), entry, folder)
+
+    def peak(self, case: Case) -> float | None:
+        """Return how fast the backend of a case multiplies at best, in 10^12 operations/s."""
+        device = torch.device(self.availability(case.choice).device)
+        try:
+            return peak_tops(case.backend, case.unpack.bits, device)
+        except Exception:  # a plug-in may raise anything, and the records count for more
+            return None
 
     def close(self) -> None:
         """Let go of the operands."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import torch
 
 from accelsim.config import RunConfig
 from accelsim.errors import InputError, InterruptedRunError, NothingCouldRunError
@@ -15,6 +17,7 @@ from accelsim.runner.bench import Bench
 from accelsim.runner.cases import Case, list_cases
 from accelsim.runner.interrupts import Interrupts
 from accelsim.runner.isolation import IsolatedBench, Limits
+from accelsim.runner.roofs import bandwidth_gb_s
 
 Progress = Callable[[int, int, Record], None]
 
@@ -30,6 +33,9 @@ class Maker(Protocol):
 
     def minimise(self, case: Case, entry: tuple[int, ...], folder: Path) -> Minimised | None:
         """Save the smallest GEMM that shows a mismatch."""
+
+    def peak(self, case: Case) -> float | None:
+        """Return how fast the backend of a case multiplies at best, in 10^12 operations/s."""
 
     def close(self) -> None:
         """Let go of what is held."""
@@ -84,7 +90,31 @@ def run(
             record = record.model_copy(update={"operands_sha256": hashes[case.gemm.id]})
             folder.append(with_minimised(record, case, maker, folder))
             progress(number, len(cases), folder.records[-1])
+        if config.timing.roofline:
+            folder.note(roofs=_roofs(cases, folder, maker))
     return finished(folder)
+
+
+def _roofs(cases: Sequence[Case], folder: RunFolder, maker: Maker) -> dict[str, Any]:
+    """Measure what bounds the backends that gave a right result, and their devices."""
+    right = {record_key(record): record for record in folder.records if record.exact}
+    compute: dict[str, dict[str, Any]] = {}
+    for case in cases:
+        fields = case.fields
+        key = repr((fields["backend"], fields["backend_options"]))
+        record = right.get(record_key(fields))
+        if record is not None and key not in compute:
+            names = ("backend", "backend_options", "bits")
+            compute[key] = {
+                **{name: fields[name] for name in names},
+                "device": record.device,
+                "tops": maker.peak(case),
+            }
+    devices = dict.fromkeys(str(roof["device"]) for roof in compute.values())
+    return {
+        "compute": list(compute.values()),
+        "bandwidth_gb_s": {name: bandwidth_gb_s(torch.device(name)) for name in devices},
+    }
 
 
 def with_minimised(record: Record, case: Case, maker: Maker, folder: RunFolder) -> Record:

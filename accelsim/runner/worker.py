@@ -44,10 +44,13 @@ def serve(
             case = cases[request["case"]]
             answer: Any
             if request["do"] == "record":
-                answer = bench.record(case)
+                answer = bench.record(case).to_dict()
+            elif request["do"] == "peak":
+                answer = bench.peak(case)
             else:
-                answer = bench.minimise(case, tuple(request["entry"]), Path(request["folder"]))
-            pipe.send_bytes(json.dumps(answer and answer.model_dump(mode="json")).encode())
+                found = bench.minimise(case, tuple(request["entry"]), Path(request["folder"]))
+                answer = found and found.model_dump(mode="json")
+            pipe.send_bytes(json.dumps(answer).encode())
 
 
 def _become_a_child() -> None:

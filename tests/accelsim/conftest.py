@@ -28,7 +28,7 @@ def times(total: float, repeats: int = 20) -> dict[str, Quartiles]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record() -> Callable[..., Record]:
     """Return a function that makes a valid record, exact unless its arguments say otherwise."""
 

@@ -1,0 +1,72 @@
+"""The JSON Schema of a config, by which editors complete keys and mark mistakes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelsim.config.sections import ConfigSections
+from accelsim.unpack import DIGIT_SYSTEMS, list_strategies
+from gemm_backends import list_backends
+from gemm_backends.baselines import list_baselines
+from workloads.sources import SOURCE
+from workloads.sources import registry as sources
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_IN_A_FILE = {"type": "string", "pattern": r"\.py:\w+$", "description": "path/to/file.py:ClassName"}
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a config file.
+
+    It knows the keys, types and ranges of every section, and the names of the workload sources,
+    strategies, digit systems, backends and baselines that are installed. What it cannot know,
+    such as the options of a backend or what is in a bundle, `accelsim.config.load_config` checks.
+    """
+    schema = ConfigSections.model_json_schema()
+    definitions, keys = schema["$defs"], schema["properties"]
+    unpack = definitions["UnpackSection"]["properties"]
+    for section, key, entry in (
+        (keys, "workloads", _workloads(definitions)),
+        (keys, "backends", _named(list_backends())),
+        (keys, "baselines", {"enum": list_baselines()}),
+        (unpack, "strategy", _named(list_strategies())),
+        (unpack, "digits", {"enum": list(DIGIT_SYSTEMS)}),
+    ):
+        least = 0 if key == "baselines" else 1
+        section[key] = _described(section[key]) | _one_or_more(entry, least)
+    return {"$schema": _DIALECT, **schema, "title": "accelsim config"}
+
+
+def _described(key: dict[str, Any]) -> dict[str, Any]:
+    """Return what a key's schema says for people, and its default."""
+    return {name: key[name] for name in ("title", "description", "default") if name in key}
+
+
+def _one_or_more(entry: dict[str, Any], least: int) -> dict[str, Any]:
+    """Return the schema of a list whose only entry may stand alone."""
+    return {"anyOf": [entry, {"type": "array", "items": entry, "minItems": least}]}
+
+
+def _named(names: list[str]) -> dict[str, Any]:
+    """Return the schema of a plug-in: its name, or its name with options."""
+    name = {"anyOf": [{"enum": names}, _IN_A_FILE]}
+    return {
+        "anyOf": [*name["anyOf"], {"type": "object", "properties": {"name": name}} | _needs("name")]
+    }
+
+
+def _needs(key: str) -> dict[str, Any]:
+    return {"required": [key]}
+
+
+def _workloads(definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an entry of ``workloads``; its parts go to `definitions`."""
+    entries: list[dict[str, Any]] = []
+    for key in sources.names():
+        source = sources.get(key).model_json_schema(ref_template="#/$defs/{model}")
+        definitions |= source.pop("$defs", {})
+        definitions[source["title"]] = source
+        entries.append({"$ref": f"#/$defs/{source['title']}"})
+    in_a_file = {"type": "object", "properties": {SOURCE: _IN_A_FILE}} | _needs(SOURCE)
+    return {"anyOf": [*entries, in_a_file]}

@@ -1,0 +1,142 @@
+"""A figure with the words that stand around it, and how it is drawn and saved."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelsim.errors import AccelsimError
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure as Canvas
+
+INK = "#3d4451"
+"""The colour of text and axes; in a page it becomes that of the page's text."""
+
+PALETTE = ("#2f7fd6", "#d9662b", "#1f9e89", "#b25ac4", "#8f8415", "#d1477f", "#6b7bd6", "#7a8794")
+"""Colours with a contrast of at least 3:1 to white and to the page's dark background."""
+
+MOST_VECTORS = 600
+"""Points of a scatter plot that are drawn one by one; more become a picture."""
+
+_STYLE = {
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.dpi": 100,
+    "figure.facecolor": "none",
+    "axes.labelsize": 10,
+    "axes.titlesize": 10,
+    "font.size": 10,
+    "legend.fontsize": 9,
+    "legend.title_fontsize": 9,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "grid.alpha": 0.25,
+    "grid.color": INK,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "savefig.bbox": "tight",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "accelsim",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+class NothingToDrawError(Exception):
+    """The records do not have what a figure shows; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawn figure.
+
+    Parameters
+    ----------
+    name : str
+        The stem of its files.
+    title : str
+        A few words.
+    alt : str
+        What is to be seen, for those who do not see it.
+    caption : str
+        How to read it: what the axes and marks mean.
+    canvas : matplotlib.figure.Figure
+        The figure itself.
+    """
+
+    name: str
+    title: str
+    alt: str
+    caption: str
+    canvas: Canvas
+
+    def svg(self) -> str:
+        """Return an ``<svg>`` element for a page, in the colour of the page's text."""
+        stream = io.StringIO()
+        with style():  # without the date the same records give the same page
+            self.canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        text = stream.getvalue()
+        text = text[text.index("<svg") :].replace(INK, "currentColor")
+        text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+        text = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{self.name}-", text)
+        text = re.sub(
+            r' width="([^"]*)pt" height="[^"]*pt"', r' style="max-width: \1pt"', text, count=1
+        )
+        return re.sub(r" *\n *", "\n", text)
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write the figure as PDF and PNG, on white, and return the files' names.
+
+        Raises
+        ------
+        AccelsimError
+            If they cannot be written.
+        """
+        paths = [folder / f"{self.name}.{suffix}" for suffix in ("pdf", "png")]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with style():
+                for path in paths:
+                    self.canvas.savefig(path, dpi=300, facecolor="white")
+        except OSError as error:
+            raise AccelsimError(f"cannot write to {folder}: {error.strerror}") from error
+        return paths
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the style of the reports, without a display."""
+    import matplotlib
+    import seaborn as sns
+
+    settings = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_STYLE}
+    with matplotlib.rc_context({"backend": "agg", **settings}):
+        yield
+
+
+def plain_ticks(axis: Axis, base: float = 10) -> None:
+    """Make an axis logarithmic, with numbers as they are read: 0.01, 2, 100."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    scale = axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale
+    scale("log", base=base)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def colours(names: Any) -> dict[Any, str]:
+    """Give each name a colour, the first ones the most different."""
+    return {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(dict.fromkeys(names))}

@@ -1,0 +1,143 @@
+"use strict";
+
+// A table of the page: sorts by the head that is clicked, filters by words and by chosen labels.
+class Grid {
+  constructor(element) {
+    const data = JSON.parse(element.querySelector("script").textContent);
+    this.columns = data.columns;
+    this.page = data.page;
+    this.shown = this.page;
+    this.order = this.columns.length ? this.columns[0].rows.map((_, row) => row) : [];
+    this.words = [];
+    this.chosen = new Map();
+    this.body = element.querySelector("tbody");
+    this.heads = [...element.querySelectorAll("thead th")];
+    this.heads.forEach((head, place) => this.makeSortable(head, place));
+    this.makeControls(element.querySelector(".controls"));
+    this.makeMore(element);
+    this.draw();
+  }
+
+  makeSortable(head, place) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = head.textContent;
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      this.heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      this.sort(place, down ? -1 : 1);
+    });
+    head.replaceChildren(button);
+  }
+
+  makeControls(controls) {
+    const search = document.createElement("input");
+    search.type = "search";
+    search.addEventListener("input", () => {
+      this.words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+      this.refilter();
+    });
+    controls.append(this.labelled("find", search));
+    this.columns.forEach((column, place) => {
+      if (!column.choose) return;
+      const select = document.createElement("select");
+      select.append(new Option("all", ""));
+      column.texts.forEach((text, index) => select.append(new Option(text, String(index))));
+      select.addEventListener("change", () => {
+        if (select.value === "") this.chosen.delete(place);
+        else this.chosen.set(place, Number(select.value));
+        this.refilter();
+      });
+      controls.append(this.labelled(column.title, select));
+    });
+    this.count = document.createElement("p");
+    this.count.className = "count";
+    this.count.setAttribute("role", "status");
+    controls.append(this.count);
+    controls.hidden = false;
+  }
+
+  makeMore(element) {
+    const button = (text, step) => {
+      const made = document.createElement("button");
+      made.type = "button";
+      made.className = "more";
+      made.textContent = text;
+      made.addEventListener("click", () => {
+        this.shown += step;
+        this.draw();
+      });
+      element.append(made);
+      return made;
+    };
+    this.more = [button(`${this.page} more rows`, this.page), button("all rows", Infinity)];
+  }
+
+  labelled(name, control) {
+    const label = document.createElement("label");
+    label.append(name, control);
+    return label;
+  }
+
+  sort(place, direction) {
+    const { rows, keys, texts } = this.columns[place];
+    const collator = new Intl.Collator("en", { numeric: true });
+    const compare = keys
+      ? (a, b) => direction * (keys[a] - keys[b])
+      : (a, b) => direction * collator.compare(texts[a], texts[b]);
+    const missing = (value) => Number(keys !== null && keys[value] === null);
+    this.order.sort((one, other) => {
+      const [a, b] = [rows[one], rows[other]];
+      return missing(a) - missing(b) || (a === b ? 0 : compare(a, b)) || one - other;
+    });
+    this.draw();
+  }
+
+  refilter() {
+    this.shown = this.page;
+    this.draw();
+  }
+
+  // Which of a column's texts hold a word: a column has far fewer texts than rows.
+  matches(word) {
+    return this.columns.map(({ texts }) => texts.map((text) => text.toLowerCase().includes(word)));
+  }
+
+  filtered() {
+    const matches = this.words.map((word) => this.matches(word));
+    return this.order.filter(
+      (row) =>
+        [...this.chosen].every(([place, text]) => this.columns[place].rows[row] === text) &&
+        matches.every((found) => found.some((texts, place) => texts[this.columns[place].rows[row]])),
+    );
+  }
+
+  draw() {
+    const rows = this.filtered();
+    const visible = rows.slice(0, this.shown);
+    const drawn = document.createDocumentFragment();
+    for (const row of visible) {
+      const line = document.createElement("tr");
+      for (const { rows: places, texts, keys } of this.columns) {
+        const cell = document.createElement("td");
+        if (keys) cell.className = "number";
+        cell.textContent = texts[places[row]];
+        line.append(cell);
+      }
+      drawn.append(line);
+    }
+    this.body.replaceChildren(drawn);
+    const total = this.order.length;
+    const found = rows.length === total ? `${total} rows` : `${rows.length} of ${total} rows`;
+    this.count.textContent = visible.length < rows.length ? `${found}, ${visible.length} shown` : found;
+    this.more.forEach((button) => (button.hidden = visible.length === rows.length));
+  }
+}
+
+for (const element of document.querySelectorAll(".grid")) new Grid(element);
+
+// On a narrow screen the words would push the tables out of sight.
+if (matchMedia("screen and (max-width: 40rem)").matches) {
+  for (const terms of document.querySelectorAll(".terms")) terms.open = false;
+}

@@ -1,0 +1,62 @@
+"""One line of a table of results: one backend on one GEMM, or on several together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from accelsim.results import Record, Status
+from accelsim.results.record import Stage
+
+
+@dataclass(frozen=True)
+class Line:
+    """A record, or several GEMMs' records of which counts and times are summed.
+
+    A value that one of the records lacks is None.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        At least one.
+    summed : bool
+        Whether the line stands for all GEMMs of a setting, even if there is just one.
+    """
+
+    records: Sequence[Record]
+    summed: bool = False
+
+    @property
+    def exact(self) -> int:
+        """How many of the records are exact."""
+        return sum(record.status is Status.OK for record in self.records)
+
+    @property
+    def low_bit_macs(self) -> int | None:
+        """Low-bit multiply-adds."""
+        total = _sum(record.low_bit_macs for record in self.records)
+        return None if total is None else int(total)
+
+    @property
+    def ratio(self) -> float | None:
+        """The unpack ratio: low-bit multiplications over those of the GEMMs."""
+        dense = _sum(record.dense_macs for record in self.records)
+        return None if self.low_bit_macs is None or not dense else self.low_bit_macs / dense
+
+    def time(self, stage: Stage) -> float | None:
+        """Return the median time of a stage in ms."""
+        times = (record.time_ms.get(stage) for record in self.records)
+        return _sum(None if time is None else time.median for time in times)
+
+    def speedup(self, baseline: str) -> float | None:
+        """Return the baseline's time over the total."""
+        total = self.time("total")
+        reference = _sum(record.baselines.get(baseline) for record in self.records)
+        return reference / total if total and reference is not None else None
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """Return the sum, or None if a value is missing."""
+    every = list(values)
+    present = [value for value in every if value is not None]
+    return sum(present) if len(present) == len(every) else None

@@ -1,0 +1,63 @@
+"""``accelsim report`` from the command line."""
+
+import importlib.util
+
+import pytest
+
+from accelsim.cli import main
+
+
+@pytest.fixture
+def report(capsys):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            main(["report", *map(str, arguments)])
+        return exit_.value.code or 0, capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def lines(make_record, tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_text("".join(make_record(gemm=name).to_json() + "\n" for name in "ab"))
+    return path
+
+
+def test_a_page_and_the_files_of_its_figures(report, lines, tmp_path):
+    page, figures = tmp_path / "page.html", tmp_path / "figures"
+    code, said = report(lines, "-o", page, "--figures", figures)
+    assert code == 0
+    assert f"wrote {page}" in said
+    assert "2 of 2 exact" in page.read_text()
+    assert {path.suffix for path in figures.iterdir()} == {".pdf", ".png"}
+    assert "not drawn: ratio by bits: the records have fewer than two widths b" in said
+
+
+def test_a_page_that_cannot_be_written_is_one_message(report, lines, tmp_path):
+    code, said = report(lines, "-o", tmp_path / "missing" / "page.html")
+    assert code == 1
+    assert said.startswith("accelsim: cannot write ")
+
+
+def test_no_such_run(report, tmp_path):
+    code, said = report(tmp_path / "nothing", "-o", tmp_path / "page.html")
+    assert code == 2
+    assert "is not a run: it does not exist" in said
+
+
+def test_a_run_without_records(report, tmp_path):
+    (tmp_path / "records.jsonl").write_text("")
+    code, said = report(tmp_path / "records.jsonl")
+    assert code == 2
+    assert "has no records yet" in said
+
+
+def test_what_is_missing_names_the_extra(report, lines, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "accelsim.cli.report.find_spec", lambda name: None if name == "seaborn" else found(name)
+    )
+    code, said = report(lines)
+    assert code == 2
+    assert said == "accelsim: a report needs seaborn: pip install 'accelsim[report]'\n"

@@ -1,0 +1,46 @@
+"""Which figures can be drawn of which records, and their files."""
+
+import pytest
+
+from accelsim.report.figures import FIGURES, draw
+from accelsim.report.figures.figure import NothingToDrawError
+from accelsim.report.figures.frame import frame, need
+
+
+def test_the_frame_has_a_row_for_each_record_that_ran(make_record, make_run):
+    records = [
+        make_record(),
+        make_record(gemm="g", status="error", reason="r"),
+        make_record(backend="away", status="unavailable", reason="r"),
+        make_record(bits={"a": 8, "b": 4}),
+    ]
+    data = frame([make_run(records)])
+    assert list(data["gemm"]) == ["tiny/layers.0.q", "tiny/g", "tiny/layers.0.q"]
+    assert list(data["bits"]) == ["4", "4", "8/4"]
+    assert list(data["ms.gemm"].dropna()) == [3.0, 3.0]
+
+
+def test_backends_carry_the_name_of_the_run_where_there_are_several(make_record, make_run):
+    runs = [make_run([make_record()], "one"), make_run([make_record()], "two")]
+    assert list(frame(runs)["backend"]) == ["one: emulator", "two: emulator"]
+
+
+def test_missing_columns_say_so(make_record, make_run):
+    with pytest.raises(NothingToDrawError, match=r"no record has gemm_bytes"):
+        need(frame([make_run([make_record()])]), "gemm_bytes")
+
+
+def test_nothing_is_drawn_of_nothing_and_each_figure_says_why(make_record, make_run):
+    figures, left_out = draw([make_run([make_record(status="error", reason="r")])])
+    assert not figures
+    assert len(left_out) == len(FIGURES)
+    assert all(left_out.values())
+
+
+def test_files_for_papers(drawn, tmp_path):
+    figure = next(figure for figure in drawn[0] if figure.name == "ratio-by-bits")
+    pdf, png = figure.save(tmp_path / "figures")
+    assert pdf.read_bytes().startswith(b"%PDF")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert "2 strategies over 3 widths" in figure.alt
+    assert "at 2 bits from 4 (" in figure.alt
