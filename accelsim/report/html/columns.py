@@ -24,7 +24,7 @@ _STAGE_MEANING: dict[Stage, str] = {
     "total": "all stages but for what was prepared ahead of time, ms",
 }
 
-_FIELD_TITLE = {"beta": "β", "bits": "b"}
+_FIELD_TITLE = {"beta": "β", "bits": "b", "gemm": "GEMM"}
 
 _FIELD_MEANING = {
     "beta": "rounding maps the percentile of the magnitudes to half of β",
@@ -103,7 +103,8 @@ def _labels(rows: Sequence[Row], fields: Sequence[str]) -> list[Column[Row]]:
     columns: list[Column[Row]] = []
     if len({row.run for row in rows}) > 1:
         columns.append(Column("run", "the folder of the run", lambda row: row.run))
-    columns += [Column(field, "", _field(field)) for field in fields if _varies(rows, field)]
+    varying = [field for field in fields if _varies(rows, field)]
+    columns += [Column(_FIELD_TITLE.get(field, field), "", _field(field)) for field in varying]
     return columns
 
 

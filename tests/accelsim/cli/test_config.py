@@ -46,7 +46,7 @@ def test_check_says_what_would_run_and_writes_nothing(config, file):
     code, out, _ = config("check", file)
     assert code == 0
     assert f"{file} is valid: 8 records" in out
-    assert "1 GEMMs (1 of synthetic-" in out
+    assert "1 GEMMs (1 of synthetic), from 24×32×16" in out
     assert "2 ways to round, 2 to unpack, 2 backends" in out
     assert "int64: on cpu" in out
     assert re.search(r"about [\d.]+ s and [\d.]+ GiB of memory", out)

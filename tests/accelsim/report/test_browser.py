@@ -50,6 +50,7 @@ def opened(browser, path):
     """Open the page and return it with all that the console said and all that was asked for."""
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     page = context.new_page()
+    page.set_default_timeout(120_000)
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
@@ -97,16 +98,16 @@ def test_it_filters_by_words_and_by_choice_and_shows_more_rows(opened):
     assert status.inner_text() == "10000 rows, 100 shown"
     grid.get_by_label("find").fill("layers.7.q")
     assert status.inner_text() == "40 of 10000 rows"
-    assert set(cells(page, "gemm")) == {"layers.7.q"}
+    assert set(cells(page, "GEMM")) == {"layers.7.q"}
     grid.get_by_label("strategy").select_option("column")
     assert status.inner_text() == "8 of 10000 rows"
     assert set(cells(page, "strategy")) == {"column"}
     grid.get_by_label("find").fill("")
     assert status.inner_text() == "2000 of 10000 rows, 100 shown"
     grid.get_by_role("button", name="100 more rows").click()
-    assert len(cells(page, "gemm")) == 200
+    assert len(cells(page, "GEMM")) == 200
     grid.get_by_role("button", name="all rows").click()
-    assert len(cells(page, "gemm")) == 2000
+    assert len(cells(page, "GEMM")) == 2000
     assert not said
 
 

@@ -91,7 +91,7 @@ def test_the_tables_hold_every_record_and_every_sum(page):
     tables = [json.loads(words) for name, words in page.words if words.startswith('{"page"')]
     assert [len(table["columns"][0]["rows"]) for table in tables] == [12, 36]
     titles = [column["title"] for column in tables[1]["columns"]]
-    assert titles[:2] == ["gemm", "op"]
+    assert titles[:2] == ["GEMM", "op"]
     assert {"b", "strategy", "backend", "r", "total", "×fp32"} <= set(titles)
 
 
