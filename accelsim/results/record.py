@@ -103,11 +103,14 @@ Setting: TypeAlias = int | float | OperandPair
 class Record(_Strict):
     """One line of ``records.jsonl``; the fields and their units are those of ``docs/formats.md``.
 
-    Counts are integers of any size. `gemm_bytes` are the digits that the products read and the
-    32-bit sums that they write, each once. `samples_ms` holds every repeat that `time_ms` sums up,
-    in the order in which they were measured. Times are in ms, `tops` and `effective_tops` in 10^12
-    operations per second (a multiply-add is two), `energy` in joules. None means that the value
-    does not exist, as for the times of a backend that is unavailable.
+    Counts are integers of any size. `correction_macs` are the low-bit multiplications beyond the
+    dense ones, `sparse_macs` those in sparse products; `gather_bytes` are the products' digits
+    beyond one copy of A and B, `scatter_bytes` what `shift_adds` read and write in C. `gemm_bytes`
+    are the digits that the products read and the 32-bit sums that they write, each once.
+    `samples_ms` holds every repeat that `time_ms` sums up, in the order of measurement.
+    Times are in ms, `tops` and `effective_tops` in 10^12 operations per second (a multiply-add is
+    two), `energy` in joules. None means that the value does not exist, as for the times of a
+    backend that is unavailable.
 
     Raises
     ------
@@ -168,6 +171,7 @@ class Record(_Strict):
     energy: float | None = None
     cost_model: str | None = None
 
+    correction_macs: int | None = None
     sparse_macs: NonNegativeInt | None = None
     gather_bytes: NonNegativeInt | None = None
     scatter_bytes: NonNegativeInt | None = None

@@ -131,6 +131,7 @@ class Pipeline:
             "ratio": problem.ratio,
             "dense_macs": problem.dense_macs,
             "low_bit_macs": scheduled.low_bit_macs,
+            "correction_macs": scheduled.correction_macs,
             "sparse_macs": scheduled.sparse_macs,
             "executed_macs": executed_macs(scheduled, backend, self.systems),
             "shift_adds": scheduled.shift_adds,

@@ -164,8 +164,13 @@ class LowBitProblem:
         return macs(self.products)
 
     @property
+    def correction_macs(self) -> int:
+        """Multiplications beyond those of the original GEMM, the base of lowest digits."""
+        return self.low_bit_macs - self.dense_macs
+
+    @property
     def sparse_macs(self) -> int:
-        """Those of them in products with a sparse operand."""
+        """Multiplications in products with a sparse operand."""
         return macs(product for product in self.products if product.is_sparse)
 
     @property

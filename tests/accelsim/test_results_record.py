@@ -16,7 +16,7 @@ FIELDS = """
     ratio dense_macs low_bit_macs executed_macs shift_adds products max_digits_a max_digits_b
     out_of_bound_a out_of_bound_b
     time_ms baselines tops effective_tops speedup_vs cycles energy cost_model
-    sparse_macs gather_bytes scatter_bytes
+    correction_macs sparse_macs gather_bytes scatter_bytes
 """
 """The contract; what was added since stands behind it."""
 

@@ -143,6 +143,30 @@ def test_a_fitting_gemm_is_one_product_with_ratio_one():
     assert (problem.ratio, len(problem.products), problem.shift_adds) == (1.0, 2, 0)
 
 
+@pytest.mark.parametrize(
+    ("strategy", "corrections", "sparse", "shift_adds", "gather_bytes"),
+    [
+        # Row 1 of A takes 3 lines.
+        ("row", 2 * 6 * 7, 0, 2 * 7, 2 * 6),
+        # Column 2 of A and of B is there 3 times, in a product for each exponent.
+        ("column", 5 * 2 * 7, 0, 2 * 5 * 7, 2 * (5 + 7)),
+        # Two lines of one entry each: their starts, columns and values, and B's low digits again.
+        ("block", 2 * 7, 2 * 7, 2 * 7, 3 * 8 + 2 * 8 + 2 + 7 * 6),
+    ],
+)
+def test_operations_are_counted_by_kind(strategy, corrections, sparse, shift_adds, gather_bytes):
+    a, b = torch.zeros(1, 5, 6, dtype=torch.int32), torch.ones(1, 7, 6, dtype=torch.int32)
+    a[0, 1, 2] = 1000
+    system = DigitSystem("balanced", 4)
+    problem = unpacked(a, b, strategy, system, system, 1)
+    assert problem.dense_macs == 5 * 6 * 7
+    assert problem.correction_macs == corrections == problem.low_bit_macs - 5 * 6 * 7
+    assert problem.sparse_macs == sparse
+    assert problem.shift_adds == shift_adds
+    assert problem.gather_bytes == gather_bytes
+    assert problem.scatter_bytes == 2 * 8 * shift_adds
+
+
 def test_products_beyond_int32_are_exact():
     generator = torch.Generator().manual_seed(0)
     a = torch.randint(2_000, 12_000, (8, 1536), generator=generator, dtype=torch.int32)
