@@ -8,7 +8,7 @@ from accelsim.execute import execute, executed_macs, schedule
 from accelsim.sparse import SparseDigits
 from accelsim.timing import StageTimer
 from accelsim.types import PerOperand
-from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
+from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy, pack
 from gemm_backends import load_backend
 
 SYSTEM = DigitSystem("balanced", 4)
@@ -42,6 +42,31 @@ def test_every_backend_gives_the_product_exactly(name, block):
         done = execute(scheduled, backend, timer, watch_overflow=False, wide=False)
     assert compare(done.result, oracle(a, b)[None]).exact
     assert scheduled.low_bit_macs == problem.low_bit_macs
+
+
+@pytest.mark.parametrize("digits", ["paper", "balanced"])
+@pytest.mark.parametrize("bits", [2, 3, 5, 8, 11, 16])
+@pytest.mark.parametrize("strategy", ["block(block=1)", "block(block=7)", "optimal"])
+def test_batches_are_exact_in_both_systems_at_every_width(strategy, bits, digits):
+    generator = torch.Generator().manual_seed(bits)
+    low, heavy = -(1 << (bits - 1)) + 1, 1 << (bits + 3)
+    a, b = (
+        torch.where(
+            torch.rand(2, rows, 40, generator=generator) < 0.05,
+            torch.randint(-heavy, heavy, (2, rows, 40), generator=generator),
+            torch.randint(low, -low, (2, rows, 40), generator=generator),
+        ).int()
+        for rows in (24, 18)
+    )
+    system = DigitSystem(digits, bits)
+    problem = load_strategy(strategy).unpack(IntegerOperand(a, system), IntegerOperand(b, system))
+    assert problem.strategy_chosen.split("(")[0] == strategy.split("(")[0]
+    results = []
+    for product in problem.products:
+        x, y = (p.to_dense() if isinstance(p, SparseDigits) else p for p in (product.a, product.b))
+        assert not system.out_of_bound(torch.cat([x, y])).any()
+        results.append(x.long() @ y.long().T)
+    assert torch.equal(pack(problem, results), oracle(a, b))
 
 
 def test_single_entries_are_multiplied_once_for_each_row_of_the_other_operand():
