@@ -578,12 +578,22 @@ class ClaimsNativeButUsesFloat32(Correct):
 
 @caught_by("execution")
 class ClaimsNativeButIsSlow(Correct):
-    """Computes in NumPy, where no product of torch's is to be seen."""
+    """Computes in NumPy, where no product of torch's is seen, and takes a minute by its clock.
+
+    Tests replace the kit's clock by its own, so that no noise can hide how slow it is.
+    """
+
+    def __init__(self):
+        self.seconds = 0
+
+    def clock(self):
+        return time.perf_counter() + self.seconds
 
     def availability(self):
         return Availability(True, execution="native")
 
     def matmul(self, a, b):
+        self.seconds += 60
         x, y = a.numpy().astype("float64"), b.numpy().astype("float64")
         return torch.from_numpy((x @ y.T).astype("int32"))
 

@@ -1,8 +1,11 @@
 """The kit itself: it passes what is right and catches every backend that is wrong on purpose."""
 
+import itertools
 import sys
+import time
 
 import pytest
+import torch
 from faulty import (
     FAULTY,
     Aligned,
@@ -22,7 +25,7 @@ from faulty import (
 )
 
 from gemm_backends import Accumulator, Availability, list_backends, load_backend
-from gemm_backends.conformance import CHECKS, BackendConformance, verify
+from gemm_backends.conformance import CHECKS, BackendConformance, running, verify
 from gemm_backends.conformance.check import CheckFailed
 from gemm_backends.conformance.subject import Subject
 from gemm_backends.conformance.verification import run_check
@@ -31,8 +34,10 @@ BY_NAME = {check.name: check for check in CHECKS}
 
 
 @pytest.mark.parametrize("backend", FAULTY, ids=lambda backend: backend.__name__)
-def test_a_faulty_backend_fails_the_check_meant_for_it(backend):
-    outcome = run_check(BY_NAME[FAULTY[backend]], Subject(backend()))
+def test_a_faulty_backend_fails_the_check_meant_for_it(backend, monkeypatch):
+    double = backend()
+    monkeypatch.setattr(running, "perf_counter", getattr(double, "clock", time.perf_counter))
+    outcome = run_check(BY_NAME[FAULTY[backend]], Subject(double))
     assert outcome.status == "failed", outcome
     assert outcome.detail
 
@@ -46,6 +51,45 @@ def test_what_the_faulty_ones_are_made_of_is_right(double):
     outcomes = list(verify(double()))
     assert [outcome for outcome in outcomes if outcome.status == "failed"] == []
     assert sum(outcome.status == "passed" for outcome in outcomes) >= 25
+
+
+class Native(Correct):
+    """Claims to be native; the tests say how long each of its products and float32's takes."""
+
+    def availability(self):
+        return Availability(True, execution="native")
+
+    def matmul(self, a, b):
+        return torch.from_numpy(a.numpy().astype("int32") @ b.numpy().astype("int32").T)
+
+
+FLOAT32 = [9, *range(100, 110)]
+"""Times that differ; the first, which does not count, is lower than any."""
+
+
+@pytest.mark.parametrize(
+    ("mine", "status", "found"),
+    [
+        ([900, *range(60, 70)], "passed", "1024^3 takes 60 to 69 ms, 100 to 109 ms in float32"),
+        ([1, *range(90, 99), 5000], "passed", "90 to 5e+03 ms"),
+        ([1, 108, *range(200, 209)], "skipped", "not decided, the times overlap: 1024^3 takes 108"),
+        ([1, *range(110, 120)], "failed", "that is emulated or a fallback, not native"),
+    ],
+)
+def test_a_native_backend_fails_only_if_always_slower_than_float32(
+    monkeypatch, mine, status, found
+):
+    times = itertools.chain.from_iterable(zip(mine, FLOAT32, strict=True))
+    monkeypatch.setattr(running, "_seconds", lambda call: next(times) / 1e3)
+    outcome = run_check(BY_NAME["execution"], Subject(Native()))
+    assert outcome.status == status, outcome
+    assert found in outcome.detail
+
+
+def test_memory_that_is_taken_once_is_no_leak(monkeypatch):
+    held = itertools.chain([0, 1 << 30], itertools.repeat(1 << 30))
+    monkeypatch.setattr(running, "_memory", lambda device: next(held))
+    assert run_check(BY_NAME["memory"], Subject(Correct())).status == "passed"
 
 
 def test_a_right_sparse_product_passes():
