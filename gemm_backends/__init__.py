@@ -3,6 +3,8 @@
 Importing this package imports no backend.
 """
 
+from accelsim.errors import InputError
+from accelsim.sparse import SparseDigits
 from gemm_backends.base import GemmBackend
 from gemm_backends.declaration import API_VERSION
 from gemm_backends.errors import AccumulatorOverflow, BackendError
@@ -36,10 +38,12 @@ __all__ = [
     "Cost",
     "GemmBackend",
     "GemmSpec",
+    "InputError",
     "Operand",
     "Outcome",
     "OverflowReport",
     "Prepared",
+    "SparseDigits",
     "Support",
     "Tile",
     "backend_class",

@@ -4,6 +4,7 @@ The plug-ins themselves are built as wheels, installed by pip, and found by thei
 """
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -11,6 +12,11 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+
+RUN = {
+    name: f'runpy.run_module("{name}", run_name="__main__", alter_sys=True)'
+    for name in ("accelsim", "pip", "pytest")
+}
 
 
 class Environment:
@@ -23,6 +29,23 @@ class Environment:
         (site,) = (folder / "venv").glob("lib/python*/site-packages")
         below = sysconfig.get_path("purelib")
         (site / "below.pth").write_text(f"import site; site.addsitedir({below!r})\n")
+
+        for name in ("accelsim", "pip", "pytest"):
+            command = folder / "venv" / "bin" / name
+            command.write_text(
+                f"#!{self.python}\nimport runpy, sys\nsys.path.pop(0)\n{RUN[name]}\n"
+            )
+            command.chmod(0o755)
+
+    def variables(self):
+        """Return environment variables that put its commands first and let pip install offline.
+
+        By pip's parser, no build isolation is wanted where its variable says 0.
+        """
+        path = f"{self.python.parent}{os.pathsep}{os.environ['PATH']}"
+        quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"}
+        return {**os.environ, **quiet, **offline, "PATH": path}
 
     def install(self, *packages):
         """Build a wheel of each folder and install it; return the names of the wheels."""

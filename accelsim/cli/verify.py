@@ -129,6 +129,11 @@ def _print(backend: GemmBackend, found: list[Outcome]) -> None:
             style="red" if outcome.status == "failed" else None,
         )
     console.print(table)
+    for outcome in found:
+        if outcome.status == "failed":
+            title = TITLES.get(outcome.name)
+            console.print(f"{outcome.name} failed{f': {title}' if title else ''}")
+            console.print(f"  {outcome.detail}\n")
     counts = ", ".join(
         f"{sum(outcome.status == status for outcome in found)} {status}"
         for status in ("passed", "failed", "skipped")

@@ -26,6 +26,9 @@ LONG = (
     (1, (1 << 20) + 1, 2),
 )
 
+RANDOM = (4, 16, 4)
+"""The largest n, d and h that Hypothesis draws."""
+
 
 def _exact(subject: Subject, shapes: Iterable[Shape]) -> str:
     shapes = list(dict.fromkeys(subject.aligned(shape) for shape in shapes))
@@ -121,7 +124,7 @@ def random_gemms(subject: Subject) -> str:
 
     @st.composite
     def gemms(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]], int]:
-        n, h, d = draw(st.integers(0, 6)), draw(st.integers(0, 6)), draw(st.integers(0, 24))
+        n, d, h = (draw(st.integers(0, most)) for most in RANDOM)
         n, d, h = subject.aligned((n, d, h))
         limit = subject.harmless_digit(d)
 
@@ -162,7 +165,7 @@ def random_gemms(subject: Subject) -> str:
 
     exact()
     if not tried:
-        raise NotApplicable("supports() refuses every shape up to 6 x 24 x 6")
+        raise NotApplicable(f"supports() refuses every shape up to {RANDOM}")
     return f"{tried} products"
 
 

@@ -10,6 +10,7 @@ import torch
 
 from accelsim.errors import InputError
 from gemm_backends import (
+    API_VERSION,
     Accumulator,
     AccumulatorOverflow,
     Availability,
@@ -21,6 +22,7 @@ from gemm_backends import (
     Prepared,
     Support,
     Tile,
+    declaration,
 )
 
 WRAP32 = Accumulator(bits=32, overflow="wrap")
@@ -106,6 +108,28 @@ def test_a_wrong_attribute_is_named_when_the_class_is_defined(attribute, value):
 def test_a_wrong_method_is_named_when_the_class_is_defined(method, value, message):
     with pytest.raises(TypeError, match=rf"Wrong\.{method} {message}"):
         type(GemmBackend)("Wrong", (GemmBackend,), {**COMPLETE, method: value})
+
+
+@pytest.mark.parametrize("version", ["1.0", API_VERSION])
+def test_a_class_may_be_written_for_an_earlier_minor_version(version, monkeypatch):
+    monkeypatch.setattr(declaration, "API_VERSION", "1.7")
+    assert type(GemmBackend)("Older", (GemmBackend,), {**COMPLETE, "api_version": version})
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("1.8", "is written for version 1.8 of the plug-in API, and this is 1.7; install"),
+        ("0.9", "is written for version 0.9"),
+        ("2.0", "is written for version 2.0"),
+        ("1", "must be a string such as \"1.0\", got '1'"),
+        (1.0, 'must be a string such as "1.0", got 1.0'),
+    ],
+)
+def test_a_class_written_for_another_version_is_refused(version, message, monkeypatch):
+    monkeypatch.setattr(declaration, "API_VERSION", "1.7")
+    with pytest.raises(TypeError, match=re.escape(message)):
+        type(GemmBackend)("Other", (GemmBackend,), {**COMPLETE, "api_version": version})
 
 
 def test_methods_may_be_of_any_kind_and_take_more():

@@ -1,0 +1,26 @@
+"""What the pages of ``docs/`` tell the reader to type does what they say."""
+
+import subprocess
+import sys
+
+import pytest
+from docs_page import run
+from outside import ROOT, Environment
+
+import gemm_backends
+
+
+@pytest.mark.parametrize("page", ["add-a-backend.md", "add-a-workload.md"])
+def test_a_page_can_be_followed_to_the_letter(page, tmp_path):
+    run(page, Environment(tmp_path))
+
+
+@pytest.mark.slow
+def test_the_documentation_builds_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx", reason="the documentation needs accelsim[docs]")
+    sphinx = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
+    done = subprocess.run([*sphinx, ROOT / "docs", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    reference = (tmp_path / "api" / "backends.html").read_text()
+    for name in gemm_backends.__all__:
+        assert f'id="gemm_backends.{name}"' in reference, name
