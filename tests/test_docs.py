@@ -10,7 +10,9 @@ from outside import ROOT, Environment
 import gemm_backends
 
 
-@pytest.mark.parametrize("page", ["add-a-backend.md", "add-a-workload.md"])
+@pytest.mark.parametrize(
+    "page", ["add-a-backend.md", pytest.param("add-a-workload.md", marks=pytest.mark.slow)]
+)
 def test_a_page_can_be_followed_to_the_letter(page, tmp_path):
     run(page, Environment(tmp_path))
 
