@@ -23,6 +23,7 @@ METHODS = {
     "matmul": ("a", "b"),
     "prepare": ("digits",),
     "matmul_report": ("a", "b"),
+    "sparse_matmul": ("a", "b"),
     "availability": (),
     "supports": ("spec",),
     "for_bits": ("bits_a", "bits_b"),
