@@ -68,16 +68,25 @@ class CutlassInt4(GemmBackend):
         return rows * columns * depth
 
     def prepare(self, digits: Tensor) -> PaddedDigits:
-        """Copy ``[..., rows, d]`` int8 to the GPU and pack two digits to a byte."""
+        """Copy ``[..., rows, d]`` int8 to the GPU and pack two digits to a byte.
+
+        Raises
+        ------
+        ValueError
+            If a digit has more than 4 bits. Finding that out waits for the GPU.
+        """
         shape = digits.shape
         digits = pad(digits.cuda(), (0, 0, 0, -shape[-2] % ROW_MULTIPLE)).contiguous()
         *rows, d = digits.shape
         words = -(-d // ALIGNMENT) * ALIGNMENT // 8
         packed = torch.empty((*rows, 4 * words), dtype=torch.int8, device=digits.device)
         count = torch.Size(rows).numel()
+        too_wide = torch.zeros((), dtype=torch.int32, device=digits.device)
         KERNELS[0].source.launch(
-            "accelsim_pack_int4", digits.device, digits, packed, count, d, words
+            "accelsim_pack_int4", digits.device, digits, packed, count, d, words, too_wide
         )
+        if too_wide:
+            raise ValueError("a digit has more than 4 bits")
         return PaddedDigits(packed, shape)
 
     def matmul(self, a: Tensor | PaddedDigits, b: Tensor | PaddedDigits) -> Tensor:

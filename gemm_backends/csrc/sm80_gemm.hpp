@@ -32,11 +32,13 @@ struct Sm80Gemm {
       kAlignment, cutlass::arch::OpMultiplyAddSaturate>;
 
   static int run(GemmArguments const &args, cudaStream_t stream) {
+    // CUTLASS adds batch strides to pointers whose steps are whole bytes, also for 4-bit digits.
+    constexpr int kPerByte = 8 / cutlass::sizeof_bits<Digit>::value;
     typename Device::Arguments arguments(
         cutlass::gemm::GemmUniversalMode::kBatched, {args.n, args.h, args.d}, args.batch, {},
-        args.a, args.b, args.c, args.c, args.batch_stride_a, args.batch_stride_b,
-        args.batch_stride_c, args.batch_stride_c, args.row_stride_a, args.row_stride_b,
-        args.row_stride_c, args.row_stride_c);
+        args.a, args.b, args.c, args.c, args.batch_stride_a / kPerByte,
+        args.batch_stride_b / kPerByte, args.batch_stride_c, args.batch_stride_c, args.row_stride_a,
+        args.row_stride_b, args.row_stride_c, args.row_stride_c);
     Device device;
     cutlass::Status status = Device::can_implement(arguments);
     if (status == cutlass::Status::kSuccess)
