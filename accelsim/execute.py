@@ -16,6 +16,8 @@ from accelsim.unpack import DigitSystem, LowBitProblem, Product, pack, pack_wide
 from gemm_backends import GemmBackend, GemmSpec, OverflowReport
 from gemm_backends.operands import Prepared
 
+POISON = 0x7BADBEEF
+
 
 class UnsupportedError(Exception):
     """The backend does not do one of the products; the message says why."""
@@ -174,7 +176,19 @@ def execute(
             ]
     with timer.stage("pack"):
         result = pack_wide(problem, results) if wide else pack(problem, results)
+    _poison(results)
     return Execution(result, overflows)
+
+
+def _poison(results: Sequence[Tensor]) -> None:
+    """Spoil what lies in a GPU's memory: the next run of the same products gets it to write to.
+
+    PyTorch hands out freed memory again as it is, so a backend that leaves entries unwritten would
+    otherwise find the right ones there.
+    """
+    for result in results:
+        if result.is_cuda:
+            result.fill_(POISON)
 
 
 def _prepared(product: Product, prepare: Callable[[Tensor], Prepared]) -> tuple[Any, Any]:

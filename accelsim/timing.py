@@ -252,7 +252,11 @@ class StageTimer:
         if name == TOTAL:
             raise ValueError("'total' is the sum of the stages and cannot be one")
         start = self._clock.mark()
-        yield
+        try:
+            yield
+        except Exception as error:
+            error.add_note(f"in stage {name!r}")
+            raise
         self._marks.append((name, counted, start, self._clock.mark()))
 
     def _collect(self, marks: list[tuple[str, bool, Any, Any]]) -> None:

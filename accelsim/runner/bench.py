@@ -15,6 +15,7 @@ from accelsim.environment import clock_mhz
 from accelsim.errors import AccelsimError
 from accelsim.exactness import Verdict, compare, oracle
 from accelsim.execute import UnsupportedError
+from accelsim.memory import describe_out_of_memory
 from accelsim.results import Record, Status
 from accelsim.results.record import FirstMismatch, Minimised, Quartiles, Stage, TimingNotes
 from accelsim.runner.cases import Case
@@ -67,6 +68,9 @@ class Bench:
             return Record(**fields, status=Status.OVERFLOW, reason=str(error))
         except AccelsimError as error:
             return Record(**fields, status=Status.ERROR, reason=str(error))
+        except torch.OutOfMemoryError as error:
+            reason = describe_out_of_memory(error)
+            return Record(**fields, status=Status.ERROR, reason=reason)
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             return Record(**fields, status=Status.ERROR, reason=reason)
