@@ -22,6 +22,7 @@ COMMANDS = {
     "new-backend": "new_backend",
     "workloads": "workloads",
     "config": "config",
+    "gpu": "gpu",
     "doctor": "doctor",
 }
 """Command name to its module in this package; each module has a ``command``."""

@@ -17,6 +17,12 @@ __device__ inline float to_float(float x) { return x; }
 __device__ inline float to_float(__half x) { return __half2float(x); }
 __device__ inline float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
 
+// What is left of an integer above its lowest balanced digit.
+template <int kBits>
+__device__ inline int high_part(int value) {
+  return (value >> kBits) + ((value >> (kBits - 1)) & 1);
+}
+
 // Load kCount elements from `source[first ...]`, zeros beyond `end`; 16-byte loads if `aligned`.
 template <int kCount, class T>
 __device__ inline void load(T const *source, int64_t first, int64_t end, bool aligned,

@@ -39,33 +39,45 @@ struct Dequantizer {
   double scale;
 
   __device__ explicit Dequantizer(double scale) : scale(scale) {}
-  __device__ T operator()(int sum) const { return round_once<T>(sum * scale); }
+  template <int kCount>
+  __device__ void operator()(int const (&sums)[kCount], T (&results)[kCount]) const {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) results[i] = round_once<T>(sums[i] * scale);
+  }
 };
 
-// Conversions from and to float64 are slow. A product of float32 pairs has a relative error below
-// 2^-20, so unless it is that close to the middle between two bfloat16s it rounds as the float64
-// product does.
+// Conversions from and to float64 are slow. In float32 the sum, the scale and their product are
+// rounded, each by at most 2^-24 of its size and so all together by at most 3 units in the last
+// place. Unless that is how close the product is to the middle between two bfloat16s, it rounds as
+// the float64 product does.
 template <>
 struct Dequantizer<__nv_bfloat16> {
   double scale;
-  float high, low;  // scale = high + low, up to 2^-48
-  bool simple;      // nothing overflows or becomes subnormal
+  float rounded_scale;
+  bool simple;  // nothing overflows or becomes subnormal
 
   __device__ explicit Dequantizer(double scale)
       : scale(scale),
-        high(static_cast<float>(scale)),
-        low(static_cast<float>(scale - static_cast<double>(high))),
+        rounded_scale(static_cast<float>(scale)),
         simple(scale > 0x1p-90 && scale < 0x1p90) {}
 
-  __device__ __nv_bfloat16 operator()(int sum) const {
-    unsigned const magnitude = sum < 0 ? 0u - static_cast<unsigned>(sum) : sum;
-    float const upper = static_cast<float>(magnitude & ~0xfffu);
-    float const lower = static_cast<float>(magnitude & 0xfffu);
-    float const product = fmaf(upper, high, fmaf(lower, high, upper * low));
-    constexpr unsigned kMiddle = 0x8000u, kMargin = 32u;
-    unsigned const distance = (__float_as_uint(product) & 0xffffu) - (kMiddle - kMargin);
-    if (!simple || distance <= 2 * kMargin) return round_once<__nv_bfloat16>(sum * scale);
-    return __float2bfloat16_rn(sum < 0 ? -product : product);
+  template <int kCount>
+  __device__ void operator()(int const (&sums)[kCount], __nv_bfloat16 (&results)[kCount]) const {
+    constexpr unsigned kMiddle = 0x8000u, kMargin = 4u;
+    float products[kCount];
+    unsigned nearest = ~0u;  // to a middle, in the upper half
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      products[i] = __fmul_rn(__int2float_rn(sums[i]), rounded_scale);
+      nearest = min(nearest, (__float_as_uint(products[i]) - (kMiddle - kMargin)) << 16);
+    }
+    if (simple && nearest > (2 * kMargin) << 16) {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) results[i] = __float2bfloat16_rn(products[i]);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) results[i] = round_once<__nv_bfloat16>(sums[i] * scale);
+    }
   }
 };
 
@@ -73,7 +85,11 @@ struct Dequantizer<__nv_bfloat16> {
 template <>
 struct Dequantizer<int64_t> {
   __device__ explicit Dequantizer(double) {}
-  __device__ int64_t operator()(int sum) const { return sum; }
+  template <int kCount>
+  __device__ void operator()(int const (&sums)[kCount], int64_t (&results)[kCount]) const {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) results[i] = sums[i];
+  }
 };
 
 }  // namespace accelsim

@@ -6,6 +6,8 @@
 // GEMM shifts by one digit. All other high parts are multiplied entry by entry when the sums are
 // read back. Nothing waits for the host: sizes are bounded ahead, and `flags` tells of what did not
 // fit.
+#include <algorithm>
+
 #include "common.hpp"
 #include "dequantize.hpp"
 
@@ -27,8 +29,6 @@ struct Entry {
 constexpr int kThreads = 256;
 constexpr int kPerThread = 16;
 constexpr int kTile = 128;
-
-__device__ inline int low_digit(int value) { return static_cast<int8_t>(value); }
 
 // The rounded entry; adding 1.5 * 2^23 rounds to nearest even in the last place of a float.
 __device__ inline int to_integer(float product) {
@@ -73,8 +73,8 @@ __global__ void __launch_bounds__(kThreads) split(T const *x, int64_t d, int64_t
           int const column = static_cast<int>(first) + 4 * w + i;
           int const position = atomicAdd(&listed, 1);
           if (position < list_length)
-            lists[row * list_length + position] = {column, (value - low_digit(value)) >> 8};
-          atomicAdd(&column_counts[column], 1);
+            lists[row * list_length + position] = {column, high_part<8>(value)};
+          if (column_counts) atomicAdd(&column_counts[column], 1);
         }
       }
     }
@@ -92,28 +92,29 @@ __global__ void __launch_bounds__(kThreads) split(T const *x, int64_t d, int64_t
 // Leaves `column_counts` zero for the next run.
 __global__ void __launch_bounds__(1024) assign(int *column_counts, int d, int threshold,
                                                int slot_count, int *slots, int *columns) {
-  __shared__ int warp_sums[32];
+  constexpr int kWarps = 1024 / 32;
+  __shared__ int warp_sums[kWarps];
   int const lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   for (int slot = threadIdx.x; slot < slot_count; slot += 1024) columns[slot] = -1;
+  // Each warp has a run of columns: it counts them, then numbers them.
+  int const share = (d + kWarps * 32 - 1) / (kWarps * 32) * 32;
+  int const first = warp * share, end = min(d, first + share);
+  int wanted = 0;
+  for (int column = first + lane; column - lane < end; column += 32)
+    wanted += __popc(__ballot_sync(0xffffffffu, column < end && column_counts[column] >= threshold));
+  if (lane == 0) warp_sums[warp] = wanted;
+  __syncthreads();
   int taken = 0;
-  for (int first = 0; first < d; first += 1024) {
-    int const column = first + threadIdx.x;
-    bool const wanted = column < d && column_counts[column] >= threshold;
-    unsigned const votes = __ballot_sync(0xffffffffu, wanted);
-    __syncthreads();
-    if (lane == 0) warp_sums[warp] = __popc(votes);
-    __syncthreads();
-    int slot = taken + __popc(votes & ((1u << lane) - 1));
-    for (int other = 0; other < 32; ++other) {
-      slot += other < warp ? warp_sums[other] : 0;
-      taken += warp_sums[other];
-    }
-    if (column < d) {
-      column_counts[column] = 0;
-      bool const has = wanted && slot < slot_count;
-      slots[column] = has ? slot : -1;
-      if (has) columns[slot] = column;
-    }
+  for (int other = 0; other < warp; ++other) taken += warp_sums[other];
+  for (int column = first + lane; column - lane < end; column += 32) {
+    bool const has = column < end && column_counts[column] >= threshold;
+    unsigned const votes = __ballot_sync(0xffffffffu, has);
+    int const slot = taken + __popc(votes & ((1u << lane) - 1));
+    taken += __popc(votes);
+    if (column >= end) continue;
+    column_counts[column] = 0;
+    slots[column] = has && slot < slot_count ? slot : -1;
+    if (has && slot < slot_count) columns[slot] = column;
   }
 }
 
@@ -152,7 +153,7 @@ __global__ void __launch_bounds__(kThreads) extend(
         int rest = entry.high;
         for (int group = groups - 1; group >= 0; --group) {
           digits[group * width + slot] = static_cast<int8_t>(rest);
-          rest = (rest - low_digit(rest)) >> 8;
+          rest = high_part<8>(rest);
         }
         if (rest) atomicOr(flags, kDigitsFew);
       }
@@ -184,11 +185,15 @@ __global__ void __launch_bounds__(kThreads) extend(
   }
 }
 
-constexpr int kCombineThreads = 512;
-constexpr int kColumns = 2;
+constexpr int kCombineThreads = 256;
+constexpr int kRows = 4;           // of C, that a thread has
+constexpr int kColumns = 4;        // of C, that a thread has side by side
+constexpr int kColumnGroup = 128;  // columns of C that share a width of B's entries
+constexpr int kAhead = 3;          // entries of a row of B that are read ahead
+constexpr int kListed = 64;        // entries of kRows rows of A in shared memory
 
 template <class T>
-struct __align__(kColumns * sizeof(T)) Neighbours {
+struct alignas(kColumns * sizeof(T)) Neighbours {
   T values[kColumns];
 };
 
@@ -204,18 +209,38 @@ struct Rows {
   int const *list_counts;
 };
 
-// What is left of B above its low digits, by rows, and all of B transposed; null if B has none, or
-// A has no listed high parts.
+// What is left of B above its low digits: entry e of every row side by side, filled up with zeros
+// to the width of a group of rows; null if there is none. `entries` has as many lines as the widest
+// group, kAhead at least. And all of B transposed. All lines have `stride` columns.
 struct HighParts {
-  int const *starts;
+  int const *widths;
   Entry const *entries;
   void const *transposed;
+  int stride;
 };
 
+// Two digits in one word, first + 65536 * second: a product with a small factor, and sums of such
+// products, are those of both digits.
+struct Pair {
+  int word;
+
+  __device__ int first() const { return static_cast<int16_t>(word); }
+  __device__ int second() const { return (word - first()) >> 16; }
+};
+struct alignas(8) Digits {
+  Pair pairs[kRows / 2];
+};
+
+// The PTX instruction in its generic mode: bit 3 of a selector repeats the sign of the byte.
+__device__ inline uint32_t prmt(uint32_t a, uint32_t b, uint32_t selector) {
+  uint32_t result;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(selector));
+  return result;
+}
+
 // Put the digits of kRows rows side by side, column by column.
-template <int kRows>
-__device__ void interleave(Rows const &a, int first_row, int n, int columns, int8_t *digits) {
-  static_assert(kRows % 4 == 0, "whole words");
+__device__ void interleave(Rows const &a, int first_row, int n, int columns, Digits *digits) {
+  static_assert(kRows == 4, "two pairs");
   for (int k = threadIdx.x * 4; k < columns; k += kCombineThreads * 4) {
     uint32_t rows[kRows];
 #pragma unroll
@@ -223,122 +248,222 @@ __device__ void interleave(Rows const &a, int first_row, int n, int columns, int
       rows[r] = first_row + r < n ? *reinterpret_cast<uint32_t const *>(
                                         a.digits + (first_row + r) * a.stride + k)
                                   : 0;
+    Digits four[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i)
 #pragma unroll
-      for (int quad = 0; quad < kRows / 4; ++quad) {
-        uint32_t const *four = rows + 4 * quad;
-        uint32_t const pick = i | ((i + 4) << 4);
-        *reinterpret_cast<uint32_t *>(digits + (k + i) * kRows + 4 * quad) = __byte_perm(
-            __byte_perm(four[0], four[1], pick), __byte_perm(four[2], four[3], pick), 0x5410);
+      for (int p = 0; p < kRows / 2; ++p) {
+        // Bytes i of two rows, sign-extended to 16 bits each.
+        uint32_t const pick = i | ((8 | i) << 4) | ((4 + i) << 8) | ((12 + i) << 12);
+        uint32_t const fields = prmt(rows[2 * p], rows[2 * p + 1], pick);
+        four[i].pairs[p].word = static_cast<int>(fields - ((fields & 0x8000u) << 1));
       }
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      reinterpret_cast<uint4 *>(digits + k)[i] = reinterpret_cast<uint4 const *>(four)[i];
   }
 }
 
-// sum[r][c] += factor * digit, for the digits of one column that lie side by side.
-template <int kRows>
-__device__ inline void add_column(int8_t const *column, unsigned factor, int c,
-                                  unsigned (&sum)[kRows][kColumns]) {
-  uint32_t words[kRows / 4];
-#pragma unroll
-  for (int quad = 0; quad < kRows / 4; ++quad)
-    words[quad] = *reinterpret_cast<uint32_t const *>(column + 4 * quad);
-#pragma unroll
-  for (int r = 0; r < kRows; ++r)
-    sum[r][c] += factor * static_cast<unsigned>(
-                              static_cast<int>(static_cast<int8_t>(words[r / 4] >> (8 * (r % 4)))));
+// Entries of kRows rows of A, in order.
+struct Listed {
+  Entry entries[kListed];
+  int rows[kListed];
+  int count;  // more than kListed: there are too many for this
+};
+
+__device__ void collect(Rows const &a, int first_row, int n, Listed &listed) {
+  if (threadIdx.x >= 32) return;
+  int count = 0;
+  for (int r = 0; r < kRows && first_row + r < n; ++r) {
+    int const more = a.list_counts[first_row + r];
+    Entry const *list = a.lists + static_cast<int64_t>(first_row + r) * a.list_length;
+    for (int e = threadIdx.x; e < more && count + e < kListed; e += 32) {
+      listed.entries[count + e] = list[e];
+      listed.rows[count + e] = r;
+    }
+    count += more;
+  }
+  if (threadIdx.x == 0) listed.count = count;
 }
 
-// kRows rows of C a block, kColumns columns a thread at a time: add the products of A's listed high
-// parts with B, and of B's high parts with A, and write the result. Sums are modulo 2^32.
-template <class Out, class Transposed, int kRows>
-__global__ void __launch_bounds__(kCombineThreads, 3) combine(int const *sums, int64_t sum_stride,
-                                                           int n, int h, Rows a, HighParts b,
-                                                           double const *inverse_scale, Out *out,
-                                                           int columns_a_block) {
-  extern __shared__ __align__(16) int8_t digits[];
-  int const first_row = blockIdx.x * kRows;
-  int const front = a.groups * a.width;
-  if (b.starts) {
-    interleave<kRows>(a, first_row, n, front + a.padded, digits);
-    __syncthreads();
-  }
-  Dequantizer<Out> const dequantize(inverse_scale ? *inverse_scale : 0.0);
-  auto const *transposed = static_cast<Transposed const *>(b.transposed);
-  int const begin = blockIdx.y * columns_a_block;
-  int const end = min(h, begin + columns_a_block);
-  for (int j = begin + threadIdx.x * kColumns; j < end; j += kCombineThreads * kColumns) {
-    int const valid = min(kColumns, end - j);
-    unsigned sum[kRows][kColumns];
+// A thread's tile of C and how entries change it. Sums are modulo 2^32.
+struct Tile {
+  unsigned sum[kRows][kColumns];
+
+  __device__ void load(int const *sums, int64_t sum_stride, int first_row, int n, int j) {
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       // Rows of the sums are filled up to a multiple of four.
-      int64_t const row = min(first_row + r, n - 1);
-      int2 const pair = __ldcs(reinterpret_cast<int2 const *>(sums + row * sum_stride + j));
-      sum[r][0] = pair.x, sum[r][1] = pair.y;
+      int4 const four = __ldcs(reinterpret_cast<int4 const *>(
+          sums + min(first_row + r, n - 1) * sum_stride + j));
+      sum[r][0] = four.x, sum[r][1] = four.y, sum[r][2] = four.z, sum[r][3] = four.w;
     }
-    if (b.starts) {
+  }
+  template <class Transposed>
+  __device__ void add_line(int row, Entry const &entry, Neighbours<Transposed> const &line) {
+    unsigned const factor = static_cast<unsigned>(entry.high) << 8;
 #pragma unroll
-      for (int c = 0; c < kColumns; ++c) {
-        int const last = c < valid ? b.starts[j + c + 1] : 0;
-        for (int p = c < valid ? b.starts[j + c] : 0; p < last; ++p) {
-          Entry const entry = b.entries[p];
-          unsigned const factor = static_cast<unsigned>(entry.high) << 8;
-          add_column<kRows>(digits + (front + entry.column) * kRows, factor, c, sum);
-          int const slot = a.groups ? a.slots[entry.column] : -1;
-          for (int group = 0; slot >= 0 && group < a.groups; ++group)
-            add_column<kRows>(digits + (group * a.width + slot) * kRows,
-                              factor << (8 * (a.groups - group)), c, sum);
+    for (int r = 0; r < kRows; ++r)
+      if (r == row)
+#pragma unroll
+        for (int c = 0; c < kColumns; ++c)
+          sum[r][c] += factor * static_cast<unsigned>(static_cast<int>(line.values[c]));
+  }
+  __device__ void add_digits(int c, Digits const &digits, unsigned factor) {
+#pragma unroll
+    for (int p = 0; p < kRows / 2; ++p) {
+      sum[2 * p][c] += digits.pairs[p].first() * factor;
+      sum[2 * p + 1][c] += digits.pairs[p].second() * factor;
+    }
+  }
+};
+
+// The entries of kColumns rows of B, side by side.
+struct Side {
+  int4 two[kColumns / 2];
+
+  __device__ explicit Side(Entry const *entries) {
+#pragma unroll
+    for (int i = 0; i < kColumns / 2; ++i)
+      two[i] = __ldg(reinterpret_cast<int4 const *>(entries) + i);
+  }
+  __device__ int column(int c) const { return c % 2 ? two[c / 2].z : two[c / 2].x; }
+  __device__ int high(int c) const { return c % 2 ? two[c / 2].w : two[c / 2].y; }
+};
+
+// Add the products of A's listed high parts with B, and of B's high parts with A, to the sums, and
+// write the result. The work is cut into tiles of kRows rows, and every block has a run of them,
+// row by row. kSmall: the high parts of each row of B have magnitudes that add up to 255 at most,
+// and A has no front, so that pairs of sums stay apart.
+//
+// What a tile needs is scattered over the memory, so it is all asked for before any of it is used.
+template <class Out, class Transposed, bool kSmall>
+__global__ void __launch_bounds__(kCombineThreads, 3) combine(int const *sums, int64_t sum_stride,
+                                                              int n, int h, Rows a, HighParts b,
+                                                              double const *inverse_scale,
+                                                              Out *out) {
+  using Line = Neighbours<Transposed>;
+  extern __shared__ __align__(16) Digits digits[];
+  __shared__ Listed listed;
+  constexpr int kWidth = kCombineThreads * kColumns;
+  int const front = a.groups * a.width;
+  Dequantizer<Out> const dequantize(inverse_scale ? *inverse_scale : 0.0);
+  auto const *transposed = static_cast<Transposed const *>(b.transposed);
+  int const across = (h + kWidth - 1) / kWidth;
+  int64_t const tiles = int64_t{(n + kRows - 1) / kRows} * across;
+  int64_t const last = tiles * (blockIdx.x + 1) / gridDim.x;
+  int first_row = -1;
+  for (int64_t number = tiles * blockIdx.x / gridDim.x; number < last; ++number) {
+    int const row_of_tile = static_cast<int>(number / across) * kRows;
+    if (row_of_tile != first_row) {
+      __syncthreads();
+      first_row = row_of_tile;
+      collect(a, first_row, n, listed);
+      if (b.widths) interleave(a, first_row, n, front + a.padded, digits);
+      __syncthreads();
+    }
+    int const j = static_cast<int>(number % across) * kWidth + threadIdx.x * kColumns;
+    if (j >= h) continue;
+    Tile tile;
+    tile.load(sums, sum_stride, first_row, n, j);
+    auto const line_of = [&](Entry const &entry) {
+      return *reinterpret_cast<Line const *>(
+          transposed + static_cast<int64_t>(entry.column) * b.stride + j);
+    };
+    int const lines = listed.count <= kListed ? listed.count : 0;
+    Line next[2] = {};
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      if (i < lines) next[i] = line_of(listed.entries[i]);
+    if (b.widths) {
+      Entry const *entries = b.entries + j;
+      Pair added[kRows / 2][kColumns] = {};
+      auto const add = [&](Side const &side) {
+#pragma unroll
+        for (int c = 0; c < kColumns; ++c) {
+          int const column = side.column(c), high = side.high(c);
+          Digits const low = digits[front + column];
+          if constexpr (kSmall) {
+#pragma unroll
+            for (int p = 0; p < kRows / 2; ++p) added[p][c].word += low.pairs[p].word * high;
+          } else {
+            unsigned const factor = static_cast<unsigned>(high) << 8;
+            tile.add_digits(c, low, factor);
+            int const slot = a.groups ? a.slots[column] : -1;
+            for (int group = 0; slot >= 0 && group < a.groups; ++group)
+              tile.add_digits(c, digits[group * a.width + slot],
+                              factor << (8 * (a.groups - group)));
+          }
         }
+      };
+      int const width = b.widths[j / kColumnGroup];
+      Side const first(entries), second(entries + b.stride), third(entries + 2 * b.stride);
+      add(first);
+      if (width > 1) add(second);
+      if (width > 2) add(third);
+      for (int e = kAhead; e < width; ++e) add(Side(entries + int64_t{e} * b.stride));
+      if constexpr (kSmall) {
+#pragma unroll
+        for (int p = 0; p < kRows / 2; ++p)
+#pragma unroll
+          for (int c = 0; c < kColumns; ++c) {
+            tile.sum[2 * p][c] += static_cast<unsigned>(added[p][c].first()) << 8;
+            tile.sum[2 * p + 1][c] += static_cast<unsigned>(added[p][c].second()) << 8;
+          }
+      }
+    }
+    for (int e = 0; e < lines; ++e) {
+      Line const line = next[0];
+      next[0] = next[1];
+      if (e + 2 < lines) next[1] = line_of(listed.entries[e + 2]);
+      tile.add_line(listed.rows[e], listed.entries[e], line);
+    }
+    if (listed.count > kListed) {
+      for (int r = 0; r < kRows && first_row + r < n; ++r) {
+        Entry const *list = a.lists + static_cast<int64_t>(first_row + r) * a.list_length;
+        for (int e = 0; e < a.list_counts[first_row + r]; ++e)
+          tile.add_line(r, list[e], line_of(list[e]));
       }
     }
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-      int const row = first_row + r;
-      if (row >= n) continue;
-      int const count = a.list_counts[row];
-      Entry const *list = a.lists + static_cast<int64_t>(row) * a.list_length;
-      for (int e = 0; e < count; ++e) {
-        Entry const entry = list[e];
-        unsigned const factor = static_cast<unsigned>(entry.high) << 8;
-        Transposed const *line = transposed + static_cast<int64_t>(entry.column) * h + j;
-#pragma unroll
-        for (int c = 0; c < kColumns; ++c)
-          if (c < valid) sum[r][c] += factor * static_cast<unsigned>(static_cast<int>(line[c]));
-      }
-      Out *target = out + static_cast<int64_t>(row) * h + j;
+      if (first_row + r >= n) break;
       Neighbours<Out> result;
-#pragma unroll
-      for (int c = 0; c < kColumns; ++c)
-        result.values[c] = dequantize(static_cast<int>(sum[r][c]));
+      dequantize(reinterpret_cast<int const(&)[kColumns]>(tile.sum[r]), result.values);
+      Out *target = out + static_cast<int64_t>(first_row + r) * h + j;
       if (h % kColumns == 0) {
         *reinterpret_cast<Neighbours<Out> *>(target) = result;
       } else {
 #pragma unroll
         for (int c = 0; c < kColumns; ++c)
-          if (c < valid) target[c] = result.values[c];
+          if (j + c < h) target[c] = result.values[c];
       }
     }
   }
 }
 
-template <class Out, class Transposed, int kRows>
+template <class Out, class Transposed, bool kSmall>
 int launch_combine(int const *sums, int64_t sum_stride, int n, int h, Rows const &a,
                    HighParts const &b, double const *inverse_scale, Out *out,
                    cudaStream_t stream) {
-  int const shared = b.starts ? (a.groups * a.width + a.padded) * kRows : 0;
-  auto const kernel = combine<Out, Transposed, kRows>;
-  cudaError_t const status =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+  auto const kernel = combine<Out, Transposed, kSmall>;
+  int const shared =
+      b.widths ? (a.groups * a.width + a.padded) * static_cast<int>(sizeof(Digits)) : 0;
+  int device = 0, processors = 0, resident = 0;
+  cudaError_t status = cudaGetDevice(&device);
+  if (status == cudaSuccess)
+    status = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  if (status == cudaSuccess)
+    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+  if (status == cudaSuccess)
+    status = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel, kCombineThreads,
+                                                           shared);
   if (status != cudaSuccess) return status;
-  int const blocks = (n + kRows - 1) / kRows;
-  int const unit = kCombineThreads * kColumns;
-  int const units = (h + unit - 1) / unit;
-  int const wanted = (2048 + blocks - 1) / blocks;  // for some waves of blocks
-  int const parts = wanted < units ? wanted : units;
-  int const columns = (units + parts - 1) / parts * unit;
-  kernel<<<dim3(blocks, (h + columns - 1) / columns), kCombineThreads, shared, stream>>>(
-      sums, sum_stride, n, h, a, b, inverse_scale, out, columns);
+  constexpr int kWidth = kCombineThreads * kColumns;
+  int64_t const tiles = int64_t{(n + kRows - 1) / kRows} * ((h + kWidth - 1) / kWidth);
+  int64_t const blocks = std::min<int64_t>(tiles, int64_t{processors} * resident);
+  kernel<<<static_cast<unsigned>(blocks), kCombineThreads, shared, stream>>>(
+      sums, sum_stride, n, h, a, b, inverse_scale, out);
   return cudaGetLastError();
 }
 
@@ -386,24 +511,25 @@ ACCELSIM_EXPORT int accelsim_extend(int8_t *a, int64_t stride_a, int n, void *li
 }
 
 // `out_type` is that of common.hpp, or 3 for int64. `wide_b`: transposed_b is int32, not int16.
+// `small_b`: the magnitudes of the high parts of a row of B add up to 255 at most.
 ACCELSIM_EXPORT int accelsim_combine(int const *sums, int64_t sum_stride, int n, int h,
                                      int8_t const *digits_a, int64_t stride_a, int padded,
                                      int slot_tiles, int groups, int const *slots,
                                      void const *lists, int list_length, int const *list_counts,
-                                     void const *transposed_b, int wide_b, int const *starts_b,
-                                     void const *entries_b, double const *inverse_scale, void *out,
-                                     int out_type, cudaStream_t stream) {
+                                     void const *transposed_b, int wide_b, int stride_b,
+                                     int const *widths_b, void const *entries_b, int small_b,
+                                     double const *inverse_scale, void *out, int out_type,
+                                     cudaStream_t stream) {
   using namespace accelsim;
   Rows const a{digits_a, stride_a, groups, slot_tiles * kTile, padded, slots,
                static_cast<Entry const *>(lists), list_length, list_counts};
-  HighParts const b{starts_b, static_cast<Entry const *>(entries_b), transposed_b};
-  // 8 rows share the reading of B's entries while two blocks fit a multiprocessor.
-  bool const eight = a.groups * a.width + padded <= 14000;
+  HighParts const b{widths_b, static_cast<Entry const *>(entries_b), transposed_b, stride_b};
+  bool const small = small_b && groups == 0;
   auto const run = [&](auto element) {
     using Out = decltype(element);
     auto const launch = [&](auto wide) {
       using Wide = decltype(wide);
-      auto const chosen = eight ? launch_combine<Out, Wide, 8> : launch_combine<Out, Wide, 4>;
+      auto const chosen = small ? launch_combine<Out, Wide, true> : launch_combine<Out, Wide, false>;
       return chosen(sums, sum_stride, n, h, a, b, inverse_scale, static_cast<Out *>(out), stream);
     };
     return wide_b ? launch(int32_t{}) : launch(int16_t{});

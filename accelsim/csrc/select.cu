@@ -1,11 +1,15 @@
 // The k-th largest magnitude of a tensor, exactly, in little more than one pass.
 //
-// A random sample brackets the answer. One pass counts what lies above the bracket and collects
-// what lies in it; a radix select of the few collected keys ends the search. If the bracket misses
+// A random sample brackets the answer. One pass counts what lies above the bracket and looks closer
+// at what lies in it: 16-bit types have so few values there that a histogram of them is the answer;
+// float32 keys are collected, and a radix select of the few ends the search. If the bracket misses
 // or holds too much, the same radix select runs over the whole tensor instead: which of the two it
 // is, is decided on the device.
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
+
+#include <cooperative_groups.h>
 
 #include "common.hpp"
 
@@ -15,13 +19,15 @@ namespace {
 constexpr int kBinBits = 11;
 constexpr int kBins = 1 << kBinBits;
 constexpr int kLevels = 3;  // of 31 bits, 11 at a time
+constexpr int kSampleBits = 15;
 constexpr int kSampleThreads = 1024;
-constexpr int kSampledPerThread = 16;
+constexpr int kSampledPerThread = 8;
 constexpr int kSampled = kSampleThreads * kSampledPerThread;
+constexpr int kSampleBytes = 2 << kSampleBits;  // a histogram of 16-bit counts
 constexpr int kThreads = 256;
+constexpr int kVectors = 2;  // of 16 bytes that a thread has in flight, twice
 constexpr int kBuffered = 6144;
-constexpr unsigned kInfinity = 0x7f800000u;
-constexpr unsigned kLargestKey = 0x7fffffffu;
+constexpr float kNotANumber = NAN;
 
 // Also known to the Python side (select.py), which creates it as zeros.
 struct State {
@@ -30,43 +36,112 @@ struct State {
   unsigned long long nonfinite;  // count - index of the first NaN or infinity; 0 for none
   unsigned low, high;            // the keys still in question
   unsigned collected;            // of the bracket; more than fit the buffer make it useless
-  unsigned whole;                // 1 if the bracket is useless and the whole tensor is searched
-  unsigned unused;
-  unsigned largest;              // the largest key
-  unsigned ticket[2];
+  unsigned done;                 // 1 if the answer is found
+  unsigned ticket;               // blocks that have finished
+  unsigned largest;              // the largest magnitude, as the bits of a float
+  unsigned unused[2];
   float alpha;                   // the answer
   float scale;                   // beta / (2 alpha) in float32; 1 for zeros; NaN if undefined
   unsigned histogram[kLevels][kBins];
 };
 
-// A key orders magnitudes as unsigned integers do.
-__device__ inline unsigned key_of(float x) { return __float_as_uint(x) & kLargestKey; }
+// A key orders magnitudes as unsigned integers do: the bits of the number without its sign.
+template <class T>
+struct Keys {
+  static constexpr int kBits = 8 * sizeof(T) - 1;
+  static constexpr int kPerVector = 16 / sizeof(T);
+  static constexpr unsigned kLargest = (1u << kBits) - 1;
+  static constexpr bool kSmall = sizeof(T) == 2;
 
-__device__ inline uint64_t mixed(uint64_t x) {  // SplitMix64's finalizer (Steele et al., 2014)
-  x += 0x9e3779b97f4a7c15ull;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-  return x ^ (x >> 31);
+  __device__ static unsigned of(uint4 const &vector, int i) {
+    unsigned const words[4] = {vector.x, vector.y, vector.z, vector.w};
+    if constexpr (kSmall) return (words[i / 2] >> (16 * (i % 2))) & kLargest;
+    return words[i] & kLargest;
+  }
+  __device__ static float magnitude(unsigned key) {
+    if constexpr (!kSmall) return __uint_as_float(key);
+    auto const bits = static_cast<unsigned short>(key);
+    return to_float(*reinterpret_cast<T const *>(&bits));
+  }
+};
+template <class T>
+__device__ constexpr unsigned infinity();
+template <>
+__device__ constexpr unsigned infinity<float>() { return 0x7f800000u; }
+template <>
+__device__ constexpr unsigned infinity<__half>() { return 0x7c00u; }
+template <>
+__device__ constexpr unsigned infinity<__nv_bfloat16>() { return 0x7f80u; }
+
+// A tensor as vectors of 16 bytes, the last one filled up with zeros.
+template <class T>
+struct Source {
+  T const *x;
+  int64_t count;
+  bool aligned;
+
+  __device__ int valid(int64_t vector) const {
+    int64_t const rest = count - vector * Keys<T>::kPerVector;
+    return static_cast<int>(min(max(rest, int64_t{0}), int64_t{Keys<T>::kPerVector}));
+  }
+  __device__ uint4 load(int64_t vector) const {
+    constexpr int kEach = Keys<T>::kPerVector;
+    if (aligned && (vector + 1) * kEach <= count)
+      return __ldg(reinterpret_cast<uint4 const *>(x) + vector);
+    alignas(16) T values[kEach] = {};
+    int const present = valid(vector);
+    for (int i = 0; i < present; ++i) values[i] = x[vector * kEach + i];
+    return *reinterpret_cast<uint4 const *>(values);
+  }
+
+  // Call `visit(vector, index of the vector, elements in it)` for all vectors that a thread has;
+  // loads run ahead of the visits.
+  template <class Visit>
+  __device__ void each(Visit const &visit) const {
+    constexpr int kTile = kThreads * kVectors;
+    int64_t const vectors = (count + Keys<T>::kPerVector - 1) / Keys<T>::kPerVector;
+    int64_t const step = int64_t{gridDim.x} * kTile;
+    uint4 next[kVectors];
+    int64_t first = int64_t{blockIdx.x} * kTile + threadIdx.x;
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v) next[v] = load(first + v * kThreads);
+    for (; first - threadIdx.x < vectors; first += step) {
+      uint4 current[kVectors];
+#pragma unroll
+      for (int v = 0; v < kVectors; ++v) {
+        current[v] = next[v];
+        next[v] = load(first + step + v * kThreads);
+      }
+#pragma unroll
+      for (int v = 0; v < kVectors; ++v) {
+        int64_t const index = first + v * kThreads;
+        visit(current[v], index, valid(index));
+      }
+    }
+  }
+};
+
+__device__ inline uint32_t mixed(uint32_t x) {  // MurmurHash3's finalizer (Appleby, 2011)
+  x = (x ^ (x >> 16)) * 0x85ebca6bu;
+  x = (x ^ (x >> 13)) * 0xc2b2ae35u;
+  return x ^ (x >> 16);
 }
 
-// Find the bin of a rank, counted from the last bin down: it and the rank within it go to `found`.
-// All threads call; each reads kBins / kCount bins.
-template <int kCount, class Histogram>
-__device__ void find_bin(Histogram const &histogram, unsigned long long rank,
-                         unsigned long long *warp_sums, unsigned long long *found) {
-  constexpr int kShare = kBins / kCount;
-  unsigned counts[kShare];
-  unsigned long long sum = 0;
-#pragma unroll
-  for (int i = 0; i < kShare; ++i) {
-    counts[i] = histogram(kBins - 1 - (threadIdx.x * kShare + i));
-    sum += counts[i];
-  }
-  unsigned long long before = sum;
+// The place of a sample: a random one in each of kSampled equal parts, so that no part is missed.
+__device__ inline int64_t sampled_index(uint32_t sample, int64_t count) {
+  if (count < kSampled) return sample % count;
+  uint64_t const part = static_cast<uint64_t>(count) / kSampled;
+  return static_cast<int64_t>(sample * part + __umul64hi(uint64_t{mixed(sample + 1)} << 32, part));
+}
+
+// The sum over the threads before this one. All threads call.
+template <class Sum>
+__device__ Sum sum_before(Sum sum, Sum *warp_sums) {
+  Sum before = sum;
   int const lane = threadIdx.x % 32;
 #pragma unroll
   for (int step = 1; step < 32; step *= 2) {
-    unsigned long long const other = __shfl_up_sync(0xffffffffu, before, step);
+    Sum const other = __shfl_up_sync(0xffffffffu, before, step);
     if (lane >= step) before += other;
   }
   __syncthreads();
@@ -74,6 +149,22 @@ __device__ void find_bin(Histogram const &histogram, unsigned long long rank,
   __syncthreads();
   before -= sum;
   for (unsigned warp = 0; warp < threadIdx.x / 32; ++warp) before += warp_sums[warp];
+  return before;
+}
+
+// Find the bin of a rank, counted from the last bin down: it and the rank within it go to `found`.
+// All threads call.
+__device__ void find_bin(unsigned const volatile *histogram, unsigned long long rank,
+                         unsigned long long *warp_sums, unsigned long long *found) {
+  constexpr int kShare = kBins / kThreads;
+  unsigned counts[kShare];
+  unsigned long long sum = 0;
+#pragma unroll
+  for (int i = 0; i < kShare; ++i) {
+    counts[i] = histogram[kBins - 1 - (threadIdx.x * kShare + i)];
+    sum += counts[i];
+  }
+  unsigned long long before = sum_before(sum, warp_sums);
 #pragma unroll
   for (int i = 0; i < kShare; ++i) {
     if (before < rank && rank <= before + counts[i]) {
@@ -85,184 +176,275 @@ __device__ void find_bin(Histogram const &histogram, unsigned long long rank,
   __syncthreads();
 }
 
-// Return the upper 22 bits of the sampled key of this rank.
-__device__ unsigned sampled_key(unsigned const (&keys)[kSampledPerThread], int rank,
-                                unsigned *histogram, unsigned long long *warp_sums,
-                                unsigned long long *found) {
-  unsigned prefix = 0;
-#pragma unroll
-  for (int shift = 20; shift >= 9; shift -= kBinBits) {
-    for (int bin = threadIdx.x; bin < kBins; bin += kSampleThreads) histogram[bin] = 0;
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < kSampledPerThread; ++i)
-      if (shift == 20 || keys[i] >> 20 == prefix)
-        atomicAdd(&histogram[(keys[i] >> shift) & (kBins - 1)], 1u);
-    __syncthreads();
-    find_bin<kSampleThreads>([&](int bin) { return histogram[bin]; },
-                             static_cast<unsigned long long>(rank), warp_sums, found);
-    prefix = (prefix << kBinBits) | static_cast<unsigned>(found[0]);
-    rank = static_cast<int>(found[1]);
-    __syncthreads();
-  }
-  return prefix;
-}
-
+// Prepare the state: `lower` and `upper` are the bracket's ranks in a sample.
 template <class T>
-__global__ void __launch_bounds__(kSampleThreads) bracket(T const *x, uint64_t count,
-                                                          uint64_t rank, int lower, int upper,
-                                                          State *state) {
-  __shared__ unsigned histogram[kBins];
-  __shared__ unsigned long long warp_sums[kSampleThreads / 32];
-  __shared__ unsigned long long found[2];
-  unsigned keys[kSampledPerThread];
+__global__ void __launch_bounds__(kSampleThreads) bracket(Source<T> source, uint64_t rank,
+                                                          int lower, int upper, State *state) {
+  extern __shared__ __align__(16) unsigned pairs[];  // two counts a word
+  __shared__ unsigned warp_sums[kSampleThreads / 32];
+  __shared__ unsigned bounds[2];
+  constexpr int kWords = kSampleBytes / 4 / kSampleThreads;
+  constexpr int kShift = Keys<T>::kBits - kSampleBits;
+  auto const *keys = reinterpret_cast<std::conditional_t<Keys<T>::kSmall, unsigned short,
+                                                         unsigned> const *>(source.x);
+  unsigned sampled[kSampledPerThread];
 #pragma unroll
   for (int i = 0; i < kSampledPerThread; ++i)
-    keys[i] = key_of(to_float(x[mixed(i * kSampleThreads + threadIdx.x) % count]));
+    sampled[i] = keys[sampled_index(i * kSampleThreads + threadIdx.x, source.count)];
+  for (int i = 0; i < kWords; ++i) pairs[i * kSampleThreads + threadIdx.x] = 0;
   for (int i = threadIdx.x; i < kLevels * kBins; i += kSampleThreads) state->histogram[0][i] = 0;
-  unsigned low = 0, high = kLargestKey;
-  if (lower <= kSampled) low = sampled_key(keys, lower, histogram, warp_sums, found) << 9;
-  if (upper >= 1) high = (sampled_key(keys, upper, histogram, warp_sums, found) << 9) | 511u;
-  if (threadIdx.x == 0) {
-    state->rank = rank;
-    state->above = state->nonfinite = 0;
-    state->low = low;
-    state->high = high;
-    state->collected = state->whole = state->largest = 0;
-    state->ticket[0] = state->ticket[1] = 0;
+  if (threadIdx.x == 0) bounds[0] = 0, bounds[1] = (1u << kSampleBits) - 1;
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < kSampledPerThread; ++i) {
+    unsigned const bin = (sampled[i] & Keys<T>::kLargest) >> kShift;
+    atomicAdd(&pairs[bin / 2], bin % 2 ? 0x10000u : 1u);
   }
+  __syncthreads();
+  // Each thread has 32 bins, the first thread the last ones.
+  unsigned const *own = pairs + (kSampleThreads - 1 - threadIdx.x) * kWords;
+  unsigned both = 0;
+#pragma unroll
+  for (int i = 0; i < kWords / 4; ++i) {
+    uint4 const four = reinterpret_cast<uint4 const *>(own)[i];
+    both += four.x + four.y + four.z + four.w;
+  }
+  int const sum = (both & 0xffffu) + (both >> 16);
+  int const before = sum_before(static_cast<unsigned>(sum), warp_sums);
+#pragma unroll
+  for (int side = 0; side < 2; ++side) {
+    int const wanted = side ? upper : lower;
+    if (before >= wanted || wanted > before + sum) continue;
+    int above = before;
+    for (int bin = 2 * kWords - 1; bin >= 0; --bin) {
+      above += (own[bin / 2] >> (16 * (bin % 2))) & 0xffffu;
+      if (above < wanted) continue;
+      bounds[side] = (kSampleThreads - 1 - threadIdx.x) * 2 * kWords + bin;
+      break;
+    }
+  }
+  __syncthreads();
+  if (threadIdx.x > 0) return;
+  state->rank = rank;
+  state->above = state->nonfinite = 0;
+  unsigned const low = bounds[0] << kShift, high = (bounds[1] << kShift) | ((1u << kShift) - 1);
+  state->low = low;
+  state->high = Keys<T>::kSmall ? min(high, low + kBins - 1) : high;  // for the histogram
+  state->collected = state->done = state->ticket = state->largest = 0;
 }
 
 template <class T>
-constexpr int kPerThread = 64 / sizeof(T);
+__device__ void finish(State *state, unsigned key, double beta) {
+  float const alpha = Keys<T>::magnitude(key);
+  float const scale = static_cast<float>(beta / (2.0 * static_cast<double>(alpha)));
+  bool const defined = scale > 0 && scale < __uint_as_float(infinity<float>());
+  state->alpha = alpha;
+  state->scale = state->largest == 0 ? 1.0f : defined ? scale : kNotANumber;
+  state->done = 1;
+}
 
+// What one thread finds in its vectors of keys.
 template <class T>
-__global__ void __launch_bounds__(kThreads) collect(T const *x, int64_t count, bool aligned,
-                                                    State *state, unsigned *buffer,
-                                                    unsigned capacity) {
-  __shared__ unsigned keys[kBuffered];
-  __shared__ unsigned filled, start;
-  __shared__ unsigned scratch[kThreads / 32];
-  unsigned const low = state->low, range = state->high - low, high = state->high;
-  unsigned above = 0, largest = 0;
-  int64_t first_nonfinite = count;
-  if (threadIdx.x == 0) filled = 0;
-  __syncthreads();
-  constexpr int kEach = kPerThread<T>;
-  int64_t const step = int64_t{gridDim.x} * kThreads * kEach;
-  for (int64_t base = int64_t{blockIdx.x} * kThreads * kEach; base < count; base += step) {
-    int64_t const first = base + threadIdx.x * kEach;
-    float values[kEach];
-    load(x, first, count, aligned, values);
-    unsigned chunk_largest = 0;
-    bool const partial = first + kEach > count;
+struct Finding {
+  using K = Keys<T>;
+  unsigned low, high;    // the bracket
+  unsigned above = 0;    // keys beyond it
+  unsigned largest = 0;  // key
+
+  // `enter(key)` is called for keys of the bracket.
+  template <class Enter>
+  __device__ void look(unsigned key, Enter const &enter) {
+    largest = max(largest, key);
+    above += key > high;
+    if (key - low <= high - low) enter(key);
+  }
+  template <class Enter>
+  __device__ void look(uint4 const &vector, Enter const &enter) {
+    if constexpr (K::kSmall) {
+      look_at_pairs(vector, enter);
+    } else {
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) {
-      if (partial && first + i >= count) break;
-      unsigned const key = key_of(values[i]);
-      chunk_largest = max(chunk_largest, key);
-      above += key > high;
-      if (key - low <= range) {
-        unsigned const position = atomicAdd(&filled, 1u);
-        if (position < kBuffered) keys[position] = key;
-      }
-    }
-    largest = max(largest, chunk_largest);
-    if (chunk_largest >= kInfinity) {
-#pragma unroll
-      for (int i = kEach - 1; i >= 0; --i)
-        if (first + i < count && key_of(values[i]) >= kInfinity)
-          first_nonfinite = min(first_nonfinite, first + i);
+      for (int i = 0; i < K::kPerVector; ++i) look(K::of(vector, i), enter);
     }
   }
+
+  // Two keys at a time. Their free upper bits, set first, tell which of a subtraction's fields were
+  // not negative.
+  template <class Enter>
+  __device__ void look_at_pairs(uint4 const &vector, Enter const &enter) {
+    unsigned const words[4] = {vector.x, vector.y, vector.z, vector.w};
+    unsigned counted = 0, most = 0;
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+      unsigned const keys = words[w] | 0x80008000u;
+      counted += ((keys - (high + 1) * 0x10001u) >> 15) & 0x10001u;
+      most = __vmaxu2(most, keys);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        unsigned const key = half ? keys >> 16 : keys & 0xffffu;
+        if (key - (low | 0x8000u) <= high - low) enter(key & K::kLargest);
+      }
+    }
+    above += (counted & 0xffffu) + (counted >> 16);
+    largest = max(largest, max(most & K::kLargest, (most >> 16) & K::kLargest));
+  }
+};
+
+// The one pass. 16-bit keys of the bracket are counted, and the last block to finish finds the
+// answer; float32 keys go to `buffer`.
+template <class T>
+__global__ void __launch_bounds__(kThreads, 5) pass(Source<T> source, State *state,
+                                                    unsigned *buffer, unsigned capacity,
+                                                    double beta) {
+  using K = Keys<T>;
+  __shared__ unsigned keys[K::kSmall ? kBins : kBuffered];  // a histogram, or a list
+  __shared__ unsigned filled, start;
+  __shared__ unsigned scratch[kThreads / 32];
+  unsigned const low = state->low, range = state->high - low;
+  Finding<T> found_keys{low, state->high};
+  if (threadIdx.x == 0) filled = 0;
+  if constexpr (K::kSmall)
+    for (int bin = threadIdx.x; bin < kBins; bin += kThreads) keys[bin] = 0;
   __syncthreads();
-  if (threadIdx.x == 0)
-    start = atomicAdd(&state->collected, filled <= kBuffered ? filled : capacity + 1);
+  auto const enter = [&](unsigned key) {
+    if constexpr (K::kSmall) {
+      atomicAdd(&keys[key - low], 1u);
+    } else {
+      unsigned const position = atomicAdd(&filled, 1u);
+      if (position < kBuffered) keys[position] = key;
+    }
+  };
+  source.each([&](uint4 const &vector, int64_t, int valid) {
+    if (valid == K::kPerVector) {
+      found_keys.look(vector, enter);
+    } else {
+      for (int i = 0; i < valid; ++i) found_keys.look(K::of(vector, i), enter);
+    }
+  });
+  unsigned above = found_keys.above, largest = found_keys.largest;
+  int64_t first_nonfinite = source.count;
+  if (largest >= infinity<T>()) {  // rare enough to look for it again
+    source.each([&](uint4 const &vector, int64_t index, int valid) {
+      for (int i = valid - 1; i >= 0; --i)
+        if (K::of(vector, i) >= infinity<T>())
+          first_nonfinite = min(first_nonfinite, index * K::kPerVector + i);
+    });
+  }
   __syncthreads();
-  for (unsigned i = threadIdx.x; i < min(filled, static_cast<unsigned>(kBuffered)); i += kThreads)
-    if (start < capacity && i < capacity - start) buffer[start + i] = keys[i];
   above = reduce_block(above, scratch, [](unsigned a, unsigned b) { return a + b; });
   __syncthreads();
   largest = reduce_block(largest, scratch, [](unsigned a, unsigned b) { return max(a, b); });
   if (threadIdx.x == 0) {
     atomicAdd(&state->above, static_cast<unsigned long long>(above));
-    atomicMax(&state->largest, largest);
+    atomicMax(&state->largest, __float_as_uint(K::magnitude(largest)));
   }
-  if (first_nonfinite < count)
-    atomicMax(&state->nonfinite, static_cast<unsigned long long>(count - first_nonfinite));
+  if (first_nonfinite < source.count)
+    atomicMax(&state->nonfinite, static_cast<unsigned long long>(source.count - first_nonfinite));
+  if constexpr (!K::kSmall) {
+    if (threadIdx.x == 0)
+      start = atomicAdd(&state->collected, filled <= kBuffered ? filled : capacity + 1);
+    __syncthreads();
+    for (unsigned i = threadIdx.x; i < min(filled, static_cast<unsigned>(kBuffered)); i += kThreads)
+      if (start < capacity && i < capacity - start) buffer[start + i] = keys[i];
+  } else {
+    __shared__ unsigned long long warp_sums[kThreads / 32];
+    __shared__ unsigned long long found[2];
+    for (unsigned bin = threadIdx.x; bin <= range; bin += kThreads)
+      if (keys[bin]) atomicAdd(&state->histogram[0][bin], keys[bin]);
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      start = atomicAdd(&state->ticket, 1u);
+      found[1] = 0;
+    }
+    __syncthreads();
+    if (start < gridDim.x - 1) return;
+    __threadfence();
+    unsigned long long const beyond = *const_cast<unsigned long long volatile *>(&state->above);
+    if (state->rank > beyond) {
+      find_bin(state->histogram[0], state->rank - beyond, warp_sums, found);
+      if (threadIdx.x == 0 && found[1]) finish<T>(state, low + static_cast<unsigned>(found[0]), beta);
+    }
+    __syncthreads();
+    // The search over the whole tensor, if that found nothing, counts from the beginning.
+    for (int bin = threadIdx.x; bin < kBins; bin += kThreads) state->histogram[0][bin] = 0;
+  }
 }
 
-// Narrow the keys in question to one of 2048 bins. The last block to finish finds which.
+// Radix select, 2048 bins at a time, over what was collected, or over the whole tensor.
 template <class T>
-__global__ void __launch_bounds__(kThreads) refine(T const *x, int64_t count, bool aligned,
-                                                   State *state, unsigned const *buffer,
-                                                   unsigned capacity, int level, double beta) {
+__global__ void __launch_bounds__(kThreads) settle(Source<T> source, State *state,
+                                                   unsigned const *buffer, unsigned capacity,
+                                                   double beta) {
+  using K = Keys<T>;
   __shared__ unsigned histogram[kBins];
   __shared__ unsigned long long warp_sums[kThreads / 32];
   __shared__ unsigned long long found[2];
-  __shared__ bool last;
+  if (state->done) return;
   unsigned long long rank = state->rank;
-  bool whole = state->whole;
   unsigned low = state->low, high = state->high;
-  if (level == 0) {
-    whole = state->collected > capacity || rank <= state->above ||
-            rank > state->above + state->collected;
-    if (whole)
-      low = 0, high = kLargestKey;
-    else
-      rank -= state->above;
-  }
-  unsigned const range = high - low;
-  int const shift = max(0, 32 - __clz(static_cast<int>(range)) - kBinBits);
-  for (int bin = threadIdx.x; bin < kBins; bin += kThreads) histogram[bin] = 0;
-  __syncthreads();
-  auto const enter = [&](unsigned key) {
-    if (key - low <= range) atomicAdd(&histogram[(key - low) >> shift], 1u);
-  };
-  if (whole) {
-    constexpr int kEach = kPerThread<T>;
-    int64_t const step = int64_t{gridDim.x} * kThreads * kEach;
-    for (int64_t base = int64_t{blockIdx.x} * kThreads * kEach; base < count; base += step) {
-      int64_t const first = base + threadIdx.x * kEach;
-      float values[kEach];
-      load(x, first, count, aligned, values);
+  bool const whole = K::kSmall || state->collected > capacity || rank <= state->above ||
+                     rank > state->above + state->collected;
+  if (whole)
+    low = 0, high = K::kLargest;
+  else
+    rank -= state->above;
+  for (int level = 0; level < kLevels && low < high; ++level) {
+    unsigned const range = high - low;
+    int const shift = max(0, 32 - __clz(static_cast<int>(range)) - kBinBits);
+    for (int bin = threadIdx.x; bin < kBins; bin += kThreads) histogram[bin] = 0;
+    __syncthreads();
+    auto const enter = [&](unsigned key) {
+      if (key - low <= range) atomicAdd(&histogram[(key - low) >> shift], 1u);
+    };
+    if (whole) {
+      source.each([&](uint4 const &vector, int64_t, int valid) {
 #pragma unroll
-      for (int i = 0; i < kEach; ++i)
-        if (first + i < count) enter(key_of(values[i]));
+        for (int i = 0; i < K::kPerVector; ++i)
+          if (i < valid) enter(K::of(vector, i));
+      });
+    } else {
+      for (unsigned i = blockIdx.x * kThreads + threadIdx.x; i < state->collected;
+           i += gridDim.x * kThreads)
+        enter(buffer[i]);
     }
-  } else if (range) {
-    for (unsigned i = blockIdx.x * kThreads + threadIdx.x; i < state->collected;
-         i += gridDim.x * kThreads)
-      enter(buffer[i]);
-  }
-  __syncthreads();
-  for (int bin = threadIdx.x; bin < kBins; bin += kThreads)
-    if (histogram[bin]) atomicAdd(&state->histogram[level][bin], histogram[bin]);
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(&state->ticket[level & 1], 1u) == gridDim.x - 1;
-  __syncthreads();
-  if (!last) return;
-  __threadfence();
-  unsigned const volatile *counts = state->histogram[level];
-  if (range) {
-    find_bin<kThreads>([&](int bin) { return counts[bin]; }, rank, warp_sums, found);
+    __syncthreads();
+    for (int bin = threadIdx.x; bin < kBins; bin += kThreads)
+      if (histogram[bin]) atomicAdd(&state->histogram[level][bin], histogram[bin]);
+    cooperative_groups::this_grid().sync();
+    find_bin(state->histogram[level], rank, warp_sums, found);
     low += static_cast<unsigned>(found[0]) << shift;
     high = min(high, low + ((1u << shift) - 1));
     rank = found[1];
+    __syncthreads();
   }
-  if (threadIdx.x > 0) return;
-  state->whole = whole;
-  state->rank = rank;
-  state->low = low;
-  state->high = high;
-  state->ticket[(level & 1) ^ 1] = 0;
-  if (level < kLevels - 1) return;
-  float const alpha = __uint_as_float(low);
-  float const scale = static_cast<float>(beta / (2.0 * static_cast<double>(alpha)));
-  bool const defined = scale > 0 && scale < __uint_as_float(kInfinity);
-  state->alpha = alpha;
-  state->scale = state->largest == 0 ? 1.0f : defined ? scale : __uint_as_float(0x7fc00000u);
+  if (blockIdx.x == 0 && threadIdx.x == 0) finish<T>(state, low, beta);
+}
+
+template <class T>
+int select(T const *x, int64_t count, int64_t rank, double beta, State *state, uint32_t *buffer,
+           uint32_t capacity, int sm_count, cudaStream_t stream) {
+  bool const aligned = reinterpret_cast<uintptr_t>(x) % 16 == 0;
+  Source<T> source{x, count, aligned};
+  // The answer's rank in the sample is binomial; take five standard deviations to either side.
+  double const share = static_cast<double>(rank) / count;
+  double const middle = share * kSampled;
+  double const margin = 8 + 5 * sqrt(middle * (1 - share));
+  cudaError_t const status = cudaFuncSetAttribute(
+      bracket<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, kSampleBytes);
+  if (status != cudaSuccess) return status;
+  bracket<T><<<1, kSampleThreads, kSampleBytes, stream>>>(
+      source, rank, static_cast<int>(middle + margin), static_cast<int>(middle - margin), state);
+  // Enough blocks that the keys each one collects fit its buffer with room to spare.
+  double const expected = count * 2 * margin / kSampled;
+  int64_t const each = kThreads * kVectors * Keys<T>::kPerVector;
+  int64_t const chunks = (count + each - 1) / each;
+  int64_t const wanted = std::max<double>(5.0 * sm_count, expected / (kBuffered / 3));
+  unsigned const blocks = static_cast<unsigned>(std::min(chunks, wanted));
+  pass<T><<<blocks, kThreads, 0, stream>>>(source, state, buffer, capacity, beta);
+  void *arguments[] = {&source, &state, &buffer, &capacity, &beta};
+  cudaLaunchCooperativeKernel(settle<T>, dim3(2 * sm_count), dim3(kThreads), arguments, 0, stream);
+  return cudaGetLastError();
 }
 
 }  // namespace
@@ -273,32 +455,13 @@ ACCELSIM_EXPORT int accelsim_select(void const *x, int64_t count, int type, int6
                                     double beta, void *state, uint32_t *buffer, uint32_t capacity,
                                     int sm_count, cudaStream_t stream) {
   using namespace accelsim;
-  auto *s = static_cast<State *>(state);
-  bool const aligned = reinterpret_cast<uintptr_t>(x) % 16 == 0;
-  return with_type(type, [&](auto element) {
-    using T = decltype(element);
-    auto const *source = static_cast<T const *>(x);
-    // The answer's rank in the sample is binomial; take six standard deviations to either side.
-    double const share = static_cast<double>(rank) / count;
-    double const middle = share * kSampled;
-    double const margin = 8 + 6 * sqrt(middle * (1 - share));
-    bracket<T><<<1, kSampleThreads, 0, stream>>>(source, count, rank,
-                                                 static_cast<int>(middle + margin),
-                                                 static_cast<int>(middle - margin), s);
-    // Enough blocks that the keys each one collects fit its buffer with room to spare.
-    double const expected = count * 2 * margin / kSampled;
-    int64_t const each = kThreads * kPerThread<T>;
-    int64_t const chunks = (count + each - 1) / each;
-    int64_t const wanted = std::max<double>(8.0 * sm_count, expected / (kBuffered / 3));
-    unsigned const blocks = static_cast<unsigned>(chunks < wanted ? chunks : wanted);
-    collect<T><<<blocks, kThreads, 0, stream>>>(source, count, aligned, s, buffer, capacity);
-    for (int level = 0; level < kLevels; ++level)
-      refine<T><<<2 * sm_count, kThreads, 0, stream>>>(source, count, aligned, s, buffer, capacity,
-                                                       level, beta);
+  int status = cudaSuccess;
+  int const known = with_type(type, [&](auto element) {
+    status = select(static_cast<decltype(element) const *>(x), count, rank, beta,
+                    static_cast<State *>(state), buffer, capacity, sm_count, stream);
   });
+  return status != cudaSuccess ? status : known;
 }
-
-ACCELSIM_EXPORT int64_t accelsim_select_state_bytes() { return sizeof(accelsim::State); }
 
 namespace accelsim {
 namespace {

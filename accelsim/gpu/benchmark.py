@@ -10,63 +10,13 @@ from torch import Tensor
 
 from accelsim.dequantize import round_once
 from accelsim.exactness import Verdict, compare, oracle
+from accelsim.gpu.interleave import interleaved
 from accelsim.gpu.operands import draw
 from accelsim.gpu.pipeline import Pipeline
+from accelsim.gpu.rates import BYTES_PER_S, INT8_MACS_PER_S
 from accelsim.gpu.rivals import rivals
 from accelsim.quantize import rank
-from accelsim.timing import Samples
 from accelsim.types import PerOperand
-
-BYTES_PER_S = 3.0e12
-"""Copy bandwidth of an H100 80GB HBM3, bytes read and written (measured)."""
-
-INT8_MACS_PER_S = 8192**3 / 0.822e-3
-"""Rate of CUTLASS's wgmma int8 GEMM at 8192 cubed on the same (measured)."""
-
-FLUSH_BYTES = 128 << 20
-"""More than the L2 cache holds."""
-
-
-def interleaved(
-    functions: dict[str, Callable[[], Any]], repeats: int, warmup: int, device: torch.device
-) -> dict[str, Samples]:
-    """Time functions in turn, so that all see the same clocks and temperature.
-
-    Each repeat runs all of them in a rotated order. The L2 cache is overwritten before each one.
-
-    Parameters
-    ----------
-    functions : dict
-        Name to a function that queues work on the current stream.
-    repeats, warmup : int
-        Timed and untimed repeats.
-    device : torch.device
-        A CUDA device.
-
-    Returns
-    -------
-    dict
-        Name to its times in ms, from CUDA events.
-    """
-    event: Any = torch.cuda.Event
-    scratch = torch.empty(FLUSH_BYTES, dtype=torch.int8, device=device)
-    names = list(functions)
-    marks: dict[str, list[tuple[Any, Any]]] = {name: [] for name in names}
-    for number in range(warmup + repeats):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            scratch.zero_()
-            start, end = (event(enable_timing=True) for _ in range(2))
-            start.record()
-            functions[name]()
-            end.record()
-            if number >= warmup:
-                marks[name].append((start, end))
-    torch.cuda.synchronize(device)
-    return {
-        name: Samples(tuple(start.elapsed_time(end) for start, end in pairs))
-        for name, pairs in marks.items()
-    }
 
 
 def benchmark(
@@ -129,13 +79,7 @@ def benchmark(
     summaries = {name: samples.summary() for name, samples in times.items()}
     total = summaries["total"]["median"]
     return {
-        "n": n,
-        "h": h,
-        "d": d,
-        "operands": kind,
-        "percentile": percentile,
-        "beta": beta,
-        "prepared": ["b"] if prepared else [],
+        "all_exact": verdict.exact and rounded,
         "plan": vars(pipeline.plan),
         "exact": verdict.exact,
         "mismatches": verdict.mismatches,

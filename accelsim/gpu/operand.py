@@ -35,6 +35,10 @@ class Operand:
         Columns in front of the low digits.
     list_length : int
         The most high parts that a row may have.
+    count_columns : bool
+        Whether to count the high parts of every column.
+    largest_square : Tensor
+        float32 scalar for the largest sum of a row's squares; it must be zero before a split.
     flags : Tensor
         int32 scalar that collects what does not fit.
     """
@@ -46,13 +50,15 @@ class Operand:
         beta: float,
         front: int,
         list_length: int,
+        count_columns: bool,
+        largest_square: Tensor,
         flags: Tensor,
     ) -> None:
         self.rows, self.d = like.shape
         self.padded = -(-self.d // ALIGNMENT) * ALIGNMENT
         self.front, self.list_length, self.beta = front, list_length, beta
         self._rank = rank(like.numel(), percentile)
-        self._flags = flags
+        self.largest_square, self._flags = largest_square, flags
         self.selector = Selector(like.numel(), like.device)
 
         def integers(*shape: int) -> Tensor:
@@ -62,8 +68,7 @@ class Operand:
         self.digits = integers(rows, (front + self.padded) // 4).view(torch.int8)
         self.lists = integers(self.rows, list_length, 2)
         self.list_counts = integers(self.rows)
-        self.column_counts = integers(self.d)
-        self.largest_square = torch.zeros((), device=like.device)
+        self.column_counts = integers(self.d) if count_columns else None
 
     def select(self, x: Tensor) -> None:
         """Find the scale."""
@@ -71,7 +76,6 @@ class Operand:
 
     def split(self, x: Tensor) -> None:
         """Round every entry; write its low digit and list its high part."""
-        self.largest_square.zero_()
         SOURCE.launch(
             "accelsim_split",
             x.device,

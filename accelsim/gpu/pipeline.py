@@ -15,14 +15,21 @@ import torch
 from torch import Tensor
 
 from accelsim.errors import AccelsimError, DataError, InputError
-from accelsim.gpu.operand import SOURCE, TILE, Operand
+from accelsim.gpu.operand import ROW_MULTIPLE, SOURCE, TILE, Operand
 from accelsim.gpu.plan import Plan, high_parts, make_plan
-from accelsim.gpu.select import TYPES, round_to_integers
+from accelsim.gpu.select import TYPES, Selector, round_to_integers
+from accelsim.quantize import rank
 from accelsim.types import PerOperand
 from gemm_backends.cutlass_kernels import DEQUANTIZING, HOPPER, has_wgmma, select
 
 INT64_TYPE = 3
 DIGIT_BITS = 8
+ENTRIES_AHEAD = 3
+"""High parts of a row of B that the kernel reads whether they are there or not."""
+
+COLUMN_GROUP = 128
+"""Columns of C that share a width of B's high parts in the kernel."""
+
 FLAGS = {
     1: "a row has more entries beyond 8 bits than its list holds",
     2: "entries beyond 8 bits lie outside the columns that were planned for them",
@@ -95,7 +102,11 @@ class Pipeline:
     ) -> None:
         _check_operands(a, b)
         self._a, self._b, self.prepared = a, b, prepared
-        self._flags = torch.zeros((), dtype=torch.int32, device=a.device)
+        device = a.device
+        # Flags, then the largest sums of squares of A and of B: what a run resets, side by side.
+        self._totals = torch.zeros(3, dtype=torch.int32, device=device)
+        self._flags = self._totals[0]
+        square_a, square_b = self._totals.view(torch.float32)[1:]
         integers = [
             _integers(x, p, r, name)
             for x, p, r, name in (
@@ -109,12 +120,16 @@ class Pipeline:
                 "entries beyond 8 bits outside a few columns of A need a prepared B: "
                 "the sparse product reads B transposed"
             )
-        self.a = Operand(a, percentile.a, beta.a, plan.front, plan.list_length_a, self._flags)
-        self.b = Operand(b, percentile.b, beta.b, plan.front, plan.list_length_b, self._flags)
+        self.a = Operand(
+            a, percentile.a, beta.a, plan.front, plan.list_length_a, plan.slot_tiles > 0, square_a,
+            self._flags,
+        )  # fmt: skip
+        self.b = Operand(
+            b, percentile.b, beta.b, plan.front, plan.list_length_b, False, square_b, self._flags
+        )
         n, d, h = a.shape[0], a.shape[1], b.shape[0]
         self.shape = n, d, h
-        device = a.device
-        self._slots = torch.zeros(d, dtype=torch.int32, device=device)
+        self._slots = torch.full((d,), -1, dtype=torch.int32, device=device)
         self._columns = torch.zeros(
             max(1, plan.slot_tiles * TILE), dtype=torch.int32, device=device
         )
@@ -123,6 +138,7 @@ class Pipeline:
         self.out = torch.empty((n, h), dtype=a.dtype, device=device)
         self._high_b: tuple[Tensor, Tensor] | None = None
         self._transposed_b: Tensor | None = None
+        self._small_b = True
         self.b.select(b)
         self.b.split(b)
         if prepared and plan.sparse:
@@ -140,12 +156,12 @@ class Pipeline:
         listed = torch.where(index < self.a.list_counts.unsqueeze(1), lists, 0)
         total = n * (d + self.plan.front) * h + _digits(listed) * h
         if self._high_b is not None:
-            total += _digits(self._high_b[1][:, 1]) * n
+            total += _digits(self._high_b[1][..., 1]) * n
         return total
 
     def run(self) -> None:
         """Queue the whole computation on the current stream; `out` holds its result."""
-        self._flags.zero_()
+        self._totals[: 2 if self.prepared else 3].zero_()
         for stage in self.stages():
             stage.run()
 
@@ -220,17 +236,17 @@ class Pipeline:
     def _extend(self) -> None:
         n, d, h = self.shape
         a, b, plan, device = self.a, self.b, self.plan, self._a.device
-        slots = plan.slot_tiles * TILE
-        SOURCE.launch(
-            "accelsim_assign",
-            device,
-            a.column_counts,
-            d,
-            plan.threshold,
-            slots,
-            self._slots,
-            self._columns,
-        )
+        if plan.slot_tiles:
+            SOURCE.launch(
+                "accelsim_assign",
+                device,
+                a.column_counts,
+                d,
+                plan.threshold,
+                plan.slot_tiles * TILE,
+                self._slots,
+                self._columns,
+            )
         SOURCE.launch(
             "accelsim_extend",
             device,
@@ -279,7 +295,7 @@ class Pipeline:
     def _combine(self, out: Tensor, out_type: int) -> None:
         n, _, h = self.shape
         a, plan = self.a, self.plan
-        starts, entries = self._high_b or (None, None)
+        widths, entries = self._high_b or (None, None)
         transposed = self._transposed_b
         SOURCE.launch(
             "accelsim_combine",
@@ -299,8 +315,10 @@ class Pipeline:
             a.list_counts,
             transposed,
             int(transposed is not None and transposed.dtype is torch.int32),
-            starts,
+            _up(h, ROW_MULTIPLE),
+            widths,
             entries,
+            int(self._small_b),
             self._inverse,
             out,
             out_type,
@@ -308,20 +326,37 @@ class Pipeline:
 
     def _empty_sums(self) -> Tensor:
         n, _, h = self.shape
-        return torch.empty((n, -(-h // 4) * 4), dtype=torch.int32, device=self._a.device)
+        return torch.empty((n, _up(h, ROW_MULTIPLE)), dtype=torch.int32, device=self._a.device)
 
     def _prepare_sparse(self, integers: Tensor) -> None:
-        """List B's high parts by rows, and write B transposed."""
+        """Put the high parts of B's rows side by side, and write B transposed."""
         high = high_parts(integers)
         rows, columns = high.nonzero(as_tuple=True)
-        counts = torch.bincount(rows, minlength=integers.shape[0])
-        starts = torch.zeros(integers.shape[0] + 1, dtype=torch.int32, device=integers.device)
-        starts[1:] = counts.cumsum(0)
+        h, d = integers.shape
+        stride = _up(h, ROW_MULTIPLE)
         if rows.numel():
-            entries = torch.stack([columns, high[rows, columns]], dim=1).to(torch.int32)
-            self._high_b = starts, entries.contiguous()
-        fits = int(integers.abs().max()) < 1 << 15
-        self._transposed_b = integers.T.to(torch.int16 if fits else torch.int32).contiguous()
+            counts = torch.bincount(rows, minlength=_up(h, COLUMN_GROUP))
+            place = (
+                torch.arange(rows.numel(), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+            )
+            entries = torch.zeros(
+                (max(ENTRIES_AHEAD, int(counts.max())), stride, 2),
+                dtype=torch.int32,
+                device=rows.device,
+            )
+            entries[place, rows] = torch.stack([columns, high[rows, columns]], dim=1).to(
+                torch.int32
+            )
+            widths = counts.view(-1, COLUMN_GROUP).amax(dim=1).to(torch.int32)
+            self._high_b = widths, entries
+            self._small_b = int(entries[..., 1].abs().sum(dim=0).max()) < 256
+        dtype = torch.int16 if int(integers.abs().max()) < 1 << 15 else torch.int32
+        self._transposed_b = torch.zeros((d, stride), dtype=dtype, device=integers.device)
+        self._transposed_b[:, :h] = integers.T
+
+
+def _up(size: int, step: int) -> int:
+    return -(-size // step) * step
 
 
 def _digits(high: Tensor) -> int:
@@ -349,10 +384,9 @@ def _check_operands(a: Tensor, b: Tensor) -> None:
 
 
 def _integers(x: Tensor, percentile: float, beta: float, name: str) -> Tensor:
-    flags = torch.zeros((), dtype=torch.int32, device=x.device)
-    operand = Operand(x, percentile, beta, 0, 1, flags)
-    operand.select(x)
-    report = operand.selector.report()
+    selector = Selector(x.numel(), x.device)
+    selector.run(x, rank(x.numel(), percentile), beta)
+    report = selector.report()
     _check_report(report, x.numel(), name)
     return round_to_integers(x, report[1])
 

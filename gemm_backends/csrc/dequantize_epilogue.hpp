@@ -53,12 +53,16 @@ struct DequantizeSums {
     template <class Sum, int kCount>
     CUTLASS_DEVICE cutlass::Array<cutlass::bfloat16_t, kCount> visit(
         cutlass::Array<Sum, kCount> const &sums, int, int, int) {
-      cutlass::Array<cutlass::bfloat16_t, kCount> rounded;
+      static_assert(sizeof(Sum) == sizeof(int), "sums are int32");
+      int values[kCount];
+      __nv_bfloat16 rounded[kCount];
       CUTLASS_PRAGMA_UNROLL
-      for (int i = 0; i < kCount; ++i) {
-        rounded[i] = cutlass::bfloat16_t(dequantize(sums[i]));
-      }
-      return rounded;
+      for (int i = 0; i < kCount; ++i) values[i] = sums[i];
+      dequantize(values, rounded);
+      cutlass::Array<cutlass::bfloat16_t, kCount> result;
+      CUTLASS_PRAGMA_UNROLL
+      for (int i = 0; i < kCount; ++i) result[i] = cutlass::bfloat16_t(rounded[i]);
+      return result;
     }
   };
 

@@ -99,9 +99,9 @@ def test_operands_beyond_the_plan_are_noticed():
     a, b = draw("channels", 256, 1024, 256, torch.bfloat16, DEVICE)
     pipeline = Pipeline(a, b, pair(95.0), pair(31.0))
     a.copy_(draw("plain", 256, 1024, 256, torch.bfloat16, DEVICE)[0])
-    a[:, ::4] *= 20
+    a.view(-1)[::997] = 1000
     pipeline.run()
-    with pytest.raises(PlanExceededError):
+    with pytest.raises(PlanExceededError, match="outside the columns"):
         pipeline.check()
     a[3, 5] = torch.nan
     pipeline.run()
@@ -112,7 +112,7 @@ def test_operands_beyond_the_plan_are_noticed():
 def test_no_proof_no_result():
     a = torch.ones((128, 4096), device=DEVICE)
     a[:, ::2] = 40
-    pipeline = Pipeline(a, a.clone(), pair(50.0), pair(127.0))
+    pipeline = Pipeline(a, a.clone(), pair(40.0), pair(127.0))
     pipeline.run()
     with pytest.raises(PlanExceededError, match="32 bits"):
         pipeline.check()

@@ -8,7 +8,7 @@ from accelsim.quantize import rank
 
 CASES = {
     "normal": lambda n, g: torch.randn(n, generator=g, device="cuda"),
-    "negative heavy": lambda n, g: -(torch.randn(n, generator=g, device="cuda").abs() ** 9),
+    "negative heavy": lambda n, g: -(torch.randn(n, generator=g, device="cuda").abs() ** 5),
     "uniform": lambda n, g: torch.rand(n, generator=g, device="cuda"),
     "few values": lambda n, g: torch.randint(-3, 4, (n,), generator=g, device="cuda").float(),
     "mostly zero": lambda n, g: (
