@@ -208,6 +208,14 @@ class GemmBackend(ABC, metaclass=_BackendType):
         """Predict what a GEMM of one matrix pair costs on the accelerator, if that is modelled."""
         return None
 
+    def shift_add_cost(self, count: int) -> Cost | None:
+        """Predict what it costs to add `count` shifted entries of products into C, if modelled.
+
+        Unpacked products are put back together by such additions. Where this is None, predictions
+        are for the products alone.
+        """
+        return None
+
     @classmethod
     def actions(cls) -> Sequence[Action]:
         """Return the flags that this backend adds to the suite's commands."""

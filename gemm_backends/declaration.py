@@ -29,6 +29,7 @@ METHODS = {
     "for_bits": ("bits_a", "bits_b"),
     "executed_macs": ("spec",),
     "cost": ("spec",),
+    "shift_add_cost": ("count",),
     "actions": (),
 }
 """What an author may define, with the arguments that it is called with, by position."""

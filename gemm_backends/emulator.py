@@ -10,6 +10,8 @@ from torch import Tensor
 
 from accelsim.errors import InputError
 from gemm_backends.base import GemmBackend
+from gemm_backends.cost.array import Array
+from gemm_backends.cost.cycles import Dataflow
 from gemm_backends.emulation import compiled, shortcut, stepwise
 from gemm_backends.emulation.datapath import Datapath
 from gemm_backends.emulation.multipliers import (
@@ -23,7 +25,15 @@ from gemm_backends.emulation.multipliers import (
 from gemm_backends.emulation.shortcut import Digits
 from gemm_backends.errors import AccumulatorOverflow
 from gemm_backends.operands import Prepared, matrices, summed, unflattened
-from gemm_backends.types import Accumulator, Action, Availability, Outcome, OverflowReport
+from gemm_backends.types import (
+    Accumulator,
+    Action,
+    Availability,
+    Cost,
+    GemmSpec,
+    Outcome,
+    OverflowReport,
+)
 
 WIDEST = 16
 
@@ -59,6 +69,14 @@ class Emulator(GemmBackend):
         Products after which the accumulator is added to an outer one and starts again at zero.
     outer_bits : int
         Width of the outer accumulator, 8 to 64, if there is one.
+    array : sequence of two int
+        R rows and C columns of multiply-accumulators, which cycles and area are modelled for. They
+        change no result.
+    dataflow : {"output-stationary", "weight-stationary", "input-stationary"}
+        What stays in its place in the array: the sums, the digits of B, or those of A.
+    drain : bool
+        Whether the sums of an output-stationary array leave row by row before the next tile
+        begins; otherwise all are read at once.
 
     Raises
     ------
@@ -81,6 +99,9 @@ class Emulator(GemmBackend):
         tree: int = 1,
         k_block: int | None = None,
         outer_bits: int = 64,
+        array: Sequence[int] = (32, 32),
+        dataflow: Dataflow = "output-stationary",
+        drain: bool = False,
     ) -> None:
         _check_range("accumulator_bits", accumulator_bits, 8, 64)
         _check_range("outer_bits", outer_bits, 8, 64)
@@ -108,6 +129,11 @@ class Emulator(GemmBackend):
             a.largest * b.largest if self._table is None else self._table.largest
         )
         self.accumulator = self._datapath.declared(self._largest_product)
+        synthesized = multiplier == "exact" and unsigned is None
+        self._array = Array(
+            tuple(array), dataflow, drain, self.operand_bits, self._datapath, synthesized
+        )
+        self.tile = self._array.tile
 
     def availability(self) -> Availability:
         """Say that this runs anywhere, in software."""
@@ -164,11 +190,23 @@ class Emulator(GemmBackend):
             return "every step"
         return shortcut.kernel(x, y)
 
+    def cost(self, spec: GemmSpec) -> Cost:
+        """Predict cycles, area and energy of a GEMM on the array (``docs/emulator.md``)."""
+        return self._array.cost(spec.n, spec.d, spec.h)
+
+    def shift_add_cost(self, count: int) -> Cost:
+        """Predict the cycles of the shift-adders, one behind every column of the array."""
+        return self._array.shift_add_cost(count)
+
     @classmethod
     def actions(cls) -> Sequence[Action]:
-        """Return ``verify --rtl``, which compares the emulator with hardware in SystemVerilog."""
-        text = "Compare with simulated hardware in SystemVerilog: needs accelsim[rtl]."
-        return (Action("verify", "rtl", text, _compare_with_rtl),)
+        """Return ``verify --rtl`` and ``verify --area``: comparisons with simulated hardware."""
+        rtl = "Compare with simulated hardware in SystemVerilog: needs accelsim[rtl]."
+        area = "Synthesize all in the table of areas and compare: needs accelsim[rtl]."
+        return (
+            Action("verify", "rtl", rtl, _compare_with_rtl),
+            Action("verify", "area", area, _compare_areas),
+        )
 
     def _checked(self, name: str, operand: Tensor | Digits) -> Digits:
         digits = operand if isinstance(operand, Digits) else self.prepare(operand)
@@ -235,6 +273,12 @@ def _compare_with_rtl(backend: GemmBackend) -> Iterator[Outcome]:
     if problem:
         raise InputError(f"--rtl cannot run: {problem}")
     yield from prove()
+
+
+def _compare_areas(backend: GemmBackend) -> Iterator[Outcome]:
+    from gemm_backends.rtl.area_table import verify
+
+    yield from verify()
 
 
 _UNSIGNED_TYPES = {torch.uint8: torch.int16, torch.uint16: torch.int32}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from accelsim.errors import InputError
 from gemm_backends.base import GemmBackend
 from gemm_backends.rtl.array import ArrayShape, ArraySimulator
 from gemm_backends.rtl.tools import DESIGN, missing
-from gemm_backends.types import Accumulator, Availability, GemmSpec, OverflowReport, Support
+from gemm_backends.types import Accumulator, Availability, Cost, GemmSpec, OverflowReport, Support
 
 WIDEST = 16
 
@@ -87,6 +88,7 @@ class RtlSystolic(GemmBackend):
         self._top, self._reports = top, reports_overflow
         self._lock = threading.Lock()
         self._simulator: ArraySimulator | None = None
+        self._clocks: dict[int, int] = {}
 
     def availability(self) -> Availability:
         """Say whether Verilator, Perl and a C++ compiler are there."""
@@ -112,6 +114,26 @@ class RtlSystolic(GemmBackend):
         """Return the multiply-accumulates of all tiles, padding included."""
         rows, columns = self._shape.rows, self._shape.columns
         return -(-spec.n // rows) * rows * -(-spec.h // columns) * columns * spec.d
+
+    def cost(self, spec: GemmSpec) -> Cost:
+        """Count the clocks: those of one simulated tile of this K, for every tile.
+
+        Raises
+        ------
+        ToolError
+            As `matmul`.
+        """
+        rows, columns = self._shape.rows, self._shape.columns
+        tiles = -(-spec.n // rows) * -(-spec.h // columns)
+        if spec.d not in self._clocks:
+            digits = (np.zeros((size, spec.d), np.int64) for size in (rows, columns))
+            self._clocks[spec.d] = self._built().gemm(*digits)[3]
+        return Cost(
+            cycles=tiles * self._clocks[spec.d],
+            model=f"{rows}x{columns} array, {self._top}",
+            peak_macs=rows * columns,
+            basis={"cycles": "measured: clocks of a simulated tile, times the tiles"},
+        )
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """Multiply ``[n, d]`` by ``[h, d]`` into ``[n, h]`` int64.

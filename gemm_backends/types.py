@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 if TYPE_CHECKING:
@@ -164,12 +164,22 @@ class Cost:
         Area of the array in square micrometres.
     model : str
         Which model says so, with its source; by default the backend's name stands for it.
+    relative_area : float or None
+        Area of the accelerator over that of a reference, which `basis` names.
+    peak_macs : int or None
+        Multiply-accumulates that the array does in one cycle at most.
+    basis : mapping
+        Where figures come from: for ``"cycles"``, ``"energy"`` or ``"relative_area"`` a word such
+        as ``"measured"``, ``"computed"``, ``"cited"`` or ``"interpolated"``, and the source.
     """
 
     cycles: float | None = None
     energy_pj: float | None = None
     area_um2: float | None = None
     model: str = ""
+    relative_area: float | None = None
+    peak_macs: int | None = None
+    basis: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from accelsim.report.cells import text
@@ -21,6 +21,12 @@ _WORDS: dict[str, Callable[[str], str]] = {
 
 FIELDS = tuple(_WORDS)
 """The fields of a record that are settings."""
+
+ASKED = ("percentile", "beta", "granularity")
+"""The settings that decide which integers are multiplied."""
+
+SWEPT = tuple(field for field in _WORDS if field != "workload")
+"""All settings but the workload."""
 
 
 class Settings:
@@ -53,9 +59,9 @@ class Settings:
             elif values and values[0] is not None:
                 self.shared.append(_say(field, values[0]))
 
-    def sweep(self, record: Record) -> list[str]:
-        """Return the settings of `record` that differ among the records, but for its workload."""
-        values = ((field, getattr(record, field)) for field in self._varying if field != "workload")
+    def sweep(self, record: Record, among: Collection[str] = SWEPT) -> list[str]:
+        """Return the settings of `record`, those `among` some, that differ among the records."""
+        values = ((field, getattr(record, field)) for field in self._varying if field in among)
         return [_say(field, value) for field, value in values if value is not None]
 
     def gemm(self, record: Record) -> str:

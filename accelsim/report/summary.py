@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from accelsim.report.cells import printable
+from accelsim.report.hardware import hardware
 from accelsim.report.line import Line
 from accelsim.report.settings import Settings
 from accelsim.report.summary_rows import Columns
@@ -33,8 +34,8 @@ def summary(records: Iterable[Record]) -> str:
     """Say at a glance what a run found: exact or not, how many operations, how long.
 
     The verdict comes first, then for every GEMM and setting one line per backend, or per strategy
-    where one backend runs several, then, if there are several GEMMs, their sums; then every record
-    that is not ok with its reason.
+    where one backend runs several, then, if there are several GEMMs, their sums; then what modelled
+    accelerators would take; then every record that is not ok with its reason.
 
     Parameters
     ----------
@@ -51,6 +52,7 @@ def summary(records: Iterable[Record]) -> str:
     lines = _wrap(verdict(records), hanging=False)
     if ran:
         lines += _table(ran, records)
+        lines += hardware(records)
     lines += _problems(records)
     return "".join(f"{printable(line).rstrip()}\n" for line in lines)
 

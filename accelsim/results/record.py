@@ -109,8 +109,11 @@ class Record(_Strict):
     are the digits that the products read and the 32-bit sums that they write, each once.
     `samples_ms` holds every repeat that `time_ms` sums up, in the order of measurement.
     Times are in ms, `tops` and `effective_tops` in 10^12 operations per second (a multiply-add is
-    two), `energy` in joules. None means that the value does not exist, as for the times of a
-    backend that is unavailable.
+    two), `energy` in joules. `cycles` are those of the products and `shift_add_cycles`;
+    `utilization` is the share of them in which a multiplier had a low-bit multiplication to do;
+    `area_time` is `relative_area` times `cycles`; `cost_basis` says of each such figure where it
+    comes from. None means that the value does not exist, as for the times of a backend that is
+    unavailable.
 
     Raises
     ------
@@ -182,6 +185,11 @@ class Record(_Strict):
     samples_ms: dict[Stage, list[Time]] = Field(default_factory=dict)
     baseline_samples_ms: dict[str, list[Time]] = Field(default_factory=dict)
     timing: TimingNotes | None = None
+    cost_basis: dict[str, str] = Field(default_factory=dict)
+    shift_add_cycles: NonNegativeInt | None = None
+    utilization: float | None = None
+    relative_area: float | None = None
+    area_time: float | None = None
 
     @model_validator(mode="after")
     def _verdict_fits(self) -> Record:

@@ -106,6 +106,7 @@ class Bench:
         timer = StageTimer(device, self._plan.warmup)
         notes = _Notes(self._plan, device)
         verdict, overflows = self._repeat(case, pipeline, timer, device)
+        clipped = overflows > 0 and case.backend.accumulator.overflow == "saturate"
         times = timer.summary()
         samples = {stage: list(s.milliseconds) for stage, s in timer.samples.items()}
         total_s = times[TOTAL]["median"] / 1e3
@@ -113,12 +114,12 @@ class Bench:
         counts = pipeline.counts()
         baselines = self._baseline_times(case.gemm, operands, device)
         medians = {name: times.summary()["median"] for name, times in baselines.items()}
-        status, reason = _judge(verdict, overflows)
+        status, reason = _judge(verdict, overflows, clipped)
         return Record(
             **fields,
             status=status,
             reason=reason,
-            exact=verdict.exact,
+            exact=verdict.exact and not clipped,
             mismatches=verdict.mismatches,
             max_abs_error=verdict.max_abs_error,
             relative_error_vs_float=pipeline.relative_error(),
@@ -226,10 +227,12 @@ def _first_mismatch(verdict: Verdict) -> FirstMismatch | None:
     return FirstMismatch(index=list(first.index), expected=first.expected, found=first.found)
 
 
-def _judge(verdict: Verdict, overflows: int) -> tuple[Status, str]:
-    if verdict.exact:
+def _judge(verdict: Verdict, overflows: int, clipped: bool) -> tuple[Status, str]:
+    if verdict.exact and not clipped:
         return Status.OK, ""
     if overflows:
-        return Status.OVERFLOW, f"the accumulator overflowed at {overflows} steps"
+        steps = "1 step" if overflows == 1 else f"{overflows} steps"
+        chance = ", and that every integer is equal is chance" if verdict.exact else ""
+        return Status.OVERFLOW, f"the accumulator overflowed at {steps}{chance}"
     reason = f"{verdict.mismatches} entries differ by up to {verdict.max_abs_error}"
     return Status.INEXACT, reason

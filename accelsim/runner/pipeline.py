@@ -9,18 +9,17 @@ from torch import Tensor
 
 from accelsim.config import RunConfig
 from accelsim.exactness import fits_int64
-from accelsim.execute import PreparedAhead, execute, executed_macs, schedule, spec
+from accelsim.execute import PreparedAhead, execute, executed_macs, schedule
 from accelsim.quantize import Quantized, quantize
 from accelsim.runner.cases import Case
+from accelsim.runner.cost import modelled
 from accelsim.timing import StageTimer
-from accelsim.types import PerOperand
 from accelsim.unpack import (
     DigitSystem,
     IntegerOperand,
     LowBitProblem,
     Product,
 )
-from gemm_backends import GemmBackend
 
 
 class Pipeline:
@@ -143,29 +142,10 @@ class Pipeline:
             "max_digits_b": problem.max_digits_b,
             "out_of_bound_a": problem.out_of_bound_a,
             "out_of_bound_b": problem.out_of_bound_b,
-            **_cost(backend, self.systems, scheduled),
+            **modelled(backend, self.systems, scheduled),
         }
 
 
 def _bytes(product: Product) -> int:
     """Return the digits read and the 32-bit sums written, each once, in bytes."""
     return product.a.nbytes + product.b.nbytes + 4 * product.a.shape[0] * product.b.shape[0]
-
-
-def _cost(
-    backend: GemmBackend, systems: PerOperand[DigitSystem], problem: LowBitProblem
-) -> dict[str, Any]:
-    """Sum what the backend's own model says of each product."""
-    if problem.sparse_macs:
-        return {}
-    costs = [backend.cost(spec(systems, product)) for product in problem.products]
-    known = [cost for cost in costs if cost is not None]
-    if not known or len(known) < len(costs):
-        return {}
-    cycles = [cost.cycles for cost in known if cost.cycles is not None]
-    energies = [cost.energy_pj for cost in known if cost.energy_pj is not None]
-    return {
-        "cost_model": known[0].model or backend.name,
-        "cycles": round(sum(cycles)) if len(cycles) == len(known) else None,
-        "energy": sum(energies) * 1e-12 if len(energies) == len(known) else None,
-    }

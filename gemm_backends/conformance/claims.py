@@ -161,7 +161,7 @@ def cost(subject: Subject) -> str:
         raise NotApplicable("no cost model")
     if not isinstance(modelled, Cost):
         raise CheckFailed(f"cost() returned {modelled!r}, not a Cost such as Cost(cycles=64)")
-    for quantity in ("cycles", "energy_pj", "area_um2"):
+    for quantity in ("cycles", "energy_pj", "area_um2", "relative_area"):
         _must_grow(subject, quantity, partial(_modelled, subject.backend, quantity))
     return f"each of n, d and h from {SIZES[0]} to {SIZES[-1]}"
 

@@ -30,12 +30,15 @@ class Instance:
         For every input port, its first bit in `in` and its width.
     outputs : mapping
         For every output port, its width. They follow each other in `out`.
+    fixed : bool
+        Whether the module has the values of its parameters built in, as a netlist has.
     """
 
     module: str
     parameters: Mapping[str, int]
     inputs: Mapping[str, tuple[int, int]]
     outputs: Mapping[str, int]
+    fixed: bool = False
 
 
 class Bench:
@@ -119,7 +122,8 @@ def _top(instances: Sequence[Instance], in_bits: int, out_bits: int) -> str:
     lines = [f"module top(input logic [{in_bits - 1}:0] in, output logic [{out_bits - 1}:0] out);"]
     low_out = 0
     for number, instance in enumerate(instances):
-        parameters = ", ".join(f".{name}({value})" for name, value in instance.parameters.items())
+        values = {} if instance.fixed else instance.parameters
+        parameters = ", ".join(f".{name}({value})" for name, value in values.items())
         ports = [f".{port}(in[{low} +: {width}])" for port, (low, width) in instance.inputs.items()]
         for port, width in instance.outputs.items():
             ports.append(f".{port}(out[{low_out} +: {width}])")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from accelsim.report.figures.design_space import design_space
 from accelsim.report.figures.figure import Figure, NothingToDrawError, style
 from accelsim.report.figures.frame import frame
 from accelsim.report.figures.heavy_hitters import heavy_hitters
@@ -25,6 +26,7 @@ FIGURES: tuple[Callable[[DataFrame, Sequence[Run]], Figure], ...] = (
     speedup_by_ratio,
     roofline,
     heavy_hitters,
+    design_space,
 )
 """Each takes the rows of `frame` and the runs, and raises `NothingToDrawError` if it lacks data."""
 

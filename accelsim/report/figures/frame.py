@@ -21,7 +21,7 @@ def frame(runs: Sequence[Run]) -> DataFrame:
     Columns: ``gemm op phase beta strategy digits backend`` (with the run's name where there are
     several, and the options that tell records apart), ``bits_a bits_b bits`` (text),
     ``exact ratio out_of_bound_a out_of_bound_b`` (shares of the entries),
-    ``low_bit_macs gemm_bytes``, ``ms.STAGE`` and ``speedup.BASELINE``.
+    ``low_bit_macs gemm_bytes area_time``, ``ms.STAGE`` and ``speedup.BASELINE``.
     """
     from pandas import DataFrame
 
@@ -66,6 +66,7 @@ def _row(record: Record) -> dict[str, Any]:
         "out_of_bound_b": _share(record.out_of_bound_b, entries_b),
         "low_bit_macs": record.low_bit_macs,
         "gemm_bytes": record.gemm_bytes,
+        "area_time": record.area_time,
         **{f"ms.{stage}": time.median for stage, time in record.time_ms.items()},
         **{f"speedup.{baseline}": value for baseline, value in record.speedup_vs.items()},
     }

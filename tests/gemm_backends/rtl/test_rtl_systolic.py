@@ -86,15 +86,27 @@ def test_it_passes_the_conformance_kit(check):
     assert outcome.status == "passed" or check.name not in QUICK, outcome.detail
 
 
+BOTH = ("rtl-systolic", "emulator")
+
+
 def test_it_equals_the_emulator():
     options = {"bits": 4, "accumulator_bits": 12, "overflow": "saturate"}
-    array, emulator = (load_backend(name, **options) for name in ("rtl-systolic", "emulator"))
+    array, emulator = (load_backend(name, **options) for name in BOTH)
     a, b = (digits.abs().clamp(max=7) for digits in operands(4, (13, 301, 10)))
     b[:, 200:] *= -1
     found, wanted = array.multiply_report(a, b), emulator.multiply_report(a, b)
     assert torch.equal(found[0], wanted[0].to(torch.int64))
     assert found[1] == wanted[1]
     assert found[1].count > 0
+
+
+def test_its_cycles_are_those_that_the_emulator_predicts(own_array):
+    spec = GemmSpec(4, 4, 13, 30, 10)
+    array, emulator = (load_backend(name, bits=4, array=[8, 8]) for name in BOTH)
+    assert array.cost(spec).cycles == emulator.cost(spec).cycles == 2 * 2 * (8 + 8 + 30 - 2)
+    assert array.cost(GemmSpec(4, 4, 13, 0, 10)).cycles == 0
+    assert own_array().cost(spec).cycles == 4 * 2 * 30
+    assert own_array().cost(spec).basis["cycles"].startswith("measured: ")
 
 
 def test_a_verilog_array_of_ones_own(own_array):

@@ -1,0 +1,156 @@
+"""The cost of a whole array: cycles, area relative to a reference, energy."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from gemm_backends.cost import area, cycles, energy
+from gemm_backends.cost.cycles import Dataflow
+from gemm_backends.cost.estimate import Estimate, weakest
+from gemm_backends.emulation.datapath import Datapath
+from gemm_backends.types import Accumulator, Cost, Tile
+
+REFERENCE = "an array of as many exact 8-bit multipliers with 32-bit wrapping accumulators"
+"""What relative areas are relative to."""
+
+WIDEST_TREE = 1 << 16
+"""Inputs of the largest adder tree whose area is known."""
+
+
+@dataclass(frozen=True)
+class Array:
+    """A systolic array of R rows by C columns of places, with C shift-adders behind it.
+
+    A place has a multiplier (or several before an adder tree), an accumulator (and an outer one)
+    and the registers that pass operands on; see ``docs/emulator.md``.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        R and C.
+    dataflow : {"output-stationary", "weight-stationary", "input-stationary"}
+        What stays in place.
+    drain : bool
+        Whether sums leave an output-stationary array row by row.
+    bits : tuple of int
+        Widths of the operands.
+    datapath : Datapath
+        What is behind the multipliers.
+    synthesized : bool
+        Whether the multiplier is the one whose area is known: exact, with signed operands.
+
+    Raises
+    ------
+    ValueError
+        If a size is out of range, or another dataflow than output-stationary is to be drained.
+    """
+
+    shape: tuple[int, ...]
+    dataflow: Dataflow
+    drain: bool
+    bits: tuple[int, int]
+    datapath: Datapath
+    synthesized: bool
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 2 or not all(1 <= size <= 1 << 16 for size in self.shape):
+            raise ValueError(
+                f"array must be two numbers from 1 to 65536, rows and columns, got {self.shape}"
+            )
+        if self.drain and self.dataflow != "output-stationary":
+            raise ValueError(
+                f"drain is for the output-stationary array: in a {self.dataflow} one the sums "
+                "leave while the tile runs"
+            )
+
+    @property
+    def tile(self) -> Tile:
+        """What the array multiplies at once."""
+        rows, columns = self.shape
+        tree = self.datapath.tree
+        if self.dataflow == "output-stationary":
+            return Tile(n=rows, d=tree, h=columns)
+        if self.dataflow == "weight-stationary":
+            return Tile(d=rows * tree, h=columns)
+        return Tile(d=rows * tree, n=columns)
+
+    def cost(self, n: int, d: int, h: int) -> Cost:
+        """Predict what ``[n, d] x [h, d] -> [n, h]`` takes."""
+        blocks = self.datapath.blocks(d)
+        steps = sum(-(-(k.stop - k.start) // self.datapath.tree) for k in blocks)
+        rows, columns = self.shape
+        relative, each = self.relative_area, self._multiply_accumulate_pj
+        basis = {"cycles": f"computed: {cycles.SOURCE}"}
+        if relative is not None:
+            basis["relative_area"] = f"{relative.basis}: synthesis, over {REFERENCE}"
+        if each is not None:
+            what = "multiplications and accumulations alone"
+            basis["energy"] = f"{each.basis}: {what}, {energy.SOURCE}"
+        return Cost(
+            cycles=cycles.cycles(self.dataflow, rows, columns, n, steps, h, self.drain),
+            energy_pj=None if each is None else n * d * h * each.value,
+            relative_area=None if relative is None else relative.value,
+            peak_macs=rows * columns * self.datapath.tree,
+            model=self._description,
+            basis=basis,
+        )
+
+    def shift_add_cost(self, count: int) -> Cost:
+        """Predict what `count` additions of shifted entries take: one per column and clock."""
+        return Cost(cycles=-(-count // self.shape[1]), model=self._description)
+
+    @property
+    def _description(self) -> str:
+        rows, columns = self.shape
+        drained = ", drained row by row" if self.drain else ""
+        return f"{rows}x{columns} array, {self.dataflow}{drained}"
+
+    @functools.cached_property
+    def relative_area(self) -> Estimate | None:
+        """Area of the array and its shift-adders over that of the `REFERENCE`.
+
+        None for what was not synthesized: multipliers that are not exact or not signed, and adder
+        trees of more than 65,536 inputs.
+        """
+        if not self.synthesized or self.datapath.tree > WIDEST_TREE:
+            return None
+        place = _place(self.bits, self.datapath)
+        shift_adder = area.shift_adder(self.datapath.result.bits)
+        reference = _place((8, 8), Datapath(Accumulator(32, "wrap"))).value
+        return Estimate(
+            (place.value + shift_adder.value / self.shape[0]) / reference,
+            weakest(place.basis, shift_adder.basis),
+        )
+
+    @functools.cached_property
+    def _multiply_accumulate_pj(self) -> Estimate | None:
+        if not self.synthesized or self.datapath.tree > 1 or self.datapath.outer is not None:
+            return None
+        return energy.multiply_accumulate(*self.bits, self.datapath.inner.bits)
+
+
+def _place(bits: tuple[int, int], datapath: Datapath) -> Estimate:
+    """Return the area of one place of the array."""
+    product, tree = sum(bits), datapath.tree
+    parts = [(tree, area.multiplier(*bits))]
+    parts += [(count, area.adder(width)) for count, width in _adders(tree, product)]
+    parts.append((1, _register(product + (tree - 1).bit_length(), datapath.inner)))
+    if datapath.outer is not None:
+        parts.append((1, _register(datapath.inner.bits, datapath.outer)))
+    parts.append((tree * product + 2, area.register_bit()))  # with two bits that control the sum
+    total = sum(count * part.value for count, part in parts)
+    return Estimate(total, weakest(*(part.basis for _, part in parts)))
+
+
+def _register(addend: int, register: Accumulator) -> Estimate:
+    return area.accumulator(addend, register.bits, register.overflow == "saturate")
+
+
+def _adders(inputs: int, width: int) -> list[tuple[int, int]]:
+    """Return how many adders of which width sum `inputs` numbers of `width` bits, by level."""
+    levels = []
+    while inputs > 1:
+        levels.append((inputs // 2, width))
+        inputs, width = -(-inputs // 2), width + 1
+    return levels

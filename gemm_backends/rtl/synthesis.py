@@ -1,0 +1,96 @@
+"""Synthesis of the modules to standard cells: netlists and their areas."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from gemm_backends.rtl.tools import DESIGN, SOURCES, cached, version, yosys
+
+CELLS = Path(__file__).parent / "cells.lib"
+"""The cell library; it says where its areas come from."""
+
+MODULES = (*DESIGN, SOURCES / "adder.sv", SOURCES / "shift_add.sv")
+"""The sources of all that can be synthesized."""
+
+SCRIPT = """\
+read_verilog -sv {sources}
+chparam {parameters} {module}
+hierarchy -check -top {module}
+setattr -mod -set keep_hierarchy 1 *multiplier
+synth -flatten
+dfflibmap -liberty {cells}
+abc -liberty {cells}
+opt_clean
+"""
+"""What Yosys does with a module.
+
+A multiplier stays a module of its own: merged with the accumulator's adder, small
+multiply-accumulators would become several times larger.
+"""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A module with the values of its parameters.
+
+    Parameters
+    ----------
+    module : str
+        Its name.
+    parameters : tuple of (str, int)
+        All of its parameters.
+    """
+
+    module: str
+    parameters: tuple[tuple[str, int], ...]
+
+    @property
+    def name(self) -> str:
+        """What its netlist is called, such as ``multiplier_A4_B4``."""
+        return "_".join([self.module, *(f"{name}{value}" for name, value in self.parameters)])
+
+
+@dataclass(frozen=True)
+class Netlist:
+    """A synthesized component.
+
+    Parameters
+    ----------
+    path : Path
+        A Verilog file of cells, whose module has the component's `name`.
+    area : float
+        Of all its cells, in the units of the library.
+    """
+
+    path: Path
+    area: float
+
+
+def synthesize(component: Component) -> Netlist:
+    """Map a component to cells, once for as long as sources, library and Yosys stay the same.
+
+    Raises
+    ------
+    ToolError
+        If Yosys is missing or fails.
+    """
+
+    def build(folder: Path) -> None:
+        script = SCRIPT.format(
+            sources=" ".join(map(str, MODULES)),
+            module=component.module,
+            parameters=" ".join(f"-set {name} {value}" for name, value in component.parameters),
+            cells=CELLS,
+        )
+        script += f"rename -top {component.name}\n"
+        script += f"write_verilog -noattr {folder / 'netlist.v'}\n"
+        script += f"tee -q -o {folder / 'stat.json'} stat -json -liberty {CELLS}\n"
+        yosys(script)
+
+    inputs: list[bytes | str] = [version("pyosys"), SCRIPT, component.name]
+    inputs += [path.read_bytes() for path in (*MODULES, CELLS)]
+    folder = cached("netlist", inputs, build)
+    area = json.loads((folder / "stat.json").read_text())["design"]["area"]
+    return Netlist(folder / "netlist.v", float(area))

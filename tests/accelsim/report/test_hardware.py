@@ -1,0 +1,75 @@
+"""The table of modelled accelerators."""
+
+import pytest
+
+from accelsim.report.hardware import cheapest, designs, hardware
+from accelsim.results import Status
+
+MODEL = {"cost_model": "4x4 array", "cost_basis": {"cycles": "computed: a formula"}}
+
+
+@pytest.fixture
+def modelled(make_record):
+    def make(gemm, bits, cycles, area, beta=15, **changes):
+        fields = {
+            "gemm": gemm,
+            "bits": bits,
+            "beta": beta,
+            "backend": "array",
+            "low_bit_macs": 8 * cycles,
+            "cycles": cycles,
+            "utilization": 0.5,
+            "relative_area": area,
+            "area_time": area * cycles,
+            **MODEL,
+        }
+        return make_record(**fields | changes)
+
+    return make
+
+
+def test_the_least_area_time_of_the_exact_designs_wins(modelled):
+    records = [
+        *(modelled(gemm, 4, 100, 0.5) for gemm in "pq"),
+        *(modelled(gemm, 6, 60, 0.7) for gemm in "pq"),
+        *(modelled(gemm, 8, 50, 1.0) for gemm in "pq"),
+    ]
+    found = designs(records)
+    assert [design.area_time for design in found] == [100, 84, 100]
+    assert cheapest(found) is found[1]
+    wrong = {"status": Status.INEXACT, "exact": False, "mismatches": 3, "max_abs_error": 1}
+    records[2] = modelled("p", 6, 60, 0.7, **wrong)
+    assert cheapest(designs(records)) is not found[1]
+    text = "\n".join(hardware(records))
+    assert "1/2" in text
+    assert "The least area x time, and exact: 4 bits, array" in text
+
+
+def test_a_gemm_without_a_model_leaves_no_sum(modelled, make_record):
+    missing = make_record(gemm="q", bits=4, beta=15, backend="array")
+    found = designs([modelled("p", 4, 100, 0.5), missing])
+    assert [design.cycles for design in found] == [None]
+    assert cheapest(found) is None
+
+
+def test_roundings_are_not_compared_with_each_other(modelled):
+    records = [modelled("p", b, 10 * b, 1.0, beta=beta) for beta in (15, 31) for b in (4, 8)]
+    text = "\n".join(hardware(records))
+    assert text.count("The least area x time") == 2
+    assert text.index("β 15") < text.index("β 31")
+
+
+def test_use_is_weighted_by_cycles(modelled):
+    records = [modelled("p", 4, 100, 1.0), modelled("q", 4, 300, 1.0, utilization=0.9)]
+    assert designs(records)[0].utilization == pytest.approx(0.8)
+
+
+def test_where_figures_come_from_is_said_once(modelled):
+    lines = hardware([modelled(gemm, b, 100, 0.5) for gemm in "pq" for b in (4, 8)])
+    assert lines.count("cycles: computed: a formula") == 1
+    assert "Model: 4x4 array." in lines
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_without_a_model_there_is_no_table(make_record):
+    assert hardware([make_record()]) == []
