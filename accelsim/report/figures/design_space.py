@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from accelsim.report.figures.figure import Figure, NothingToDrawError, colours
+from accelsim.report.figures.figure import Figure, NothingToDrawError, colours, plain_ticks
 from accelsim.report.figures.frame import need
 from accelsim.results import Run
 
@@ -38,15 +38,16 @@ def design_space(data: DataFrame, runs: Sequence[Run]) -> Figure:
         markers=True, dashes=False, palette=colours(sums["design"]), height=3.6,
         facet_kws={"sharey": True},
     )  # fmt: skip
-    grid.set(yscale="log", xticks=widths)
+    grid.set(yscale="log", xticks=widths, ylim=(0.7, None))
     grid.set_axis_labels("b, bits of the multiplier", "area × time over the least")
     grid.set_titles("β {col_name}")
     best = sums[sums["relative"] == 1]
     for name, axes in grid.axes_dict.items():
         least = best[best["beta"] == name].iloc[0]
         axes.axhline(1, color=axes.xaxis.label.get_color(), linewidth=1, linestyle=":")
+        plain_ticks(axes.yaxis, base=2)
         axes.annotate(
-            f"b = {least['bits_a']}", (least["bits_a"], 1), (0, -14),
+            f"b = {least['bits_a']}", (least["bits_a"], 1), (0, -16),
             textcoords="offset points", ha="center",
         )  # fmt: skip
     plt.close(grid.figure)

@@ -3,6 +3,7 @@
 import pytest
 
 from accelsim.report.figures import FIGURES, draw
+from accelsim.report.figures.design_space import design_space
 from accelsim.report.figures.figure import NothingToDrawError
 from accelsim.report.figures.frame import frame, need
 
@@ -44,3 +45,19 @@ def test_files_for_papers(drawn, tmp_path):
     assert png.read_bytes().startswith(b"\x89PNG")
     assert "2 strategies over 3 widths" in figure.alt
     assert "at 2 bits from 4 (" in figure.alt
+
+
+def test_the_design_space_shows_the_least_of_the_designs_that_are_exact(make_record, make_run):
+    def design(gemm, bits, area_time, **changes):
+        model = {"cost_model": "array", "cycles": 1, "area_time": area_time}
+        return make_record(gemm=gemm, bits=bits, strategy="mix", **model, **changes)
+
+    wrong = {"status": "inexact", "exact": False, "mismatches": 1, "max_abs_error": 1}
+    records = [design(gemm, bits, 100.0 + bits) for gemm in "pq" for bits in (3, 4, 8)]
+    records += [design("p", 2, 1.0), design("q", 2, 1.0, **wrong)]
+    data = frame([make_run(records)])
+    figure = design_space(data, [])
+    assert "over 3 widths" in figure.alt
+    assert "b = 3 with emulator" in figure.alt
+    with pytest.raises(NothingToDrawError, match="fewer than two widths"):
+        design_space(data[data["bits"] == "4"], [])
