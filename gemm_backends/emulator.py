@@ -129,9 +129,14 @@ class Emulator(GemmBackend):
             a.largest * b.largest if self._table is None else self._table.largest
         )
         self.accumulator = self._datapath.declared(self._largest_product)
-        synthesized = multiplier == "exact" and unsigned is None
         self._array = Array(
-            tuple(array), dataflow, drain, self.operand_bits, self._datapath, synthesized
+            tuple(array),
+            dataflow,
+            drain,
+            self.operand_bits,
+            self._datapath,
+            signed=unsigned is None,
+            products="exact" if self._table is None else self._table.source,
         )
         self.tile = self._array.tile
 

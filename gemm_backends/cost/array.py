@@ -37,8 +37,10 @@ class Array:
         Widths of the operands.
     datapath : Datapath
         What is behind the multipliers.
-    synthesized : bool
-        Whether the multiplier is the one whose area is known: exact, with signed operands.
+    signed : bool
+        Whether both operands are signed.
+    products : str
+        Where products come from: ``"exact"``, or what to call a table.
 
     Raises
     ------
@@ -51,7 +53,8 @@ class Array:
     drain: bool
     bits: tuple[int, int]
     datapath: Datapath
-    synthesized: bool
+    signed: bool = True
+    products: str = "exact"
 
     def __post_init__(self) -> None:
         if len(self.shape) != 2 or not all(1 <= size <= 1 << 16 for size in self.shape):
@@ -104,7 +107,13 @@ class Array:
     def _description(self) -> str:
         rows, columns = self.shape
         drained = ", drained row by row" if self.drain else ""
-        return f"{rows}x{columns} array, {self.dataflow}{drained}"
+        table = "" if self.products == "exact" else f", products from {self.products}"
+        return f"{rows}x{columns} array, {self.dataflow}{drained}{table}"
+
+    @property
+    def _synthesized(self) -> bool:
+        """Whether the multiplier is the one whose area is known."""
+        return self.signed and self.products == "exact"
 
     @functools.cached_property
     def relative_area(self) -> Estimate | None:
@@ -113,7 +122,7 @@ class Array:
         None for what was not synthesized: multipliers that are not exact or not signed, and adder
         trees of more than 65,536 inputs.
         """
-        if not self.synthesized or self.datapath.tree > WIDEST_TREE:
+        if not self._synthesized or self.datapath.tree > WIDEST_TREE:
             return None
         place = _place(self.bits, self.datapath)
         shift_adder = area.shift_adder(self.datapath.result.bits)
@@ -125,7 +134,7 @@ class Array:
 
     @functools.cached_property
     def _multiply_accumulate_pj(self) -> Estimate | None:
-        if not self.synthesized or self.datapath.tree > 1 or self.datapath.outer is not None:
+        if not self._synthesized or self.datapath.tree > 1 or self.datapath.outer is not None:
             return None
         return energy.multiply_accumulate(*self.bits, self.datapath.inner.bits)
 

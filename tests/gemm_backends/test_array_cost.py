@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from accelsim.errors import InputError
@@ -153,6 +154,12 @@ def test_what_was_not_synthesized_has_no_area_and_no_energy(options):
     assert cost.relative_area is None
     assert cost.energy_pj is None
     assert set(cost.basis) == {"cycles"}
+
+
+def test_a_record_of_a_table_from_a_file_tells_it_from_others(tmp_path):
+    np.save(tmp_path / "mine.npy", np.zeros((16, 16), int))
+    model = relative_area(multiplier=str(tmp_path / "mine.npy")).model
+    assert model.startswith("32x32 array, output-stationary, products from table mine.npy (sha256 ")
 
 
 def test_an_area_beyond_the_table_is_an_error():
