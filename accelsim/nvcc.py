@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelsim.cache import cache_folder
 from accelsim.errors import AccelsimError
 
 if TYPE_CHECKING:
     import torch
 
-CACHE_VARIABLE = "ACCELSIM_CACHE"
 FLAGS = (
     "-std=c++17",
     "-O3",
@@ -189,17 +189,6 @@ def architecture_of(capability: tuple[int, int]) -> str:
     """Return nvcc's name of a compute capability, with Hopper's own instructions."""
     major, minor = capability
     return f"sm_{major}{minor}" + ("a" if capability == (9, 0) else "")
-
-
-def cache_folder() -> Path:
-    """Return the folder of compiled libraries, created if need be.
-
-    It is ``$ACCELSIM_CACHE``, or ``accelsim`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
-    """
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get(CACHE_VARIABLE) or Path(home) / "accelsim")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def nvcc() -> str:

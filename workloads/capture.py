@@ -176,7 +176,7 @@ class Capture(Tracer):
         with self._closing:
             if error is None and self._stream is not None:
                 if not self.gemms:
-                    raise InputError(f"{self._stream.path}: {self._nothing()}")
+                    raise InputError(f"{self._stream.path}: {self.nothing()}")
                 self._stream.finish([gemm.described for gemm in self.gemms], self._about())
 
     def multiply(
@@ -213,7 +213,8 @@ class Capture(Tracer):
         crop = self._sampling.describe()
         return self._source | ({"crop": crop} if crop else {})
 
-    def _nothing(self) -> str:
+    def nothing(self) -> str:
+        """Say why there is no GEMM, and which there would be."""
         globs, phases = ", ".join(self._sampling.gemms), ", ".join(self._sampling.phases)
         names = list(dict.fromkeys(site.name for site in self._sites))
         if not names:

@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "compare",
     "break-even": "break_even",
     "report": "report",
+    "extract": "extract",
     "backends": "backends",
     "verify": "verify",
     "new-backend": "new_backend",

@@ -9,11 +9,13 @@ from typing import Any, TypeAlias
 import click
 from torch import Tensor
 
-from accelsim.config import load_config
+from accelsim.cli.gemms import gemms_of
+from accelsim.cli.workload_models import fetch_command, models_command
+from accelsim.cli.workload_stats import profile_command, stats_command
 from accelsim.errors import DataError
 from accelsim.quantize import alpha, quantize
 from accelsim.report.tables import FORMATS, Format, render
-from workloads import Gemm, open_bundle, select, shipped_bundles
+from workloads import Gemm, select, shipped_bundles
 
 BITS = (2, 3, 4, 5, 8)
 """Digit widths for which `show` counts the entries that do not fit."""
@@ -32,7 +34,7 @@ _format = click.option(
 
 @click.group()
 def command() -> None:
-    """List workloads and show their GEMMs."""
+    """List workloads, show their GEMMs and heavy hitters, and fetch models."""
 
 
 @command.command("list")
@@ -44,7 +46,7 @@ def list_command(files: tuple[Path, ...], style: Format) -> None:
     FILES are .safetensors bundles or YAML configs; without any, the bundles that ship with accelsim
     are listed.
     """
-    gemms = [gemm for file in files or shipped_bundles() for gemm in _gemms(file)]
+    gemms = [gemm for file in files or shipped_bundles() for gemm in gemms_of(file)]
     rows = [_shape_row(gemm) for gemm in gemms]
     narrow = [name for name in rows[0] if name != "macs"]
     click.echo(render(rows, narrow if style == "table" else None, style), nl=False)
@@ -76,7 +78,7 @@ def show_command(
     For each operand: α_100/α_p, the largest magnitude over the p-th percentile of magnitudes, and
     for each b the share of its integers that are out of bound, |v| >= 2^(b-1).
     """
-    gemms = select(_gemms(file), globs or ["*"], file)
+    gemms = select(gemms_of(file), globs or ["*"], file)
     failures: list[str] = []
     operands = [row for gemm in gemms for row in _operand_rows(gemm, percentile, beta, failures)]
     if style in ("table", "markdown"):
@@ -88,13 +90,6 @@ def show_command(
     for failure in failures:
         click.echo(f"accelsim: {failure}", err=True)
     return 1 if failures else 0
-
-
-def _gemms(file: Path) -> Sequence[Gemm]:
-    """Return the GEMMs of a config or of a bundle."""
-    if file.suffix in (".yaml", ".yml"):
-        return load_config(file).gemms()
-    return open_bundle(file).gemms
 
 
 def _shape_row(gemm: Gemm) -> Row:
@@ -159,3 +154,7 @@ def _echo_tables(
 
 def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
+
+
+for _command in (stats_command, models_command, fetch_command, profile_command):
+    command.add_command(_command)

@@ -17,7 +17,7 @@ WIDTH = 80
 """Columns that a line of text takes at most; a table is as wide as its numbers need."""
 
 MOST_LINES = 100
-"""From more lines than this, only the sums over the GEMMs are shown."""
+"""From more lines than this, sums over the GEMMs of a kind are shown instead."""
 
 MOST_FAILURES = 50
 """How many failed records are listed at most."""
@@ -103,7 +103,14 @@ def _table(ran: Sequence[Record], records: Sequence[Record]) -> list[str]:
     gemms = len({(record.workload, record.gemm) for record in ran})
     if gemms > 1:
         sums = _groups(ran, lambda record: ", ".join(["All GEMMs", *settings.sweep(record)]))
-        body = {} if sum(map(len, body.values())) > MOST_LINES else body
+        if sum(map(len, body.values())) > MOST_LINES:
+            kinds = _groups(ran, lambda record: _kind(record, settings))
+            body = {
+                heading: [
+                    Line(same, summed=True) for same in _groups(of_kind, columns.labels.of).values()
+                ]
+                for heading, of_kind in kinds.items()
+            }
         body |= {
             heading: [Line(same, summed=True) for same in _groups(all_, columns.labels.of).values()]
             for heading, all_ in sums.items()
@@ -112,8 +119,10 @@ def _table(ran: Sequence[Record], records: Sequence[Record]) -> list[str]:
     lines = [""]
     if shared:
         lines += _wrap(f"Everywhere: {', '.join(shared)}.")
-    if len(body) < len(groups):
-        lines += _wrap(f"There are {len(groups)} GEMMs and settings; here are the sums over GEMMs.")
+    if not groups.keys() <= body.keys():
+        lines += _wrap(
+            f"There are {len(groups)} GEMMs and settings; here are the sums over those of a kind."
+        )
     lines += ["", *head]
     for heading, rows in zip(body, lines_of, strict=True):
         lines += [*_wrap(heading), *rows]
@@ -136,6 +145,11 @@ def _heading(record: Record, settings: Settings) -> str:
     by = [f"by {chosen}"] if chosen and shown else []
     name = f"{settings.gemm(record)} ({record.op}, {record.phase}) {shape}"
     return ", ".join([name, *settings.sweep(record), *by])
+
+
+def _kind(record: Record, settings: Settings) -> str:
+    """Name the kind of GEMM that a whole model has many of."""
+    return ", ".join([record.workload, record.op, record.phase, *settings.sweep(record)])
 
 
 def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:

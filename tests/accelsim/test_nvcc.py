@@ -7,6 +7,7 @@ import textwrap
 import pytest
 
 from accelsim import nvcc
+from accelsim.cache import CACHE_VARIABLE, cache_folder
 from accelsim.nvcc import BuildError, CudaSource, architecture_of
 
 FAKE = """\
@@ -28,7 +29,7 @@ def compiler(tmp_path, monkeypatch):
     path.write_text(FAKE.format(version="13.0"))
     path.chmod(0o755)
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
-    monkeypatch.setenv(nvcc.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return path
 
 
@@ -133,7 +134,7 @@ def test_names_of_architectures():
 
 
 def test_cache_folders(monkeypatch, tmp_path):
-    monkeypatch.delenv(nvcc.CACHE_VARIABLE, raising=False)
+    monkeypatch.delenv(CACHE_VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert nvcc.cache_folder() == tmp_path / "accelsim"
+    assert cache_folder() == tmp_path / "accelsim"
     assert (tmp_path / "accelsim").is_dir()

