@@ -130,11 +130,11 @@ def test_values(check, text, expected):
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        ("»5", ": found 5; expected a mapping with one of the keys bundle, synthetic"),
-        ("»[]", ": found []; expected a mapping with one of the keys bundle, synthetic"),
-        ("»{}", ": found an empty mapping; expected one of the keys bundle, synthetic"),
+        ("»5", ": found 5; expected a mapping with one of the keys bundle, model, synthetic"),
+        ("»[]", ": found []; expected a mapping with one of the keys bundle, model, synthetic"),
+        ("»{}", ": found an empty mapping; expected one of the keys bundle, model, synthetic"),
         ("»bundel: x", ".bundel: unknown workload source 'bundel'; did you mean 'bundle'? "
-         "(known: bundle, synthetic)"),
+         "(known: bundle, model, synthetic)"),
         ("»{bundle: x, synthetic: {}}", ": found bundle and synthetic; expected only one of them"),
         ("bundle: »x.safetensors", ".bundle: x.safetensors: there is no such file"),
         ("bundle: »3", ".bundle: found 3; expected the path of a .safetensors file"),
