@@ -96,25 +96,14 @@ def _table(ran: Sequence[Record], records: Sequence[Record]) -> list[str]:
     if columns.labels.kind != "backend":
         shared = [f"backend {columns.labels.backend(ran[0])}", *shared]
     groups = _groups(ran, lambda record: _heading(record, settings))
-    body = {
-        heading: [Line(same) for same in _groups(members, columns.labels.of).values()]
-        for heading, members in groups.items()
-    }
+    body = _lines(groups, columns, summed=False)
     gemms = len({(record.workload, record.gemm) for record in ran})
     if gemms > 1:
-        sums = _groups(ran, lambda record: ", ".join(["All GEMMs", *settings.sweep(record)]))
         if sum(map(len, body.values())) > MOST_LINES:
             kinds = _groups(ran, lambda record: _kind(record, settings))
-            body = {
-                heading: [
-                    Line(same, summed=True) for same in _groups(of_kind, columns.labels.of).values()
-                ]
-                for heading, of_kind in kinds.items()
-            }
-        body |= {
-            heading: [Line(same, summed=True) for same in _groups(all_, columns.labels.of).values()]
-            for heading, all_ in sums.items()
-        }
+            body = _lines(kinds, columns, summed=True)
+        sums = _groups(ran, lambda record: ", ".join(["All GEMMs", *settings.sweep(record)]))
+        body |= _lines(sums, columns, summed=True)
     head, lines_of = columns.layout(list(body.values()))
     lines = [""]
     if shared:
@@ -127,6 +116,15 @@ def _table(ran: Sequence[Record], records: Sequence[Record]) -> list[str]:
     for heading, rows in zip(body, lines_of, strict=True):
         lines += [*_wrap(heading), *rows]
     return [*lines, "", *_notes(ran, columns)]
+
+
+def _lines(
+    groups: dict[str, list[Record]], columns: Columns, summed: bool
+) -> dict[str, list[Line]]:
+    return {
+        heading: [Line(same, summed) for same in _groups(members, columns.labels.of).values()]
+        for heading, members in groups.items()
+    }
 
 
 def _groups(records: Iterable[Record], label: Callable[[Record], str]) -> dict[str, list[Record]]:

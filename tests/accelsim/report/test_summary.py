@@ -286,3 +286,17 @@ def test_a_long_list_of_failures_says_how_many_more(make_record):
     assert f"reason {MOST_FAILURES - 1}\n" in text
     assert f"reason {MOST_FAILURES}\n" not in text
     assert "and 3 more, in records.jsonl\n" in text
+
+
+def test_a_whole_model_has_a_line_for_each_kind_of_gemm(make_record):
+    records = [
+        make_record(gemm=f"{op} {index}", op=op, ratio=1.5, low_bit_macs=3 * macs, dense_macs=macs)
+        for op, macs in (("linear", 20), ("qk", 10))
+        for index in range(MOST_LINES)
+    ]
+    lines = lines_of(records)
+    kinds = [line for line in lines if line.endswith((", linear, forward", ", qk, forward"))]
+    assert len(kinds) == 2
+    assert "6.00k" in lines[lines.index(kinds[0]) + 1]
+    assert "3.00k" in lines[lines.index(kinds[1]) + 1]
+    assert "3.000" in lines[lines.index(kinds[1]) + 1]
