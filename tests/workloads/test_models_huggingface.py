@@ -1,0 +1,112 @@
+"""Local Hugging Face folders: a small Llama and a small BERT, made here, and a GGUF file's name."""
+
+import pytest
+import torch
+
+from accelsim.errors import InputError
+from workloads import open_bundle
+from workloads.capture import Sampling
+from workloads.models.extraction import extract
+from workloads.models.huggingface import load
+from workloads.models.opening import open_folder
+from workloads.models.text import Text
+
+transformers = pytest.importorskip("transformers")
+tokenizers = pytest.importorskip("tokenizers")
+
+WORDS = [f"w{index}" for index in range(40)]
+TEXT = Text("words", " ".join(WORDS * 5))
+
+
+def save(folder, model):
+    torch.manual_seed(0)
+    model.save_pretrained(folder)
+    vocabulary = {word: index for index, word in enumerate(WORDS)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="w0"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "vocab_size": 40}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    config = transformers.LlamaConfig(**sizes, **heads, max_position_embeddings=64)
+    return save(tmp_path_factory.mktemp("llama"), transformers.LlamaForCausalLM(config))
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "vocab_size": 40}
+    config = transformers.BertConfig(**sizes, num_attention_heads=4, max_position_embeddings=64)
+    return save(tmp_path_factory.mktemp("bert"), transformers.BertModel(config))
+
+
+def captured(folder, path, tokens):
+    runnable = open_folder(folder, None, TEXT, 2, tokens)
+    done = extract(runnable, path, Sampling())
+    assert not done.skipped
+    bundle = open_bundle(path)
+    assert bundle.source["text_sha256"] == TEXT.source["text_sha256"]
+    names = [gemm.name for gemm in bundle.gemms if gemm.phase == "forward"]
+    return names, {(gemm.op, gemm.phase) for gemm in bundle.gemms}
+
+
+EVERY_KIND = {
+    (op, phase)
+    for op in ("linear", "qk", "pv")
+    for phase in ("forward", "grad_input", "grad_weight")
+}
+
+
+def test_a_causal_language_model(llama, tmp_path):
+    names, found = captured(llama, tmp_path / "x.safetensors", tokens=6)
+    assert len(names) == 2 * (7 + 2) + 1
+    assert {"model.layers.1.self_attn.qk", "model.layers.0.mlp.down_proj", "lm_head"} <= set(names)
+    assert found == EVERY_KIND
+
+
+def test_an_encoder(bert, tmp_path):
+    names, found = captured(bert, tmp_path / "x.safetensors", tokens=6)
+    # The pooler, and the products of the sentences' vectors in the loss.
+    assert len(names) == 2 * (6 + 2) + 2
+    assert found == EVERY_KIND
+
+
+def test_a_text_that_is_too_short(llama):
+    with pytest.raises(InputError, match="words: has 200 tokens; 300 are asked for"):
+        open_folder(llama, None, TEXT, 1, 300)
+
+
+def test_folders_that_are_none(tmp_path, llama):
+    with pytest.raises(InputError, match="is no folder; expected one with config"):
+        load(tmp_path / "missing")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load(tmp_path)
+    pytest.importorskip("gguf")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load(llama, "missing.gguf")
+
+
+def test_pickled_weights_are_not_read(llama, tmp_path):
+    for file in llama.iterdir():
+        if file.suffix == ".safetensors":
+            torch.save(torch.ones(1), tmp_path / "pytorch_model.bin")
+        else:
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load(tmp_path)
+
+
+def test_code_in_the_folder_is_not_run(llama, tmp_path):
+    for file in llama.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = (tmp_path / "config.json").read_text()
+    evil = '"auto_map": {"AutoConfig": "evil.Config"}, "model_type": "evil",'
+    config = config.replace('"model_type": "llama",', evil)
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\n")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load(tmp_path)
+    assert not (tmp_path / "ran").exists()
