@@ -33,6 +33,11 @@ from accelsim.results import Record
     help="With --isolate: what one process may hold [default: nine tenths of what is free].",
 )
 @click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Make the records on the workers of this Dask scheduler; local starts some here.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "csv", "markdown"]),
@@ -49,6 +54,7 @@ def command(
     isolate: bool,
     timeout: float | None,
     memory_limit: float | None,
+    scheduler: str | None,
     form: Literal["table", "json", "csv", "markdown"],
 ) -> int:
     """Run the YAML file CONFIG and print exactness, operation counts and times.
@@ -64,13 +70,20 @@ def command(
 
     if not isolate and (timeout is not None or memory_limit is not None):
         raise InputError("--timeout and --memory-limit need --isolate")
+    if isolate and scheduler:
+        raise InputError("--isolate and --scheduler exclude each other: workers are processes too")
     limits = Limits(timeout or 600, int(memory_limit * 2**30) if memory_limit else None)
     resolved = load_config(config, overrides, backends)
     path = output or resolved.output
     with RunFolder.open(
         path, resolved.to_dict(), resolved.config_hash, resume, overwrite
     ) as folder:
-        records = run(resolved, folder, _progress, limits if isolate else None)
+        if scheduler:
+            from accelsim.runner.distributed import run_distributed
+
+            records = run_distributed(resolved, folder, _progress, scheduler)
+        else:
+            records = run(resolved, folder, _progress, limits if isolate else None)
         table = summary(records)
         folder.finish(table)
     click.echo(

@@ -219,6 +219,21 @@ class Record(_Strict):
         """
         return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
 
+    def without_times(self) -> Record:
+        """Return the record with everything that was timed left out."""
+        return self.model_copy(
+            update={
+                "time_ms": {},
+                "samples_ms": {},
+                "baselines": {},
+                "baseline_samples_ms": {},
+                "speedup_vs": {},
+                "tops": None,
+                "effective_tops": None,
+                "timing": None,
+            }
+        )
+
     @classmethod
     def from_json(cls, text: str | bytes) -> Record:
         """Read a record back from its line.

@@ -1,0 +1,55 @@
+"""The low-bit GEMM of every installed backend that runs here, on prepared digits.
+
+Compare two states of the code with ``pytest-benchmark compare``.
+"""
+
+import pytest
+import torch
+
+from gemm_backends import GemmSpec, list_backends, load_backend
+
+SIZE = 512
+BITS = 8
+
+
+def digits(bits, seed):
+    largest = 2 ** (bits - 1) - 1
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-largest, largest + 1, (SIZE, SIZE), generator=generator, dtype=torch.int8)
+
+
+def bench(measure, backend, bits):
+    """Floor: the digits of A and B read, 32-bit sums written, each once."""
+    a, b = (backend.prepared(digits(bits, seed)) for seed in (0, 1))
+    measure(
+        lambda: backend.multiply(a, b), floor=2 * SIZE**2 + 4 * SIZE**2, rounds=5,
+        gops=lambda seconds: 2 * SIZE**3 / seconds / 1e9,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list_backends())
+def test_backend(measure, name):
+    backend = load_backend(name)
+    status = backend.status()
+    if not status.available:
+        pytest.skip(f"{name}: {status.reason}")
+    if status.device != "cpu":
+        pytest.skip(f"{name} runs on {status.device}; this times the CPU")
+    if not backend.supports(GemmSpec(BITS, BITS, SIZE, SIZE, SIZE)):
+        pytest.skip(f"{name} does not multiply {SIZE}³ of {BITS} bits")
+    bench(measure, backend.for_bits(BITS, BITS), BITS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"accumulator_bits": 16},
+        {"accumulator_bits": 16, "overflow": "saturate"},
+        {"accumulator_bits": 20, "overflow": "error"},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())) or "ideal",
+)
+@pytest.mark.parametrize("bits", [2, 4])
+def test_emulator(measure, bits, options):
+    bench(measure, load_backend("emulator", **options).for_bits(bits, bits), bits)
