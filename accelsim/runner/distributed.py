@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
@@ -99,15 +100,13 @@ def _results(
     done: frozenset[RecordKey],
 ) -> Iterator[tuple[Case, Record]]:
     """Submit every case that is not done, and yield each with its record as it comes."""
-    from distributed import as_completed
-
     crowd = _largest_crowd(client)
     futures = {
         client.submit(make_record, job, number, crowd - 1, resources=needs(case), pure=False): case
         for number, case in enumerate(cases)
         if record_key(case.fields) not in done
     }
-    for future in as_completed(list(futures)):
+    for future in _dask().as_completed(list(futures)):
         case = futures[future]
         error = future.exception()
         if error is None:
@@ -154,25 +153,29 @@ def _machines(client: Any) -> list[dict[str, Any]]:
     return list(different.values())
 
 
+def _dask() -> Any:
+    """Import Dask's ``distributed``, of which only some is typed."""
+    return import_module("distributed")
+
+
 @contextmanager
 def _client(scheduler: str) -> Iterator[Any]:
     """Connect to a scheduler that has a worker, or start a local one."""
     if find_spec("distributed") is None:
         raise InputError("--scheduler needs distributed: pip install 'accelsim[distributed]'")
-    from distributed import Client, LocalCluster
-
+    dask = _dask()
     if scheduler == LOCAL:
         with (
-            LocalCluster(
+            dask.LocalCluster(
                 n_workers=len(os.sched_getaffinity(0)), threads_per_worker=1,
                 resources={"CPU": 1}, dashboard_address=None,
             ) as cluster,
-            Client(cluster) as client,
+            dask.Client(cluster) as client,
         ):  # fmt: skip
             yield client
         return
     try:
-        client = Client(scheduler, timeout=CONNECT_S)
+        client = dask.Client(scheduler, timeout=CONNECT_S)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot reach the scheduler {scheduler}: {error}") from error
     with client:
