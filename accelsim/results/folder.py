@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from accelsim.environment import environment, git_state
 from accelsim.errors import AccelsimError, InputError
 from accelsim.results.files import FolderLock, commit, stage, write_atomically
 from accelsim.results.lines import parse_lines
-from accelsim.results.record import Record, RecordKey, record_key
+from accelsim.results.record import Keyed, Record, RecordKey
 from accelsim.timing import clock_source
 
 RECORDS = "records.jsonl"
@@ -26,17 +26,21 @@ LOCK = ".lock"
 MISMATCHES = "mismatches"
 
 
-class RunFolder:
+R = TypeVar("R", bound=Keyed)
+
+
+class RunFolder(Generic[R]):
     """The folder of one run: ``records.jsonl``, ``run.json``, ``table.txt`` and ``mismatches``.
 
     Open it with `RunFolder.open`, best in a ``with`` block. Every record is on the disk when
     `append` returns. A lock keeps a second run out until this one is closed or its process ends.
     """
 
-    def __init__(self, path: Path, lock: FolderLock) -> None:
+    def __init__(self, path: Path, lock: FolderLock, kind: type[R]) -> None:
         self.path = path
         self._lock = lock
-        self._records: list[Record] = []
+        self._kind = kind
+        self._records: list[R] = []
         self._keys: set[RecordKey] = set()
         self._run: dict[str, Any] = {}
         self._descriptor: int | None = None
@@ -49,7 +53,8 @@ class RunFolder:
         config_hash: str,
         resume: bool = False,
         overwrite: bool = False,
-    ) -> RunFolder:
+        kind: type[R] = Record,  # type: ignore[assignment]
+    ) -> RunFolder[R]:
         """Make a new run folder, or go on with one.
 
         Parameters
@@ -64,6 +69,8 @@ class RunFolder:
             Keep the records that are there and add to them; a torn last line is removed.
         overwrite : bool
             Replace the run that is there. Files that no run makes stay.
+        kind : type
+            Of the records.
 
         Raises
         ------
@@ -79,7 +86,7 @@ class RunFolder:
             if not (resume or overwrite):
                 _refuse_existing(path)
             path.mkdir(parents=True, exist_ok=True)
-            folder = cls(path, FolderLock(path / LOCK))
+            folder = cls(path, FolderLock(path / LOCK), kind)
         try:
             with _writing(path):
                 if not (resume or overwrite):
@@ -124,8 +131,8 @@ class RunFolder:
             )
         records = self.path / RECORDS
         data = records.read_bytes() if records.exists() else b""
-        self._records, torn = parse_lines(data, records)
-        self._keys = {record_key(record) for record in self._records}
+        self._records, torn = parse_lines(data, records, self._kind)
+        self._keys = {record.key for record in self._records}
         self._run["sessions"].append(session)
         self._write_run()
         self._open_records()
@@ -143,15 +150,15 @@ class RunFolder:
         write_atomically(self.path / RUN, _json_bytes(self._run))
 
     @property
-    def records(self) -> tuple[Record, ...]:
+    def records(self) -> tuple[R, ...]:
         """All records of the folder, those of an earlier session first."""
         return tuple(self._records)
 
     def done_keys(self) -> frozenset[RecordKey]:
-        """Return the keys of all records that are there (see `record_key`)."""
+        """Return the keys of all records that are there (see `Keyed`)."""
         return frozenset(self._keys)
 
-    def append(self, record: Record) -> None:
+    def append(self, record: R) -> None:
         """Write a record; it is on the disk when this returns.
 
         Raises
@@ -163,7 +170,7 @@ class RunFolder:
         """
         if self._descriptor is None:
             raise ValueError(f"{self.path} is closed")
-        key = record_key(record)
+        key = record.key
         if key in self._keys:
             raise ValueError(f"there is already a record of {key}")
         line = record.to_json().encode() + b"\n"
@@ -223,7 +230,7 @@ class RunFolder:
             self._descriptor = None
         self._lock.release()
 
-    def __enter__(self) -> RunFolder:
+    def __enter__(self) -> RunFolder[R]:
         """Return the folder itself."""
         return self
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from accelsim.errors import InputError
-from accelsim.results.record import Record
+from accelsim.results.record import Keyed
+
+R = TypeVar("R", bound=Keyed)
 
 
-def parse_lines(data: bytes, path: Path) -> tuple[list[Record], int]:
+def parse_lines(data: bytes, path: Path, kind: type[R]) -> tuple[list[R], int]:
     """Read the records of a file and find where a torn last line starts.
 
     A last line without its line end is a record if it is whole, and torn otherwise.
@@ -21,10 +24,12 @@ def parse_lines(data: bytes, path: Path) -> tuple[list[Record], int]:
         The content of the file.
     path : Path
         Its name, for messages.
+    kind : type
+        Of the records.
 
     Returns
     -------
-    records : list of Record
+    records : list
     torn : int
         The bytes of the torn last line; 0 if there is none.
 
@@ -34,15 +39,15 @@ def parse_lines(data: bytes, path: Path) -> tuple[list[Record], int]:
         If another line is broken; the message starts with ``file:line``.
     """
     *lines, last = data.split(b"\n")
-    records = []
+    records: list[R] = []
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(Record.from_json(line))
+            records.append(kind.from_json(line))
         except ValueError as error:
             raise InputError(f"{path}:{number}: not a record: {_explain(error)}") from None
     if last:
         try:
-            records.append(Record.from_json(last))
+            records.append(kind.from_json(last))
         except ValueError:
             return records, len(last)
     return records, 0

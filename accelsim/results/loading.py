@@ -63,7 +63,7 @@ def load_run(path: Path | str) -> Run:
         raise InputError(f"{path} is not a run: {what}") from None
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
-    records, torn = parse_lines(data, file)
+    records, torn = parse_lines(data, file, Record)
     if torn:
         print(
             f"accelsim: warning: {file}: the last line is torn and left out: the run was killed "

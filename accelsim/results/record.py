@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, NonNegativeInt, model_validator
+from pydantic import Field, JsonValue, NonNegativeInt, model_validator
+
+from accelsim.results.keyed import Keyed, RecordKey, Strict
 
 Number: TypeAlias = int | float
 Time: TypeAlias = Annotated[float, Field(ge=0)]
-RecordKey: TypeAlias = tuple[str, ...]
 
 
 class Status(StrEnum):
@@ -37,11 +38,7 @@ class Status(StrEnum):
         return self not in (Status.OK, Status.UNSUPPORTED, Status.UNAVAILABLE)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Quartiles(_Strict):
+class Quartiles(Strict):
     """Repeated times of one stage: median and quartiles in ms, and the number of repeats."""
 
     median: Time
@@ -50,14 +47,14 @@ class Quartiles(_Strict):
     repeats: Annotated[int, Field(ge=1)]
 
 
-class OperandPair(_Strict):
+class OperandPair(Strict):
     """A setting that differs between operand A and operand B."""
 
     a: Number
     b: Number
 
 
-class FirstMismatch(_Strict):
+class FirstMismatch(Strict):
     """The first wrong entry: ``[batch, row, column]``, what is right there, and what was found."""
 
     index: Annotated[list[NonNegativeInt], Field(min_length=3, max_length=3)]
@@ -65,7 +62,7 @@ class FirstMismatch(_Strict):
     found: int
 
 
-class Minimised(_Strict):
+class Minimised(Strict):
     """The smallest GEMM found that still shows a mismatch.
 
     `config` is the file that replays it with ``accelsim run``, its path from the run's folder.
@@ -78,7 +75,7 @@ class Minimised(_Strict):
     h: NonNegativeInt
 
 
-class TimingNotes(_Strict):
+class TimingNotes(Strict):
     """How the times of a record came about.
 
     `relative_error` is half the width of the 95% interval of the median total over that median,
@@ -100,7 +97,7 @@ Stage: TypeAlias = Literal["quantize", "unpack", "prepare", "gemm", "pack", "tot
 Setting: TypeAlias = int | float | OperandPair
 
 
-class Record(_Strict):
+class Record(Keyed):
     """One line of ``records.jsonl``; the fields and their units are those of ``docs/formats.md``.
 
     Counts are integers of any size. `correction_macs` are the low-bit multiplications beyond the
@@ -205,19 +202,10 @@ class Record(_Strict):
             raise ValueError("cycles and energy need the name of their cost_model")
         return self
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as plain JSON types, fields in their documented order."""
-        return self.model_dump(mode="json")
-
-    def to_json(self) -> str:
-        """Return the record as one line of strict JSON, without the line's end.
-
-        Raises
-        ------
-        ValueError
-            If a backend option is NaN or infinite.
-        """
-        return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
+    @property
+    def key(self) -> RecordKey:
+        """See `record_key`."""
+        return record_key(self)
 
     def without_times(self) -> Record:
         """Return the record with everything that was timed left out."""
@@ -233,17 +221,6 @@ class Record(_Strict):
                 "timing": None,
             }
         )
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Record:
-        """Read a record back from its line.
-
-        Raises
-        ------
-        ValueError
-            If the line is not strict JSON or not a record (pydantic's error is a ValueError).
-        """
-        return cls.model_validate(json.loads(text, parse_constant=_refuse_constant))
 
 
 KEY_FIELDS = (
@@ -295,7 +272,3 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not strict JSON")

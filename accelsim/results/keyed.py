@@ -1,0 +1,55 @@
+"""What a run folder keeps: one line of strict JSON for each record, told apart by a key."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from typing import Any, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+RecordKey: TypeAlias = tuple[str, ...]
+
+
+class Strict(BaseModel):
+    """A part of a record: no unknown field, no value of another type, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Keyed(Strict):
+    """A record of a run folder."""
+
+    @property
+    @abstractmethod
+    def key(self) -> RecordKey:
+        """What tells the record from all others of its run."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain JSON types, fields in their documented order."""
+        return self.model_dump(mode="json")
+
+    def to_json(self) -> str:
+        """Return the record as one line of strict JSON, without the line's end.
+
+        Raises
+        ------
+        ValueError
+            If a backend option is NaN or infinite.
+        """
+        return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a record back from its line.
+
+        Raises
+        ------
+        ValueError
+            If the line is not strict JSON or not a record (pydantic's error is a ValueError).
+        """
+        return cls.model_validate(json.loads(text, parse_constant=_refuse_constant))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not strict JSON")
