@@ -17,6 +17,8 @@ COMMANDS = {
     "compare": "compare",
     "break-even": "break_even",
     "report": "report",
+    "eval": "eval",
+    "train": "train",
     "extract": "extract",
     "backends": "backends",
     "verify": "verify",

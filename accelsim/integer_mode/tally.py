@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -76,6 +77,17 @@ class Tally:
     def total(self) -> Counts:
         """The counts of all GEMMs."""
         return sum(self.by_place.values(), Counts())
+
+    def sum(self, wanted: Callable[[str], bool]) -> Counts:
+        """Return the counts of the GEMMs of some phases."""
+        return sum(
+            (counts for (*_, phase), counts in self.by_place.items() if wanted(phase)), Counts()
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts of all GEMMs as JSON types, with their unpack ratio."""
+        total = self.total
+        return {**asdict(total), "ratio": total.ratio}
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the counts by op and phase, as flat rows for a table or JSON."""

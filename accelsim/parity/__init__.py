@@ -1,0 +1,1 @@
+"""Whether integers are enough: whole models in integers beside floating point."""

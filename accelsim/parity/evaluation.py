@@ -1,0 +1,193 @@
+"""``accelsim eval``: the quality of a model under each treatment of its GEMMs."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import JsonValue
+from torch import Tensor, nn
+
+from accelsim.errors import DataError
+from accelsim.integer_mode import IntegerGemms, PerKind
+from accelsim.parity.configs import EvalSections, ParityConfig
+from accelsim.parity.quality import Quality, embeddings, likeness, perplexity, windows
+from accelsim.parity.storage import weight_storage
+from accelsim.parity.treatments import Treatment
+from accelsim.results import RunFolder
+from accelsim.results.keyed import Keyed, RecordKey
+from workloads.models.huggingface import Loaded, load
+from workloads.models.opening import load_catalog_model
+from workloads.models.text import read_text
+
+Say = Callable[[str], None]
+
+
+class EvalRecord(Keyed):
+    """The quality of a model under one treatment.
+
+    Parameters
+    ----------
+    model, text_sha256 : str
+        What was evaluated on what.
+    treatment : dict
+        What was done with its GEMMs.
+    label : str
+        The same for people.
+    metric : str
+        ``perplexity`` or ``cosine to float``.
+    value : float or None
+        The metric; None if it is not finite, or if the treatment failed.
+    reason : str
+        Why there is no value.
+    seconds : float
+        What the evaluation took, on the wall clock.
+    tally : dict
+        Counts of the integer GEMMs; empty for other methods.
+    storage : dict
+        Bits per parameter of the quantized weights of linear layers under Huffman codes, and
+        their entropy; empty for other methods.
+    """
+
+    model: str
+    text_sha256: str
+    treatment: dict[str, JsonValue]
+    label: str
+    metric: str
+    value: float | None
+    reason: str = ""
+    seconds: float
+    tally: dict[str, JsonValue]
+    storage: dict[str, JsonValue]
+
+    @property
+    def key(self) -> RecordKey:
+        """The treatment."""
+        return (json.dumps(self.treatment, sort_keys=True),)
+
+    @property
+    def failed(self) -> bool:
+        """Whether an integer was wrong, or there is no value because of an error."""
+        return bool(self.reason) or any(self.tally.get(key) for key in ("inexact", "overflows"))
+
+
+def evaluate(
+    config: ParityConfig[EvalSections], folder: RunFolder[EvalRecord], say: Say
+) -> list[EvalRecord]:
+    """Evaluate a model under every treatment that the folder does not have yet.
+
+    Parameters
+    ----------
+    config : ParityConfig
+        What is evaluated.
+    folder : RunFolder
+        Gets a record as soon as it is known.
+    say : callable
+        Called with what is being done.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be loaded or a backend does not run here.
+    """
+    sections = config.sections
+    loaded = _open(sections, say)
+    text = read_text(None if sections.text is None else Path(sections.text))
+    ids = loaded.tokenizer(text.content, add_special_tokens=False, verbose=False)["input_ids"]
+    inputs = windows(torch.tensor(ids), sections.windows, sections.tokens)
+    reference = None if loaded.generates else embeddings(loaded.model, inputs)
+    folder.note(text=text.source, text_tokens=len(ids))
+    done = folder.done_keys()
+    for number, treatment in enumerate(config.treatments, start=1):
+        known = (json.dumps(treatment.to_record(), sort_keys=True),)
+        if known not in done:
+            record = _record(treatment, loaded, inputs, reference, sections.model, text.source)
+            folder.append(record)
+            shown = record.reason or f"{record.metric} {record.value:.5g}"
+            say(f"[{number}/{len(config.treatments)}] {record.label}: {shown}")
+    return list(folder.records)
+
+
+def _open(sections: EvalSections, say: Say) -> Loaded:
+    if Path(sections.model).is_dir():
+        return load(Path(sections.model), sections.gguf)
+    return load_catalog_model(sections.model, say)
+
+
+def _record(
+    treatment: Treatment,
+    loaded: Loaded,
+    inputs: Tensor,
+    reference: Tensor | None,
+    model: str,
+    source: dict[str, str],
+) -> EvalRecord:
+    metric, value, reason = "perplexity" if loaded.generates else "cosine to float", None, ""
+    start = time.perf_counter()
+    mode = treatment.context(loaded.model)
+    try:
+        with mode:
+            found = _quality(loaded, inputs, reference)
+        metric = found.metric
+        value = found.value if math.isfinite(found.value) else None
+        reason = "" if value is not None else f"the {metric} is not finite"
+    except DataError as error:
+        reason = str(error)
+    seconds = time.perf_counter() - start
+    tally: dict[str, Any] = mode.tally.summary() if isinstance(mode, IntegerGemms) else {}
+    return EvalRecord(
+        model=Path(model).name,
+        text_sha256=source["text_sha256"],
+        treatment=treatment.to_record(),
+        label=treatment.label,
+        metric=metric,
+        value=value,
+        reason=reason,
+        seconds=seconds,
+        tally=tally,
+        storage=_storage(treatment, loaded.model),
+    )
+
+
+def _storage(treatment: Treatment, model: nn.Module) -> dict[str, Any]:
+    if treatment.method != "integers":
+        return {}
+    beta = PerKind.of(treatment.beta, "beta")["weights"]
+    return weight_storage(model, treatment.percentile, beta).summary()
+
+
+def _quality(loaded: Loaded, inputs: Tensor, reference: Tensor | None) -> Quality:
+    if reference is None:
+        return perplexity(loaded.model, inputs)
+    return likeness(embeddings(loaded.model, inputs), reference)
+
+
+def table(records: list[EvalRecord]) -> list[dict[str, Any]]:
+    """Return the rows of the table: quality beside the model in floating point."""
+    floats = [r.value for r in records if r.treatment["method"] == "float" and r.value]
+    rows = []
+    for record in records:
+        row: dict[str, Any] = {"treatment": record.label, record.metric: record.value}
+        if floats and record.metric == "perplexity":
+            beyond = None if record.value is None else record.value / floats[0] - 1
+            row["% above float"] = None if beyond is None else 100 * beyond
+        row["seconds"] = record.seconds
+        row["integer GEMMs"] = record.tally.get("gemms")
+        row["checked"], row["inexact"] = (record.tally.get(k) for k in ("checked", "inexact"))
+        row["r"] = record.tally.get("ratio")
+        row["Huffman bits"] = record.storage.get("huffman_bits_per_parameter")
+        row["entropy, bits"] = record.storage.get("entropy_bits_per_parameter")
+        rows.append(row)
+    empty = {key for key in rows[0] if all(row.get(key) in (None, 0) for row in rows)} - {
+        "treatment"
+    }
+    if all(not row["checked"] for row in rows):
+        empty |= {"checked", "inexact"}
+    else:
+        empty -= {"inexact"}
+    return [{key: value for key, value in row.items() if key not in empty} for row in rows]

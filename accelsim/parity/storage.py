@@ -1,0 +1,86 @@
+"""What quantized weights take in memory under an entropy code."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from accelsim.quantize import quantize
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Bits of integers under the best code of one symbol at a time, and the bound for any.
+
+    Parameters
+    ----------
+    parameters : int
+        How many integers there are.
+    huffman_bits : int
+        Their bits in Huffman codes, one code for each tensor; the code tables are not counted.
+    entropy_bits : float
+        The empirical entropy of every tensor times its size: no code of single symbols is shorter.
+    """
+
+    parameters: int = 0
+    huffman_bits: int = 0
+    entropy_bits: float = 0.0
+
+    def __add__(self, other: Storage) -> Storage:
+        return Storage(
+            self.parameters + other.parameters,
+            self.huffman_bits + other.huffman_bits,
+            self.entropy_bits + other.entropy_bits,
+        )
+
+    def summary(self) -> dict[str, float]:
+        """Return both in bits per parameter."""
+        count = max(1, self.parameters)
+        return {
+            "parameters": self.parameters,
+            "huffman_bits_per_parameter": self.huffman_bits / count,
+            "entropy_bits_per_parameter": self.entropy_bits / count,
+        }
+
+
+def storage(integers: Tensor) -> Storage:
+    """Return what the integers of one tensor take.
+
+    Parameters
+    ----------
+    integers : Tensor
+        Any shape and integer type.
+
+    Notes
+    -----
+    Huffman, "A method for the construction of minimum-redundancy codes", Proc. IRE 40(9), 1952.
+    The code's length is the sum of the weights of the inner nodes of its tree. A tensor of one
+    value takes one bit an entry.
+    """
+    counts = torch.unique(integers, return_counts=True)[1].tolist()
+    total = sum(counts)
+    if len(counts) < 2:
+        return Storage(total, total, 0.0)
+    entropy = -sum(count * math.log2(count / total) for count in counts)
+    bits = 0
+    heapq.heapify(counts)
+    while len(counts) > 1:
+        merged = heapq.heappop(counts) + heapq.heappop(counts)
+        bits += merged
+        heapq.heappush(counts, merged)
+    return Storage(total, bits, entropy)
+
+
+def weight_storage(model: nn.Module, percentile: float, beta: float) -> Storage:
+    """Return what the weights of all linear layers take, each tensor quantized with its scale.
+
+    A weight that several layers share counts once.
+    """
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    weights = {layer.weight.data_ptr(): layer.weight for layer in layers}.values()
+    quantized = (quantize(weight.detach(), percentile, beta).values for weight in weights)
+    return sum(map(storage, quantized), Storage())

@@ -1,0 +1,295 @@
+"""``accelsim train``: a small model from scratch under each treatment of its GEMMs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+from torch import nn
+from torch.optim import AdamW
+
+from accelsim.errors import DataError, InputError
+from accelsim.parity.configs import ParityConfig, ProbeSection, TrainSections
+from accelsim.parity.treatments import Treatment
+from accelsim.results import RunFolder
+from accelsim.results.keyed import Keyed, RecordKey
+from workloads.models.tasks import TASKS, Task
+
+Say = Callable[[str], None]
+
+CHECKPOINTS = "checkpoints"
+
+
+class TrainRecord(Keyed):
+    """One training run.
+
+    Parameters
+    ----------
+    task : str
+        ``gpt`` or ``vit``.
+    treatment : dict
+        What was done with the model's GEMMs, forward and backward.
+    label : str
+        The same for people.
+    seed : int
+        Of the weights and of the order of the data.
+    parameters : int
+        Of the model.
+    metric : str
+        What `final` and `evaluations` are, on data that no step sees.
+    final : float or None
+        The metric after the last step; None if the run failed.
+    losses : list
+        ``[step, mean loss of the steps since the last entry]``.
+    evaluations : list
+        ``[step, metric]``.
+    probes : list
+        For steps that ran on a backend: the step, the unpack ratio and the share of entries that
+        do not fit one digit, of the forward and of the backward GEMMs.
+    seconds : float
+        On the wall clock, checkpoints and evaluations included.
+    reason : str
+        Why a run failed.
+    """
+
+    task: str
+    treatment: dict[str, JsonValue]
+    label: str
+    seed: int
+    parameters: int
+    metric: str
+    final: float | None
+    losses: list[list[float]]
+    evaluations: list[list[float]]
+    probes: list[dict[str, float | int | None]]
+    seconds: float
+    reason: str = ""
+
+    @property
+    def key(self) -> RecordKey:
+        """The treatment and the seed."""
+        return _key(self.treatment, self.seed)
+
+
+def _key(treatment: dict[str, Any], seed: int) -> RecordKey:
+    return json.dumps(treatment, sort_keys=True), str(seed)
+
+
+class _Run:
+    """A training run on its way: everything that a checkpoint holds."""
+
+    def __init__(self, task: Task, sections: TrainSections, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.model = task.model().to(sections.device)
+        self.optimizer = AdamW(self.model.parameters(), lr=sections.learning_rate)
+        self.curves: dict[str, Any] = {
+            "step": 0,
+            "losses": [],
+            "evaluations": [],
+            "probes": [],
+            "seconds": 0.0,
+        }
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; a crash leaves the old one or the new one."""
+        path.parent.mkdir(exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        torch.save({**state, "curves": self.curves}, temporary)
+        temporary.replace(path)
+
+    def restore(self, path: Path, device: str) -> None:
+        """Go on from a checkpoint."""
+        state = torch.load(path, map_location=device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.curves = state["curves"]
+
+
+def train(
+    config: ParityConfig[TrainSections], folder: RunFolder[TrainRecord], say: Say
+) -> list[TrainRecord]:
+    """Train under every treatment with every seed that the folder does not have yet.
+
+    A run that was cut off goes on from its last checkpoint, with the same result as without.
+
+    Raises
+    ------
+    InputError
+        If the device is missing or a backend does not run here.
+    """
+    sections = config.sections
+    _check_device(sections.device)
+    sizes = {"width": sections.width, "layers": sections.layers, "heads": sections.heads}
+    given = {"batch": sections.batch, "context": sections.context}
+    task = TASKS[sections.task](**sizes, **{k: v for k, v in given.items() if v is not None})
+    folder.note(data=task.source)
+    done = folder.done_keys()
+    for seed in sections.seeds:
+        for treatment in config.treatments:
+            key = _key(treatment.to_record(), seed)
+            if key not in done:
+                name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+                checkpoint = folder.path / CHECKPOINTS / f"{name}.pt"
+                folder.append(_train(task, sections, treatment, seed, checkpoint, say))
+                checkpoint.unlink(missing_ok=True)
+    return list(folder.records)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {device!r} cannot be used here: {error}") from error
+
+
+def _train(
+    task: Task,
+    sections: TrainSections,
+    treatment: Treatment,
+    seed: int,
+    checkpoint: Path,
+    say: Say,
+) -> TrainRecord:
+    run = _Run(task, sections, seed)
+    if checkpoint.is_file():
+        run.restore(checkpoint, sections.device)
+        say(f"{treatment.label}, seed {seed}: going on after step {run.curves['step']}")
+    curves, reason = run.curves, ""
+    try:
+        _steps(run, task, sections, treatment, seed, checkpoint, say)
+    except DataError as error:
+        reason = f"step {curves['step']}: {error}"
+    evaluations = curves["evaluations"]
+    final = evaluations[-1][1] if evaluations and not reason else None
+    return TrainRecord(
+        task=sections.task,
+        treatment=treatment.to_record(),
+        label=treatment.label,
+        seed=seed,
+        parameters=sum(x.numel() for x in run.model.parameters()),
+        metric=task.metric,
+        final=final,
+        losses=curves["losses"],
+        evaluations=evaluations,
+        probes=curves["probes"],
+        seconds=curves["seconds"],
+        reason=reason,
+    )
+
+
+def _steps(
+    run: _Run,
+    task: Task,
+    sections: TrainSections,
+    treatment: Treatment,
+    seed: int,
+    checkpoint: Path,
+    say: Say,
+) -> None:
+    curves = run.curves
+    start = time.perf_counter() - curves["seconds"]
+    losses: list[float] = []
+    while curves["step"] < sections.steps:
+        losses.append(_step(run, task, treatment, sections.probe, seed))
+        curves["step"] += 1
+        if not math.isfinite(losses[-1]):
+            raise DataError(f"the loss is {losses[-1]}")
+        if curves["step"] % sections.evaluate_every == 0 or curves["step"] == sections.steps:
+            with treatment.context(run.model):
+                value = task.evaluate(run.model)
+            curves["losses"].append([curves["step"], sum(losses) / len(losses)])
+            curves["evaluations"].append([curves["step"], value])
+            curves["seconds"] = time.perf_counter() - start
+            run.save(checkpoint)
+            say(
+                f"{treatment.label}, seed {seed}, step {curves['step']}/{sections.steps}: "
+                f"loss {curves['losses'][-1][1]:.4f}, {task.metric} {value:.4f}"
+            )
+            losses = []
+
+
+def _step(
+    run: _Run, task: Task, treatment: Treatment, probe: ProbeSection | None, seed: int
+) -> float:
+    """Take one step of the optimizer and return the loss before it."""
+    number = run.curves["step"]
+    probing = probe is not None and treatment.method == "integers" and number % probe.every == 0
+    mode = _probing(treatment, run.model, probe) if probing else treatment.context(run.model)
+    run.optimizer.zero_grad()
+    with mode:
+        loss = task.loss(run.model, task.batch(number, seed))
+        loss.backward()  # type: ignore[no-untyped-call]
+    run.optimizer.step()
+    if probing:
+        run.curves["probes"].append({"step": number, **_found(mode.tally)})
+    return float(loss.detach())
+
+
+def _probing(treatment: Treatment, model: nn.Module, probe: ProbeSection | None) -> Any:
+    assert probe is not None
+    return treatment.integers(
+        model,
+        exact="backend",
+        backend=probe.backend,
+        bits=probe.bits,
+        strategy=probe.strategy,
+        digits=probe.digits,
+    )
+
+
+def _found(tally: Any) -> dict[str, float | None]:
+    """Return the unpack ratio and the out-of-bound share, of both passes."""
+    found: dict[str, float | None] = {}
+    for name, forward in (("forward", True), ("backward", False)):
+        counts = tally.sum(lambda phase, f=forward: (phase == "forward") == f)
+        share = counts.out_of_bound / counts.entries if counts.entries else None
+        found |= {f"{name}_ratio": counts.ratio, f"{name}_out_of_bound": share}
+    return found
+
+
+def table(records: list[TrainRecord]) -> list[dict[str, Any]]:
+    """Return the rows of the table: the final metric and its gap to floats, over the seeds."""
+    floats = {r.seed: r.final for r in records if r.treatment["method"] == "float"}
+    rows = []
+    for label in dict.fromkeys(record.label for record in records):
+        own = [record for record in records if record.label == label]
+        finals = [record.final for record in own if record.final is not None]
+        gaps = [
+            record.final - floats[record.seed]
+            for record in own
+            if record.final is not None and floats.get(record.seed) is not None
+        ]
+        row: dict[str, Any] = {
+            "treatment": label,
+            "seeds": len(own),
+            own[0].metric: _mean(finals),
+            "± (std)": _deviation(finals),
+            "minus float": _mean(gaps),
+            "± (std of the differences)": _deviation(gaps),
+        }
+        probes = [record.probes for record in own if record.probes]
+        for name in ("forward", "backward"):
+            for end, index in (("first", 0), ("last", -1)):
+                ratios = [run[index][f"{name}_ratio"] for run in probes]
+                row[f"r {name}, {end}"] = _mean([r for r in ratios if r is not None])
+        row["seconds"] = sum(record.seconds for record in own)
+        row["failed"] = sum(bool(record.reason) for record in own)
+        rows.append(row)
+    return rows
+
+
+def _mean(values: list[Any]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _deviation(values: list[Any]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
