@@ -83,7 +83,9 @@ class Treatment(Section):
             return {"method": "float"}
         unused = {"clip": {"beta", "backend", "bits", "strategy", "digits", "check"}}
         simulated = set() if self.backend else {"backend", "bits", "strategy", "digits", "check"}
-        return self.model_dump(mode="json", exclude=unused.get(self.method, simulated))
+        fields = Treatment.model_fields.keys() - unused.get(self.method, simulated)
+        values = {name: getattr(self, name) for name in Treatment.model_fields if name in fields}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     def context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Return the context in which a model's GEMMs are treated so.
