@@ -76,7 +76,7 @@ def command(
     resolved = load_config(config, overrides, backends)
     path = output or resolved.output
     with RunFolder.open(
-        path, resolved.to_dict(), resolved.config_hash, resume, overwrite
+        path, resolved.to_dict(), resolved.config_hash, resume, overwrite, Record
     ) as folder:
         if scheduler:
             from accelsim.runner.distributed import run_distributed

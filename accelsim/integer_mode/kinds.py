@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from accelsim.errors import InputError, unknown_name
 from accelsim.types import PerOperand
@@ -30,7 +31,7 @@ class PerKind:
 
     @classmethod
     def of(
-        cls, given: float | Mapping[str, float], name: str, at_most: float = math.inf
+        cls, given: float | Mapping[Any, float], name: str, at_most: float = math.inf
     ) -> PerKind:
         """Spread what a caller gave over all kinds.
 

@@ -222,8 +222,10 @@ def _step(
 ) -> float:
     """Take one step of the optimizer and return the loss before it."""
     number = run.curves["step"]
+    mode: Any = treatment.context(run.model)
     probing = probe is not None and treatment.method == "integers" and number % probe.every == 0
-    mode = _probing(treatment, run.model, probe) if probing else treatment.context(run.model)
+    if probing:
+        mode = _probing(treatment, run.model, probe)
     run.optimizer.zero_grad()
     with mode:
         loss = task.loss(run.model, task.batch(number, seed))
@@ -263,11 +265,8 @@ def table(records: list[TrainRecord]) -> list[dict[str, Any]]:
     for label in dict.fromkeys(record.label for record in records):
         own = [record for record in records if record.label == label]
         finals = [record.final for record in own if record.final is not None]
-        gaps = [
-            record.final - floats[record.seed]
-            for record in own
-            if record.final is not None and floats.get(record.seed) is not None
-        ]
+        pairs = [(record.final, floats.get(record.seed)) for record in own]
+        gaps = [final - base for final, base in pairs if final is not None and base is not None]
         row: dict[str, Any] = {
             "treatment": label,
             "seeds": len(own),

@@ -137,7 +137,7 @@ class TreatmentSweep(Section):
     gemms: Sweep[str] = Field(default=("*",), description=_GLOBS)
     skip: sections.Selection[str] = Field(default=(), description=_GLOBS)
     ops: Sweep[Literal["linear", "qk", "pv"]] = Field(
-        default=OPS, description="a list of linear, qk and pv"
+        default=("linear", "qk", "pv"), description="a list of linear, qk and pv"
     )
     backend: str | None = Field(default=None, description="the name of a backend")
     bits: int = Field(default=8, ge=2, le=16, description="a whole number from 2 to 16")

@@ -1,12 +1,12 @@
 """Records, and the run folders that keep them."""
 
 from accelsim.results.folder import RunFolder
+from accelsim.results.keyed import RecordKey
 from accelsim.results.loading import Run, load_run
 from accelsim.results.record import (
     KEY_FIELDS,
     Quartiles,
     Record,
-    RecordKey,
     Status,
     record_key,
 )

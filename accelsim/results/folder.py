@@ -15,8 +15,9 @@ from typing import Any, Generic, TypeVar
 from accelsim.environment import environment, git_state
 from accelsim.errors import AccelsimError, InputError
 from accelsim.results.files import FolderLock, commit, stage, write_atomically
+from accelsim.results.keyed import Keyed, RecordKey
 from accelsim.results.lines import parse_lines
-from accelsim.results.record import Keyed, Record, RecordKey
+from accelsim.results.record import Record
 from accelsim.timing import clock_source
 
 RECORDS = "records.jsonl"

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from accelsim.errors import InputError
-from accelsim.results.record import Keyed
+from accelsim.results.keyed import Keyed
 
 R = TypeVar("R", bound=Keyed)
 

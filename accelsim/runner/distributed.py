@@ -39,7 +39,7 @@ _HOW = "start workers with: dask worker ADDRESS --nthreads 1 --resources CPU=1"
 
 
 def run_distributed(
-    config: RunConfig, folder: RunFolder, progress: Progress, scheduler: str
+    config: RunConfig, folder: RunFolder[Record], progress: Progress, scheduler: str
 ) -> list[Record]:
     """Make every record that the folder does not have yet on the workers of a Dask cluster.
 

@@ -42,7 +42,7 @@ class Maker(Protocol):
 
 
 def run(
-    config: RunConfig, folder: RunFolder, progress: Progress, isolate: Limits | None = None
+    config: RunConfig, folder: RunFolder[Record], progress: Progress, isolate: Limits | None = None
 ) -> list[Record]:
     """Make every record of a config that the folder does not have yet.
 
@@ -95,7 +95,7 @@ def run(
     return finished(folder)
 
 
-def _roofs(cases: Sequence[Case], folder: RunFolder, maker: Maker) -> dict[str, Any]:
+def _roofs(cases: Sequence[Case], folder: RunFolder[Record], maker: Maker) -> dict[str, Any]:
     """Measure what bounds the backends that gave a right result, and their devices."""
     right = {record_key(record): record for record in folder.records if record.exact}
     compute: dict[str, dict[str, Any]] = {}
@@ -117,7 +117,7 @@ def _roofs(cases: Sequence[Case], folder: RunFolder, maker: Maker) -> dict[str, 
     }
 
 
-def with_minimised(record: Record, case: Case, maker: Maker, folder: RunFolder) -> Record:
+def with_minimised(record: Record, case: Case, maker: Maker, folder: RunFolder[Record]) -> Record:
     """Add the smallest GEMM that shows the mismatch of a record, if it has one."""
     known = sum(earlier.minimised is not None for earlier in folder.records)
     if record.status is not Status.INEXACT or not record.first_mismatch or known >= MOST_MINIMISED:
@@ -133,7 +133,7 @@ def with_minimised(record: Record, case: Case, maker: Maker, folder: RunFolder) 
     return record.model_copy(update={"minimised": found})
 
 
-def interrupted(folder: RunFolder, total: int) -> InterruptedRunError:
+def interrupted(folder: RunFolder[Record], total: int) -> InterruptedRunError:
     """Return the error that ends an interrupted run."""
     done = len(folder.records)
     return InterruptedRunError(
@@ -141,7 +141,7 @@ def interrupted(folder: RunFolder, total: int) -> InterruptedRunError:
     )
 
 
-def finished(folder: RunFolder) -> list[Record]:
+def finished(folder: RunFolder[Record]) -> list[Record]:
     """Return the records of a run, if anything could run."""
     records = list(folder.records)
     if records and all(record.status is Status.UNAVAILABLE for record in records):
@@ -150,7 +150,7 @@ def finished(folder: RunFolder) -> list[Record]:
     return records
 
 
-def check_same_operands(folder: RunFolder, hashes: dict[str, str]) -> None:
+def check_same_operands(folder: RunFolder[Record], hashes: dict[str, str]) -> None:
     """Refuse to go on with records that were made from other operands."""
     for record in folder.records:
         name = f"{record.workload}/{record.gemm}"

@@ -1,0 +1,159 @@
+"""`accelsim train`: curves, the gap to floats, probes, checkpoints and resuming."""
+
+import json
+
+import click
+import pytest
+import torch
+from click.testing import CliRunner
+
+from accelsim.cli.train import command
+from accelsim.errors import InputError
+from accelsim.parity import training
+from accelsim.parity.configs import load_eval_config, load_train_config
+
+CONFIG = """
+task: gpt
+batch: 2
+context: 8
+width: 16
+layers: 1
+heads: 2
+steps: 6
+evaluate_every: 2
+seeds: [0, 1]
+treatments: [{method: float}, {beta: 31}]
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "train.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def run(config, *options):
+    result = CliRunner().invoke(command, [str(config), *options], standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result
+
+
+def records(folder):
+    lines = (folder / "records.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def without_times(found):
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in found]
+
+
+def test_curves_the_gap_and_the_table(config, tmp_path):
+    result = run(config, "--output", str(tmp_path / "out"), "--format", "json")
+    assert result.return_value == 0
+    floats, integers = json.loads(result.stdout)
+    assert floats["minus float"] == 0
+    assert 0 < abs(integers["minus float"]) < 0.1
+    found = records(tmp_path / "out")
+    assert [(r["seed"], r["treatment"]["method"]) for r in found] == [
+        (0, "float"), (0, "integers"), (1, "float"), (1, "integers"),
+    ]  # fmt: skip
+    assert all([step for step, _ in r["evaluations"]] == [2, 4, 6] for r in found)
+    assert found[0]["losses"][-1][1] < found[0]["losses"][0][1]
+    assert not list((tmp_path / "out" / "checkpoints").iterdir())
+
+
+def test_a_probe_changes_nothing_but_tells_the_ratio(config, tmp_path):
+    run(config, "--output", str(tmp_path / "plain"), "--set", "seeds=0")
+    probe = "probe={every: 3, backend: int64, bits: 4}"
+    run(config, "--output", str(tmp_path / "probed"), "--set", "seeds=0", "--set", probe)
+    plain, probed = records(tmp_path / "plain"), records(tmp_path / "probed")
+    assert [r["final"] for r in plain] == [r["final"] for r in probed]
+    assert [r["losses"] for r in plain] == [r["losses"] for r in probed]
+    assert [probe["step"] for probe in probed[1]["probes"]] == [0, 3]
+    assert all(probe["forward_ratio"] > 1 for probe in probed[1]["probes"])
+    assert all(probe["backward_ratio"] > 1 for probe in probed[1]["probes"])
+    assert not probed[0]["probes"]
+
+
+def test_a_run_that_was_cut_off_ends_the_same(config, tmp_path, monkeypatch):
+    run(config, "--output", str(tmp_path / "whole"))
+    step, calls = training._step, []
+
+    def dies(*arguments):
+        calls.append(arguments)
+        if len(calls) == 10:  # the fourth step of the second run
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(training, "_step", dies)
+    with pytest.raises(click.Abort):
+        run(config, "--output", str(tmp_path / "cut"))
+    assert len(records(tmp_path / "cut")) == 1
+    assert len(list((tmp_path / "cut" / "checkpoints").iterdir())) == 1
+    monkeypatch.setattr(training, "_step", step)
+    result = run(config, "--output", str(tmp_path / "cut"), "--resume")
+    assert "going on after step 2" in result.stderr
+    assert without_times(records(tmp_path / "cut")) == without_times(records(tmp_path / "whole"))
+
+
+def test_a_run_that_diverges_is_a_record_and_the_others_go_on(config, tmp_path):
+    result = run(config, "--output", str(tmp_path / "out"), "--set", "learning_rate=1e30")
+    assert result.return_value == 1
+    found = records(tmp_path / "out")
+    assert len(found) == 4
+    assert all(r["final"] is None and "step" in r["reason"] for r in found if r["reason"])
+    assert any(r["reason"] for r in found)
+
+
+def test_everything_comes_from_the_seed():
+    torch.manual_seed(99)
+    task = training.TASKS["gpt"](batch=2, context=8, width=16, layers=1, heads=2)
+    assert torch.equal(task.batch(3, 1), task.batch(3, 1))
+    assert not torch.equal(task.batch(3, 1), task.batch(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("task=gtp", "--set task=gtp: task: unknown value 'gtp'; did you mean 'gpt'"),
+        ("steps=0", "steps: found 0; expected a whole number, at least 1"),
+        ("heads=3", "heads: found 3; expected a divisor of width 16"),
+        ("treatments=[]", r"treatments: found \[\]; expected a list of mappings"),
+        ("treatments.1.beta=0", "expected a number above 0"),
+        ("treatments.1.backend=emulater", "did you mean 'emulator'"),
+        ("treatments.1.strategy=mixx", "did you mean 'mix'"),
+        ("treatments.1.bta=3", "unknown key 'bta'; did you mean 'beta'"),
+        ("probe={backend: int46}", "did you mean 'int64'"),
+        ("treatments=[{beta: 3},{beta: [3]}]", "β = 3 is there already"),
+    ],
+)
+def test_wrong_configs(config, change, message):
+    with pytest.raises(InputError, match=message):
+        load_train_config(config, [change])
+
+
+def test_a_missing_device(config, tmp_path):
+    with pytest.raises(InputError, match="device 'cuda:99' cannot be used here"):
+        run(config, "--device", "cuda:99", "--output", str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: smollm\ntreatments: [{}]", "e.yaml:1:8: model: unknown model 'smollm'; did you"),
+        ("model: smollm2-135m\ntreatments: [{}]\ntext: absent.txt", "there is no such file"),
+        ("treatments: [{}]", "missing key 'model'"),
+    ],
+)
+def test_wrong_configs_of_eval(tmp_path, text, message):
+    (tmp_path / "e.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_eval_config(tmp_path / "e.yaml")
+
+
+def test_the_published_configs_are_right():
+    for name, load in (("inference", load_eval_config), ("training", load_train_config)):
+        path = training.Path(__file__).parents[3] / "configs" / f"parity-{name}.yaml"
+        assert len(load(path).treatments) >= 5
