@@ -107,7 +107,7 @@ def _different(values: tuple[T, ...]) -> tuple[T, ...]:
     return values
 
 
-def _plain_number(value: float) -> float:
+def plain_number(value: float) -> float:
     """Give 15.0 as 15, so that both spellings are one setting."""
     return int(value) if value.is_integer() else value
 
@@ -128,10 +128,10 @@ Selection: TypeAlias = Annotated[
 
 Percentile: TypeAlias = Annotated[
     PerOperand[float],
-    EachOperand(Annotated[float, Field(gt=0, le=100), AfterValidator(_plain_number)]),
+    EachOperand(Annotated[float, Field(gt=0, le=100), AfterValidator(plain_number)]),
 ]
 Beta: TypeAlias = Annotated[
-    PerOperand[float], EachOperand(Annotated[float, Field(gt=0), AfterValidator(_plain_number)])
+    PerOperand[float], EachOperand(Annotated[float, Field(gt=0), AfterValidator(plain_number)])
 ]
 Bits: TypeAlias = Annotated[PerOperand[int], EachOperand(Annotated[int, Field(ge=2, le=16)])]
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import nn
 
 from accelsim.config import sections
-from accelsim.config.sections import Number, Section, Sweep
+from accelsim.config.sections import Section, Sweep, plain_number
 from accelsim.integer_mode import IntegerGemms, Selection, integer_gemms
 from accelsim.parity.clipping import ClippedGemms
 from workloads.gemm import OPS
 
-Percentile: TypeAlias = Annotated[Number, Field(gt=0, le=100)]
-Positive: TypeAlias = Annotated[Number, Field(gt=0)]
+Percentile: TypeAlias = Annotated[float, Field(gt=0, le=100), AfterValidator(plain_number)]
+Positive: TypeAlias = Annotated[float, Field(gt=0), AfterValidator(plain_number)]
 Beta: TypeAlias = (
     Positive
     | dict[Literal["weights", "activations", "attention", "gradients", "default"], Positive]
