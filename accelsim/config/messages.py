@@ -38,8 +38,13 @@ def validated(document: Document, model: type[M], value: object, loc: Loc = ()) 
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        for details in error.errors(include_url=False):
+        found = error.errors(include_url=False)
+        for details in found:
             inner = tuple(details["loc"])
+            if details["type"] == "too_short" and any(
+                other["loc"][: len(inner)] == inner for other in found if other is not details
+            ):
+                continue  # a list counts as short because an item of it is wrong
             message = _message(model, inner, details)
             at_key = details["type"] == "extra_forbidden"
             document.report((*loc, *inner), message, at_key=at_key)
