@@ -42,7 +42,7 @@ def sweep(make_record):
             gemm=f"layers.{index}.q", op=("linear", "qk", "pv")[index % 3], bits=bits,
             strategy=strategy, backend=backend, low_bit_macs=4096 * 8 // bits + index,
             ratio=(4096 * 8 // bits + index) / 4096, gemm_bytes=2048, out_of_bound_a=80 // bits,
-            out_of_bound_b=index, speedup_vs={"fp32": 0.5 + index},
+            out_of_bound_b=index, area_time=100.0 * bits + index, speedup_vs={"fp32": 0.5 + index},
         )
         for index in range(3)
         for bits in (2, 4, 8)
