@@ -8,7 +8,7 @@ import torch
 
 from gemm_backends import GemmSpec, list_backends, load_backend
 
-SIZE = 512
+SIZE = 256
 BITS = 8
 
 
