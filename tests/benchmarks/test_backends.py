@@ -3,27 +3,43 @@
 Compare two states of the code with ``pytest-benchmark compare``.
 """
 
+from time import perf_counter
+
 import pytest
 import torch
 
 from gemm_backends import GemmSpec, list_backends, load_backend
 
-SIZE = 256
+SIZES = (256, 32)
+"""n = d = h, and that of backends that would take longer than `LONG_S`, such as simulators."""
+
+LONG_S = 5.0
 BITS = 8
 
 
-def digits(bits, seed):
+def digits(bits, size, seed):
     largest = 2 ** (bits - 1) - 1
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(-largest, largest + 1, (SIZE, SIZE), generator=generator, dtype=torch.int8)
+    return torch.randint(-largest, largest + 1, (size, size), generator=generator, dtype=torch.int8)
+
+
+def size_for(backend, bits):
+    """Return the size that a product is timed at, from one small product after another."""
+    large, small = SIZES
+    a, b = (digits(bits, small, seed) for seed in (0, 1))
+    backend.multiply(a, b)
+    start = perf_counter()
+    backend.multiply(a, b)
+    return large if (perf_counter() - start) * (large / small) ** 3 < LONG_S else small
 
 
 def bench(measure, backend, bits):
     """Floor: the digits of A and B read, 32-bit sums written, each once."""
-    a, b = (backend.prepared(digits(bits, seed)) for seed in (0, 1))
+    size = size_for(backend, bits)
+    a, b = (backend.prepared(digits(bits, size, seed)) for seed in (0, 1))
     measure(
-        lambda: backend.multiply(a, b), floor=2 * SIZE**2 + 4 * SIZE**2, rounds=5,
-        gops=lambda seconds: 2 * SIZE**3 / seconds / 1e9,
+        lambda: backend.multiply(a, b), floor=2 * size**2 + 4 * size**2, rounds=5, size=size,
+        gops=lambda seconds: 2 * size**3 / seconds / 1e9,
     )  # fmt: skip
 
 
@@ -35,8 +51,8 @@ def test_backend(measure, name):
         pytest.skip(f"{name}: {status.reason}")
     if status.device != "cpu":
         pytest.skip(f"{name} runs on {status.device}; this times the CPU")
-    if not backend.supports(GemmSpec(BITS, BITS, SIZE, SIZE, SIZE)):
-        pytest.skip(f"{name} does not multiply {SIZE}³ of {BITS} bits")
+    if not backend.supports(GemmSpec(BITS, BITS, SIZES[0], SIZES[0], SIZES[0])):
+        pytest.skip(f"{name} does not multiply {SIZES[0]}³ of {BITS} bits")
     bench(measure, backend.for_bits(BITS, BITS), BITS)
 
 
