@@ -22,7 +22,7 @@ Shape = tuple[int, int, int]
 @click.option(
     "--shape",
     "shapes",
-    type=(int, int, int),
+    type=(click.IntRange(min=1),) * 3,
     multiple=True,
     metavar="N H D",
     default=((8192, 8192, 8192), (4096, 11008, 4096)),
@@ -37,9 +37,19 @@ Shape = tuple[int, int, int]
     help="Kind of operands, or BUNDLE.safetensors:GEMM, tiled to the shape; may be repeated.",
 )
 @click.option(
-    "--beta", "betas", type=float, multiple=True, default=(31.0, 127.0), show_default=True
+    "--beta",
+    "betas",
+    type=click.FloatRange(min=0, min_open=True),
+    multiple=True,
+    default=(31.0, 127.0),
+    show_default=True,
 )
-@click.option("--percentile", type=float, default=95.0, show_default=True)
+@click.option(
+    "--percentile",
+    type=click.FloatRange(min=0, max=100, min_open=True),
+    default=95.0,
+    show_default=True,
+)
 @click.option("--repeats", type=click.IntRange(min=1), default=30, show_default=True)
 @click.option(
     "--only",
@@ -72,8 +82,11 @@ def command(
     """
     import torch
 
+    from accelsim.gpu.operands import find_operands
     from accelsim.gpu.tables import tables
 
+    for kind in operands:
+        find_operands(kind)
     if not torch.cuda.is_available():
         raise NothingCouldRunError("there is no CUDA device")
     wanted = only or ("gemm", "front-end", "pipeline")

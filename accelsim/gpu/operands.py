@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from accelsim.errors import InputError, unknown_name
-from workloads import open_bundle
+from workloads import Gemm, open_bundle
 
 KINDS = {
     "plain": "standard normal",
@@ -40,11 +40,13 @@ def draw(
     InputError
         If there is no such kind, bundle or GEMM.
     """
-    path, separator, name = kind.rpartition(":")
-    if separator:
-        return _captured(path, name, n, d, h, dtype, device)
-    if kind not in KINDS:
-        raise InputError(unknown_name("kind of operands", kind, KINDS))
+    captured = find_operands(kind)
+    if captured is not None:
+        a, b = captured.load()
+        return (
+            _tiled(a, n, d).to(device=device, dtype=dtype),
+            _tiled(b, h, d).to(device=device, dtype=dtype),
+        )
     generator = torch.Generator(device).manual_seed(seed)
 
     def factors(count: int) -> Tensor:
@@ -63,17 +65,23 @@ def draw(
     return a.to(dtype), b.to(dtype)
 
 
-def _captured(
-    path: str, name: str, n: int, d: int, h: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def find_operands(kind: str) -> Gemm | None:
+    """Return the captured GEMM that a kind names, or None for one of `KINDS`.
+
+    Raises
+    ------
+    InputError
+        If there is no such kind, bundle or GEMM.
+    """
+    path, separator, name = kind.rpartition(":")
+    if not separator:
+        if kind not in KINDS:
+            raise InputError(unknown_name("kind of operands", kind, KINDS))
+        return None
     gemms = {gemm.name: gemm for gemm in open_bundle(path).gemms}
     if name not in gemms:
         raise InputError(f"{path}: " + unknown_name("GEMM", name, gemms))
-    a, b = gemms[name].load()
-    return (
-        _tiled(a, n, d).to(device=device, dtype=dtype),
-        _tiled(b, h, d).to(device=device, dtype=dtype),
-    )
+    return gemms[name]
 
 
 def _tiled(x: Tensor, rows: int, columns: int) -> Tensor:

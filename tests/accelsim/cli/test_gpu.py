@@ -1,10 +1,15 @@
 """``accelsim gpu`` without a GPU, and its tables."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+import workloads
 from accelsim.cli import main
+from accelsim.gpu.operands import draw
 from accelsim.gpu.tables import tables
+from workloads import open_bundle
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -13,6 +18,45 @@ def test_without_a_gpu_nothing_could_run(capsys):
         main(["gpu"])
     assert ended.value.code == 3
     assert "no CUDA device" in capsys.readouterr().err
+
+
+BUNDLE = Path(workloads.__file__).parent / "data" / "smollm2.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--operands", "scatered"], "did you mean 'scattered'"),
+        (["--operands", f"{BUNDLE}:smollm2.k"], "did you mean 'smollm2.q"),
+        (["--operands", "nowhere.safetensors:q"], "nowhere.safetensors"),
+        (["--shape", "0", "8", "8"], "--shape"),
+        (["--beta", "-1"], "--beta"),
+        (["--percentile", "101"], "--percentile"),
+    ],
+)
+def test_a_wrong_call_ends_before_anything_runs(arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["gpu", *arguments])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_captured_operands_are_repeated_until_they_fill_the_shape():
+    a, b = draw(f"{BUNDLE}:smollm2.q", 200, 700, 250, torch.float32, torch.device("cpu"))
+    gemm = next(gemm for gemm in open_bundle(BUNDLE).gemms if gemm.name == "smollm2.q")
+    x, y = (tensor.float() for tensor in gemm.load())
+    assert (a.shape, b.shape) == ((200, 700), (250, 700))
+    rows, columns = torch.arange(200) % 128, torch.arange(700) % 576
+    assert torch.equal(a, x[rows][:, columns])
+    assert torch.equal(b, y[torch.arange(250) % 192][:, columns])
+
+
+@pytest.mark.parametrize(("kind", "heavy"), [("plain", 0), ("channels", 2), ("scattered", 0)])
+def test_synthetic_operands_have_the_columns_that_they_promise(kind, heavy):
+    a, b = draw(kind, 600, 2048, 500, torch.float32, torch.device("cpu"))
+    above = (a.abs() > 6).sum(dim=0)
+    assert (above > 300).sum() == heavy
+    assert ((b.abs() > 6).sum() > 0) == (kind == "scattered")
 
 
 def summary(median):
