@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import yaml
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from accelsim.cli.actions import ActionCommand, chosen, find_action, outcomes
 from accelsim.errors import InputError, NothingCouldRunError
@@ -19,6 +19,7 @@ from accelsim.report.tables import FORMATS, Format, render
 from gemm_backends import GemmBackend, Outcome, load_backend
 from gemm_backends.conformance import CHECKS, verify
 from gemm_backends.conformance.junit import write_junit
+from gemm_backends.types import Status
 
 TITLES = {check.name: check.title for check in CHECKS}
 
@@ -37,6 +38,7 @@ TITLES = {check.name: check.title for check in CHECKS}
     "style",
     type=click.Choice(FORMATS),
     default="table",
+    show_default=True,
     help="How to print the results.",
 )
 @click.option(
@@ -75,10 +77,8 @@ def command(
     found = list(checks)
     for action in actions:
         found += outcomes(action, subject)
-    if style == "table":
-        _print(subject, found)
-    else:
-        click.echo(render([_row(outcome) for outcome in found], None, style), nl=False)
+    table = render([_row(outcome) for outcome in found], None, style)
+    click.echo(_explained(subject, found, table) if style == "table" else table, nl=False)
     if junit is not None:
         write_junit(junit, f"accelsim verify {backend}", found)
     return int(any(outcome.status == "failed" for outcome in found))
@@ -108,34 +108,20 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _print(backend: GemmBackend, found: list[Outcome]) -> None:
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 10_000)
+def _explained(backend: GemmBackend, found: Sequence[Outcome], table: str) -> str:
+    """Put what was checked above the table, and the failures and the counts below it."""
     settings = ", ".join(f"{key}={value}" for key, value in backend.options.items())
-    accumulator = backend.accumulator
     a, b = backend.operand_bits
-    console.print(
+    accumulator = backend.accumulator
+    parts = [
         f"{backend.name}({settings}): {a} x {b} bits, "
-        f"{accumulator.bits}-bit accumulator, overflow: {accumulator.overflow}"
-    )
-    table = Table("check", "what must hold", "result", "found", "ms")
-    table.columns[-1].justify = "right"
-    for outcome in found:
-        table.add_row(
-            outcome.name,
-            TITLES.get(outcome.name, ""),
-            outcome.status,
-            outcome.detail,
-            f"{outcome.seconds * 1e3:.0f}",
-            style="red" if outcome.status == "failed" else None,
-        )
-    console.print(table)
+        f"{accumulator.bits}-bit accumulator, overflow: {accumulator.overflow}\n",
+        table,
+    ]
     for outcome in found:
         if outcome.status == "failed":
-            title = TITLES.get(outcome.name)
-            console.print(f"{outcome.name} failed{f': {title}' if title else ''}")
-            console.print(f"  {outcome.detail}\n")
-    counts = ", ".join(
-        f"{sum(outcome.status == status for outcome in found)} {status}"
-        for status in ("passed", "failed", "skipped")
-    )
-    console.print(counts)
+            title = f": {TITLES[outcome.name]}" if outcome.name in TITLES else ""
+            parts.append(f"{outcome.name} failed{title}\n  {outcome.detail}\n")
+    statuses = [outcome.status for outcome in found]
+    counts = [f"{statuses.count(status)} {status}" for status in get_args(Status)]
+    return "\n".join([*parts, ", ".join(counts) + "\n"])
