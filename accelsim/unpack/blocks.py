@@ -83,68 +83,72 @@ def count_slots(high: SparseDigits, t: int) -> int:
 
 
 def _planned(high: SparseDigits, t: int) -> tuple[np.ndarray, ...]:
-    starts, entries = high.starts.cpu().numpy(), high.columns.cpu().numpy()
-    limit = t // 2
-    while (found := _assign(starts, entries, high.shape[1], t, limit, OPEN, COLLECTING))[0] < 0:
-        limit //= 2
-    return found[1:]
-
-
-@numba.njit(cache=True)
-def _assign(
-    starts: np.ndarray,
-    entries: np.ndarray,
-    d: int,
-    t: int,
-    limit: int,
-    open_at_once: int,
-    collecting: int,
-) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Give every entry a slot.
-
-    A line takes the blocks of the order that cover most of it until at most `limit` entries are
-    left; these go to the open collecting block that has most of their columns and room for the
-    others.
 
     Returns
     -------
-    blocks : int
-        Their number, or -1 if more than `collecting` for each block of the order are needed.
     slots, places : ndarray
-        ``[entries]``, the slot and the place in the block of every entry.
-    lines, block_of_slot : ndarray
+        ``[entries]``, the slot of every entry and its place in the block.
+    lines, blocks : ndarray
         ``[slots]``.
     columns : ndarray
         ``[blocks, t]``.
     """
-    count = np.zeros(d, np.int64)
-    for column in entries:
-        count[column] += 1
-    order = np.argsort(-count, kind="mergesort")
+    starts, entries = high.starts.cpu().numpy(), high.columns.cpu().numpy()
+    d = high.shape[1]
+    order = np.argsort(-np.bincount(entries, minlength=d), kind="stable")
     rank = np.empty(d, np.int64)
     rank[order] = np.arange(d)
-    in_order = -(-d // t)
-    columns = np.empty(((1 + collecting) * in_order, t), np.int64)
-    for position in range(in_order * t):
-        columns[position // t, position % t] = order[position % d]
+    position = rank[entries]
+    in_order = np.resize(order, (-(-d // t), t))
+    limit = t // 2
+    while True:
+        slots, *covered = _cover(starts, position // t, len(in_order), limit)
+        places, room = position % t, COLLECTING * len(in_order)
+        fits, *collected = _collect(
+            starts, entries, slots, places, len(covered[0]), (room, t), (OPEN, d)
+        )
+        if fits:
+            break
+        limit //= 2
+    lines, blocks, columns = collected
+    _fill_up(columns, order)
+    return (
+        slots,
+        places,
+        np.concatenate([covered[0], lines]),
+        np.concatenate([covered[1], blocks + len(in_order)]),
+        np.concatenate([in_order, columns]),
+    )
 
-    slots, places = np.empty(entries.size, np.int64), np.empty(entries.size, np.int64)
-    lines, block_of_slot = np.empty(entries.size, np.int64), np.empty(entries.size, np.int64)
-    used, blocks = 0, in_order
-    covered, slot_in = np.zeros(in_order, np.int64), np.full(in_order, -1, np.int64)
-    touched, remainder = np.empty(in_order, np.int64), np.empty(t, np.int64)
-    place_in = np.full((open_at_once, d), -1, np.int64)
-    size, block_of = np.full(open_at_once, t, np.int64), np.zeros(open_at_once, np.int64)
+
+@numba.njit(cache=True)
+def _cover(
+    starts: np.ndarray, block_of_entry: np.ndarray, blocks: int, limit: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Let each line take the blocks that cover most of it until at most `limit` entries are left.
+
+    Returns
+    -------
+    slots : ndarray
+        ``[entries]``; -1 for those that are left.
+    lines, chosen : ndarray
+        ``[slots]``, the line and the block of each.
+    """
+    slots = np.empty_like(block_of_entry)
+    lines, chosen = np.empty_like(slots), np.empty_like(slots)
+    used = 0
+    covered, slot_in = np.zeros(blocks, np.int64), np.full(blocks, -1, np.int64)
+    touched = np.empty(blocks, np.int64)
     for i in range(starts.size - 1):
-        first, stop = starts[i], starts[i + 1]
+        own = block_of_entry[starts[i] : starts[i + 1]]
         touches = 0
-        for entry in range(first, stop):
-            block = rank[entries[entry]] // t
+        for block in own:
             if covered[block] == 0:
                 touched[touches] = block
                 touches += 1
             covered[block] += 1
-        left = stop - first
+        left = own.size
         while left > 0:
             best = touched[0]
             for block in touched[:touches]:
@@ -152,46 +156,77 @@ def _assign(
                     best = block
             if left <= limit and covered[best] < left:
                 break
-            slot_in[best], lines[used], block_of_slot[used] = used, i, best
+            slot_in[best], lines[used], chosen[used] = used, i, best
             used += 1
             left -= covered[best]
             covered[best] = 0
-        remaining = 0
-        for entry in range(first, stop):
-            position = rank[entries[entry]]
-            if slot_in[position // t] >= 0:
-                slots[entry], places[entry] = slot_in[position // t], position % t
-            else:
-                remainder[remaining] = entry
-                remaining += 1
-        if remaining > 0:
-            chosen, fewest = -1, t + 1
-            for k in range(open_at_once):
-                new = 0
-                for entry in remainder[:remaining]:
-                    new += place_in[k, entries[entry]] < 0
-                if size[k] + new <= t and new < fewest:
-                    chosen, fewest = k, new
-            if chosen < 0:
-                if blocks == columns.shape[0]:
-                    return -1, slots, places, lines, block_of_slot, columns
-                chosen = int(np.argmax(size))
-                place_in[chosen], size[chosen], block_of[chosen] = -1, 0, blocks
-                columns[blocks] = -1
-                blocks += 1
-            for entry in remainder[:remaining]:
-                column = entries[entry]
-                if place_in[chosen, column] < 0:
-                    place_in[chosen, column] = size[chosen]
-                    columns[block_of[chosen], size[chosen]] = column
-                    size[chosen] += 1
-                slots[entry], places[entry] = used, place_in[chosen, column]
-            lines[used], block_of_slot[used] = i, block_of[chosen]
-            used += 1
+        slots[starts[i] : starts[i + 1]] = slot_in[own]
         for block in touched[:touches]:
             covered[block], slot_in[block] = 0, -1
-    _fill_up(columns[in_order:blocks], order)
-    return blocks, slots, places, lines[:used], block_of_slot[:used], columns[:blocks]
+    return slots, lines[:used], chosen[:used]
+
+
+@numba.njit(cache=True)
+def _collect(
+    starts: np.ndarray,
+    entries: np.ndarray,
+    slots: np.ndarray,
+    places: np.ndarray,
+    first_slot: int,
+    room: tuple[int, int],
+    opened: tuple[int, int],
+) -> tuple[bool, np.ndarray, np.ndarray, np.ndarray]:
+    """Let what is left of each line go to a collecting block, and write its slots and places.
+
+    It takes the open block that has most of its columns and room for the others.
+
+    Parameters
+    ----------
+    room, opened : tuple of int
+        The most blocks and their columns; how many are open at once and the columns there are.
+
+    Returns
+    -------
+    fits : bool
+        Whether the blocks were enough.
+    lines, chosen : ndarray
+        ``[slots]``, the line and the block of each.
+    columns : ndarray
+        ``[blocks, t]``, -1 where a place is free.
+    """
+    t = room[1]
+    columns = np.full(room, -1, np.int64)
+    lines, chosen = np.empty(starts.size, np.int64), np.empty(starts.size, np.int64)
+    used, blocks = 0, 0
+    place_in = np.full(opened, -1, np.int64)
+    size, block_of = np.full(opened[0], t, np.int64), np.zeros(opened[0], np.int64)
+    for i in range(starts.size - 1):
+        left = starts[i] + np.flatnonzero(slots[starts[i] : starts[i + 1]] < 0)
+        if left.size == 0:
+            continue
+        best, fewest = -1, t + 1
+        for k in range(opened[0]):
+            new = 0
+            for entry in left:
+                new += place_in[k, entries[entry]] < 0
+            if size[k] + new <= t and new < fewest:
+                best, fewest = k, new
+        if best < 0:
+            if blocks == len(columns):
+                return False, lines, chosen, columns
+            best = int(np.argmax(size))
+            place_in[best], size[best], block_of[best] = -1, 0, blocks
+            blocks += 1
+        for entry in left:
+            column = entries[entry]
+            if place_in[best, column] < 0:
+                place_in[best, column] = size[best]
+                columns[block_of[best], size[best]] = column
+                size[best] += 1
+            slots[entry], places[entry] = first_slot + used, place_in[best, column]
+        lines[used], chosen[used] = i, block_of[best]
+        used += 1
+    return True, lines[:used], chosen[:used], columns[:blocks]
 
 
 @numba.njit(cache=True)

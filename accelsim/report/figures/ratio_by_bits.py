@@ -12,45 +12,50 @@ from accelsim.results import Run
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_SETTING = ["gemm", "beta", "bits", "strategy", "digits"]
+_SETTING = ["beta", "strategy", "digits", "bits_a"]
 
 
 def ratio_by_bits(data: DataFrame, runs: Sequence[Run]) -> Figure:
-    """Draw r against b: the median over the GEMMs, and the band from the lowest to the highest."""
+    """Draw r of all GEMMs together against b, one panel for each β."""
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    rows = need(data, "ratio")
-    rows = rows[rows["bits_a"] == rows["bits_b"]].drop_duplicates(_SETTING)
+    rows = need(data, "ratio", "low_bit_macs")
+    rows = rows[rows["bits_a"] == rows["bits_b"]].drop_duplicates(["gemm", *_SETTING])
     widths = sorted(rows["bits_a"].unique())
     if len(widths) < 2:
         raise NothingToDrawError("the records have fewer than two widths b")
-    strategies = list(dict.fromkeys(rows["strategy"]))
-    canvas, axes = plt.subplots(figsize=(7, 4))
-    sns.lineplot(
-        rows, x="bits_a", y="ratio", hue="strategy", style="strategy", markers=True, dashes=False,
-        estimator="median", errorbar=("pi", 100), err_kws={"alpha": 0.12, "linewidth": 0},
-        palette=colours(strategies), ax=axes,
+    sums = rows.assign(dense=rows["low_bit_macs"] / rows["ratio"])
+    sums = sums.groupby(_SETTING, sort=False, as_index=False)[["low_bit_macs", "dense"]].sum()
+    sums["r"] = sums["low_bit_macs"] / sums["dense"]
+    sums = sums.rename(columns={"beta": "β"})
+    strategies, betas = (list(dict.fromkeys(sums[name])) for name in ("strategy", "β"))
+    several = sums["digits"].nunique() > 1
+    grid = sns.relplot(
+        sums, kind="line", x="bits_a", y="r", hue="strategy", col="β", col_wrap=min(3, len(betas)),
+        style="digits" if several else "strategy", markers=True, dashes=several,
+        palette=colours(strategies), height=3.8, aspect=1.6 if len(betas) == 1 else 1.1,
     )  # fmt: skip
-    axes.axhline(1, color=axes.xaxis.label.get_color(), linewidth=1, linestyle=":")
-    plain_ticks(axes.yaxis, base=2)
-    axes.set_xticks(widths)
-    axes.set(xlabel="b, bits of the multiplier", ylabel="unpack ratio r")
-    axes.legend(title="strategy")
-    plt.close(canvas)
-    medians = rows.groupby(["bits_a", "strategy"])["ratio"].median()
-    said = [
-        f"at {bits} bits from {medians[bits].min():.3g} ({medians[bits].idxmin()}) to "
-        f"{medians[bits].max():.3g} ({medians[bits].idxmax()})"
-        for bits in (widths[0], widths[-1])
-    ]
+    grid.set_axis_labels("b, bits of the multiplier", "unpack ratio r")
+    for axes in grid.axes.flat:
+        axes.axhline(1, color=axes.xaxis.label.get_color(), linewidth=1, linestyle=":")
+        plain_ticks(axes.yaxis, base=2)
+        axes.set_xticks(widths)
+    plt.close(grid.figure)
+    said = []
+    for bits in (widths[0], widths[-1]):
+        of_width = sums[sums["bits_a"] == bits].set_index("strategy")["r"]
+        said.append(
+            f"at {bits} bits from {of_width.min():.3g} ({of_width.idxmin()}) to "
+            f"{of_width.max():.3g} ({of_width.idxmax()})"
+        )
     return Figure(
         "ratio-by-bits",
         "Unpack ratio against width",
-        f"Lines for {len(strategies)} strategies over {len(widths)} widths. The median unpack "
-        f"ratio ranges {' and '.join(said)}.",
-        "r is the number of low-bit multiplications over that of the original GEMM: 1 (dotted) is "
-        "no overhead. Lines are medians over the GEMMs, bands reach from the lowest to the "
-        "highest. The fewer bits, the more entries are heavy hitters, which need further digits.",
-        canvas,
+        f"Lines for {len(strategies)} strategies over {len(widths)} widths, one panel for each of "
+        f"{len(betas)} β. The unpack ratio ranges {' and '.join(said)}.",
+        "r is the number of low-bit multiplications of all GEMMs over that of the original ones: "
+        "1 (dotted) is no overhead. The fewer bits, the more entries are heavy hitters, which need "
+        "further digits. A number after a strategy is the columns of its blocks.",
+        grid.figure,
     )

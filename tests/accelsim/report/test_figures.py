@@ -61,3 +61,16 @@ def test_the_design_space_shows_the_least_of_the_designs_that_are_exact(make_rec
     assert "b = 3 with emulator" in figure.alt
     with pytest.raises(NothingToDrawError, match="fewer than two widths"):
         design_space(data[data["bits"] == "4"], [])
+
+
+def test_ratios_are_those_of_all_gemms_together(make_record, make_run):
+    records = [
+        make_record(gemm=gemm, beta=beta, bits=bits, low_bit_macs=beta * low, ratio=beta * low / n)
+        for gemm, low, n in (("small", 30, 10), ("large", 170, 90))
+        for beta in (1, 15)
+        for bits in (4, 8)
+    ]
+    figures, _ = draw([make_run(records)])
+    figure = next(figure for figure in figures if figure.name == "ratio-by-bits")
+    drawn = [axes.get_lines()[0].get_ydata().tolist() for axes in figure.canvas.axes]
+    assert drawn == [[2, 2], [30, 30]]
