@@ -142,7 +142,8 @@ def test_not_a_number():
     assert math.isnan(parse(".NaN").data)
 
 
-TEXT = st.text(string.printable[:-5] + "äé∂漢", max_size=8)
+# Infinity is spelled in another way in YAML, which the tests exchange in the whole text.
+TEXT = st.text(string.printable[:-5] + "äé∂漢", max_size=8).filter(lambda t: "Infinity" not in t)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
