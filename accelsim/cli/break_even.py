@@ -54,7 +54,12 @@ def _speeds(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
 )
 @click.option("--bits", type=click.IntRange(2, 16), required=True, help="Width of a digit.")
 @click.option("--beta", type=_positive, default=15, show_default=True)
-@click.option("--percentile", type=_positive, default=95, show_default=True)
+@click.option(
+    "--percentile",
+    type=click.FloatRange(min=0, min_open=True, max=100),
+    default=95,
+    show_default=True,
+)
 @click.option("--strategy", default="mix", show_default=True, help="How integers are unpacked.")
 @click.option("--block", type=click.IntRange(min=1), help="Columns of a K-block.")
 @click.option("--digits", type=click.Choice(DIGIT_SYSTEMS), default="balanced", show_default=True)
@@ -155,6 +160,8 @@ def _gemms(
             raise InputError("--heavy-hitters needs --shape")
         return list(select(open_bundle(bundle).gemms, globs or ["*"], bundle))
     assert shape is not None
+    if globs:
+        raise InputError("--gemm needs a BUNDLE")
     n, d, h = shape
     return [Synthetic(n=n, d=d, h=h, heavy_hitters=_heavy_hitters(heavy)).gemm()]
 

@@ -85,6 +85,7 @@ def test_heavy_hitters_raise_the_ratio():
         (("--shape", 1, 1, 1, "--bits", 4, "--tops", "4=1", "--tops", "32=2"), "2 to 16"),
         (("--shape", 1, 1, 1, "--bits", 4, *SPEEDS, "--heavy-hitters", 2, 1), "from 0 to 1"),
         (("x.safetensors", "--bits", 4, *SPEEDS, "--heavy-hitters", 0.1, 1), "--shape"),
+        (("--shape", 1, 1, 1, "--bits", 4, *SPEEDS, "--gemm", "*.qk"), "--gemm needs"),
         (("--shape", 1, 1, 1, "--bits", 4, *SPEEDS, "--strategy", "mixx"), "'mix'"),
     ],
 )
