@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from accelsim.config import RunConfig
-from accelsim.errors import InputError
+from accelsim.errors import AccelsimError, InputError
 from accelsim.results import Record, RecordKey, RunFolder, Status, record_key
 from accelsim.runner.bench import Bench
 from accelsim.runner.cases import Case, list_cases
@@ -121,7 +121,7 @@ def _results(
 
 def _needs(client: Any, job: Job, config: RunConfig) -> Callable[[Case], dict[str, float]]:
     """Return what says the resources of a case, after asking the workers what they can run."""
-    answers = client.run(devices, job)
+    answers = _ask(client, devices, job)
     found = {
         repr(choice): next((d[place] for d in answers.values() if d[place]), None)
         for place, choice in enumerate(config.backends)
@@ -141,6 +141,16 @@ def _needs(client: Any, job: Job, config: RunConfig) -> Callable[[Case], dict[st
     return needs
 
 
+def _ask(client: Any, question: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+    """Call a function on every worker and return the answers by the workers' addresses."""
+    try:
+        answers: dict[str, Any] = client.run(question, *arguments)
+    except OSError as error:  # distributed's CommClosedError is one
+        message = f"a worker was lost before the first record: {error}; go on with --resume"
+        raise AccelsimError(message) from error
+    return answers
+
+
 def _largest_crowd(client: Any) -> int:
     """Return how many workers share a host, where most do."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
@@ -149,7 +159,7 @@ def _largest_crowd(client: Any) -> int:
 
 def _machines(client: Any) -> list[dict[str, Any]]:
     """Return the different machines among the workers."""
-    different = {repr(found): found for found in client.run(machine).values()}
+    different = {repr(found): found for found in _ask(client, machine).values()}
     return list(different.values())
 
 
