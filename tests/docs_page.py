@@ -65,5 +65,7 @@ def run(page, environment):
         printed = done.stdout + done.stderr
         assert done.returncode == block.status, f"{block.code}\n{printed}"
         if after is not None and after.language == "text":
-            same = doctest.OutputChecker().check_output(after.code, printed, FLAGS)
+            # A warning, as of a busy machine, may stand beside what the page shows.
+            check = doctest.OutputChecker().check_output
+            same = any(check(after.code, text, FLAGS) for text in (printed, done.stdout))
             assert same, f"{block.code}\nprinted\n{printed}\ninstead of\n{after.code}"
