@@ -21,6 +21,75 @@ CSRC = Path(__file__).parent / "csrc"
 ARCHITECTURES_VARIABLE = "ACCELSIM_CUDA_ARCHITECTURES"
 
 
+HIGH_GROUPS = 3
+SEGMENTS = 12
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Tiles of K that lie side by side in the rows of A and B; all sizes in tiles of 128 digits.
+
+    Parameters
+    ----------
+    tiles : int
+        How many.
+    a, b : int
+        Where they begin.
+    a_step : int
+        How much further they begin in A for every 256 columns of C.
+    b_step : int
+        How much further they begin in B for every 256 rows of C.
+    """
+
+    tiles: int
+    a: int
+    b: int
+    a_step: int = 0
+    b_step: int = 0
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """Numbers to add to some entries of C before they are dequantized.
+
+    Parameters
+    ----------
+    counts : Tensor
+        How many there are for each tile of C, int32.
+    entries : Tensor
+        ``[tiles, capacity, 2]`` int32: the place in the tile, row by row, and the number.
+    """
+
+    counts: Tensor
+    entries: Tensor
+
+
+@dataclass(frozen=True)
+class DigitGroups:
+    """K made of groups of digits of different weights, for the kernels that know them.
+
+    Parameters
+    ----------
+    high_tiles : tuple of int
+        K begins with so many tiles of weight ``2**(3*shift)``, ``2**(2*shift)`` and ``2**shift``.
+    shift : int
+        Bits of a digit.
+    segments : sequence of Segment
+        Where the tiles lie, in the order of K; `SEGMENTS` at most.
+    corrections : Corrections, optional
+        Only for a dequantizing kernel.
+    """
+
+    high_tiles: tuple[int, int, int]
+    shift: int
+    segments: Sequence[Segment]
+    corrections: Corrections | None = None
+
+
+class _CSegment(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_int32) for name in ("tiles", "a", "a_step", "b", "b_step"))
+
+
 class GemmArguments(ctypes.Structure):
     """What ``csrc/gemm_arguments.h`` describes."""
 
@@ -35,9 +104,15 @@ class GemmArguments(ctypes.Structure):
         ("h", ctypes.c_int32),
         ("d", ctypes.c_int32),
         ("batch", ctypes.c_int32),
-        ("high_tiles", ctypes.c_int32 * 2),
-        ("shift", ctypes.c_int32),
         ("sm_count", ctypes.c_int32),
+        ("columns", ctypes.c_int32 * 2),
+        ("high_tiles", ctypes.c_int32 * HIGH_GROUPS),
+        ("shift", ctypes.c_int32),
+        ("segment_count", ctypes.c_int32),
+        ("segments", _CSegment * SEGMENTS),
+        ("correction_counts", ctypes.c_void_p),
+        ("corrections", ctypes.c_void_p),
+        ("correction_capacity", ctypes.c_int32),
     )
 
 
@@ -72,8 +147,7 @@ class Kernel:
         d: int,
         elements_per_byte: int = 1,
         inverse_scale: Tensor | None = None,
-        high_tiles: tuple[int, int] = (0, 0),
-        shift: int = 0,
+        groups: DigitGroups | None = None,
     ) -> None:
         """Compute ``C = A @ B.T`` on the current stream.
 
@@ -83,13 +157,13 @@ class Kernel:
             ``[batch, rows, columns]`` on the GPU, the last stride 1, all other strides and the
             addresses multiples of 16 bytes.
         d : int
-            Digits in a row of A and B.
+            Digits of K.
         elements_per_byte : int
             Digits in a byte of A and B.
         inverse_scale : Tensor, optional
             float64 scalar on the GPU by which a dequantizing kernel multiplies.
-        high_tiles, shift : tuple of int, int
-            K begins with so many tiles of digits of weight ``2**(2*shift)``, then ``2**shift``.
+        groups : DigitGroups, optional
+            What K is made of; without it, of the rows of A and B as they are.
 
         Raises
         ------
@@ -115,11 +189,24 @@ class Kernel:
             h=h,
             d=d,
             batch=batch,
-            high_tiles=(ctypes.c_int32 * 2)(*high_tiles),
-            shift=shift,
             sm_count=_sm_count(a.device),
+            columns=(ctypes.c_int32 * 2)(d, d),
         )
+        if groups:
+            _describe(groups, arguments)
+            arguments.columns = (ctypes.c_int32 * 2)(a.shape[2], b.shape[2])
         self.source.launch(self.symbol, a.device, arguments)
+
+
+def _describe(groups: DigitGroups, arguments: GemmArguments) -> None:
+    arguments.high_tiles = (ctypes.c_int32 * HIGH_GROUPS)(*groups.high_tiles)
+    arguments.shift = groups.shift
+    arguments.segment_count = len(groups.segments)
+    arguments.segments = (_CSegment * SEGMENTS)(*(_CSegment(**vars(s)) for s in groups.segments))
+    if groups.corrections:
+        arguments.correction_counts = groups.corrections.counts.data_ptr()
+        arguments.corrections = groups.corrections.entries.data_ptr()
+        arguments.correction_capacity = groups.corrections.entries.shape[1]
 
 
 def _strides(x: Tensor) -> tuple[int, int]:

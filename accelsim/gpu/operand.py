@@ -7,13 +7,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from accelsim.gpu.layout import Layout
+from accelsim.gpu.plan import BLOCK, TILE
 from accelsim.gpu.select import TYPES, Selector
 from accelsim.nvcc import CudaSource
 from accelsim.quantize import rank
 
-SOURCE = CudaSource(Path(__file__).parents[1] / "csrc" / "pipeline.cu")
-TILE = 128
-ALIGNMENT = 16
+CSRC = Path(__file__).parents[1] / "csrc"
+SPLIT = CudaSource(CSRC / "split.cu")
+HIGH_PARTS = CudaSource(CSRC / "high_parts.cu")
+
 ROW_MULTIPLE = 4
 """The GEMM's result has whole vectors of 16 bytes, so B has a multiple of this many rows."""
 
@@ -21,9 +24,8 @@ ROW_MULTIPLE = 4
 class Operand:
     """Buffers of an operand ``[rows, d]`` and the kernels that fill them.
 
-    `digits` is ``[rows, front + padded]`` int8, with rows of zeros appended: columns that
-    `Pipeline` fills, then the low 8-bit digits, then zeros up to a multiple of 16. What is left of
-    an entry above its low digit, its high part, is listed by rows.
+    `digits` is int8, as its `Layout` says, with rows of zeros appended. What is left of an entry
+    above its low 8-bit digit, its high part, is listed by rows, and chained by columns.
 
     Parameters
     ----------
@@ -31,44 +33,40 @@ class Operand:
         ``[rows, d]``, contiguous, the type and device of what will come.
     percentile, beta : float
         Of the quantization.
-    front : int
-        Columns in front of the low digits.
-    list_length : int
-        The most high parts that a row may have.
-    count_columns : bool
-        Whether to count the high parts of every column.
-    largest_square : Tensor
-        float32 scalar for the largest sum of a row's squares; it must be zero before a split.
+    layout : Layout
+        Of a row.
     flags : Tensor
         int32 scalar that collects what does not fit.
     """
 
     def __init__(
-        self,
-        like: Tensor,
-        percentile: float,
-        beta: float,
-        front: int,
-        list_length: int,
-        count_columns: bool,
-        largest_square: Tensor,
-        flags: Tensor,
+        self, like: Tensor, percentile: float, beta: float, layout: Layout, flags: Tensor
     ) -> None:
         self.rows, self.d = like.shape
-        self.padded = -(-self.d // ALIGNMENT) * ALIGNMENT
-        self.front, self.list_length, self.beta = front, list_length, beta
+        self.layout, self.beta, self._flags = layout, beta, flags
         self._rank = rank(like.numel(), percentile)
-        self.largest_square, self._flags = largest_square, flags
         self.selector = Selector(like.numel(), like.device)
 
         def integers(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.int32, device=like.device)
 
         rows = -(-self.rows // ROW_MULTIPLE) * ROW_MULTIPLE
-        self.digits = integers(rows, (front + self.padded) // 4).view(torch.int8)
-        self.lists = integers(self.rows, list_length, 2)
+        blocks = -(-self.rows // BLOCK)
+        own = layout.own
+        self.digits = integers(rows, layout.tiles * TILE // 4).view(torch.int8)
+        self.lists = integers(self.rows, own.list_length, 2)
         self.list_counts = integers(self.rows)
-        self.column_counts = integers(self.d) if count_columns else None
+        self.next = integers(self.rows, own.list_length)
+        self.sources = integers(max(4, layout.copied_tiles * TILE))
+        """The columns that the copies are of."""
+        self.places = integers(blocks, self.d) if own.place_tiles else None
+        # What a split begins with as zeros, side by side.
+        marks = blocks * -(-self.d // 4) if own.place_tiles else 0
+        self._zeros = integers(1 + 2 * self.d + marks)
+        self.largest_square = self._zeros[:1].view(torch.float32)
+        self.column_counts = self._zeros[1 : 1 + self.d] if layout.slot_tiles else None
+        self.chains = self._zeros[1 + self.d : 1 + 2 * self.d]
+        self._marks = self._zeros[1 + 2 * self.d :].view(torch.uint8) if marks else None
 
     def select(self, x: Tensor) -> None:
         """Find the scale."""
@@ -76,21 +74,80 @@ class Operand:
 
     def split(self, x: Tensor) -> None:
         """Round every entry; write its low digit and list its high part."""
-        SOURCE.launch(
+        self._zeros.zero_()
+        SPLIT.launch(
             "accelsim_split",
             x.device,
             x,
             TYPES[x.dtype],
             self.rows,
             self.d,
-            self.padded,
+            self.layout.low * TILE,
             self.selector.scale,
-            self.digits[:, self.front :],
+            self.digits,
             self.digits.stride(0),
             self.lists,
-            self.list_length,
+            self.layout.own.list_length,
             self.list_counts,
             self.column_counts,
+            self._marks,
+            self.chains,
+            self.next,
             self.largest_square,
             self._flags,
         )
+
+    def assign_places(self, slots: Tensor | None, other: Operand) -> None:
+        """Give places to columns that have no slot; the other operand will copy them."""
+        if self.places is None:
+            return
+        HIGH_PARTS.launch(
+            "accelsim_assign_places",
+            self.digits.device,
+            self._marks,
+            self.rows,
+            self.d,
+            slots,
+            self.layout.own.place_tiles * TILE,
+            self.places,
+            other.sources[other.layout.copied_slots * TILE :],
+            self._flags,
+        )
+
+    def fill(self, slots: Tensor | None, *cross: object) -> None:
+        """Write the high digits; `cross` is what `accelsim_fill` lists the products of."""
+        layout = self.layout
+        HIGH_PARTS.launch(
+            "accelsim_fill",
+            self.digits.device,
+            self.digits[:, layout.low * TILE :],
+            self.digits.stride(0),
+            self.rows,
+            self.d,
+            layout.own.groups,
+            layout.slot_tiles * TILE,
+            layout.own.place_tiles * TILE,
+            slots,
+            self.places,
+            self.lists,
+            layout.own.list_length,
+            self.list_counts,
+            self._flags,
+            *(cross or (None, 0, None, None, None, None, 0, 0)),
+        )
+
+    def gather(self) -> None:
+        """Copy low digits for the other operand's high ones."""
+        width = self.layout.copied_tiles * TILE
+        if width:
+            HIGH_PARTS.launch(
+                "accelsim_gather",
+                self.digits.device,
+                self.digits,
+                self.digits.stride(0),
+                self.digits.shape[0],
+                self.layout.low * TILE,
+                self.layout.copies * TILE,
+                self.sources,
+                width,
+            )

@@ -1,40 +1,39 @@
 """The whole way on an NVIDIA GPU: floats in, exact integers inside, floats out.
 
-One dense int8 product of the low digits carries the work. The entries that do not fit 8 bits are
-added to it in one of two ways. Columns of A with many of them (heavy channels) get columns of high
-digits in front of K, which the GEMM weighs by shifting its accumulators once. All others are
-multiplied one by one (the block strategy at t = 1) by the kernel that reads the sums back.
+One dense int8 product carries all the work. Entries that do not fit 8 bits have their high digits
+in columns of their own (`accelsim.gpu.layout`): heavy columns in the same ones in all rows, the
+others in ones that every block of rows uses for other columns of K. The GEMM takes K from where it
+lies for the tile of C at hand, and weighs the digits by shifting its accumulators.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from accelsim.errors import AccelsimError, DataError, InputError
-from accelsim.gpu.operand import ROW_MULTIPLE, SOURCE, TILE, Operand
-from accelsim.gpu.plan import Plan, high_parts, make_plan
+from accelsim.gpu.layout import digit_groups, layouts
+from accelsim.gpu.operand import CSRC, HIGH_PARTS, ROW_MULTIPLE, Operand
+from accelsim.gpu.plan import TILE, TILE_OF_C, Plan, make_plan
 from accelsim.gpu.select import TYPES, Selector, round_to_integers
+from accelsim.nvcc import CudaSource
 from accelsim.quantize import rank
 from accelsim.types import PerOperand
 from gemm_backends.cutlass_kernels import DEQUANTIZING, HOPPER, has_wgmma, select
+from gemm_backends.cutlass_library import Corrections
 
+PACK = CudaSource(CSRC / "pack.cu")
 INT64_TYPE = 3
-DIGIT_BITS = 8
-ENTRIES_AHEAD = 3
-"""High parts of a row of B that the kernel reads whether they are there or not."""
-
-COLUMN_GROUP = 128
-"""Columns of C that share a width of B's high parts in the kernel."""
 
 FLAGS = {
     1: "a row has more entries beyond 8 bits than its list holds",
-    2: "entries beyond 8 bits lie outside the columns that were planned for them",
-    4: "a heavy column's entry needs more digits than were planned",
+    2: "more columns have entries beyond 8 bits than were planned",
+    4: "an entry beyond 8 bits needs more digits than were planned",
     8: "the norms of the operands do not prove that every sum fits 32 bits",
+    16: "a tile of the result has more products of two high parts than were planned",
 }
 
 
@@ -102,66 +101,55 @@ class Pipeline:
     ) -> None:
         _check_operands(a, b)
         self._a, self._b, self.prepared = a, b, prepared
+        self.shape = n, d, h = a.shape[0], a.shape[1], b.shape[0]
         device = a.device
-        # Flags, then the largest sums of squares of A and of B: what a run resets, side by side.
-        self._totals = torch.zeros(3, dtype=torch.int32, device=device)
-        self._flags = self._totals[0]
-        square_a, square_b = self._totals.view(torch.float32)[1:]
-        integers = [
+        sample = [
             _integers(x, p, r, name)
             for x, p, r, name in (
                 (a, percentile.a, beta.a, "A"),
                 (b, percentile.b, beta.b, "B"),
             )
         ]
-        self.plan = plan = plan or make_plan(*integers)
-        if plan.sparse and not prepared:
-            raise InputError(
-                "entries beyond 8 bits outside a few columns of A need a prepared B: "
-                "the sparse product reads B transposed"
+        self.plan = plan = plan or make_plan(sample[0], sample[1], prepared)
+        tiles = [-(-rows // size) for rows, size in zip((n, h), TILE_OF_C, strict=True)]
+        # What a run begins with as zeros: flags, then how many products are listed for each tile.
+        self._zeros = torch.zeros(1 + tiles[0] * tiles[1], dtype=torch.int32, device=device)
+        self._flags = self._zeros[0]
+        self._tiles_across = tiles[1]
+        layout_a, layout_b = layouts(plan, n, d, h)
+        self.a = Operand(a, percentile.a, beta.a, layout_a, self._flags)
+        self.b = Operand(b, percentile.b, beta.b, layout_b, self._flags)
+        self._groups = digit_groups(layout_a, layout_b)
+        if plan.cross_length:
+            entries = torch.zeros(
+                (tiles[0] * tiles[1], plan.cross_length, 2), dtype=torch.int32, device=device
             )
-        self.a = Operand(
-            a, percentile.a, beta.a, plan.front, plan.list_length_a, plan.slot_tiles > 0, square_a,
-            self._flags,
-        )  # fmt: skip
-        self.b = Operand(
-            b, percentile.b, beta.b, plan.front, plan.list_length_b, False, square_b, self._flags
-        )
-        n, d, h = a.shape[0], a.shape[1], b.shape[0]
-        self.shape = n, d, h
-        self._slots = torch.full((d,), -1, dtype=torch.int32, device=device)
-        self._columns = torch.zeros(
-            max(1, plan.slot_tiles * TILE), dtype=torch.int32, device=device
-        )
+            corrections = Corrections(self._zeros[1:], entries)
+            self._groups = replace(self._groups, corrections=corrections)
+        self._slots = torch.zeros(d, dtype=torch.int32, device=device) if plan.slot_tiles else None
         self._inverse = torch.zeros((), dtype=torch.float64, device=device)
         self._sums = torch.empty(0, device=device)
         self.out = torch.empty((n, h), dtype=a.dtype, device=device)
-        self._high_b: tuple[Tensor, Tensor] | None = None
-        self._transposed_b: Tensor | None = None
-        self._small_b = True
-        self.b.select(b)
-        self.b.split(b)
-        if prepared and plan.sparse:
-            self._prepare_sparse(integers[1])
-        self._fused = not plan.sparse and a.dtype is torch.bfloat16 and h % 8 == 0
+        self._fused = a.dtype is torch.bfloat16 and h % 8 == 0
         if not self._fused:
             self._sums = self._empty_sums()
+        if prepared:
+            self.b.select(b)
+            self.b.split(b)
+            if not plan.slot_tiles:
+                self._write_high_digits(self.b, self.a)
+            self._raise_flags()
 
     @property
     def low_bit_macs(self) -> int:
-        """Low-bit multiplications of the last run: dense ones, and those of listed digits."""
+        """Low-bit multiplications of the last run."""
         n, d, h = self.shape
-        lists = self.a.lists[..., 1]
-        index = torch.arange(self.plan.list_length_a, device=lists.device)
-        listed = torch.where(index < self.a.list_counts.unsqueeze(1), lists, 0)
-        total = n * (d + self.plan.front) * h + _digits(listed) * h
-        if self._high_b is not None:
-            total += _digits(self._high_b[1][..., 1]) * n
-        return total
+        columns = d + TILE * sum(self._groups.high_tiles)
+        return n * h * columns + int(self._zeros[1:].sum())
 
     def run(self) -> None:
         """Queue the whole computation on the current stream; `out` holds its result."""
-        self._totals[: 2 if self.prepared else 3].zero_()
+        self._zeros.zero_()
         for stage in self.stages():
             stage.run()
 
@@ -189,20 +177,15 @@ class Pipeline:
         """
         for name, operand in (("A", self.a), ("B", self.b)):
             _check_report(operand.selector.report(), operand.selector.count, name)
-        found = int(self._flags)
-        reasons = [reason for bit, reason in FLAGS.items() if found & bit]
-        if reasons:
-            raise PlanExceededError("; ".join(reasons))
+        self._raise_flags()
 
     def integers(self) -> Tensor:
         """Return the exact integers of the last run, ``[n, h]`` int64."""
         n, _, h = self.shape
         self._sums = self._empty_sums()
         self._multiply()
-        if not self.plan.sparse:
-            return self._sums[:, :h].to(torch.int64)
         out = torch.empty((n, h), dtype=torch.int64, device=self._a.device)
-        self._combine(out, INT64_TYPE)
+        self._pack(out, INT64_TYPE)
         return out
 
     def stages(self) -> list[Stage]:
@@ -215,56 +198,60 @@ class Pipeline:
             for operand, x in dynamic:
                 operand.select(x)
 
-        def splits() -> None:
+        def unpacks() -> None:
             for operand, x in dynamic:
                 operand.split(x)
             self._extend()
 
         entries = sum(x.numel() for _, x in dynamic)
-        macs = n * (d + self.plan.front) * h
+        copies = sum(x.layout.copied_tiles * TILE * x.rows for x in (self.a, self.b))
+        macs = n * h * (d + TILE * sum(self._groups.high_tiles))
         stages = [
             Stage("quantize", selects, entries * size),
-            Stage("unpack", splits, entries * (size + 1)),
+            Stage("unpack", unpacks, entries * (size + 1) + copies),
         ]
         if self._fused:
             return [*stages, Stage("gemm", self._multiply_dequantized, macs=macs)]
         pack = Stage(
-            "pack", lambda: self._combine(self.out, TYPES[self.out.dtype]), n * h * (4 + size)
+            "pack", lambda: self._pack(self.out, TYPES[self.out.dtype]), n * h * (4 + size)
         )
         return [*stages, Stage("gemm", self._multiply, macs=macs), pack]
 
     def _extend(self) -> None:
-        n, d, h = self.shape
+        """Write high digits, and copy low ones for them to be multiplied with."""
         a, b, plan, device = self.a, self.b, self.plan, self._a.device
         if plan.slot_tiles:
-            SOURCE.launch(
-                "accelsim_assign",
+            HIGH_PARTS.launch(
+                "accelsim_assign_slots",
                 device,
                 a.column_counts,
-                d,
-                plan.threshold,
+                b.column_counts,
+                a.d,
+                plan.a.threshold,
+                plan.b.threshold,
+                plan.threshold_product,
                 plan.slot_tiles * TILE,
                 self._slots,
-                self._columns,
+                a.sources if a.layout.copied_slots else None,
+                b.sources if b.layout.copied_slots else None,
+                self._flags,
             )
-        SOURCE.launch(
-            "accelsim_extend",
+        if not self.prepared or plan.slot_tiles:
+            self._write_high_digits(b, a)
+        a.assign_places(self._slots, b)
+        cross = self._groups.corrections
+        if cross:
+            a.fill(
+                self._slots, b.lists, b.layout.own.list_length, b.chains, b.next, cross.counts,
+                cross.entries, cross.entries.shape[1], self._tiles_across,
+            )  # fmt: skip
+        else:
+            a.fill(self._slots)
+        a.gather()
+        b.gather()
+        HIGH_PARTS.launch(
+            "accelsim_prove",
             device,
-            a.digits,
-            a.digits.stride(0),
-            n,
-            a.lists,
-            plan.list_length_a,
-            a.list_counts,
-            self._slots,
-            int(plan.sparse),
-            b.digits,
-            b.digits.stride(0),
-            h,
-            None if plan.sparse else b.list_counts,
-            self._columns,
-            plan.slot_tiles,
-            plan.groups,
             a.largest_square,
             b.largest_square,
             a.selector.scale,
@@ -272,6 +259,10 @@ class Pipeline:
             self._inverse,
             self._flags,
         )
+
+    def _write_high_digits(self, operand: Operand, other: Operand) -> None:
+        operand.assign_places(self._slots, other)
+        operand.fill(self._slots)
 
     def _multiply(self) -> None:
         n, _, h = self.shape
@@ -281,91 +272,55 @@ class Pipeline:
         self._gemm(DEQUANTIZING, self.out)
 
     def _gemm(self, kernel: Callable[..., None], out: Tensor) -> None:
-        tiles = self.plan.slot_tiles
         kernel(
-            self.a.digits.unsqueeze(0),
+            self.a.digits[: self.shape[0]].unsqueeze(0),
             self.b.digits.unsqueeze(0),
             out.unsqueeze(0),
-            self.a.digits.shape[1],
+            TILE * sum(segment.tiles for segment in self._groups.segments),
             inverse_scale=self._inverse,
-            high_tiles=(tiles if self.plan.groups == 2 else 0, tiles),
-            shift=DIGIT_BITS,
+            groups=self._groups,
         )
 
-    def _combine(self, out: Tensor, out_type: int) -> None:
+    def _pack(self, out: Tensor, out_type: int) -> None:
         n, _, h = self.shape
-        a, plan = self.a, self.plan
-        widths, entries = self._high_b or (None, None)
-        transposed = self._transposed_b
-        SOURCE.launch(
-            "accelsim_combine",
+        corrections = self._groups.corrections
+        if corrections:
+            PACK.launch(
+                "accelsim_correct",
+                out.device,
+                self._sums,
+                self._sums.stride(0),
+                corrections.counts.numel(),
+                self._tiles_across,
+                corrections.counts,
+                corrections.entries,
+                corrections.entries.shape[1],
+            )
+        PACK.launch(
+            "accelsim_pack",
             out.device,
             self._sums,
             self._sums.stride(0),
             n,
             h,
-            a.digits,
-            a.digits.stride(0),
-            a.padded,
-            plan.slot_tiles,
-            plan.groups if plan.slot_tiles else 0,
-            self._slots,
-            a.lists,
-            plan.list_length_a,
-            a.list_counts,
-            transposed,
-            int(transposed is not None and transposed.dtype is torch.int32),
-            _up(h, ROW_MULTIPLE),
-            widths,
-            entries,
-            int(self._small_b),
             self._inverse,
             out,
             out_type,
         )
 
+    def _raise_flags(self) -> None:
+        found = int(self._flags)
+        reasons = [reason for bit, reason in FLAGS.items() if found & bit]
+        if reasons:
+            raise PlanExceededError("; ".join(reasons))
+
     def _empty_sums(self) -> Tensor:
         n, _, h = self.shape
         return torch.empty((n, _up(h, ROW_MULTIPLE)), dtype=torch.int32, device=self._a.device)
 
-    def _prepare_sparse(self, integers: Tensor) -> None:
-        """Put the high parts of B's rows side by side, and write B transposed."""
-        high = high_parts(integers)
-        rows, columns = high.nonzero(as_tuple=True)
-        h, d = integers.shape
-        stride = _up(h, ROW_MULTIPLE)
-        if rows.numel():
-            counts = torch.bincount(rows, minlength=_up(h, COLUMN_GROUP))
-            place = (
-                torch.arange(rows.numel(), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-            )
-            entries = torch.zeros(
-                (max(ENTRIES_AHEAD, int(counts.max())), stride, 2),
-                dtype=torch.int32,
-                device=rows.device,
-            )
-            entries[place, rows] = torch.stack([columns, high[rows, columns]], dim=1).to(
-                torch.int32
-            )
-            widths = counts.view(-1, COLUMN_GROUP).amax(dim=1).to(torch.int32)
-            self._high_b = widths, entries
-            self._small_b = int(entries[..., 1].abs().sum(dim=0).max()) < 256
-        dtype = torch.int16 if int(integers.abs().max()) < 1 << 15 else torch.int32
-        self._transposed_b = torch.zeros((d, stride), dtype=dtype, device=integers.device)
-        self._transposed_b[:, :h] = integers.T
-
 
 def _up(size: int, step: int) -> int:
     return -(-size // step) * step
-
-
-def _digits(high: Tensor) -> int:
-    """Count the 8-bit digits that listed high parts need."""
-    total = 0
-    while bool((present := high != 0).any()):
-        total += int(present.sum())
-        high = high_parts(high)
-    return total
 
 
 def _check_operands(a: Tensor, b: Tensor) -> None:

@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from accelsim.errors import DataError
 
 TILE = 128
-MOST_TILES = 2
+BLOCK = 256
+"""Rows of an operand that share the columns of high digits that are not slots."""
+
+TILE_OF_C = 128, 256
+"""Rows and columns of a tile of C, whose products of two high parts are listed together."""
+
 SHARE_OF_ROWS = 64
-"""A column of A with high parts in one row of this many is worth a column of the dense product."""
+"""A column with high parts in one row of this many is worth a column of high digits in all."""
+
+MOST_CROSS = 64
+"""The most products of two high parts that a column of K may add to those listed."""
 
 LONGEST_LIST = 2048
+LONGEST_CROSS = 256
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one operand needs.
+
+    Parameters
+    ----------
+    groups : int
+        Digits of its high parts; 0 if it has none.
+    place_tiles : int
+        Tiles of 128 columns of high digits that each block of rows has for itself.
+    threshold : int
+        High parts that make a column heavy.
+    list_length : int
+        The most high parts of a row.
+    """
+
+    groups: int
+    place_tiles: int
+    threshold: int
+    list_length: int
 
 
 @dataclass(frozen=True)
@@ -22,30 +55,21 @@ class Plan:
 
     Parameters
     ----------
+    a, b : Side
+        What each operand needs.
     slot_tiles : int
-        Tiles of 128 columns for the heavy columns of A.
-    groups : int
-        Digits of a high part in these columns.
-    threshold : int
-        High parts that make a column of A heavy.
-    list_length_a, list_length_b : int
-        The most high parts of a row of A and of B.
-    sparse : bool
-        Whether high parts outside the heavy columns, and those of B, are multiplied entry by entry.
-        Without it the GEMM itself writes the result.
+        Tiles of 128 columns of high digits for heavy columns: the same ones in all rows.
+    threshold_product : int
+        A column of K is heavy, too, if its high parts in A times those in B are so many.
+    cross_length : int
+        The most products of two high parts, outside the heavy columns, in a tile of C.
     """
 
+    a: Side
+    b: Side
     slot_tiles: int
-    groups: int
-    threshold: int
-    list_length_a: int
-    list_length_b: int
-    sparse: bool
-
-    @property
-    def front(self) -> int:
-        """Columns in front of the low digits."""
-        return self.slot_tiles * self.groups * TILE
+    threshold_product: int
+    cross_length: int
 
 
 def high_parts(integers: Tensor) -> Tensor:
@@ -53,46 +77,86 @@ def high_parts(integers: Tensor) -> Tensor:
     return (integers + 128) >> 8
 
 
-def make_plan(a: Tensor, b: Tensor) -> Plan:
+def make_plan(a: Tensor, b: Tensor, prepared: bool) -> Plan:
     """Choose the sizes for operands like these.
 
     Parameters
     ----------
     a, b : Tensor
         The integers of A ``[n, d]`` and of B ``[h, d]``, int32.
+    prepared : bool
+        Whether B is this very one.
 
     Raises
     ------
     DataError
-        If so many entries are out of bound that lists of them are no way to go.
+        If an entry has more than three digits, or a row too many entries of more than one.
     """
-    present_a, present_b = high_parts(a) != 0, high_parts(b) != 0
-    columns = present_a.sum(dim=0)
-    touched = int((columns > 0).sum())
-    any_b = bool(present_b.any())
-    threshold = 1
-    sparse = any_b or touched > MOST_TILES * TILE * 3 // 4
-    if sparse:
-        threshold = max(4, a.shape[0] // SHARE_OF_ROWS)
-        touched = min(int((columns >= threshold).sum()), MOST_TILES * TILE)
-    in_slots = high_parts(a)[:, columns >= threshold]
-    largest = int(in_slots.abs().max()) if in_slots.numel() else 0
+    high_a, high_b = high_parts(a), high_parts(b)
+    present_a, present_b = high_a != 0, high_b != 0
+    counts_a, counts_b = present_a.sum(dim=0), present_b.sum(dim=0)
+    threshold_a, threshold_b = (max(4, len(x) // SHARE_OF_ROWS) for x in (a, b))
+    if not counts_b.any() and int((counts_a > 0).sum()) <= 3 * TILE // 2:
+        threshold_a = 1
+    threshold_product, cross = 2 * MOST_CROSS, LONGEST_CROSS + 1
+    while cross > LONGEST_CROSS:
+        threshold_product //= 2
+        heavy = (counts_a >= threshold_a) | (counts_b >= threshold_b)
+        heavy |= counts_a * counts_b >= threshold_product
+        cross = _most_cross(present_a[:, ~heavy], present_b[:, ~heavy])
+    slots = int(heavy.sum())
+    room = slots if prepared and not counts_a.any() else slots * 4 // 3
     return Plan(
-        slot_tiles=-(-touched * 4 // (3 * TILE)) if touched else 0,
-        groups=1 if largest < 96 else 2,
-        threshold=threshold,
-        list_length_a=_list_length("A", present_a),
-        list_length_b=_list_length("B", present_b),
-        sparse=sparse,
+        a=_side("A", high_a, heavy, threshold_a, 2.0),
+        b=_side("B", high_b, heavy, threshold_b, 0.0 if prepared else 2.0),
+        slot_tiles=min(_tiles(room), _tiles(a.shape[1])),
+        threshold_product=threshold_product,
+        cross_length=_up(2 * cross, 16),
     )
 
 
-def _list_length(name: str, present: Tensor) -> int:
-    """Return twice what the fullest row needs, at least 16."""
+def _side(name: str, high: Tensor, heavy: Tensor, threshold: int, slack: float) -> Side:
+    """Leave room for a number of columns in a block that is `slack` times its root larger."""
+    largest = int(high.abs().max())
+    if largest >= 1 << 15:
+        raise DataError(
+            f"an entry of {name} reaches {largest << 8}, and the GPU pipeline has three 8-bit "
+            "digits; choose a smaller beta or a higher percentile"
+        )
+    present = high != 0
     fullest = int(present.sum(dim=1).max())
     if fullest > LONGEST_LIST:
         raise DataError(
             f"a row of {name} has {fullest} entries beyond 8 bits, and the GPU pipeline lists at "
             f"most {LONGEST_LIST}; choose a smaller beta or a higher percentile"
         )
-    return max(16, -(-2 * fullest // 8) * 8)
+    light = present[:, ~heavy]
+    columns = max(
+        (int(block.any(dim=0).sum()) for block in torch.split(light, BLOCK)),
+        default=0,
+    )
+    return Side(
+        groups=0 if not largest else 1 if largest < 96 else 2,
+        place_tiles=min(_tiles(columns + slack * math.sqrt(columns)), _tiles(high.shape[1])),
+        threshold=threshold,
+        list_length=max(16, _up(2 * fullest, 8)),
+    )
+
+
+def _most_cross(present_a: Tensor, present_b: Tensor) -> int:
+    """Return the most products of two high parts in a tile of C."""
+    if not present_a.any() or not present_b.any():
+        return 0
+    rows, columns = (
+        torch.stack([part.sum(dim=0) for part in torch.split(present.to(torch.float64), size)])
+        for present, size in zip((present_a, present_b), TILE_OF_C, strict=True)
+    )
+    return int((rows @ columns.T).max())
+
+
+def _tiles(columns: float) -> int:
+    return math.ceil(columns / TILE)
+
+
+def _up(size: int, step: int) -> int:
+    return -(-size // step) * step

@@ -1,9 +1,10 @@
-// An epilogue that turns int32 sums into bfloat16: the exact integer times a float64 scale, rounded
-// once.
+// An epilogue that turns int32 sums into bfloat16: corrections added, the exact integer times a
+// float64 scale, rounded once.
 #pragma once
 
 #include "cutlass/epilogue/collective/collective_builder.hpp"
 #include "dequantize.hpp"
+#include "gemm_arguments.h"
 
 namespace accelsim {
 
@@ -13,6 +14,9 @@ struct DequantizeSums {
   struct SharedStorage {};
   struct Arguments {
     double const *inverse_scale = nullptr;
+    int const *correction_counts = nullptr;
+    Correction const *corrections = nullptr;
+    int correction_capacity = 0;
   };
   using Params = Arguments;
 
@@ -46,18 +50,50 @@ struct DequantizeSums {
     return fusion::EmptyProducerLoadCallbacks{};
   }
 
+  // kWidth: columns of a tile. `Places` are a thread's entries of the tile, relative to its first.
+  template <int kWidth, class Places>
   struct Store : fusion::EmptyConsumerStoreCallbacks {
     Dequantizer<__nv_bfloat16> const dequantize;
-    CUTLASS_DEVICE explicit Store(double inverse_scale) : dequantize(inverse_scale) {}
+    Places const places;
+    int const first;  // place of the thread's first entry in the tile
+    Correction const *const corrections;
+    int count;  // zero if none of them is this thread's
+
+    CUTLASS_DEVICE Store(double inverse_scale, Places const &places, int first,
+                         Correction const *corrections, int count)
+        : dequantize(inverse_scale),
+          places(places),
+          first(first),
+          corrections(corrections),
+          count(0) {
+      for (int i = 0; i < count; ++i) {
+        // Accumulators of wgmma: a thread has pairs of columns, 8 apart, in two rows, 8 apart.
+        int const place = corrections[i].place;
+        int const row = place / kWidth - first / kWidth, column = place % kWidth - first % kWidth;
+        if ((row == 0 || row == 8) && column >= 0 && column % 8 < 2) this->count = count;
+      }
+    }
 
     template <class Sum, int kCount>
     CUTLASS_DEVICE cutlass::Array<cutlass::bfloat16_t, kCount> visit(
-        cutlass::Array<Sum, kCount> const &sums, int, int, int) {
+        cutlass::Array<Sum, kCount> const &sums, int vector, int part_m, int part_n) {
       static_assert(sizeof(Sum) == sizeof(int), "sums are int32");
       int values[kCount];
       __nv_bfloat16 rounded[kCount];
       CUTLASS_PRAGMA_UNROLL
       for (int i = 0; i < kCount; ++i) values[i] = sums[i];
+      if (count > 0) {
+        auto const part = places(cute::_, cute::_, cute::_, part_m, part_n);
+        for (int entry = 0; entry < count; ++entry) {
+          Correction const correction = corrections[entry];
+          CUTLASS_PRAGMA_UNROLL
+          for (int i = 0; i < kCount; ++i) {
+            auto const place = part(vector * kCount + i);
+            if (correction.place == first + cute::get<0>(place) * kWidth + cute::get<1>(place))
+              values[i] += correction.value;
+          }
+        }
+      }
       dequantize(values, rounded);
       cutlass::Array<cutlass::bfloat16_t, kCount> result;
       CUTLASS_PRAGMA_UNROLL
@@ -67,8 +103,21 @@ struct DequantizeSums {
   };
 
   template <bool kReferenceSource, class... Args>
-  CUTLASS_DEVICE auto get_consumer_store_callbacks(fusion::ConsumerStoreArgs<Args...> const &) {
-    return Store(*params_.inverse_scale);
+  CUTLASS_DEVICE auto get_consumer_store_callbacks(fusion::ConsumerStoreArgs<Args...> const &args) {
+    using namespace cute;
+    constexpr int kHeight = get<0>(decltype(args.tile_shape_mnk){});
+    constexpr int kWidth = get<1>(decltype(args.tile_shape_mnk){});
+    auto const [n, h, d, batch] = args.problem_shape_mnkl;
+    auto const [tile_row, tile_column, tile_k, tile_batch] = args.tile_coord_mnkl;
+    int const row = n - get<0>(args.residue_tCcD) - tile_row * kHeight;
+    int const column = h - get<1>(args.residue_tCcD) - tile_column * kWidth;
+    int const tile = tile_row * ceil_div(h, kWidth) + tile_column;
+    bool const any = params_.correction_counts != nullptr;
+    int const count =
+        any ? min(params_.correction_counts[tile], params_.correction_capacity) : 0;
+    return Store<kWidth, decltype(args.tCcD)>(
+        *params_.inverse_scale, args.tCcD, row * kWidth + column,
+        params_.corrections + int64_t{tile} * params_.correction_capacity, count);
   }
 
   Params params_;

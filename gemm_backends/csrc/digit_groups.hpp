@@ -1,15 +1,24 @@
-// A Hopper mainloop whose K is made of groups of digits with different weights.
+// A Hopper mainloop whose K is made of groups of digits with different weights, put together from
+// segments of A's and B's rows.
 //
 // K begins with the groups of the highest weight. Behind each group the accumulators are shifted
 // left by one digit (Horner's scheme), so that one pass gives the sum of all weighted groups and no
 // partial product ever leaves the registers. Sums are modulo 2^32: a final sum that fits is exact.
+//
+// A segment may lie elsewhere in A for other columns of C, and elsewhere in B for other rows of C:
+// a tile of C then has columns of K of its own.
 #pragma once
 
 #include "cutlass/gemm/collective/collective_builder.hpp"
+#include "gemm_arguments.h"
 
 namespace accelsim {
 
 using namespace cute;
+
+constexpr int kSegments = sizeof(GemmArguments::segments) / sizeof(Segment);
+constexpr int kHighGroups = sizeof(GemmArguments::high_tiles) / sizeof(int32_t);
+constexpr int kBlock = 256;  // rows or columns of C that share a segment's place
 
 template <class Base>
 struct DigitGroupsMma : Base {
@@ -19,31 +28,88 @@ struct DigitGroupsMma : Base {
   using typename Base::SmemLayoutB;
   using typename Base::TensorStorage;
   using typename Base::TiledMma;
+  using typename Base::TileShape;
+  using Cluster = typename Base::DispatchPolicy::ClusterShape;
 
-  static constexpr int kHighGroups = 2;
+  // The blocks of a cluster share their tiles of B by multicast.
+  static_assert(size<0>(Cluster{}) * size<0>(TileShape{}) <= kBlock && size<1>(Cluster{}) == 1);
+  static_assert(size<1>(TileShape{}) <= kBlock);
 
   struct Arguments {
     typename Base::Arguments operands;
-    int high_tiles[kHighGroups];
-    int shift;
+    GemmArguments const *gemm;
   };
 
   struct Params : Base::Params {
     int high_tiles[kHighGroups];
     int shift;
+    int segment_count;
+    Segment segments[kSegments];
   };
 
   template <class ProblemShape>
-  static constexpr Params to_underlying_arguments(ProblemShape const &shape, Arguments const &args,
-                                                  void *workspace) {
-    return {Base::to_underlying_arguments(shape, args.operands, workspace),
-            {args.high_tiles[0], args.high_tiles[1]},
-            args.shift};
+  static Params to_underlying_arguments(ProblemShape const &shape, Arguments const &args,
+                                        void *workspace) {
+    GemmArguments const &gemm = *args.gemm;
+    auto with_columns = shape;
+    get<2>(with_columns) = gemm.columns_a;
+    Params params{Base::to_underlying_arguments(with_columns, args.operands, workspace),
+                  {}, gemm.shift, gemm.segment_count, {}};
+    get<2>(with_columns) = gemm.columns_b;
+    params.tma_load_b =
+        Base::to_underlying_arguments(with_columns, args.operands, workspace).tma_load_b;
+    for (int group = 0; group < kHighGroups; ++group)
+      params.high_tiles[group] = gemm.high_tiles[group];
+    for (int i = 0; i < gemm.segment_count; ++i) params.segments[i] = gemm.segments[i];
+    if (params.segment_count == 0) {
+      constexpr int kDepth = size<2>(TileShape{});
+      params.segment_count = 1;
+      params.segments[0] = {(gemm.d + kDepth - 1) / kDepth, 0, 0, 0, 0};
+    }
+    return params;
   }
 
   template <class ProblemShape>
   static bool can_implement(ProblemShape const &shape, Arguments const &args) {
-    return Base::can_implement(shape, args.operands);
+    return args.gemm->segment_count <= kSegments && Base::can_implement(shape, args.operands);
+  }
+
+  // Producer side: all tiles of K, segment by segment.
+  template <class TensorA, class TensorB, class TileIterator, class BlockCoord>
+  CUTLASS_DEVICE void load(Params const &params, MainloopPipeline pipeline, PipelineState write,
+                           cute::tuple<TensorA, TensorB> const &inputs, BlockCoord const &where,
+                           TileIterator, int, int, uint32_t rank_in_cluster,
+                           TensorStorage &storage) {
+    if (!cute::elect_one_sync()) return;
+    Tensor shared_a = make_tensor(make_smem_ptr(storage.smem_A.data()), SmemLayoutA{});
+    Tensor shared_b = make_tensor(make_smem_ptr(storage.smem_B.data()), SmemLayoutB{});
+    auto const [row, column, k, batch] = where;
+    auto copy_a = params.tma_load_a.get_slice(0);
+    auto copy_b = params.tma_load_b.get_slice(rank_in_cluster);
+    Tensor from_a = copy_a.partition_S(get<0>(inputs)(_, _, row, _, batch));
+    Tensor from_b = copy_b.partition_S(get<1>(inputs)(_, _, column, _, batch));
+    Tensor to_a = copy_a.partition_D(shared_a);
+    Tensor to_b = copy_b.partition_D(shared_b);
+    constexpr bool kShared = size<0>(Cluster{}) > 1;
+    uint16_t const everyone = kShared ? (1u << size<0>(Cluster{})) - 1 : 0;
+    int const row_block = row * size<0>(TileShape{}) / kBlock;
+    int const column_block = column * size<1>(TileShape{}) / kBlock;
+    CUTLASS_PRAGMA_NO_UNROLL
+    for (int s = 0; s < params.segment_count; ++s) {
+      Segment const segment = params.segments[s];
+      int const a = segment.a + column_block * segment.a_step;
+      int const b = segment.b + row_block * segment.b_step;
+      CUTLASS_PRAGMA_NO_UNROLL
+      for (int tile = 0; tile < segment.tiles; ++tile) {
+        pipeline.producer_acquire(write);
+        auto *barrier = pipeline.producer_get_barrier(write);
+        int const stage = write.index();
+        copy(params.tma_load_a.with(*barrier, 0), from_a(_, _, _, a + tile), to_a(_, _, _, stage));
+        copy(params.tma_load_b.with(*barrier, everyone), from_b(_, _, _, b + tile),
+             to_b(_, _, _, stage));
+        ++write;
+      }
+    }
   }
 
   // Consumer side: all tiles of K, group by group. The last tile's buffer is released by mma_tail.

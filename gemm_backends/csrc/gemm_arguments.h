@@ -8,6 +8,17 @@
 
 extern "C" {
 
+// Tiles of K side by side in rows of A and of B. They begin at tile `a` and `b`, and that many tiles
+// further for every 256 columns of C (A) or rows of C (B).
+struct Segment {
+  int32_t tiles, a, a_step, b, b_step;
+};
+
+// What to add to an entry of a tile of C; `place` counts row by row.
+struct Correction {
+  int32_t place, value;
+};
+
 // Strides are in elements of the matrix they belong to (4-bit digits count as elements).
 struct GemmArguments {
   void const *a;  // [batch, n, d], K contiguous
@@ -17,10 +28,20 @@ struct GemmArguments {
   int64_t row_stride_a, row_stride_b, row_stride_c;
   int64_t batch_stride_a, batch_stride_b, batch_stride_c;
   int32_t n, h, d, batch;
-  // K begins with this many tiles of 128 digits that weigh 2^(2 shift), then 2^shift, then 1.
-  int32_t high_tiles[2];
-  int32_t shift;
   int32_t sm_count;
+  // The rest is read where there is wgmma only.
+  int32_t columns_a, columns_b;  // digits that a row of A and of B has
+  // K begins with this many tiles of 128 digits that weigh 2^(3 shift), then 2^(2 shift), 2^shift, 1.
+  int32_t high_tiles[3];
+  int32_t shift;
+  // Where K's tiles lie in the rows of A and B; none: side by side from the first.
+  int32_t segment_count;
+  struct Segment segments[12];
+  // Numbers to add to sums before they are dequantized: for each tile of C, `corrections` has room
+  // for `correction_capacity` of them. Null: none.
+  int32_t const *correction_counts;
+  struct Correction const *corrections;
+  int32_t correction_capacity;
 };
 }
 

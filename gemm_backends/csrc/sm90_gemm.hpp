@@ -41,15 +41,15 @@ struct Sm90Gemm {
         {args.n, args.h, args.d, args.batch},
         {{static_cast<int8_t const *>(args.a), Stride{args.row_stride_a, {}, args.batch_stride_a},
           static_cast<int8_t const *>(args.b), Stride{args.row_stride_b, {}, args.batch_stride_b}},
-         {args.high_tiles[0], args.high_tiles[1]},
-         args.shift},
+         &args},
         {{},
          nullptr,
          {},
          static_cast<Output *>(args.c),
          Stride{args.row_stride_c, {}, args.batch_stride_c}}};
     if constexpr (kDequantize) {
-      arguments.epilogue.thread.inverse_scale = args.inverse_scale;
+      arguments.epilogue.thread = {args.inverse_scale, args.correction_counts, args.corrections,
+                                   args.correction_capacity};
     } else {
       arguments.epilogue.thread.alpha = 1;
       arguments.epilogue.thread.beta = 0;

@@ -9,6 +9,7 @@ from gemm_backends import GemmSpec, load_backend
 from gemm_backends.conformance import BackendConformance
 from gemm_backends.cutlass_int4 import KERNELS, is_native
 from gemm_backends.cutlass_kernels import HOPPER, OTHERS, has_wgmma
+from gemm_backends.cutlass_library import DigitGroups, Segment
 
 SHAPES = [
     (1, 1, 1),
@@ -77,20 +78,40 @@ def test_every_int4_kernel_writes_every_entry(kernel):
 
 
 def test_groups_of_k_weigh_what_they_should():
-    """K is [2^16 | 2^8 | 1]: the accumulators are shifted between the groups."""
+    """K is [2^24 | 2^16 | 2^8 | 1]: the accumulators are shifted between the groups."""
     if not has_wgmma():
         pytest.skip("needs compute capability 9.0")
     for kernel in HOPPER:
-        for tiles in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 0), (2, 3)):
+        for tiles in ((0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 1), (0, 1, 0), (1, 2, 3), (1, 0, 0)):
             front = 128 * sum(tiles)
             a, b = digits(8, 1, 200, front + 300), digits(8, 1, 140, front + 300)
             a, b = (torch.nn.functional.pad(x, (0, 4)) for x in (a, b))
             product = torch.empty((1, 200, 140), dtype=torch.int32, device="cuda")
-            kernel(a, b, product, front + 304, high_tiles=tiles, shift=8)
-            edges = (0, 128 * tiles[0], front, front + 304)
+            kernel(a, b, product, front + 304, groups=DigitGroups(tiles, 8, ()))
+            edges = (0, 128 * tiles[0], 128 * sum(tiles[:2]), front, front + 304)
             parts = [reference(a[..., i:j], b[..., i:j]) for i, j in pairwise(edges)]
-            expected = (parts[0] << 16) + (parts[1] << 8) + parts[2]
+            expected = sum(part << 8 * (3 - group) for group, part in enumerate(parts))
             assert torch.equal(product, expected.to(torch.int32)), (kernel.symbol, tiles)
+
+
+def test_segments_lie_where_each_tile_of_the_result_wants_them():
+    if not has_wgmma():
+        pytest.skip("needs compute capability 9.0")
+    n, h = 700, 520
+    a, b = digits(8, 1, n, 128 * 7), digits(8, 1, h, 128 * 6)
+    segments = [Segment(1, 2, 1), Segment(1, 1, 3, a_step=2), Segment(2, 5, 0, b_step=2)]
+    expected = torch.zeros((n, h), dtype=torch.int64, device="cuda")
+    for i in range(0, n, 256):
+        for j in range(0, h, 256):
+            for s in segments:
+                first_a, first_b = s.a + j // 256 * s.a_step, s.b + i // 256 * s.b_step
+                x = a[:, i : i + 256, 128 * first_a : 128 * (first_a + s.tiles)]
+                y = b[:, j : j + 256, 128 * first_b : 128 * (first_b + s.tiles)]
+                expected[i : i + 256, j : j + 256] += reference(x, y)[0]
+    for kernel in HOPPER:
+        product = torch.empty((1, n, h), dtype=torch.int32, device="cuda")
+        kernel(a, b, product, 128 * 4, groups=DigitGroups((0, 0, 0), 8, segments))
+        assert torch.equal(product[0].to(torch.int64), expected), kernel.symbol
 
 
 def test_strided_digits_are_taken_as_they_are(backend):

@@ -26,36 +26,55 @@ def operands(n=256, d=512, h=192):
     )
 
 
+def planned(a, b):
+    plan = make_plan(a, b, prepared=True)
+    return plan.slot_tiles, (plan.a.groups, plan.a.place_tiles), (plan.b.groups, plan.b.place_tiles)
+
+
 def test_nothing_out_of_bound_needs_nothing():
-    plan = make_plan(*operands())
-    assert (plan.sparse, plan.slot_tiles, plan.front) == (False, 0, 0)
+    assert planned(*operands()) == (0, (0, 0), (0, 0))
 
 
-def test_heavy_columns_go_in_front_of_k():
+def test_heavy_columns_get_slots():
     a, b = operands()
     a[:, [3, 90]] *= 50
-    plan = make_plan(a, b)
-    assert (plan.sparse, plan.slot_tiles, plan.groups, plan.front) == (False, 1, 1, 128)
+    assert planned(a, b) == (1, (1, 0), (0, 0))
     a[5, 3] = 1 << 20
-    assert make_plan(a, b).front == 256
+    assert planned(a, b) == (1, (2, 0), (0, 0))
 
 
-def test_scattered_entries_are_multiplied_one_by_one():
+def test_scattered_entries_get_places():
     a, b = operands()
     a[torch.arange(256), torch.arange(256)] = 1000
-    plan = make_plan(a, b)
-    assert (plan.sparse, plan.slot_tiles) == (True, 0)
+    assert planned(a, b) == (0, (1, 3), (0, 0))
     a, b = operands()
     b[7, 7] = -1000
     a[:, 3] = 500
-    plan = make_plan(a, b)
-    assert (plan.sparse, plan.slot_tiles) == (True, 1)
+    assert planned(a, b) == (1, (1, 0), (1, 1))
+
+
+def test_columns_in_which_many_high_parts_meet_get_slots():
+    a, b = operands()
+    a[:3, 5] = 500
+    b[:, 5] = 900
+    plan = make_plan(a, b, prepared=True)
+    assert (plan.slot_tiles, plan.cross_length) == (1, 0)
+    b[2:, 5] = 0
+    plan = make_plan(a, b, prepared=True)
+    assert (plan.slot_tiles, plan.cross_length) == (0, 16)
+
+
+def test_more_than_three_digits_are_refused():
+    a, b = operands()
+    a[3, 3] = 1 << 24
+    with pytest.raises(DataError, match="an entry of A reaches 16777216"):
+        make_plan(a, b, prepared=True)
 
 
 def test_rows_full_of_large_entries_are_refused():
     a, b = operands(d=4096)
     with pytest.raises(DataError, match="a row of B has 4"):
-        make_plan(a, b * 300)
+        make_plan(a, b * 300, prepared=True)
 
 
 @pytest.mark.parametrize(("dtype", "bits"), [(torch.bfloat16, 8), (torch.float16, 11)])
