@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from accelsim.dequantize import round_once
-from accelsim.exactness import Verdict, compare, oracle
 from accelsim.gpu.interleave import interleaved
+from accelsim.gpu.judge import judge
 from accelsim.gpu.operands import draw
 from accelsim.gpu.pipeline import Pipeline
 from accelsim.gpu.rates import BYTES_PER_S, INT8_MACS_PER_S
 from accelsim.gpu.rivals import rivals
-from accelsim.quantize import rank
 from accelsim.types import PerOperand
 
 
@@ -72,7 +71,7 @@ def benchmark(
     graph.replay()
     pipeline.check()
     macs = pipeline.low_bit_macs
-    verdict, rounded = _judge(pipeline, a, b, percentile, beta)
+    verdict, rounded = judge(pipeline, a, b, percentile, beta)
     reference = a.to(torch.float64) @ b.to(torch.float64).T
     errors = {"pipeline": _error(pipeline.out, reference)}
     errors |= {name: _error(multiply(), reference) for name, multiply in others.items()}
@@ -80,7 +79,7 @@ def benchmark(
     total = summaries["total"]["median"]
     return {
         "all_exact": verdict.exact and rounded,
-        "plan": vars(pipeline.plan),
+        "plan": asdict(pipeline.plan),
         "exact": verdict.exact,
         "mismatches": verdict.mismatches,
         "max_abs_error": verdict.max_abs_error,
@@ -103,27 +102,6 @@ def _captured(run: Callable[[], None]) -> torch.cuda.CUDAGraph:
     with torch.cuda.graph(graph):
         run()
     return graph
-
-
-def _judge(
-    pipeline: Pipeline, a: Tensor, b: Tensor, percentile: float, beta: float
-) -> tuple[Verdict, bool]:
-    """Compare every integer with the oracle's, and every float with the integer rounded once."""
-    (qa, scale_a), (qb, scale_b) = (_reference(x, percentile, beta) for x in (a, b))
-    expected = oracle(qa, qb)
-    assert isinstance(expected, Tensor)
-    verdict = compare(pipeline.integers(), expected)
-    inverse = 1.0 / (float(scale_a) * float(scale_b))
-    floats = round_once(expected.to(torch.float64) * inverse, pipeline.out.dtype)
-    return verdict, bool(torch.equal(pipeline.out, floats))
-
-
-def _reference(x: Tensor, percentile: float, beta: float) -> tuple[Tensor, Tensor]:
-    """Quantize by sorting, without the kernels under test."""
-    values = x.to(torch.float32)
-    alpha = values.abs().flatten().sort().values[-rank(x.numel(), percentile)]
-    scale = (beta / (2 * alpha.to(torch.float64))).to(torch.float32)
-    return (values * scale).round().to(torch.int32), scale
 
 
 def _error(result: Tensor, reference: Tensor) -> float:

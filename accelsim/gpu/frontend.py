@@ -11,10 +11,16 @@ from torch import Tensor
 
 from accelsim.exactness import compare
 from accelsim.gpu.interleave import interleaved
+from accelsim.gpu.judge import judge
+from accelsim.gpu.pipeline import Pipeline
 from accelsim.gpu.rates import BYTES_PER_S
 from accelsim.gpu.rows import WIDTHS, RowUnpacker
 from accelsim.gpu.select import Selector
 from accelsim.quantize import rank
+from accelsim.types import PerOperand
+
+EVERY_COLUMN = 28
+"""One column in so many of each operand, and others in the other one, for a ratio of 1.2."""
 
 EVERY = 10
 """One row in so many has heavy hitters, so that two operands have an unpack ratio of 1.21."""
@@ -71,11 +77,41 @@ def time_rows(size: int, bits: int, repeats: int, device: torch.device) -> dict[
     read = sum(x.numel() * x.element_size() for x in operands)
     return {
         "stage": "quantize and unpack",
+        "by": "rows",
         "bits": bits,
         "ratio": ratio,
         "all_exact": exact,
         "time_ms": samples["rows"].summary(),
         "floor_ms": (read + written) / BYTES_PER_S * 1e3,
+    }
+
+
+def time_columns(size: int, repeats: int, device: torch.device) -> dict[str, Any]:
+    """Quantize and unpack two float32 ``[size, size]`` operands with heavy columns, b = 8.
+
+    The product that the digits give is compared with the oracle, every integer of it.
+    """
+    generator = torch.Generator(device).manual_seed(0)
+    operands = [torch.randn((size, size), generator=generator, device=device) for _ in range(2)]
+    for side, x in enumerate(operands):
+        x[:, side::EVERY_COLUMN] *= -60
+    a, b = operands
+    percentile, beta = 90.0, 31.0
+    pipeline = Pipeline(a, b, PerOperand.both(percentile), PerOperand.both(beta), prepared=False)
+    pipeline.run()
+    stage = next(stage for stage in pipeline.stages() if stage.name == "unpack")
+    samples = interleaved({"columns": stage.run}, repeats, 3, device)
+    pipeline.run()
+    pipeline.check()
+    verdict, _ = judge(pipeline, a, b, percentile, beta)
+    return {
+        "stage": "quantize and unpack",
+        "by": "columns",
+        "bits": 8,
+        "ratio": pipeline.low_bit_macs / size**3,
+        "all_exact": verdict.exact,
+        "time_ms": samples["columns"].summary(),
+        "floor_ms": stage.bytes_moved / BYTES_PER_S * 1e3,
     }
 
 
@@ -87,6 +123,7 @@ def time_front_end(
         yield partial(time_select, size, dtype, 95.0, repeats, device)
     for bits in sorted(WIDTHS, reverse=True):
         yield partial(time_rows, size, bits, repeats, device)
+    yield partial(time_columns, size, repeats, device)
 
 
 def _operand(size: int, bits: int, seed: int, device: torch.device) -> Tensor:

@@ -53,7 +53,7 @@ def _front_end(records: Sequence[Record]) -> str:
         what = (
             f"select, {r['dtype']}"
             if r["stage"] == "select"
-            else f"quantize and unpack A and B by rows, b = {r['bits']}, r = {r['ratio']:.2f}"
+            else f"quantize and unpack A and B by {r['by']}, b = {r['bits']}, r = {r['ratio']:.2f}"
         )
         time = r["time_ms"]
         rows.append(
