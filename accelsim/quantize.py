@@ -68,7 +68,7 @@ def alpha(x: Tensor, percentile: float) -> Tensor:
     if k == 1:
         return _peaks(x)
     if x.device.type != "cpu":
-        return x.abs().sort(dim=-1).values[..., count - k]
+        return x.abs().topk(k, dim=-1, sorted=False).values.amin(dim=-1)
     if x.numel() == count:
         return torch.full(x.shape[:-1], kth_largest_magnitude(x.numpy(), k))
     partitioned = np.partition(x.abs().numpy(), count - k, axis=-1)
