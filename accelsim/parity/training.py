@@ -127,7 +127,6 @@ def train(
         If the device is missing or a backend does not run here.
     """
     sections = config.sections
-    _check_device(sections.device)
     sizes = {"width": sections.width, "layers": sections.layers, "heads": sections.heads}
     given = {"batch": sections.batch, "context": sections.context}
     task = TASKS[sections.task](**sizes, **{k: v for k, v in given.items() if v is not None})
@@ -136,11 +135,13 @@ def train(
     for seed in sections.seeds:
         for treatment in config.treatments:
             key = _key(treatment.to_record(), seed)
-            if key not in done:
-                name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-                checkpoint = folder.path / CHECKPOINTS / f"{name}.pt"
-                folder.append(_train(task, sections, treatment, seed, checkpoint, say))
-                checkpoint.unlink(missing_ok=True)
+            if key in done:
+                continue
+            _check_device(sections.device)
+            name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+            checkpoint = folder.path / CHECKPOINTS / f"{name}.pt"
+            folder.append(_train(task, sections, treatment, seed, checkpoint, say))
+            checkpoint.unlink(missing_ok=True)
     return list(folder.records)
 
 
