@@ -25,7 +25,8 @@ class Selection:
     Parameters
     ----------
     gemms : sequence of str
-        Globs of the forward GEMMs' names, such as ``*.q_proj`` or ``model.layers.0.*``.
+        Globs of the forward GEMMs' places, such as ``*.q_proj`` or ``model.layers.0.*``; they hold
+        for every time that a layer runs.
     skip : sequence of str
         Globs of those that are left in floating point, such as ``lm_head``.
     ops : sequence of str
@@ -43,7 +44,7 @@ class Selection:
 
     def wants(self, call: GemmCall) -> bool:
         """Whether a GEMM is to be replaced."""
-        name = call.site.name
+        name = call.site.place
         return call.site.op in self.ops and (
             any(fnmatchcase(name, glob) for glob in self.gemms)
             and not any(fnmatchcase(name, glob) for glob in self.skip)

@@ -61,11 +61,15 @@ class Site:
             self.op, self._kind, self.provisional = "linear", "matmul", False
 
     @property
-    def name(self) -> str:
-        """The name of the forward GEMM: the layer and, in attention, ``qk`` or ``pv``."""
+    def place(self) -> str:
+        """The layer and, in attention, ``qk`` or ``pv``; the same whenever the layer runs again."""
         kind = self._kind or ("" if self.op == "linear" else self.op)
-        base = ".".join(filter(None, [self.layer, kind])) or "matmul"
-        return base if self.number == 0 else f"{base}#{self.number + 1}"
+        return ".".join(filter(None, [self.layer, kind])) or "matmul"
+
+    @property
+    def name(self) -> str:
+        """The name of the forward GEMM: its place, and ``#2`` where it is the second there."""
+        return self.place if self.number == 0 else f"{self.place}#{self.number + 1}"
 
     def gradient_name(self, of: str, repeat: int) -> str:
         """Return the name of the GEMM of a gradient, the `repeat`-th of this site."""

@@ -119,6 +119,7 @@ class Tracer(ABC):
         """
 
     def __enter__(self) -> Self:
+        self._sites = Sites()
         with ExitStack() as stack:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
             stack.callback(

@@ -131,6 +131,19 @@ def test_which_gemms():
     assert {row["phase"] for row in mode.tally.rows()} == {"forward", "grad_input", "grad_weight"}
 
 
+def test_a_layer_that_is_skipped_is_skipped_whenever_it_runs():
+    model, batch = language(), ids()
+    mode = integers(model, exact="simulate", skip=["head"])
+    with torch.no_grad(), mode:
+        model(batch)
+        once = mode.tally.total.gemms
+        model(batch)
+    with torch.no_grad(), mode:
+        model(batch)
+    assert mode.tally.total.gemms == 3 * once
+    assert "head" not in {layer for layer, *_ in mode.tally.by_place}
+
+
 def test_weights_are_prepared_once_until_something_writes_to_them(monkeypatch):
     calls = []
 
