@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "report",
     "eval": "eval",
     "train": "train",
+    "lm-eval": "lm_eval",
     "extract": "extract",
     "backends": "backends",
     "verify": "verify",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -38,17 +39,21 @@ def validated(document: Document, model: type[M], value: object, loc: Loc = ()) 
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        for details in found:
-            inner = tuple(details["loc"])
-            if details["type"] == "too_short" and any(
-                other["loc"][: len(inner)] == inner for other in found if other is not details
-            ):
-                continue  # a list counts as short because an item of it is wrong
-            message = _message(model, inner, details)
-            at_key = details["type"] == "extra_forbidden"
+        for inner, message, at_key in explained(model, error):
             document.report((*loc, *inner), message, at_key=at_key)
         return None
+
+
+def explained(model: type[BaseModel], error: ValidationError) -> Iterator[tuple[Loc, str, bool]]:
+    """Yield where each problem is, what is wrong, and whether that is the key."""
+    found = error.errors(include_url=False)
+    for details in found:
+        loc = tuple(details["loc"])
+        if details["type"] == "too_short" and any(
+            other["loc"][: len(loc)] == loc for other in found if other is not details
+        ):
+            continue  # a list counts as short because an item of it is wrong
+        yield loc, _message(model, loc, details), details["type"] == "extra_forbidden"
 
 
 def _message(model: type[BaseModel], loc: Loc, error: ErrorDetails) -> str:
