@@ -78,6 +78,11 @@ class TrainRecord(Keyed):
         """The treatment and the seed."""
         return _key(self.treatment, self.seed)
 
+    @property
+    def failed(self) -> bool:
+        """Whether the run did not come to its end."""
+        return bool(self.reason)
+
 
 def _key(treatment: dict[str, Any], seed: int) -> RecordKey:
     return json.dumps(treatment, sort_keys=True), str(seed)
@@ -282,7 +287,7 @@ def table(records: list[TrainRecord]) -> list[dict[str, Any]]:
                 ratios = [run[index][f"{name}_ratio"] for run in probes]
                 row[f"r {name}, {end}"] = _mean([r for r in ratios if r is not None])
         row["seconds"] = sum(record.seconds for record in own)
-        row["failed"] = sum(bool(record.reason) for record in own)
+        row["failed"] = sum(record.failed for record in own)
         rows.append(row)
     return rows
 

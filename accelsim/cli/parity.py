@@ -1,0 +1,89 @@
+"""What ``accelsim eval`` and ``accelsim train`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from accelsim.report.tables import FORMATS, Format, render
+
+if TYPE_CHECKING:
+    from accelsim.parity.configs import ParityConfig
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+def options(command: C) -> C:
+    """Add the arguments of an experiment: those of the config, then those of `carry_out`."""
+    for decorate in (
+        click.option(
+            "--format", "form", type=click.Choice(FORMATS), default="table", help="Of the table."
+        ),
+        click.option(
+            "--figure",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Draw the result into this file (.svg, .pdf or .png); needs accelsim[report].",
+        ),
+        click.option("--overwrite", is_flag=True, help="Replace what is in the folder."),
+        click.option("--resume", is_flag=True, help="Go on with what is in the folder."),
+        click.option(
+            "--output", type=click.Path(path_type=Path), help="The folder of the results."
+        ),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key."
+        ),
+        click.argument("config", type=click.Path(path_type=Path)),
+    ):
+        command = decorate(command)
+    return command
+
+
+def carry_out(
+    config: ParityConfig[Any],
+    kind: type[Any],
+    work: Callable[..., list[Any]],
+    table: Callable[[list[Any]], list[dict[str, Any]]],
+    draw: Callable[[list[Any], Path], None],
+    *,
+    output: Path | None,
+    resume: bool,
+    overwrite: bool,
+    figure: Path | None,
+    form: Format,
+) -> int:
+    """Make an experiment's records, its table and its figure.
+
+    Parameters
+    ----------
+    config : ParityConfig
+        Of the experiment.
+    kind : type
+        Of its records; their `failed` decides on the exit status.
+    work, table, draw : callable
+        Make the records in a folder, the rows of the table and the figure.
+
+    Raises
+    ------
+    InputError
+        If the figure cannot be drawn, the folder cannot be used, or `work` finds something wrong.
+    """
+    from accelsim.parity.figures import check_figure
+    from accelsim.results import RunFolder
+
+    if figure is not None:
+        check_figure(figure)
+    path = output or config.output
+    with RunFolder.open(
+        path, config.to_dict(), config.config_hash, resume, overwrite, kind
+    ) as folder:
+        records = work(config, folder, lambda line: click.echo(line, err=True))
+        rows = table(records)
+        folder.finish(render(rows))
+    click.echo(render(rows, None, form), nl=False)
+    if figure is not None:
+        draw(records, figure)
+    click.echo(f"{len(records)} records in {path}", err=True)
+    return int(any(record.failed for record in records))
