@@ -49,22 +49,6 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Corrections:
-    """Numbers to add to some entries of C before they are dequantized.
-
-    Parameters
-    ----------
-    counts : Tensor
-        How many there are for each tile of C, int32.
-    entries : Tensor
-        ``[tiles, capacity, 2]`` int32: the place in the tile, row by row, and the number.
-    """
-
-    counts: Tensor
-    entries: Tensor
-
-
-@dataclass(frozen=True)
 class DigitGroups:
     """K made of groups of digits of different weights, for the kernels that know them.
 
@@ -76,14 +60,16 @@ class DigitGroups:
         Bits of a digit.
     segments : sequence of Segment
         Where the tiles lie, in the order of K; `SEGMENTS` at most.
-    corrections : Corrections, optional
-        Only for a dequantizing kernel.
+    corrections : Tensor, optional
+        ``[tiles of C, room, 2]`` int32, for a dequantizing kernel: numbers to add to entries of C
+        before. A row of a list is a place in the tile, row by row from 1, and the number; a place
+        of 0 ends the list.
     """
 
     high_tiles: tuple[int, int, int]
     shift: int
     segments: Sequence[Segment]
-    corrections: Corrections | None = None
+    corrections: Tensor | None = None
 
 
 class _CSegment(ctypes.Structure):
@@ -110,9 +96,8 @@ class GemmArguments(ctypes.Structure):
         ("shift", ctypes.c_int32),
         ("segment_count", ctypes.c_int32),
         ("segments", _CSegment * SEGMENTS),
-        ("correction_counts", ctypes.c_void_p),
         ("corrections", ctypes.c_void_p),
-        ("correction_capacity", ctypes.c_int32),
+        ("correction_room", ctypes.c_int32),
     )
 
 
@@ -203,10 +188,9 @@ def _describe(groups: DigitGroups, arguments: GemmArguments) -> None:
     arguments.shift = groups.shift
     arguments.segment_count = len(groups.segments)
     arguments.segments = (_CSegment * SEGMENTS)(*(_CSegment(**vars(s)) for s in groups.segments))
-    if groups.corrections:
-        arguments.correction_counts = groups.corrections.counts.data_ptr()
-        arguments.corrections = groups.corrections.entries.data_ptr()
-        arguments.correction_capacity = groups.corrections.entries.shape[1]
+    if groups.corrections is not None:
+        arguments.corrections = groups.corrections.data_ptr()
+        arguments.correction_room = groups.corrections.shape[1]
 
 
 def _strides(x: Tensor) -> tuple[int, int]:

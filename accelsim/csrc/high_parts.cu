@@ -24,6 +24,7 @@ __device__ int number_columns(int d, Wanted const &wanted, Assign const &assign)
   int const share = (d + kWarps * 32 - 1) / (kWarps * 32) * 32;
   int const first = warp * share, end = min(d, first + share);
   int count = 0;
+#pragma unroll 8
   for (int column = first + lane; column - lane < end; column += 32)
     count += __popc(__ballot_sync(0xffffffffu, column < end && wanted(column)));
   if (lane == 0) warp_counts[warp] = count;
@@ -114,7 +115,7 @@ struct Cross {
   int const *next;
   Lists b;
   int *counts;  // of each tile of C
-  int2 *corrections;
+  int2 *corrections;  // place in the tile, row by row from 1, and product
   int room, tiles_across;
 };
 
@@ -131,7 +132,7 @@ __device__ void multiply_high_parts(Cross const &cross, int row, Entry const &en
     unsigned const product = static_cast<unsigned>(entry.high) *
                              static_cast<unsigned>(cross.b.entries[link - 1].high);
     cross.corrections[static_cast<int64_t>(tile) * cross.room + position] = {
-        row % kTileRows * kTileColumns + column % kTileColumns, static_cast<int>(product << 16)};
+        row % kTileRows * kTileColumns + column % kTileColumns + 1, static_cast<int>(product << 16)};
   }
 }
 

@@ -8,15 +8,17 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kPerThread = 4;
 
-// One block a tile of C: add its corrections (modulo 2^32) to the sums.
-__global__ void correct(int *sums, int64_t stride, int tiles_across, int const *counts,
-                        int2 const *corrections, int room) {
+// One block a tile of C: add its corrections (modulo 2^32) to the sums. They have a place, row by row
+// from 1, and a value; a place of 0 ends the list.
+__global__ void correct(int *sums, int64_t stride, int tiles_across, int2 const *corrections,
+                        int room) {
   int const tile = blockIdx.x;
   int const row = tile / tiles_across * kTileRows, column = tile % tiles_across * kTileColumns;
   corrections += static_cast<int64_t>(tile) * room;
-  for (int i = threadIdx.x; i < min(counts[tile], room); i += blockDim.x) {
-    auto const [place, value] = corrections[i];
-    atomicAdd(&sums[(row + place / kTileColumns) * stride + column + place % kTileColumns], value);
+  for (int i = threadIdx.x; i < room && corrections[i].x > 0; i += blockDim.x) {
+    int const place = corrections[i].x - 1;
+    atomicAdd(&sums[(row + place / kTileColumns) * stride + column + place % kTileColumns],
+              corrections[i].y);
   }
 }
 
@@ -43,9 +45,8 @@ __global__ void __launch_bounds__(kThreads) pack(int const *sums, int64_t stride
 }  // namespace accelsim
 
 ACCELSIM_EXPORT int accelsim_correct(int *sums, int64_t stride, int tiles, int tiles_across,
-                                     int const *counts, void const *corrections, int room,
-                                     cudaStream_t stream) {
-  accelsim::correct<<<tiles, 64, 0, stream>>>(sums, stride, tiles_across, counts,
+                                     void const *corrections, int room, cudaStream_t stream) {
+  accelsim::correct<<<tiles, 64, 0, stream>>>(sums, stride, tiles_across,
                                               static_cast<int2 const *>(corrections), room);
   return cudaGetLastError();
 }

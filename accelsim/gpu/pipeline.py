@@ -23,7 +23,6 @@ from accelsim.nvcc import CudaSource
 from accelsim.quantize import rank
 from accelsim.types import PerOperand
 from gemm_backends.cutlass_kernels import DEQUANTIZING, HOPPER, has_wgmma, select
-from gemm_backends.cutlass_library import Corrections
 
 PACK = CudaSource(CSRC / "pack.cu")
 INT64_TYPE = 3
@@ -112,21 +111,22 @@ class Pipeline:
         ]
         self.plan = plan = plan or make_plan(sample[0], sample[1], prepared)
         tiles = [-(-rows // size) for rows, size in zip((n, h), TILE_OF_C, strict=True)]
-        # What a run begins with as zeros: flags, then how many products are listed for each tile.
-        self._zeros = torch.zeros(1 + tiles[0] * tiles[1], dtype=torch.int32, device=device)
-        self._flags = self._zeros[0]
+        # What a run begins with as zeros: lists of products of high parts for each tile of C, how
+        # many each has, and flags.
+        count = tiles[0] * tiles[1]
+        listed = 2 * count * plan.cross_length
+        self._zeros = torch.zeros(listed + count + 1, dtype=torch.int32, device=device)
+        self._cross_counts, self._flags = self._zeros[listed:-1], self._zeros[-1]
         self._tiles_across = tiles[1]
         layout_a, layout_b = layouts(plan, n, d, h)
         self.a = Operand(a, percentile.a, beta.a, layout_a, self._flags)
         self.b = Operand(b, percentile.b, beta.b, layout_b, self._flags)
         self._groups = digit_groups(layout_a, layout_b)
         if plan.cross_length:
-            entries = torch.zeros(
-                (tiles[0] * tiles[1], plan.cross_length, 2), dtype=torch.int32, device=device
-            )
-            corrections = Corrections(self._zeros[1:], entries)
-            self._groups = replace(self._groups, corrections=corrections)
+            lists = self._zeros[:listed].view(count, plan.cross_length, 2)
+            self._groups = replace(self._groups, corrections=lists)
         self._slots = torch.zeros(d, dtype=torch.int32, device=device) if plan.slot_tiles else None
+        self._side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._inverse = torch.zeros((), dtype=torch.float64, device=device)
         self._sums = torch.empty(0, device=device)
         self.out = torch.empty((n, h), dtype=a.dtype, device=device)
@@ -145,7 +145,7 @@ class Pipeline:
         """Low-bit multiplications of the last run."""
         n, d, h = self.shape
         columns = d + TILE * sum(self._groups.high_tiles)
-        return n * h * columns + int(self._zeros[1:].sum())
+        return n * h * columns + int(self._cross_counts.sum())
 
     def run(self) -> None:
         """Queue the whole computation on the current stream; `out` holds its result."""
@@ -238,16 +238,20 @@ class Pipeline:
             )
         if not self.prepared or plan.slot_tiles:
             self._write_high_digits(b, a)
+        # A's copies depend on nothing that is still to be done for A itself.
+        current = torch.cuda.current_stream(device)
+        self._side.wait_stream(current)
+        with torch.cuda.stream(self._side):
+            a.gather()
         a.assign_places(self._slots, b)
-        cross = self._groups.corrections
-        if cross:
-            a.fill(
-                self._slots, b.lists, b.layout.own.list_length, b.chains, b.next, cross.counts,
-                cross.entries, cross.entries.shape[1], self._tiles_across,
-            )  # fmt: skip
-        else:
+        lists = self._groups.corrections
+        if lists is None:
             a.fill(self._slots)
-        a.gather()
+        else:
+            a.fill(
+                self._slots, b.lists, b.layout.own.list_length, b.chains, b.next,
+                self._cross_counts, lists, lists.shape[1], self._tiles_across,
+            )  # fmt: skip
         b.gather()
         HIGH_PARTS.launch(
             "accelsim_prove",
@@ -259,6 +263,7 @@ class Pipeline:
             self._inverse,
             self._flags,
         )
+        current.wait_stream(self._side)
 
     def _write_high_digits(self, operand: Operand, other: Operand) -> None:
         operand.assign_places(self._slots, other)
@@ -283,18 +288,17 @@ class Pipeline:
 
     def _pack(self, out: Tensor, out_type: int) -> None:
         n, _, h = self.shape
-        corrections = self._groups.corrections
-        if corrections:
+        lists = self._groups.corrections
+        if lists is not None:
             PACK.launch(
                 "accelsim_correct",
                 out.device,
                 self._sums,
                 self._sums.stride(0),
-                corrections.counts.numel(),
+                lists.shape[0],
                 self._tiles_across,
-                corrections.counts,
-                corrections.entries,
-                corrections.entries.shape[1],
+                lists,
+                lists.shape[1],
             )
         PACK.launch(
             "accelsim_pack",

@@ -14,9 +14,8 @@ struct DequantizeSums {
   struct SharedStorage {};
   struct Arguments {
     double const *inverse_scale = nullptr;
-    int const *correction_counts = nullptr;
     Correction const *corrections = nullptr;
-    int correction_capacity = 0;
+    int correction_room = 0;
   };
   using Params = Arguments;
 
@@ -51,26 +50,52 @@ struct DequantizeSums {
   }
 
   // kWidth: columns of a tile. `Places` are a thread's entries of the tile, relative to its first.
+  // Few threads have entries to correct: these keep two corrections at hand, and read the list if
+  // they have more.
   template <int kWidth, class Places>
   struct Store : fusion::EmptyConsumerStoreCallbacks {
+    static constexpr int kAtHand = 2;
+
     Dequantizer<__nv_bfloat16> const dequantize;
     Places const places;
-    int const first;  // place of the thread's first entry in the tile
-    Correction const *const corrections;
-    int count;  // zero if none of them is this thread's
+    int const first;  // the place of the thread's first entry in the tile
+    Correction const *const list;
+    int const room;
+    Correction at_hand[kAtHand];
+    int found = 0;
 
     CUTLASS_DEVICE Store(double inverse_scale, Places const &places, int first,
-                         Correction const *corrections, int count)
-        : dequantize(inverse_scale),
-          places(places),
-          first(first),
-          corrections(corrections),
-          count(0) {
-      for (int i = 0; i < count; ++i) {
-        // Accumulators of wgmma: a thread has pairs of columns, 8 apart, in two rows, 8 apart.
-        int const place = corrections[i].place;
-        int const row = place / kWidth - first / kWidth, column = place % kWidth - first % kWidth;
-        if ((row == 0 || row == 8) && column >= 0 && column % 8 < 2) this->count = count;
+                         Correction const *list, int room)
+        : dequantize(inverse_scale), places(places), first(first), list(list), room(room) {
+      constexpr unsigned kAll = 0xffffffffu;
+      int const lane = threadIdx.x % 32, row = (first - 1) / kWidth, column = (first - 1) % kWidth;
+      for (int begin = 0; begin < room; begin += 32) {
+        Correction const next = begin + lane < room ? list[begin + lane] : Correction{0, 0};
+        // Accumulators of wgmma: a warp has 16 rows; a thread has pairs of columns, 8 apart, in two
+        // of the rows, 8 apart.
+        bool const in_warp = next.place > 0 && (next.place - 1) / kWidth / 16 == row / 16;
+        for (unsigned rest = __ballot_sync(kAll, in_warp); rest; rest &= rest - 1) {
+          int const from = __ffs(rest) - 1;
+          int const place = __shfl_sync(kAll, next.place, from);
+          int const value = __shfl_sync(kAll, next.value, from);
+          int const down = (place - 1) / kWidth - row, right = (place - 1) % kWidth - column;
+          if (down % 8 != 0 || right < 0 || right % 8 > 1) continue;
+          if (found == 0) at_hand[0] = {place, value};
+          if (found == 1) at_hand[1] = {place, value};
+          ++found;
+        }
+        if (__shfl_sync(kAll, next.place, 31) == 0) break;
+      }
+    }
+
+    template <class Part, int kCount>
+    CUTLASS_DEVICE void correct(Correction const &correction, Part const &part, int vector,
+                                int (&values)[kCount]) const {
+      CUTLASS_PRAGMA_UNROLL
+      for (int i = 0; i < kCount; ++i) {
+        auto const place = part(vector * kCount + i);
+        if (correction.place - first == cute::get<0>(place) * kWidth + cute::get<1>(place))
+          values[i] += correction.value;
       }
     }
 
@@ -82,16 +107,14 @@ struct DequantizeSums {
       __nv_bfloat16 rounded[kCount];
       CUTLASS_PRAGMA_UNROLL
       for (int i = 0; i < kCount; ++i) values[i] = sums[i];
-      if (count > 0) {
+      if (found > 0) {
         auto const part = places(cute::_, cute::_, cute::_, part_m, part_n);
-        for (int entry = 0; entry < count; ++entry) {
-          Correction const correction = corrections[entry];
-          CUTLASS_PRAGMA_UNROLL
-          for (int i = 0; i < kCount; ++i) {
-            auto const place = part(vector * kCount + i);
-            if (correction.place == first + cute::get<0>(place) * kWidth + cute::get<1>(place))
-              values[i] += correction.value;
-          }
+        if (found <= kAtHand) {
+          correct(at_hand[0], part, vector, values);
+          if (found == 2) correct(at_hand[1], part, vector, values);
+        } else {
+          for (int i = 0; i < room && list[i].place > 0; ++i)
+            correct(list[i], part, vector, values);
         }
       }
       dequantize(values, rounded);
@@ -112,12 +135,10 @@ struct DequantizeSums {
     int const row = n - get<0>(args.residue_tCcD) - tile_row * kHeight;
     int const column = h - get<1>(args.residue_tCcD) - tile_column * kWidth;
     int const tile = tile_row * ceil_div(h, kWidth) + tile_column;
-    bool const any = params_.correction_counts != nullptr;
-    int const count =
-        any ? min(params_.correction_counts[tile], params_.correction_capacity) : 0;
     return Store<kWidth, decltype(args.tCcD)>(
-        *params_.inverse_scale, args.tCcD, row * kWidth + column,
-        params_.corrections + int64_t{tile} * params_.correction_capacity, count);
+        *params_.inverse_scale, args.tCcD, row * kWidth + column + 1,
+        params_.corrections + int64_t{tile} * params_.correction_room,
+        params_.corrections ? params_.correction_room : 0);
   }
 
   Params params_;

@@ -14,7 +14,7 @@ struct Segment {
   int32_t tiles, a, a_step, b, b_step;
 };
 
-// What to add to an entry of a tile of C; `place` counts row by row.
+// What to add to an entry of a tile of C. Its place is counted row by row, from 1; 0 ends a list.
 struct Correction {
   int32_t place, value;
 };
@@ -37,11 +37,10 @@ struct GemmArguments {
   // Where K's tiles lie in the rows of A and B; none: side by side from the first.
   int32_t segment_count;
   struct Segment segments[12];
-  // Numbers to add to sums before they are dequantized: for each tile of C, `corrections` has room
-  // for `correction_capacity` of them. Null: none.
-  int32_t const *correction_counts;
+  // Numbers to add to sums before they are dequantized: for each tile of C a list with room for
+  // `correction_room` of them, which it may fill. Null: none.
   struct Correction const *corrections;
-  int32_t correction_capacity;
+  int32_t correction_room;
 };
 }
 

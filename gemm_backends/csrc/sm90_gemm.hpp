@@ -48,8 +48,7 @@ struct Sm90Gemm {
          static_cast<Output *>(args.c),
          Stride{args.row_stride_c, {}, args.batch_stride_c}}};
     if constexpr (kDequantize) {
-      arguments.epilogue.thread = {args.inverse_scale, args.correction_counts, args.corrections,
-                                   args.correction_capacity};
+      arguments.epilogue.thread = {args.inverse_scale, args.corrections, args.correction_room};
     } else {
       arguments.epilogue.thread.alpha = 1;
       arguments.epilogue.thread.beta = 0;
