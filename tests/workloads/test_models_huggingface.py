@@ -1,5 +1,6 @@
-"""Local Hugging Face folders: a small Llama and a small BERT, made here, and a GGUF file's name."""
+"""Local Hugging Face folders: a small Llama and a small BERT, made here, and GGUF files."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -72,6 +73,64 @@ def test_an_encoder(bert, tmp_path):
     # The pooler, and the products of the sentences' vectors in the loss.
     assert len(names) == 2 * (6 + 2) + 2
     assert found == EVERY_KIND
+
+
+def write_gguf(path, kind):
+    """Write a Llama of one layer with random weights of a GGUF type; return them, dequantized."""
+    gguf = pytest.importorskip("gguf")
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(1)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(16)
+    writer.add_vocab_size(40)
+    letters = [chr(ord("a") + index) for index in range(26)]
+    tokens = ["<s>", *letters, "ab", *(f"<{index}>" for index in range(12))]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3] + [1] * 27 + [3] * 12)
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    sizes = {"attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32)}
+    sizes |= {"ffn_gate": (64, 32), "ffn_up": (64, 32), "ffn_down": (32, 64)}
+    shapes = {f"blk.0.{name}.weight": shape for name, shape in sizes.items()}
+    shapes |= {"token_embd.weight": (40, 32), "output.weight": (40, 32)}
+    drawn = np.random.default_rng(0)
+    kept = {}
+    for name, shape in shapes.items():
+        raw = gguf.quants.quantize(drawn.normal(size=shape).astype(np.float32), kind)
+        writer.add_tensor(name, raw, raw_dtype=kind)
+        kept[name] = torch.tensor(gguf.quants.dequantize(raw, kind).astype(np.float32))
+    for name in ("blk.0.attn_norm.weight", "blk.0.ffn_norm.weight", "output_norm.weight"):
+        writer.add_tensor(name, np.ones(32, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return kept
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q5_1", "Q4_0", "Q4_1"])
+def test_a_gguf_file_of_every_common_type(tmp_path, kind):
+    gguf = pytest.importorskip("gguf")
+    weights = write_gguf(tmp_path / "x.gguf", gguf.GGMLQuantizationType[kind])
+    runnable = open_folder(tmp_path, "x.gguf", Text("letters", "abcdefg" * 20), 2, 6)
+    extract(runnable, tmp_path / "x.safetensors", Sampling())
+    gemms = {gemm.name: gemm for gemm in open_bundle(tmp_path / "x.safetensors").gemms}
+    assert len(gemms) == 3 * (7 + 2 + 1)
+    layers = {
+        "self_attn.v_proj": "attn_v",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.down_proj": "ffn_down",
+    }
+    for ours, theirs in layers.items():
+        b = gemms[f"model.layers.0.{ours}"].load()[1]
+        assert torch.equal(b, weights[f"blk.0.{theirs}.weight"])
 
 
 def test_a_text_that_is_too_short(llama):

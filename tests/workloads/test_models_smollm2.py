@@ -74,6 +74,43 @@ def test_products_are_the_models_own(smollm2, bundle):
         _close(a @ b.T, gradient)
 
 
+def test_attention_products_are_the_models_own(smollm2, bundle, monkeypatch):
+    """Against the products of the unfused attention, which the bundle's model does not run."""
+    multiplied, plain = [], torch.matmul
+
+    def spy(left, right):
+        out = plain(left, right)
+        if out.ndim == 4:
+            left.retain_grad()
+            right.retain_grad()
+            multiplied.append((left, right, out))
+        return out
+
+    smollm2.model.set_attn_implementation("eager")
+    monkeypatch.setattr(torch, "matmul", spy)
+    try:
+        smollm2.loss(smollm2.forward()).backward()
+    finally:
+        smollm2.model.set_attn_implementation("sdpa")
+        smollm2.model.zero_grad(set_to_none=True)
+    gemms = {gemm.name: gemm for gemm in open_bundle(bundle).gemms}
+    assert len(multiplied) == 2 * 30
+    for layer, ((q, kt, s), (p, v, o)) in enumerate(
+        zip(multiplied[::2], multiplied[1::2], strict=True)
+    ):
+        own = {
+            "qk": s,
+            "qk.dq": q.grad,
+            "qk.dk": kt.grad.mT,
+            "pv": o,
+            "pv.dp": p.grad,
+            "pv.dv": v.grad.mT,
+        }
+        for name, expected in own.items():
+            a, b = (x.double() for x in gemms[f"model.layers.{layer}.self_attn.{name}"].load())
+            _close(a @ b.mT, expected.detach().flatten(0, 1))
+
+
 def _close(product, expected):
     error = torch.linalg.vector_norm(product - expected.double())
     assert float(error / torch.linalg.vector_norm(expected.double())) < 1e-5

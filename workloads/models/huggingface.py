@@ -99,7 +99,7 @@ def _load(
         names = config.architectures or []
         generates = gguf or any(name.endswith("CausalLM") for name in names)
         kind = transformers.AutoModelForCausalLM if generates else transformers.AutoModel
-        model = kind.from_pretrained(folder, dtype=torch.float32, **weights)
+        model = kind.from_pretrained(folder, config=config, dtype=torch.float32, **weights)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **where)
     return Loaded(model.eval(), tokenizer, generates)
 
