@@ -296,7 +296,7 @@ ACCELSIM_EXPORT int accelsim_gather(int8_t *digits, int64_t stride, int64_t rows
                                     int64_t copies, int const *sources, int width,
                                     cudaStream_t stream) {
   using namespace accelsim;
-  constexpr int kMostShared = 200 << 10, kFew = 8;
+  constexpr int kMostShared = 200 << 10, kFew = 16;
   int const shared = columns * 4;
   if (width * kFew < columns || shared > kMostShared) {
     int64_t const threads = rows * (width / 4);

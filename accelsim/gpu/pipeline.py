@@ -126,7 +126,7 @@ class Pipeline:
             lists = self._zeros[:listed].view(count, plan.cross_length, 2)
             self._groups = replace(self._groups, corrections=lists)
         self._slots = torch.zeros(d, dtype=torch.int32, device=device) if plan.slot_tiles else None
-        self._side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._side = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
         self._inverse = torch.zeros((), dtype=torch.float64, device=device)
         self._sums = torch.empty(0, device=device)
         self.out = torch.empty((n, h), dtype=a.dtype, device=device)
@@ -137,7 +137,7 @@ class Pipeline:
             self.b.select(b)
             self.b.split(b)
             if not plan.slot_tiles:
-                self._write_high_digits(self.b, self.a)
+                self._write_high_digits_of_b()
             self._raise_flags()
 
     @property
@@ -149,7 +149,6 @@ class Pipeline:
 
     def run(self) -> None:
         """Queue the whole computation on the current stream; `out` holds its result."""
-        self._zeros.zero_()
         for stage in self.stages():
             stage.run()
 
@@ -199,6 +198,7 @@ class Pipeline:
                 operand.select(x)
 
         def unpacks() -> None:
+            self._zeros.zero_()
             for operand, x in dynamic:
                 operand.split(x)
             self._extend()
@@ -237,12 +237,28 @@ class Pipeline:
                 self._flags,
             )
         if not self.prepared or plan.slot_tiles:
-            self._write_high_digits(b, a)
-        # A's copies depend on nothing that is still to be done for A itself.
+            self._write_high_digits_of_b()
+        # A's copies wait for nothing that is still to be done for A: they are made beside it.
         current = torch.cuda.current_stream(device)
         self._side.wait_stream(current)
         with torch.cuda.stream(self._side):
-            a.gather()
+            self._write_high_digits_of_a()
+            HIGH_PARTS.launch(
+                "accelsim_prove",
+                device,
+                a.largest_square,
+                b.largest_square,
+                a.selector.scale,
+                b.selector.scale,
+                self._inverse,
+                self._flags,
+            )
+        a.gather()
+        current.wait_stream(self._side)
+        b.gather()
+
+    def _write_high_digits_of_a(self) -> None:
+        a, b = self.a, self.b
         a.assign_places(self._slots, b)
         lists = self._groups.corrections
         if lists is None:
@@ -252,22 +268,10 @@ class Pipeline:
                 self._slots, b.lists, b.layout.own.list_length, b.chains, b.next,
                 self._cross_counts, lists, lists.shape[1], self._tiles_across,
             )  # fmt: skip
-        b.gather()
-        HIGH_PARTS.launch(
-            "accelsim_prove",
-            device,
-            a.largest_square,
-            b.largest_square,
-            a.selector.scale,
-            b.selector.scale,
-            self._inverse,
-            self._flags,
-        )
-        current.wait_stream(self._side)
 
-    def _write_high_digits(self, operand: Operand, other: Operand) -> None:
-        operand.assign_places(self._slots, other)
-        operand.fill(self._slots)
+    def _write_high_digits_of_b(self) -> None:
+        self.b.assign_places(self._slots, self.a)
+        self.b.fill(self._slots)
 
     def _multiply(self) -> None:
         n, _, h = self.shape
