@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numba
 import numpy as np
 import torch
@@ -95,10 +97,20 @@ def _add_rows(a: SparseDigits, b: Tensor, result: Tensor) -> None:
 def _add_pairs(a: SparseDigits, b: SparseDigits, result: Tensor) -> None:
     """Join the entries of A with those of ``b [d, h]`` in the row that A's column names."""
     lengths = b.starts.diff()[a.columns]
-    first = torch.repeat_interleave(b.starts[a.columns], lengths)
-    entry = torch.repeat_interleave(torch.arange(a.entries, device=first.device), lengths)
+    ends = lengths.cumsum(0)
+    pairs = int(ends[-1]) if a.entries else 0
+    limits = torch.arange(CHUNK, max(pairs, CHUNK), CHUNK, device=ends.device)
+    for first, last in pairwise([0, *torch.searchsorted(ends, limits).tolist(), a.entries]):
+        _add_some_pairs(a, b, slice(first, last), lengths[first:last], result)
+
+
+def _add_some_pairs(
+    a: SparseDigits, b: SparseDigits, part: slice, lengths: Tensor, result: Tensor
+) -> None:
+    first = torch.repeat_interleave(b.starts[a.columns[part]], lengths)
+    entry = torch.repeat_interleave(torch.arange(len(lengths), device=first.device), lengths)
     begin = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
     other = first + torch.arange(first.numel(), device=first.device) - begin
-    products = a.values[entry].to(result.dtype) * b.values[other].to(result.dtype)
-    places = a.row_of_entry[entry] * result.shape[1] + b.columns[other]
+    products = a.values[part][entry].to(result.dtype) * b.values[other].to(result.dtype)
+    places = a.row_of_entry[part][entry] * result.shape[1] + b.columns[other]
     result.view(-1).index_add_(0, places, products)

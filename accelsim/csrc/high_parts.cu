@@ -197,29 +197,42 @@ __device__ inline void transpose(uint32_t (&words)[4]) {
   words[3] = __byte_perm(high01, high23, 0x7632);
 }
 
+// Where the word of a column is in shared memory: a thread writes 16 in a row, and its neighbours
+// should not meet it in the same banks.
+__device__ inline int word_of(int column) { return column ^ ((column >> 5 & 3) << 2); }
+
 // Copy columns of a row beside it: `copies[i]` becomes the digit in column `sources[i]`. Sources come
 // in runs of 128; in each, unused ones (-1) are the last, and what is there is left as it is: it is
-// multiplied by zeros. A block has four rows, side by side in shared memory: byte r of word k.
+// multiplied by zeros. A block has four rows, side by side in shared memory: byte r of a word.
 __global__ void __launch_bounds__(kThreads) gather(int8_t *digits, int64_t stride, int columns,
                                                    int64_t copies, int const *sources, int width) {
   extern __shared__ __align__(16) uint32_t staged[];
   int8_t *rows = digits + int64_t{blockIdx.x} * 4 * stride;
-  for (int k = threadIdx.x * 4; k < columns; k += kThreads * 4) {
-    uint32_t words[4];
+  for (int first = threadIdx.x * 16; first < columns; first += kThreads * 16) {
+    uint4 lines[4];
 #pragma unroll
-    for (int r = 0; r < 4; ++r) words[r] = *reinterpret_cast<uint32_t const *>(rows + r * stride + k);
-    transpose(words);
-    *reinterpret_cast<uint4 *>(staged + k) = {words[0], words[1], words[2], words[3]};
+    for (int r = 0; r < 4; ++r)
+      lines[r] = *reinterpret_cast<uint4 const *>(rows + r * stride + first);
+#pragma unroll
+    for (int part = 0; part < 4; ++part) {
+      uint32_t words[4];
+#pragma unroll
+      for (int r = 0; r < 4; ++r) words[r] = reinterpret_cast<uint32_t const(&)[4]>(lines[r])[part];
+      transpose(words);
+      *reinterpret_cast<uint4 *>(staged + word_of(first + 4 * part)) = {words[0], words[1],
+                                                                        words[2], words[3]};
+    }
   }
   __syncthreads();
+  auto const word = [&](int column) { return staged[word_of(max(column, 0))]; };
   for (int i = threadIdx.x * 4; i < width; i += kThreads * 4) {
     int4 const from = __ldg(reinterpret_cast<int4 const *>(sources + i));
     if (from.x < 0) continue;
-    uint32_t words[4] = {staged[from.x], staged[max(from.y, 0)], staged[max(from.z, 0)],
-                         staged[max(from.w, 0)]};
+    uint32_t words[4] = {word(from.x), word(from.y), word(from.z), word(from.w)};
     transpose(words);
 #pragma unroll
-    for (int r = 0; r < 4; ++r) *reinterpret_cast<uint32_t *>(rows + r * stride + copies + i) = words[r];
+    for (int r = 0; r < 4; ++r)
+      *reinterpret_cast<uint32_t *>(rows + r * stride + copies + i) = words[r];
   }
 }
 

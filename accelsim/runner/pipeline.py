@@ -65,7 +65,9 @@ class Pipeline:
         """Do what does not depend on the other operand before any repeat: outside the total."""
         self._ahead = {side: self._integers(side) for side in self._config.timing.prepared}
         both = [(self._ahead.get(side) or self._integers(side))[1] for side in "ab"]
-        self._strategy.unpack(*both)
+        problem = self._strategy.unpack(*both)
+        # Before the backend sees any digits: it may refuse them.
+        schedule(problem, self._case.backend, self.systems, self._config.k_split)
         kept = [digits for _, operand in self._ahead.values() for digits in operand.kept]
         self._prepare = PreparedAhead(self._case.backend, kept)
 

@@ -92,6 +92,31 @@ def test_prepared_operands_are_prepared_once_for_all_repeats(tmp_path, prepared,
     assert len((tmp_path / "calls").read_text()) == calls
 
 
+def test_what_a_backend_refuses_is_not_prepared_for_it(tmp_path):
+    (tmp_path / "narrow.py").write_text(
+        "from gemm_backends import Accumulator, GemmBackend\n"
+        "class Narrow(GemmBackend):\n"
+        "    name, bits, accumulator = 'narrow', 4, Accumulator(32, 'wrap')\n"
+        "    def prepare(self, digits):\n"
+        "        raise ValueError('a digit has more than 4 bits')\n"
+        "    def matmul(self, a, b):\n"
+        "        return a.int() @ b.int().T\n"
+    )
+    path = config(
+        tmp_path,
+        "['narrow.py:Narrow']",
+        quantize="{beta: 255}",
+        unpack="{bits: 8}",
+        timing="{prepared: [b]}",
+    )
+    accelsim("run", path, "--output", tmp_path / "out")
+    (record,) = records(tmp_path / "out")
+    assert (record["status"], record["reason"]) == (
+        "unsupported",
+        "takes 4-bit digits of A, not 8-bit",
+    )
+
+
 def test_an_accumulator_that_is_too_narrow_splits_k_or_is_caught(tmp_path):
     backend = "[{name: emulator, accumulator_bits: 8, overflow: saturate}]"
     path = config(tmp_path, backend, unpack="{bits: 4, strategy: mix}", quantize="{beta: 15}")
