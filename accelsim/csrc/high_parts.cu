@@ -202,8 +202,9 @@ __device__ inline void transpose(uint32_t (&words)[4]) {
 __device__ inline int word_of(int column) { return column ^ ((column >> 5 & 3) << 2); }
 
 // Copy columns of a row beside it: `copies[i]` becomes the digit in column `sources[i]`. Sources come
-// in runs of 128; in each, unused ones (-1) are the last, and what is there is left as it is: it is
-// multiplied by zeros. A block has four rows, side by side in shared memory: byte r of a word.
+// in runs of 128; in each, unused ones (-1) are the last, and what is copied there, or not, does not
+// matter: it is multiplied by zeros. Whole sectors of 32 bytes are written, so that none has to be
+// read. A block has four rows, side by side in shared memory: byte r of a word.
 __global__ void __launch_bounds__(kThreads) gather(int8_t *digits, int64_t stride, int columns,
                                                    int64_t copies, int const *sources, int width) {
   extern __shared__ __align__(16) uint32_t staged[];
@@ -226,8 +227,8 @@ __global__ void __launch_bounds__(kThreads) gather(int8_t *digits, int64_t strid
   __syncthreads();
   auto const word = [&](int column) { return staged[word_of(max(column, 0))]; };
   for (int i = threadIdx.x * 4; i < width; i += kThreads * 4) {
+    if (__ldg(sources + i / 32 * 32) < 0) continue;
     int4 const from = __ldg(reinterpret_cast<int4 const *>(sources + i));
-    if (from.x < 0) continue;
     uint32_t words[4] = {word(from.x), word(from.y), word(from.z), word(from.w)};
     transpose(words);
 #pragma unroll
