@@ -282,7 +282,7 @@ def table(records: list[TrainRecord]) -> list[dict[str, Any]]:
             "± (std of the differences)": _deviation(gaps),
         }
         probes = [record.probes for record in own if record.probes]
-        for name in ("forward", "backward"):
+        for name in ("forward", "backward") if any(record.probes for record in records) else ():
             for end, index in (("first", 0), ("last", -1)):
                 ratios = [run[index][f"{name}_ratio"] for run in probes]
                 row[f"r {name}, {end}"] = _mean([r for r in ratios if r is not None])

@@ -54,6 +54,7 @@ def test_curves_the_gap_and_the_table(config, tmp_path):
     assert result.return_value == 0
     floats, integers = json.loads(result.stdout)
     assert floats["minus float"] == 0
+    assert not any(column.startswith("r ") for column in floats)
     assert 0 < abs(integers["minus float"]) < 0.1
     found = records(tmp_path / "out")
     assert [(r["seed"], r["treatment"]["method"]) for r in found] == [
@@ -67,7 +68,10 @@ def test_curves_the_gap_and_the_table(config, tmp_path):
 def test_a_probe_changes_nothing_but_tells_the_ratio(config, tmp_path):
     run(config, "--output", str(tmp_path / "plain"), "--set", "seeds=0")
     probe = "probe={every: 3, backend: int64, bits: 4}"
-    run(config, "--output", str(tmp_path / "probed"), "--set", "seeds=0", "--set", probe)
+    options = ["--set", "seeds=0", "--set", probe, "--format", "json"]
+    rows = json.loads(run(config, "--output", str(tmp_path / "probed"), *options).stdout)
+    assert rows[1]["r forward, first"] > 1
+    assert rows[0]["r forward, first"] is None
     plain, probed = records(tmp_path / "plain"), records(tmp_path / "probed")
     assert [r["final"] for r in plain] == [r["final"] for r in probed]
     assert [r["losses"] for r in plain] == [r["losses"] for r in probed]
@@ -155,7 +159,7 @@ def test_wrong_configs_of_eval(tmp_path, text, message):
 
 def test_the_published_configs_are_right():
     configs = sorted((training.Path(__file__).parents[3] / "configs").glob("parity-*.yaml"))
-    assert len(configs) == 5
+    assert len(configs) == 6
     for path in configs:
         load = load_train_config if "training" in path.stem else load_eval_config
         assert len(load(path).treatments) >= 4
