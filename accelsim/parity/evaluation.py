@@ -150,7 +150,7 @@ def _record(
         reason=reason,
         seconds=seconds,
         tally=tally,
-        storage=_storage(treatment, loaded.model),
+        storage={} if reason else _storage(treatment, loaded.model),
     )
 
 

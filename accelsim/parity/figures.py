@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".svg", ".pdf", ".png")
 
+VISIBLE = 20
+"""How many times that of the model in floats a perplexity may be and still be in the figure."""
+
 
 def check_figure(path: Path) -> None:
     """Find out before the work whether a figure can be drawn.
@@ -32,7 +35,10 @@ def check_figure(path: Path) -> None:
 
 
 def draw_quality(records: Sequence[EvalRecord], path: Path) -> None:
-    """Draw the quality against β, with a line for each percentile and one for floats (parity)."""
+    """Draw the quality against β, with a line for each percentile and one for floats (parity).
+
+    A perplexity of more than `VISIBLE` times that in floats is cut off.
+    """
     seaborn = need("seaborn", "report")
     points = [
         {
@@ -49,14 +55,22 @@ def draw_quality(records: Sequence[EvalRecord], path: Path) -> None:
     axes = _axes(seaborn)
     data = {key: [point[key] for point in points] for key in points[0]}
     seaborn.lineplot(data, x="β", y=metric, hue="percentile", marker="o", ax=axes)
-    for record in records:
-        if record.treatment["method"] == "float" and record.value is not None:
-            axes.axhline(record.value, color="black", linestyle="--", label="float (parity)")
+    floats = [r.value for r in records if r.treatment["method"] == "float" and r.value is not None]
+    for value in floats:
+        axes.axhline(value, color="black", linestyle="--", label="float (parity)")
+    betas = sorted({point["β"] for point in points})
     axes.set_xscale("log", base=2)
+    axes.set_xticks(betas, [f"{beta:g}" for beta in betas])
+    axes.minorticks_off()
     if metric == "perplexity":
+        ticker = need("matplotlib.ticker", "report")
         axes.set_yscale("log")
-    axes.legend()
-    _save(axes, path)
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 5)))
+        axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        if floats:
+            lowest = min(*floats, *(point[metric] for point in points))
+            axes.set_ylim(0.9 * lowest, min(axes.get_ylim()[1], VISIBLE * floats[0]))
+    _save(seaborn, axes, path)
 
 
 def draw_training(records: Sequence[TrainRecord], path: Path) -> None:
@@ -73,7 +87,7 @@ def draw_training(records: Sequence[TrainRecord], path: Path) -> None:
         data, x="step", y="value", hue="treatment", errorbar=("pi", 100), marker="o", ax=axes
     )
     axes.set_ylabel(records[0].metric)
-    _save(axes, path)
+    _save(seaborn, axes, path)
 
 
 def _is_plain(treatment: dict[str, Any]) -> bool:
@@ -90,6 +104,8 @@ def _axes(seaborn: Any) -> Any:
     return pyplot.subplots(figsize=(7, 4.5), layout="constrained")[1]
 
 
-def _save(axes: Any, path: Path) -> None:
+def _save(seaborn: Any, axes: Any, path: Path) -> None:
+    axes.legend()
+    seaborn.move_legend(axes, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     axes.figure.savefig(path, dpi=150)
     need("matplotlib.pyplot", "report").close(axes.figure)

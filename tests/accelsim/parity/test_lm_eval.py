@@ -6,38 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 
 from accelsim.cli import main
 
 tasks = pytest.importorskip("lm_eval.tasks", reason="needs accelsim[lm-eval]")
 TASKS = Path(__file__).parents[3] / "configs" / "lm-eval"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A small Llama with a tokenizer of bytes, both made here."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("model")
-    letters = {letter: number for number, letter in enumerate(pre_tokenizers.ByteLevel.alphabet())}
-    tokenizer = Tokenizer(models.BPE(vocab={**letters, "<end>": len(letters)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(letters) + 1,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -49,12 +22,12 @@ def _only_local_tasks(monkeypatch):
 
 
 @pytest.fixture
-def harness(model, tmp_path):
+def harness(llama, tmp_path):
     """Run the command; return the answers of the model and what the harness noted of it."""
 
     def run(name, options="", task="python_docs"):
         out = tmp_path / str(len(list(tmp_path.iterdir())))
-        arguments = ["--model", name, "--model_args", f"pretrained={model},dtype=float32{options}"]
+        arguments = ["--model", name, "--model_args", f"pretrained={llama},dtype=float32{options}"]
         arguments += ["--tasks", task, "--include_path", str(TASKS), "--limit", "3"]
         with pytest.raises(SystemExit) as ended:
             main(["lm-eval", *arguments, "--log_samples", "--output_path", str(out)])
@@ -120,8 +93,8 @@ def test_generation_with_a_cache(harness, tmp_path, monkeypatch):
         ("backend=emulater", "accelsim: unknown backend 'emulater'; did you mean 'emulator'"),
     ],
 )
-def test_wrong_options(model, capsys, options, message):
-    arguments = ["--model", "accelsim", "--model_args", f"pretrained={model},{options}"]
+def test_wrong_options(llama, capsys, options, message):
+    arguments = ["--model", "accelsim", "--model_args", f"pretrained={llama},{options}"]
     with pytest.raises(SystemExit) as ended:
         main(["lm-eval", *arguments, "--tasks", "python_docs", "--include_path", str(TASKS)])
     assert ended.value.code == 2

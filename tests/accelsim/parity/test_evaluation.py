@@ -1,0 +1,137 @@
+"""`accelsim eval` on a small model: the table, the figure, going on, and what goes wrong."""
+
+import json
+import math
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from accelsim.cli.eval import command
+from accelsim.errors import InputError
+from accelsim.parity.evaluation import EvalRecord
+from accelsim.parity.figures import check_figure, draw_quality
+
+CONFIG = """
+model: MODEL
+text: text.txt
+windows: 2
+tokens: 24
+treatments:
+  - method: float
+  - {beta: [15, 255]}
+  - {beta: 15, backend: emulator, bits: 4, check: true}
+  - {method: clip, percentile: 50}
+"""
+
+
+@pytest.fixture
+def config(tmp_path, llama):
+    (tmp_path / "text.txt").write_text("Integers are enough, or so it is said. " * 4)
+    path = tmp_path / "eval.yaml"
+    path.write_text(CONFIG.replace("MODEL", str(llama)))
+    return path
+
+
+def run(config, *options):
+    out = config.parent / "out"
+    found = CliRunner().invoke(
+        command, [str(config), "--output", str(out), *options], standalone_mode=False
+    )
+    if found.exception is not None:
+        raise found.exception
+    return found
+
+
+def test_the_table_the_figure_and_going_on(config, llama):
+    figure = config.parent / "figure.svg"
+    found = run(config, "--format", "json", "--figure", str(figure))
+    assert found.return_value == 0
+    floats, rough, fine, backend, clipped = json.loads(found.stdout)
+    assert floats["% above float"] == 0
+    assert floats["perplexity"] == pytest.approx(directly(config.parent / "text.txt", llama))
+    for row in (rough, fine, clipped):
+        beyond = 100 * (row["perplexity"] / floats["perplexity"] - 1)
+        assert row["% above float"] == pytest.approx(beyond)
+        assert beyond != 0
+    assert abs(fine["% above float"]) < abs(rough["% above float"]) < 10
+    assert backend["perplexity"] == rough["perplexity"]
+    assert backend["checked"] == backend["integer GEMMs"] == 2 * (2 * (7 + 2) + 1)
+    assert (backend["inexact"], backend["r"] > 1) == (0, True)
+    assert 0 < rough["entropy, bits"] <= rough["Huffman bits"] < fine["Huffman bits"]
+    assert figure.stat().st_size > 1000
+    records = (config.parent / "out" / "records.jsonl").read_bytes()
+    lines = records.splitlines(keepends=True)
+    (config.parent / "out" / "records.jsonl").write_bytes(b"".join(lines[:-1]))
+    assert "[5/5] clip" in run(config, "--resume").stderr
+    again = (config.parent / "out" / "records.jsonl").read_text().splitlines()
+    assert [json.loads(line)["value"] for line in again] == [
+        json.loads(line)["value"] for line in lines
+    ]
+
+
+def directly(text, folder):
+    """The perplexity of the definition, with transformers alone."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    ids = torch.tensor(tokenizer(text.read_text())["input_ids"])
+    losses = []
+    for start in (0, len(ids) // 2):
+        window = ids[None, start : start + 24]
+        with torch.no_grad():
+            losses.append(float(model(input_ids=window, labels=window).loss))
+    return math.exp(sum(losses) / 2)
+
+
+def test_an_operand_that_is_not_finite_is_a_record(config, llama, tmp_path):
+    from transformers import LlamaForCausalLM
+    from transformers.models.auto.tokenization_auto import AutoTokenizer
+
+    broken = LlamaForCausalLM.from_pretrained(llama)
+    with torch.no_grad():
+        broken.model.layers[1].mlp.up_proj.weight[3, 5] = math.nan
+    broken.save_pretrained(tmp_path / "broken")
+    AutoTokenizer.from_pretrained(llama).save_pretrained(tmp_path / "broken")
+    assert (
+        run(config, "--set", "model=broken", "--set", "treatments=[{beta: 15}]").return_value == 1
+    )
+    (record,) = (tmp_path / "out" / "records.jsonl").read_text().splitlines()
+    reason = json.loads(record)["reason"]
+    assert reason == (
+        "model.layers.1.mlp.up_proj (forward): weights: found nan at [3, 5]; "
+        "all entries must be finite"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a.gif", r"ends in \.svg, \.pdf, \.png"), ("no/a.svg", "there is no folder")],
+)
+def test_a_figure_that_cannot_be_drawn_is_known_before_the_work(tmp_path, name, message):
+    with pytest.raises(InputError, match=message):
+        check_figure(tmp_path / name)
+
+
+def test_the_figure_of_an_encoder(tmp_path):
+    def record(value, **treatment):
+        whole = {"gemms": ["*"], "skip": [], "ops": ["linear", "qk", "pv"], "percentile": 95}
+        return EvalRecord(
+            model="m",
+            text_sha256="",
+            treatment={"method": "integers", **whole, **treatment},
+            label="",
+            metric="cosine to float",
+            value=value,
+            seconds=1,
+            tally={},
+            storage={},
+        )
+
+    pytest.importorskip("seaborn", reason="needs accelsim[report]")
+    records = [record(1.0, method="float"), record(0.9, beta=7), record(None, beta=3)]
+    draw_quality(records, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match="nothing to draw"):
+        draw_quality([record(0.9, beta=7, skip=["head"])], tmp_path / "b.png")
