@@ -40,7 +40,7 @@ def draw_quality(records: Sequence[EvalRecord], path: Path) -> None:
     A perplexity of more than `VISIBLE` times that in floats is cut off.
     """
     seaborn = need("seaborn", "report")
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "β": record.treatment["beta"],
             record.metric: record.value,
@@ -68,7 +68,7 @@ def draw_quality(records: Sequence[EvalRecord], path: Path) -> None:
         axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 5)))
         axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
         if floats:
-            lowest = min(*floats, *(point[metric] for point in points))
+            lowest = min(floats + [point[metric] for point in points])
             axes.set_ylim(0.9 * lowest, min(axes.get_ylim()[1], VISIBLE * floats[0]))
     _save(seaborn, axes, path)
 
