@@ -61,7 +61,6 @@ def draw_quality(records: Sequence[EvalRecord], path: Path) -> None:
     betas = sorted({point["β"] for point in points})
     axes.set_xscale("log", base=2)
     axes.set_xticks(betas, [f"{beta:g}" for beta in betas])
-    axes.minorticks_off()
     if metric == "perplexity":
         ticker = need("matplotlib.ticker", "report")
         axes.set_yscale("log")
@@ -70,6 +69,7 @@ def draw_quality(records: Sequence[EvalRecord], path: Path) -> None:
         if floats:
             lowest = min(floats + [point[metric] for point in points])
             axes.set_ylim(0.9 * lowest, min(axes.get_ylim()[1], VISIBLE * floats[0]))
+    axes.minorticks_off()
     _save(seaborn, axes, path)
 
 
