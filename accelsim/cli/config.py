@@ -40,8 +40,8 @@ def schema() -> None:
 def check(file: Path, overrides: tuple[str, ...], backends: tuple[str, ...]) -> None:
     """Check the config FILE and say what it would run, how long and with how much memory.
 
-    Nothing is written. Time and memory are scaled up from one repeat of every backend and setting
-    on a crop of the smallest GEMM, on this machine as busy as it is now: expect a factor of two.
+    Nothing is written. Time and memory are scaled up from a sample of every backend and setting, on
+    a crop of a GEMM of middling size, on this machine as busy as it is now: expect a factor of two.
     """
     from accelsim.config import load_config
     from accelsim.runner.cases import list_cases

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,8 +19,11 @@ from accelsim.runner.pipeline import Pipeline
 from accelsim.timing import StageTimer
 from workloads import Gemm
 
-CROP = (256, 256, 256)
-"""The largest n, d and h of a sample."""
+CROP = (4, 256, 256, 256)
+"""The largest batch, n, d and h of a sample."""
+
+REPEATS = 3
+"""Of a sample; the first may compile, and the shortest counts."""
 
 _FLOAT, _INTEGER, _WIDE = 4, 4, 8
 """Bytes of an entry of an operand, of its rounded form, and of a product."""
@@ -43,14 +47,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Sample:
-    """What one repeat of a cropped GEMM took."""
+    """What a repeat of a cropped GEMM took."""
 
     seconds_per_mac: float
     ratio: float
 
 
 def estimate(config: RunConfig, cases: Sequence[Case]) -> Estimate:
-    """Run one repeat of each backend and setting on a crop of the smallest GEMM, and scale it up.
+    """Time each backend and setting on a crop of a GEMM of middling size, and scale it up.
 
     Times are taken to grow with the multiplications, memory with the operands, the product and
     the unpack ratio of the sample. A backend that is unavailable takes nothing.
@@ -63,44 +67,49 @@ def estimate(config: RunConfig, cases: Sequence[Case]) -> Estimate:
         Its cases.
     """
     bench = Bench(config)
-    runnable = [case for case in cases if bench.availability(case.choice).available]
-    samples: dict[str, _Sample | None] = {}
+    settings: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        if bench.availability(case.choice).available:
+            settings[repr((case.quantize, case.unpack, case.choice))].append(case)
+    repeats = config.timing.warmup + config.timing.repeats
     seconds, most = 0.0, 0
-    for case in sorted(runnable, key=lambda case: case.gemm.macs):
-        key = repr((case.quantize, case.unpack, case.choice))
-        if key not in samples:
-            device = torch.device(bench.availability(case.choice).device)
-            samples[key] = _sample(case, config, device)
-        sample = samples[key]
+    for same in settings.values():
+        middle = sorted(same, key=lambda case: case.gemm.macs)[len(same) // 2]
+        device = torch.device(bench.availability(middle.choice).device)
+        sample = _sample(middle, config, device)
         if sample is not None:
-            repeats = config.timing.warmup + config.timing.repeats
-            seconds += repeats * case.gemm.macs * sample.seconds_per_mac
-            most = max(most, _bytes(case.gemm, sample.ratio))
+            seconds += repeats * sum(c.gemm.macs for c in same) * sample.seconds_per_mac
+            most = max(most, *(_bytes(case.gemm, sample.ratio) for case in same))
     here = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Estimate(seconds, here + most)
 
 
 def _sample(case: Case, config: RunConfig, device: torch.device) -> _Sample | None:
     a, b = case.gemm.load()
-    n, d, h = CROP
+    batch, n, d, h = CROP
+    if case.gemm.batched:
+        a, b = a[:batch], b[:batch]
     small = a[..., :n, :d].contiguous().to(device), b[..., :h, :d].contiguous().to(device)
     try:
         pipeline = Pipeline(replace(case, gemm=_cropped(case.gemm, small)), small, config)
-        for _ in range(2):  # the first may compile
+        seconds = []
+        for _ in range(REPEATS):
             timer = StageTimer(device)
             start = time.perf_counter()
             with timer.repeat():
                 pipeline.repeat(timer)
-            seconds = time.perf_counter() - start
+            seconds.append(time.perf_counter() - start)
         counts = pipeline.counts()
     except AccelsimError:
         return None
-    return _Sample(seconds / max(1, counts["dense_macs"]), counts["ratio"] or 1.0)
+    return _Sample(min(seconds) / max(1, counts["dense_macs"]), counts["ratio"] or 1.0)
 
 
 def _cropped(gemm: Gemm, operands: tuple[Tensor, Tensor]) -> Gemm:
     a, b = operands
-    return replace(gemm, n=a.shape[-2], d=a.shape[-1], h=b.shape[-2], load=lambda: operands)
+    batch = a.shape[0] if gemm.batched else gemm.batch
+    n, d, h = a.shape[-2], a.shape[-1], b.shape[-2]
+    return replace(gemm, batch=batch, n=n, d=d, h=h, load=lambda: operands)
 
 
 def _bytes(gemm: Gemm, ratio: float) -> int:
