@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, TypeAlias
@@ -23,9 +23,10 @@ class Pivot:
     row_fields, value_fields : tuple of str
         The fields that label the rows, and those in the cells.
     rows : tuple of tuple
-        The label of each row: one value per field, in order of appearance.
+        The label of each row: one value per field. They are sorted field by field, the values of
+        each in their order of appearance.
     columns : tuple of str
-        The label of each column, in order of appearance.
+        The label of each column, sorted in the same way.
     cells : mapping
         ``(row, column, value field)`` to the value: None where no record has one.
     merged : int
@@ -83,16 +84,18 @@ def pivot(
         Fields as `accelsim.report.fields.lookup` takes them.
     """
     groups: dict[tuple[Label, str], list[Mapping[str, Any]]] = defaultdict(list)
+    headings: dict[Label, str] = {}
     for record in records:
-        row = tuple(_label(lookup(record, field)) for field in rows)
-        parts = (lookup(record, field) for field in columns)
-        column = " ".join(text(_label(part)) for part in parts if part is not None)
-        groups[row, column].append(record)
+        row, column = (
+            tuple(_label(lookup(record, field)) for field in fields) for fields in (rows, columns)
+        )
+        headings[column] = " ".join(text(part) for part in column if part is not None)
+        groups[row, headings[column]].append(record)
     return Pivot(
         row_fields=tuple(rows),
         value_fields=tuple(values),
-        rows=tuple(dict.fromkeys(row for row, _ in groups)),
-        columns=tuple(dict.fromkeys(column for _, column in groups)),
+        rows=tuple(_sorted(dict.fromkeys(row for row, _ in groups))),
+        columns=tuple(dict.fromkeys(headings[column] for column in _sorted(headings))),
         cells={
             (row, column, field): _merge([lookup(record, field) for record in group])
             for (row, column), group in groups.items()
@@ -105,6 +108,16 @@ def pivot(
 def _label(value: Any) -> Any:
     """Return a hashable label; a pair or options become their text."""
     return text(value) if isinstance(value, Mapping | list) else value
+
+
+def _sorted(labels: Iterable[Label]) -> list[Label]:
+    """Sort by the first field, then by the second, ...: records of a cluster come in any order."""
+    labels = list(labels)
+    ranks = [
+        {value: rank for rank, value in enumerate(dict.fromkeys(values))}
+        for values in zip(*labels, strict=True)
+    ]
+    return sorted(labels, key=lambda label: [r[v] for r, v in zip(ranks, label, strict=True)])
 
 
 def _merge(values: list[Any]) -> Any:

@@ -25,6 +25,9 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 _UNBOUNDED = 100_000
 """A width in columns that no table reaches."""
 
+_GAP = 2
+"""Columns of the terminal between two of a table."""
+
 _Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
 
@@ -113,10 +116,10 @@ def _panels(rows: _Rows, columns: Sequence[str], labels: int, width: int) -> lis
     """Share the columns out so that the labels and some others fit the width, at least one."""
     texts = zip(columns, *_lines(rows, columns), strict=True)
     needs = [
-        1 + max(*map(len, printable(name).split(" ")), *map(len, cells), 0)
+        _GAP + max(*map(len, printable(name).split(" ")), *map(len, cells), 0)
         for name, *cells in texts
     ]
-    head, free = list(columns[:labels]), width + 1 - sum(needs[:labels])
+    head, free = list(columns[:labels]), width + _GAP - sum(needs[:labels])
     panels: list[list[str]] = []
     used = free
     for name, need in zip(columns[labels:], needs[labels:], strict=True):

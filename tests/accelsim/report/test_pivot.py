@@ -58,7 +58,14 @@ def test_all_yes_is_yes():
 
 def test_columns_of_several_fields_read_as_one():
     result = pivot(RECORDS, ["gemm"], ["backend", "bits"], ["time"])
-    assert result.columns == ("emulator 4", "cpu 4", "emulator 8", "cpu 8/4")
+    assert result.columns == ("emulator 4", "emulator 8", "cpu 4", "cpu 8/4")
+
+
+def test_the_order_is_that_of_the_fields_though_records_came_in_any():
+    came = [RECORDS[0], RECORDS[3], RECORDS[2], RECORDS[1]]
+    result = pivot(came, ["gemm", "bits"], ["backend"], ["time"])
+    assert result.rows == (("q", 4), ("q", 8), ("k", "8/4"))
+    assert result.columns == ("emulator", "cpu")
 
 
 def test_nothing_gives_an_empty_pivot():

@@ -52,6 +52,16 @@ def test_a_table_on_a_terminal_fits_and_loses_nothing(monkeypatch):
     assert "".join(line.split()[0] for line in body) == letters
 
 
+@pytest.mark.parametrize("width", range(24, 60))
+def test_a_table_that_is_cut_into_several_folds_no_cell(width):
+    row = {"gemm": "minilm.up.dx", **{f"run{number} cpu": 10.25 for number in range(6)}}
+    lines = render([row], labels=1, width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    rows = [line.split() for line in lines if "10.25" in line]
+    assert {cells[0] for cells in rows} == {"minilm.up.dx"}
+    assert sum(len(cells) - 1 for cells in rows) == 6
+
+
 def test_there_is_no_colour_even_on_a_terminal(monkeypatch):
     monkeypatch.setattr("sys.stdout", FakeTerminal())
     monkeypatch.setenv("FORCE_COLOR", "1")
