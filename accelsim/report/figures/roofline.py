@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from accelsim.report.cells import text
 from accelsim.report.figures.figure import MOST_VECTORS, Figure, colours, plain_ticks
 from accelsim.report.figures.frame import backend_name, need
 from accelsim.results import Run
@@ -44,11 +45,12 @@ def roofline(data: DataFrame, runs: Sequence[Run]) -> Figure:
     grid.set_axis_labels("operations per byte", "10⁹ operations/s")
     grid.set_titles("{col_name}")
     roofs = _roofs(runs)
+    ridges = [roof["gops"] / roof["gb_s"] for name in backends for roof in roofs.get(name, ())]
+    span = min(rows["intensity"].min(), *ridges) / 1.5, max(rows["intensity"].max(), *ridges) * 1.5
     for backend, axes in grid.axes_dict.items():
         plain_ticks(axes.xaxis)
         plain_ticks(axes.yaxis)
-        for roof in roofs.get(backend, ()):
-            _draw_roof(axes, rows["intensity"], **roof)
+        _draw_roofs(axes, roofs.get(backend, ()), span)
     if grid.legend is not None:
         sns.move_legend(grid, "lower center", bbox_to_anchor=(0.5, 1), ncols=len(ops), title=None)
     plt.close(grid.figure)
@@ -76,9 +78,17 @@ def roofline(data: DataFrame, runs: Sequence[Run]) -> Figure:
     )
 
 
-def _roofs(runs: Sequence[Run]) -> dict[str, list[dict[str, float]]]:
+class _Roof(TypedDict):
+    """What was measured of a backend: its rate, its memory's, and the width of the digits."""
+
+    gops: float
+    gb_s: float
+    bits: str
+
+
+def _roofs(runs: Sequence[Run]) -> dict[str, list[_Roof]]:
     """Return the roofs under the backends' names in the figure; widths with equal roofs share."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, dict[str, _Roof]] = {}
     for run, names in backend_name(runs):
         measured: Mapping[str, Any] = next(
             (s["roofs"] for s in reversed(run.sessions) if "roofs" in s), {}
@@ -92,18 +102,26 @@ def _roofs(runs: Sequence[Run]) -> dict[str, list[dict[str, float]]]:
             name = by_options.get((roof["backend"], options))
             if name is not None and roof["tops"]:
                 gb_s = measured["bandwidth_gb_s"][roof["device"]]
-                level = {"gops": 1e3 * roof["tops"], "gb_s": gb_s}
-                found.setdefault(name, {})[options] = level
+                found.setdefault(name, {})[options] = {
+                    "gops": 1e3 * roof["tops"], "gb_s": gb_s, "bits": text(roof["bits"])
+                }  # fmt: skip
     return {name: list(roofs.values()) for name, roofs in found.items()}
 
 
-def _draw_roof(axes: Axes, intensities: Any, gops: float, gb_s: float) -> None:
+def _draw_roofs(axes: Axes, roofs: Sequence[_Roof], span: tuple[float, float]) -> None:
+    """Draw the roofs of a backend; where it has several, the highest and the lowest say their b."""
     ink = axes.xaxis.label.get_color()
-    ridge = gops / gb_s
-    left, right = min(intensities.min(), ridge) / 1.5, max(intensities.max(), ridge) * 1.5
-    axes.plot([left, ridge, right], [left * gb_s, gops, gops], color=ink, linewidth=1.2)
+    left, right = span
+    for roof in roofs:
+        gops, gb_s = roof["gops"], roof["gb_s"]
+        axes.plot([left, gops / gb_s, right], [left * gb_s, gops, gops], color=ink, linewidth=1.2)
+    if len(roofs) > 1:
+        ordered = sorted(roofs, key=lambda roof: roof["gops"])
+        for roof, side in ((ordered[0], "top"), (ordered[-1], "bottom")):
+            where = right, roof["gops"] * (0.93 if side == "top" else 1.05)
+            axes.text(*where, f"b {roof['bits']}", color=ink, ha="right", va=side, fontsize="small")
 
 
-def _of_peak(gops: float, roofs: Sequence[Mapping[str, float]]) -> str:
+def _of_peak(gops: float, roofs: Sequence[_Roof]) -> str:
     peak = max((roof["gops"] for roof in roofs), default=None)
     return f" ({100 * gops / peak:.0f}% of its measured peak)" if peak else ""

@@ -1,5 +1,7 @@
 """Which figures can be drawn of which records, and their files."""
 
+from dataclasses import replace
+
 import pytest
 
 from accelsim.report.figures import FIGURES, draw
@@ -61,6 +63,26 @@ def test_the_design_space_shows_the_least_of_the_designs_that_are_exact(make_rec
     assert "b = 3 with emulator" in figure.alt
     with pytest.raises(NothingToDrawError, match="fewer than two widths"):
         design_space(data[data["bits"] == "4"], [])
+
+
+def test_each_width_has_its_roof(make_record, make_run):
+    records = [
+        make_record(bits=bits, gemm_bytes=2048, backend_options={"bits": bits}) for bits in (4, 8)
+    ]
+    roofs = [
+        {"backend": "emulator", "backend_options": {"bits": bits}, "bits": bits, "device": "cpu",
+         "tops": tops}
+        for bits, tops in ((4, 0.02), (8, 0.01))
+    ]  # fmt: skip
+    run = make_run(records)
+    session = run.sessions[0] | {"roofs": {"compute": roofs, "bandwidth_gb_s": {"cpu": 10.0}}}
+    figures, _ = draw([replace(run, sessions=(session,))])
+    figure = next(figure for figure in figures if figure.name == "roofline")
+    (axes,) = figure.canvas.axes
+    drawn = [line.get_xydata() for line in axes.get_lines()]
+    corners = [points[1].tolist() for points in drawn if len(points)]
+    assert corners == [[2, 20], [1, 10]]
+    assert [words.get_text() for words in axes.texts] == ["b 8", "b 4"]
 
 
 def test_ratios_are_those_of_all_gemms_together(make_record, make_run):
