@@ -75,7 +75,7 @@ def parse_options(
     errors: list[OptionError] = []
     for option, value in options.items():
         if option not in named and not open_ended:
-            message = f"{unknown_name('option', option, named)} of {owner}"
+            message = f"{owner}: {unknown_name('option', option, named)}"
             errors.append(OptionError(message, option, unknown=True))
             continue
         try:

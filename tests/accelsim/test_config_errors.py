@@ -174,7 +174,7 @@ def test_workloads(check, entry, expected):
 PARAMETERS = sorted(
     set(inspect.signature(backend_class("emulator").__init__).parameters) - {"self"}
 )
-OPTIONS = f"(known: {', '.join(PARAMETERS)}) of backend 'emulator'"
+OPTIONS = f"(known: {', '.join(PARAMETERS)})"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ OPTIONS = f"(known: {', '.join(PARAMETERS)}) of backend 'emulator'"
         ("{name: »4}", ".name: found 4; expected the name of a backend, or {name: ..., options}"),
         ("{name: »emulater, bits: 4}", ".name: unknown backend 'emulater'; did you mean..."),
         ("{name: emulator, bits: 4, »bitz: 5}",
-         f".bitz: unknown option 'bitz'; did you mean 'bits'? {OPTIONS}"),
+         f".bitz: backend 'emulator': unknown option 'bitz'; did you mean 'bits'? {OPTIONS}"),
         ("{name: emulator, accumulator_bits: 24, bits: »40}", ".bits: backend 'emulator': bits..."),
         ("{name: emulator, bits: 8, overflow: »saturat}", ".overflow: option 'overflow' of "
          "backend 'emulator' should be 'wrap', 'saturate' or 'error', got 'saturat'"),
@@ -214,7 +214,8 @@ def test_backends(check, tmp_path, entry, expected):
          ".width: option 'width' of strategy 'lanes.py:Lanes' should be a valid integer, got 'x'"),
         ("{name: lanes.py:Lanes, width: »0}",
          ".width: strategy 'lanes.py:Lanes': width must be positive"),
-        ("{name: lanes.py:Lanes, width: 1, »widht: 1}", ".widht: unknown option..."),
+        ("{name: lanes.py:Lanes, width: 1, »widht: 1}",
+         ".widht: strategy 'lanes.py:Lanes': unknown option..."),
         ("{name: »lanes.py:Lane, width: 1}", ".name: ..."),
         ("»lanes.py:Lanes", ": strategy 'lanes.py:Lanes' needs the option 'width'"),
         ("»lanes.py:Lanes(width=x)", ": expected NAME or NAME(KEY=VALUE, ...), got..."),

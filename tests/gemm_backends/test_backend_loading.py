@@ -77,8 +77,8 @@ class TestOptions:
             ({}, "backend 'tunable' needs the option 'lanes'"),
             (
                 {"lanes": 1, "mod": "fast"},
-                r"unknown option 'mod'; did you mean 'mode'\? \(known: clock, lanes, mode\) of "
-                "backend 'tunable'",
+                "backend 'tunable': unknown option 'mod'; did you mean 'mode'\\? "
+                "\\(known: clock, lanes, mode\\)",
             ),
             (
                 {"lanes": "4"},
