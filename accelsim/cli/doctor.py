@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import sys
 
 import click
 from packaging.requirements import Requirement
@@ -29,7 +28,7 @@ PACKAGE = "accelsim"
 @click.command("doctor", cls=ActionCommand)
 def command(**flags: bool) -> None:
     """Describe this machine, and say what can run on it and what to install for the rest."""
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 10_000)
+    console = Console(markup=False, highlight=False)
     for title, table in (
         ("This machine", _machine()),
         ("Backends", _backends()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ from gemm_backends import GemmBackend, Outcome, load_backend
 from gemm_backends.conformance import CHECKS, verify
 from gemm_backends.conformance.junit import write_junit
 from gemm_backends.types import Status
+
+_WIDE = 120
+"""Columns of a terminal from which on the table says what each check is about."""
 
 TITLES = {check.name: check.title for check in CHECKS}
 
@@ -77,7 +81,11 @@ def command(
     found = list(checks)
     for action in actions:
         found += outcomes(action, subject)
-    table = render([_row(outcome) for outcome in found], None, style)
+    rows = [_row(outcome) for outcome in found]
+    width = shutil.get_terminal_size().columns
+    columns = [name for name in rows[0] if name != "what_must_hold" or width >= _WIDE]
+    shown = columns if style == "table" else None
+    table = render(rows, shown, style, labels=len(columns), width=width)
     click.echo(_explained(subject, found, table) if style == "table" else table, nl=False)
     if junit is not None:
         write_junit(junit, f"accelsim verify {backend}", found)

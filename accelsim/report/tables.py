@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 from rich import box
+from rich.align import Align, AlignMethod
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -134,12 +135,9 @@ def _panels(rows: _Rows, columns: Sequence[str], labels: int, width: int) -> lis
 def _table(rows: _Rows, columns: Sequence[str], width: int | None) -> str:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for name in columns:
-        table.add_column(
-            Text(printable(name).replace(" ", "\n")),
-            justify="right" if _is_numeric(rows, name) else "left",
-            overflow="fold",
-            vertical="bottom",
-        )
+        side: AlignMethod = "right" if _is_numeric(rows, name) else "left"
+        words = Text(printable(name).replace(" ", "\n"))
+        table.add_column(Align(words, side, vertical="bottom"), justify=side, overflow="fold")
     for line in _lines(rows, columns):
         table.add_row(*map(Text, line))
     stream = io.StringIO()

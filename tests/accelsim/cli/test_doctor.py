@@ -21,8 +21,9 @@ from gemm_backends import (
 from gemm_backends.baselines import list_baselines
 
 
-def run(*arguments):
-    result = CliRunner().invoke(command, arguments, standalone_mode=False, catch_exceptions=False)
+def run(*arguments, columns=1000):
+    runner = CliRunner(env={"COLUMNS": str(columns)})
+    result = runner.invoke(command, arguments, standalone_mode=False, catch_exceptions=False)
     return result.stdout
 
 
@@ -33,6 +34,10 @@ def test_it_says_what_this_machine_is_and_can_run():
     for name in (*list_backends(), *list_baselines()):
         assert f"│ {name} " in text
     assert "\x1b" not in text
+
+
+def test_it_fits_the_width():
+    assert max(map(len, run(columns=80).splitlines())) <= 80
 
 
 def test_missing_extras_come_with_their_command(monkeypatch):
