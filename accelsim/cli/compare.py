@@ -18,6 +18,7 @@ from accelsim.report.cells import MISSING, number, text
 from accelsim.report.comparison import default_columns, default_rows
 from accelsim.report.differences import differences, labels
 from accelsim.report.fields import field_names, lookup
+from accelsim.report.meanings import FIELD_MEANING, STAGE_MEANING
 from accelsim.report.pivot import Pivot, pivot
 from accelsim.report.regressions import find_regressions
 from accelsim.report.speedups import add_speedup
@@ -29,7 +30,12 @@ VALUES = ("exact", "ratio", "time_ms.total")
 _MEANING = {
     "exact": "every integer of the product is equal",
     "ratio": "low-bit multiplications over those of the GEMM",
-    "time_ms": "median time in ms",
+    **{f"time_ms.{stage}": f"{words}, median in ms" for stage, words in STAGE_MEANING.items()},
+    "time_ms": "time in ms",
+    "cycles": "clock cycles of the modelled accelerator",
+    "energy": "joules, of the modelled accelerator",
+    "tops": "10^12 low-bit operations per second of the gemm stage; a multiply-add is two",
+    "effective_tops": "10^12 operations of the original GEMM per second of the total",
     "baselines": "time of the float GEMM in ms",
     "speedup_vs": "time of the baseline over the total; above 1 is faster than the baseline",
 }
@@ -130,7 +136,10 @@ def command(
     result = pivot(chosen, rows, columns, [*values, *ends])
     # The median of several records' speed-ups has another interval than any of them.
     ends = [] if result.merged > 1 else ends
-    click.echo(_show(result, values, ends, cast("Format", style)), nl=False)
+    tables = _show(result, values, ends, cast("Format", style))
+    click.echo(tables, nl=False)
+    if style == "table":
+        _echo_legend(result, missing=MISSING in tables)
     _remark(loaded, chosen, result)
     return 0 if tolerance is None else _verdict(chosen, labels(loaded), tolerance, style)
 
@@ -212,6 +221,17 @@ def _show(result: Pivot, values: Sequence[str], ends: Sequence[str], style: Form
             )
         )  # fmt: skip
     return "\n".join(parts)
+
+
+def _echo_legend(result: Pivot, missing: bool) -> None:
+    """Say what the labels of the rows mean, and a cell without a value."""
+    meanings = {name: FIELD_MEANING[name] for name in result.row_fields if name in FIELD_MEANING}
+    if missing:
+        meanings[MISSING] = "there is no value; a note says why where nothing ran"
+    wide = max(map(len, meanings), default=0)
+    lines = [_wrapped(f"{name:{wide}}  {words}") for name, words in meanings.items()]
+    if lines:
+        click.echo("\n".join(["", *lines]))
 
 
 def _width() -> int:

@@ -161,6 +161,8 @@ def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
     if repeats:
         low, high = min(repeats), max(repeats)
         terms["time"] = f"median of {low if low == high else f'{low} to {high}'} repeats"
+        if any(record.timing is not None and not record.timing.warmup for record in ran):
+            terms["time"] += "; without warm-up the first may have compiled code"
     for name in columns.baselines:
         terms[f"×{name}"] = f"time of the {name} GEMM over total; above 1 is faster than {name}"
     width = max(map(len, terms))

@@ -10,31 +10,13 @@ from typing import Any
 from accelsim.report.cells import count, milliseconds, number, ratio, speedup, text
 from accelsim.report.html.grid import Column
 from accelsim.report.line import Line
+from accelsim.report.meanings import FIELD_MEANING, STAGE_MEANING
 from accelsim.report.settings import FIELDS
 from accelsim.report.summary_rows import STAGES, Labels
 from accelsim.results import Record
 from accelsim.results.record import Stage
 
-_STAGE_MEANING: dict[Stage, str] = {
-    "quantize": "round both operands to integers without clipping, ms",
-    "unpack": "write the integers as matrices of b-bit digits, ms",
-    "prepare": "bring the digits into the backend's layout, ms",
-    "gemm": "the low-bit products, ms",
-    "pack": "add the shifted products up to the exact integer product, ms",
-    "total": "all stages but for what was prepared ahead of time, ms",
-}
-
 _FIELD_TITLE = {"beta": "β", "bits": "b", "gemm": "GEMM"}
-
-_FIELD_MEANING = {
-    "beta": "rounding maps the percentile of the magnitudes to half of β",
-    "bits": "bits of an operand of the multiplier; A/B where they differ",
-    "strategy": "how entries that do not fit b bits are unpacked",
-    "granularity": "what shares one scale: a whole tensor, or a row",
-    "percentile": "the percentile of the magnitudes that sets the scale",
-    "block": "columns that are multiplied at once",
-    "digits": "the system of digits",
-}
 
 
 @dataclass(frozen=True)
@@ -111,7 +93,7 @@ def _labels(rows: Sequence[Row], fields: Sequence[str]) -> list[Column[Row]]:
 def _settings(rows: Sequence[Row]) -> list[Column[Row]]:
     fields = [field for field in FIELDS if field != "workload" and _varies(rows, field)]
     return [
-        Column(_FIELD_TITLE.get(field, field), _FIELD_MEANING[field], _field(field))
+        Column(_FIELD_TITLE.get(field, field), FIELD_MEANING[field], _field(field))
         for field in fields
     ]
 
@@ -124,7 +106,7 @@ def _measured(rows: Sequence[Row]) -> list[Column[Row]]:
         Column("r", _RATIO, lambda row: row.line.ratio, ratio),
         Column("MACs", "low-bit multiply-adds", lambda row: row.line.low_bit_macs, count),
         *(
-            Column(stage, _STAGE_MEANING[stage], partial(_time, stage), milliseconds)
+            Column(stage, f"{STAGE_MEANING[stage]}, ms", partial(_time, stage), milliseconds)
             for stage in STAGES
         ),
         *(

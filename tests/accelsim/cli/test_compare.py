@@ -82,6 +82,12 @@ def test_backends_stand_side_by_side_by_default(compare, run):
     assert header == ["gemm", "beta", "bits", "strategy", "emulator", "cpu-int8", "cuda-int8"]
     last = out[out.index(titles[2]) :].splitlines()
     assert last[4].split() == ["q", "31", "4", "mix", "40", "4", "–"]
+    assert blocks[-1].splitlines() == [
+        "beta      rounding maps the percentile of the magnitudes to half of β",
+        "bits      bits of an operand of the multiplier; A/B where they differ",
+        "strategy  how entries that do not fit b bits are unpacked",
+        "–         there is no value; a note says why where nothing ran",
+    ]
     assert err == "accelsim: note: cuda-int8: 1 unavailable: no GPU\n"
 
 

@@ -5,6 +5,7 @@ import pytest
 from accelsim.report import summary
 from accelsim.report.summary import MOST_FAILURES, MOST_LINES, WIDTH, verdict
 from accelsim.results import Quartiles
+from accelsim.results.record import TimingNotes
 
 EXAMPLE = """\
 2 of 2 exact; 1 unavailable: cuda-int8 (no CUDA device)
@@ -211,6 +212,17 @@ def test_repeats_are_said(make_record):
     assert "median of 20 repeats" in " ".join(summary([timed("a", 20)]).split())
     both = " ".join(summary([timed("a", 3), timed("b", 20)]).split())
     assert "median of 3 to 20 repeats" in both
+    assert "warm-up" not in both
+
+
+def test_times_without_warm_up_say_so(make_record):
+    notes = TimingNotes(
+        cache="warm", warmup=0, relative_error=None, outliers=0, load_per_core=0.1,
+        clock_mhz=[None, None],
+    )  # fmt: skip
+    lines = lines_of([make_record(timing=notes)])
+    assert "without warm-up the first may have compiled code" in " ".join(lines)
+    assert max(map(len, lines)) <= 80
 
 
 def test_it_fits_80_columns(make_record):
