@@ -50,7 +50,7 @@ def tabular(
         A comment above the table.
     """
     columns = "".join("r" if right else "l" for right in numeric)
-    rows = [" & ".join(map(escape, line)) + r" \\" for line in (head, *lines)]
+    rows = [_guarded(" & ".join(map(escape, line))) + r" \\" for line in (head, *lines)]
     parts = [
         *([f"% {title}"] if title else []),
         r"% needs \usepackage{booktabs}",
@@ -63,3 +63,8 @@ def tabular(
         r"\end{tabular}",
     ]
     return "".join(f"{part}\n" for part in parts)
+
+
+def _guarded(row: str) -> str:
+    """Keep the line break before a row from taking a bracket for its argument."""
+    return f"{{}}{row}" if row.startswith("[") else row

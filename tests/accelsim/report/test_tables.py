@@ -124,3 +124,9 @@ def test_no_rows_still_give_a_well_formed_answer(format, expected):
 def test_an_unknown_format_is_refused():
     with pytest.raises(ValueError, match="did you mean 'json'"):
         render(ROWS, format="jsn")
+
+
+def test_a_row_of_latex_never_begins_with_a_bracket():
+    """The line break before it would take it for its argument."""
+    lines = render([{"array": [32, 32], "r": 1.5}], format="latex").splitlines()
+    assert r"{}[32, 32] & 1.500 \\" in lines
