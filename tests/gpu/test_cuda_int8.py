@@ -37,6 +37,7 @@ def reference(a, b):
         (3, 0, 5),
         (5, 3, 0),
         (2, 131071, 2),
+        (4096, 32, 4088),
     ],
 )
 @pytest.mark.parametrize("batch", [(), (3,), (0,)])
@@ -64,8 +65,8 @@ def test_exact_up_to_the_bound_and_undefined_beyond(size):
 
 def test_executed_macs_count_the_padding():
     backend = load_backend("cuda-int8")
-    assert backend.executed_macs(GemmSpec(8, 8, 17, 9, 9)) == 24 * 16 * 16
-    assert backend.executed_macs(GemmSpec(8, 8, 1, 1, 1)) == 24 * 8 * 8
+    assert backend.executed_macs(GemmSpec(8, 8, 17, 9, 9)) == 32 * 16 * 16
+    assert backend.executed_macs(GemmSpec(8, 8, 1, 1, 1)) == 32 * 8 * 16
     assert backend.executed_macs(GemmSpec(8, 8, 64, 64, 64)) == 64**3
 
 
