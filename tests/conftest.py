@@ -1,7 +1,14 @@
 """Settings of all tests."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 # Machines that run tests are shared: no test fails for taking long.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+# Workers of pytest-xdist, one a core, do not start threads beside each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for library in ("OMP", "MKL", "NUMBA"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
