@@ -74,7 +74,7 @@ def best(a, b, expected, packed, flush):
     (n, d), h = a.shape, b.shape[0]
     found = []
     for configuration in CONFIGURATIONS:
-        height, width, depth, stages, warps = configuration
+        _, width, depth, _, _ = configuration
         if (width > 16) != (n > 16) or (n >= 1024 and width < 128):
             continue
         digits = pack(b, depth) if packed else b
