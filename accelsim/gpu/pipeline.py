@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from accelsim.errors import AccelsimError, DataError, InputError
+from accelsim.errors import AccelsimError
+from accelsim.gpu.inputs import check_operands, check_report, rounded
 from accelsim.gpu.layout import digit_groups, layouts
 from accelsim.gpu.operand import CSRC, HIGH_PARTS, ROW_MULTIPLE, Operand
 from accelsim.gpu.plan import TILE, TILE_OF_C, Plan, make_plan
-from accelsim.gpu.select import TYPES, Selector, round_to_integers
+from accelsim.gpu.select import TYPES
 from accelsim.nvcc import CudaSource
-from accelsim.quantize import rank
 from accelsim.types import PerOperand
-from gemm_backends.cutlass_kernels import DEQUANTIZING, HOPPER, has_wgmma, select
+from gemm_backends.cutlass_kernels import DEQUANTIZING, HOPPER, select
 
 PACK = CudaSource(CSRC / "pack.cu")
 INT64_TYPE = 3
@@ -98,12 +98,12 @@ class Pipeline:
         prepared: bool = True,
         plan: Plan | None = None,
     ) -> None:
-        _check_operands(a, b)
+        check_operands(a, b)
         self._a, self._b, self.prepared = a, b, prepared
         self.shape = n, d, h = a.shape[0], a.shape[1], b.shape[0]
         device = a.device
         sample = [
-            _integers(x, p, r, name)
+            rounded(x, p, r, name)
             for x, p, r, name in (
                 (a, percentile.a, beta.a, "A"),
                 (b, percentile.b, beta.b, "B"),
@@ -175,7 +175,7 @@ class Pipeline:
             If the operands did not fit the plan.
         """
         for name, operand in (("A", self.a), ("B", self.b)):
-            _check_report(operand.selector.report(), operand.selector.count, name)
+            check_report(operand.selector.report(), operand.selector.count, name)
         self._raise_flags()
 
     def integers(self) -> Tensor:
@@ -329,36 +329,3 @@ class Pipeline:
 
 def _up(size: int, step: int) -> int:
     return -(-size // step) * step
-
-
-def _check_operands(a: Tensor, b: Tensor) -> None:
-    if not has_wgmma():
-        raise InputError("the GPU pipeline needs compute capability 9.0 (Hopper)")
-    for name, x in (("A", a), ("B", b)):
-        if x.dtype not in TYPES or x.device.type != "cuda" or x.ndim != 2 or not x.numel():
-            raise InputError(
-                f"{name} must be a float32, float16 or bfloat16 matrix on a CUDA device, with "
-                f"entries; got {x.dtype} {[*x.shape]} on {x.device}"
-            )
-        if not x.is_contiguous():
-            raise InputError(f"{name} must be contiguous")
-    if a.shape[1] != b.shape[1]:
-        raise InputError(f"A {[*a.shape]} and B {[*b.shape]} differ in their last dimension")
-
-
-def _integers(x: Tensor, percentile: float, beta: float, name: str) -> Tensor:
-    selector = Selector(x.numel(), x.device)
-    selector.run(x, rank(x.numel(), percentile), beta)
-    report = selector.report()
-    _check_report(report, x.numel(), name)
-    return round_to_integers(x, report[1])
-
-
-def _check_report(report: tuple[float, float, float, int | None], count: int, name: str) -> None:
-    _, scale, largest, nonfinite = report
-    if nonfinite is not None:
-        raise DataError(f"{name}: entry {nonfinite} of {count} is NaN or infinite")
-    if scale != scale or scale * largest >= 2**31:
-        raise DataError(
-            f"{name}: the scale is undefined or an entry reaches 2^31; raise the percentile"
-        )
