@@ -12,6 +12,8 @@ from faulty import (
     Correct,
     Float32,
     IgnoresTheMostNegativeDigit,
+    KeepsEveryOperand,
+    KeepsEveryResult,
     NarrowerThanClaimed,
     OffByOneAtTileEdges,
     OnlyInTheThreadThatMadeIt,
@@ -40,6 +42,14 @@ def test_a_faulty_backend_fails_the_check_meant_for_it(backend, monkeypatch):
     outcome = run_check(BY_NAME[FAULTY[backend]], Subject(double))
     assert outcome.status == "failed", outcome
     assert outcome.detail
+
+
+@pytest.mark.parametrize("blind", ["_allocated", "_resident"])
+@pytest.mark.parametrize("backend", [KeepsEveryResult, KeepsEveryOperand])
+def test_a_leak_is_seen_by_either_measure_of_memory(backend, blind, monkeypatch):
+    shrinking = itertools.count(2**40, -(2**30))
+    monkeypatch.setattr(running, blind, lambda: next(shrinking))
+    assert run_check(BY_NAME["memory"], Subject(backend())).status == "failed"
 
 
 def test_every_check_has_a_faulty_backend():
@@ -88,7 +98,7 @@ def test_a_native_backend_fails_only_if_always_slower_than_float32(
 
 def test_memory_that_is_taken_once_is_no_leak(monkeypatch):
     held = itertools.chain([0, 1 << 30], itertools.repeat(1 << 30))
-    monkeypatch.setattr(running, "_memory", lambda device: next(held))
+    monkeypatch.setattr(running, "_memory", lambda device: (next(held),))
     assert run_check(BY_NAME["memory"], Subject(Correct())).status == "passed"
 
 
