@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -41,6 +43,15 @@ def over_lines(
         return [kernel(0, lines, *arguments)]
     edges = [lines * part // threads for part in range(threads + 1)]
     (first, stop), *others = pairwise(edges)
-    with ThreadPoolExecutor(threads - 1) as pool:
-        started = [pool.submit(kernel, *part, *arguments) for part in others]
-        return [kernel(first, stop, *arguments), *(part.result() for part in started)]
+    pool = _pool(threads - 1)
+    started = [pool.submit(kernel, *part, *arguments) for part in others]
+    return [kernel(first, stop, *arguments), *(part.result() for part in started)]
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="accelsim")
+
+
+# The threads do not live on in a forked process.
+os.register_at_fork(after_in_child=_pool.cache_clear)

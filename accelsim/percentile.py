@@ -1,4 +1,7 @@
-"""The largest magnitude of a tensor and the k-th largest, exactly, in one pass each."""
+"""The largest magnitude of a tensor and the k-th largest, exactly, in one pass each.
+
+Numba works out sums and masks of int32 in int64; casts back to int32 keep the vectors narrow.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +100,7 @@ def _largest(start: Any, stop: Any, bits: Any) -> Any:
     part = bits[start:stop]
     largest = np.int32(0)
     for index in range(len(part)):
-        largest = max(largest, part[index] & _SIGN)
+        largest = max(largest, np.int32(part[index] & _SIGN))
     return largest
 
 
@@ -113,9 +116,9 @@ def _split(start: Any, stop: Any, bits: Any, low: Any, high: Any) -> Any:
         group = bits[first : min(first + GROUP, stop)]
         over = from_low = np.int32(0)
         for index in range(len(group)):
-            magnitude = group[index] & _SIGN
-            over += np.int32(magnitude > high)
-            from_low += np.int32(magnitude >= low)
+            magnitude = np.int32(group[index] & _SIGN)
+            over = np.int32(over + np.int32(magnitude > high))
+            from_low = np.int32(from_low + np.int32(magnitude >= low))
         above += int(over)
         if from_low == over:
             continue

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from accelsim.allocator import keep_freed_memory
 from accelsim.config import BackendChoice, RunConfig
 from accelsim.environment import clock_mhz
 from accelsim.errors import AccelsimError
@@ -42,6 +43,7 @@ class Bench:
     """
 
     def __init__(self, config: RunConfig) -> None:
+        keep_freed_memory()
         self._config = config
         timing = config.timing
         self._plan = Plan(

@@ -130,17 +130,20 @@ def _extremes(
     d = values.shape[1]
     least = np.zeros(d, np.int32)
     most = np.zeros(d, np.int32)
+    lowest, highest = np.int32(low), np.int32(high)
     outside = 0
     for i in range(start, stop):
         row_least = np.int32(0)
         row_most = np.int32(0)
+        in_row = np.int32(0)
         for j in range(d):
             value = _integer(values, scales, i, j)
             row_least = min(row_least, value)
             row_most = max(row_most, value)
             least[j] = min(least[j], value)
             most[j] = max(most[j], value)
-            outside += (value < low) | (value > high)
+            in_row = np.int32(in_row + np.int32((value < lowest) | (value > highest)))
+        outside += int(in_row)
         rows[0, i] = row_least
         rows[1, i] = row_most
     return least, most, outside

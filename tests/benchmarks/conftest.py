@@ -6,6 +6,8 @@ from time import perf_counter
 import pytest
 import torch
 
+from accelsim.allocator import keep_freed_memory
+
 COPIED = 1 << 28
 """Bytes of the copy that measures the memory, far more than any cache holds."""
 
@@ -13,6 +15,7 @@ _report = pytest.StashKey[list]()
 
 
 def pytest_configure(config):
+    keep_freed_memory()  # as `accelsim run` does
     config.stash[_report] = []
 
 
