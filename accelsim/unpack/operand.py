@@ -175,9 +175,9 @@ class IntegerOperand:
         if not isinstance(self.values, Quantized):
             return [cpu.Source(head.numpy(), None) for head in self.heads.contiguous()]
         operands = self.values.operand.reshape(self.shape).numpy()
-        scales = self.values.scale.reshape(-1).numpy()
+        scales = self.values.scale.numpy()
         scales = np.ascontiguousarray(
-            np.broadcast_to(scales.reshape(-1, n) if scales.size > 1 else scales, (batch, n))
+            np.broadcast_to(scales if scales.ndim == 0 else scales.reshape(batch, n), (batch, n))
         )
         return [cpu.Source(*pair) for pair in zip(operands, scales, strict=True)]
 

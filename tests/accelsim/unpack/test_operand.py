@@ -46,7 +46,7 @@ def test_kernels_give_what_torch_gives(shape, system, scale, seed):
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "row"])
-@pytest.mark.parametrize("shape", [(5, 33), (3, 4, 7), (300, 700)])
+@pytest.mark.parametrize("shape", [(5, 33), (3, 4, 7), (300, 700), (0, 2, 4), (2, 0, 4), (1, 1)])
 def test_rounding_on_the_way_gives_the_stored_integers(shape, granularity):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1)) ** 3
     quantized = quantize(x, 95, 31, granularity)
