@@ -88,7 +88,7 @@ def command(
         folder.finish(table)
     click.echo(
         table if form == "table" else render([record.to_dict() for record in records], None, form),
-        nl=form != "table",
+        nl=False,
     )
     click.echo(f"{len(records)} records in {path}", err=True)
     return int(any(record.status.failed for record in records))

@@ -49,7 +49,7 @@ def render(
     Parameters
     ----------
     rows : sequence of mapping
-        Nested mappings are flattened to fields with dotted names.
+        Nested mappings are flattened to fields with dotted names, but for ``json`` of all columns.
     columns : sequence of str, optional
         Which fields, in which order; all in order of appearance if not given.
     format : {"table", "csv", "json", "markdown", "latex"}
@@ -75,7 +75,8 @@ def render(
     """
     if format not in FORMATS:
         raise ValueError(unknown_name("format", format, FORMATS))
-    flat = [flatten(row) for row in rows]
+    nested = format == "json" and columns is None
+    flat: _Rows = rows if nested else [flatten(row) for row in rows]
     known = dict.fromkeys(name for row in flat for name in row)
     chosen = list(known) if columns is None else list(columns)
     for name in chosen:

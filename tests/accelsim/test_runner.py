@@ -59,7 +59,9 @@ def test_resume_keeps_what_is_there_and_repairs_a_torn_line(tmp_path):
     lines = (out / "records.jsonl").read_text().splitlines(keepends=True)
     (out / "records.jsonl").write_text("".join(lines[:5]) + lines[5][:40])
     assert accelsim("run", path, "--output", out).returncode == 2
-    assert accelsim("run", path, "--output", out, "--resume").returncode == 0
+    resumed = accelsim("run", path, "--output", out, "--resume", "--format", "json")
+    assert resumed.returncode == 0
+    assert json.loads(resumed.stdout) == records(out)
     again = (out / "records.jsonl").read_text().splitlines(keepends=True)
     assert again[:5] == lines[:5]
     assert len(again) == len(lines)

@@ -89,6 +89,11 @@ def test_json_keeps_types_and_every_digit():
     ]
 
 
+def test_json_of_all_columns_keeps_rows_as_they_are():
+    rows = [{"bits": {"a": 8, "b": 4}, "baselines": {}}, {"bits": 8, "baselines": {"fp32": 0.5}}]
+    assert json.loads(render(rows, format="json")) == rows
+
+
 def test_json_is_strict():
     with pytest.raises(ValueError, match="not JSON compliant"):
         render([{"x": float("nan")}], format="json")
