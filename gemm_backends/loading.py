@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any, TypeVar
 
 from accelsim.errors import InputError
@@ -45,13 +47,28 @@ def backend_class(name: str) -> type[GemmBackend]:
     Raises
     ------
     InputError
-        If there is no such backend, it cannot be imported, or it is installed under another name
-        than its own.
+        If there is no such backend, it cannot be imported, it is installed under another name than
+        its own, or a class in a file calls itself as another backend does.
     """
     backend = registry.get(name)
-    if split_reference(name) is None and backend.name != name:
+    if split_reference(name) is not None:
+        _check_not_taken(name, backend)
+    elif backend.name != name:
         raise InputError(f"backend {name!r} calls itself {backend.name!r}: the two must agree")
     return backend
+
+
+def _check_not_taken(reference: str, backend: type[GemmBackend]) -> None:
+    """Refuse a class in a file that has the name of another backend; the same file is the same."""
+    if backend.name in registry.names():
+        taken = registry.get(backend.name)
+        if taken is not backend and _source(taken) != _source(backend):
+            raise InputError(f"the backend name {backend.name!r} of {reference} is already taken")
+
+
+def _source(backend: type[GemmBackend]) -> Path | None:
+    file = getattr(sys.modules.get(backend.__module__), "__file__", None)
+    return None if file is None else Path(file).resolve()
 
 
 def load_backend(name: str, **options: Any) -> GemmBackend:

@@ -115,8 +115,20 @@ def check_backends(document: Document, entries: Sequence[Any]) -> tuple[BackendC
         if choice in choices:
             message = f"found {shown(choice.to_record())} twice; expected different backends"
             document.report(("backends", index), message)
+        elif shared := _same_name(choices, choice):
+            document.report(("backends", index, "name"), shared)
         choices.append(choice)
     return tuple(choices)
+
+
+def _same_name(choices: Iterable[BackendChoice], choice: BackendChoice) -> str | None:
+    """Return the message for a class that calls itself as another class among `choices` does."""
+    own = backend_class(choice.target)
+    for other in choices:
+        plugin = backend_class(other.target)
+        if plugin is not own and plugin.name == own.name:
+            return f"{other.name} and {choice.name} are both called {own.name!r}; rename one"
+    return None
 
 
 def _backend(document: Document, entry: Any, loc: Loc) -> BackendChoice | None:
@@ -195,10 +207,11 @@ def choose_backends(
     Raises
     ------
     InputError
-        If a name is unknown.
+        If a name is unknown, or two classes share one.
     """
     chosen: dict[str, list[BackendChoice]] = {}
     for name in names:
+        earlier = [choice for choices in chosen.values() for choice in choices]
         chosen[name] = [choice for choice in configured if choice.name == name]
         if not chosen[name]:
             choice = BackendChoice(name, {}, name)
@@ -207,6 +220,9 @@ def choose_backends(
             except InputError as error:
                 raise InputError(f"--backend {name}: {error}") from error
             chosen[name] = [choice]
+        for choice in chosen[name]:
+            if message := _same_name(earlier, choice):
+                raise InputError(f"--backend {name}: {message}")
     return tuple(choice for choices in chosen.values() for choice in choices)
 
 

@@ -160,3 +160,13 @@ def test_a_class_in_a_file_starts_from_the_current_folder_or_from_the_configs(lo
         "array.py:Array",
     )
     assert by_file.backends[0].load().name == "array"
+
+
+def test_two_classes_of_one_name_are_an_error(load, message, tmp_path):
+    (tmp_path / "array.py").write_text(ARRAY)
+    (tmp_path / "copy.py").write_text(ARRAY)
+    expected = "array.py:Array and copy.py:Array are both called 'array'; rename one"
+    found = message("backends=[array.py:Array, copy.py:Array]")
+    assert found.endswith(f"backends.1: {expected}")
+    found = message(backends=["array.py:Array", "copy.py:Array"])
+    assert found == f"--backend copy.py:Array: {expected}"

@@ -121,6 +121,11 @@ def test_a_class_in_a_file(tmp_path):
         "    def matmul(self, a, b): return a.long() @ b.long().T\n"
     )
     assert load_backend(f"{path}:Mine", depth=3).options == {"depth": 3}
+    path.with_name("thief.py").write_text(path.read_text().replace("'mine'", "'int64'"))
+    with pytest.raises(InputError, match=r"'int64' of .*thief.py:Mine is already taken"):
+        load_backend(f"{path.with_name('thief.py')}:Mine")
+    installed = sys.modules[backend_class("int64").__module__].__file__
+    assert load_backend(f"{installed}:{backend_class('int64').__name__}").name == "int64"
     path.with_name("bad.py").write_text(path.read_text().replace("4, Acc", "40, Acc"))
     with pytest.raises(InputError, match=r"bad.py cannot be loaded: TypeError: Mine.bits must be"):
         load_backend(f"{path.with_name('bad.py')}:Mine")
