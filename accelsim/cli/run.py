@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from accelsim.errors import InputError
+from accelsim.errors import InputError, NothingCouldRunError
 from accelsim.results import Record
 
 
@@ -75,15 +75,19 @@ def command(
     limits = Limits(timeout or 600, int(memory_limit * 2**30) if memory_limit else None)
     resolved = load_config(config, overrides, backends)
     path = output or resolved.output
+    nothing: NothingCouldRunError | None = None
     with RunFolder.open(
         path, resolved.to_dict(), resolved.config_hash, resume, overwrite, Record
     ) as folder:
-        if scheduler:
-            from accelsim.runner.distributed import run_distributed
+        try:
+            if scheduler:
+                from accelsim.runner.distributed import run_distributed
 
-            records = run_distributed(resolved, folder, _progress, scheduler)
-        else:
-            records = run(resolved, folder, _progress, limits if isolate else None)
+                records = run_distributed(resolved, folder, _progress, scheduler)
+            else:
+                records = run(resolved, folder, _progress, limits if isolate else None)
+        except NothingCouldRunError as error:
+            nothing, records = error, list(folder.records)
         table = summary(records)
         folder.finish(table)
     click.echo(
@@ -91,6 +95,8 @@ def command(
         nl=False,
     )
     click.echo(f"{len(records)} records in {path}", err=True)
+    if nothing is not None:
+        raise nothing
     return int(any(record.status.failed for record in records))
 
 
