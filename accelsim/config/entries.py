@@ -69,7 +69,7 @@ def _workload_of_file(document: Document, entry: dict[str, Any], loc: Loc) -> Wo
         document.report((*loc, SOURCE), message)
         return None
     try:
-        model = sources.get(_target(name, document.path.parent))
+        model = sources.get(target(name, document.path.parent))
     except InputError as error:
         document.report((*loc, SOURCE), str(error))
         return None
@@ -139,7 +139,7 @@ def _backend(document: Document, entry: Any, loc: Loc) -> BackendChoice | None:
         document.report((*loc, "name"), message)
         return None
     options = {key: value for key, value in entry.items() if key != "name"} if named else {}
-    choice = BackendChoice(name, options, _target(name, document.path.parent))
+    choice = BackendChoice(name, options, target(name, document.path.parent))
     try:
         plugin = backend_class(choice.target)
     except InputError as error:
@@ -183,8 +183,8 @@ def _blamed(message: str, options: Iterable[str]) -> str | None:
     return None
 
 
-def _target(name: str, folder: Path) -> str:
-    """Let the path in ``path/to/file.py:ClassName`` start from the config's folder."""
+def target(name: str, folder: Path) -> str:
+    """Let the path in ``path/to/file.py:ClassName``, if `name` is one, start from `folder`."""
     reference = split_reference(name)
     if reference is None:
         return name

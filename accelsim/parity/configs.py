@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BeforeValidator, Field
 
 from accelsim.config.document import Document, apply_override, read_document
+from accelsim.config.entries import target
 from accelsim.config.messages import validated
 from accelsim.config.sections import Section, Sweep
 from accelsim.errors import InputError, unknown_name
@@ -149,9 +150,10 @@ def load_train_config(path: Path, overrides: Sequence[str] = ()) -> ParityConfig
     if sections.task == "vit" and sections.context is not None:
         document.report(("context",), "a vit has no context; expected none", at_key=True)
     if sections.probe is not None:
-        _check_names(document, ("probe",), sections.probe.backend, sections.probe.strategy)
+        found = _found(document, ("probe",), sections.probe.backend, sections.probe.strategy)
+        sections = sections.model_copy(update={"probe": sections.probe.model_copy(update=found)})
     document.raise_problems()
-    return config
+    return replace(config, sections=sections)
 
 
 def _load(path: Path, overrides: Sequence[str], kind: type[S]) -> tuple[Document, ParityConfig[S]]:
@@ -164,8 +166,8 @@ def _load(path: Path, overrides: Sequence[str], kind: type[S]) -> tuple[Document
     treatments: dict[str, Treatment] = {}
     for index, sweep in enumerate(sections.treatments):
         place = ("treatments", index)
-        _check_names(document, place, sweep.backend, sweep.strategy)
-        for treatment in sweep.treatments():
+        found = _found(document, place, sweep.backend, sweep.strategy)
+        for treatment in sweep.model_copy(update=found).treatments():
             key = json.dumps(treatment.to_record(), sort_keys=True)
             if key in treatments:
                 document.report(place, f"{treatment.label} is there already")
@@ -175,14 +177,19 @@ def _load(path: Path, overrides: Sequence[str], kind: type[S]) -> tuple[Document
     return document, ParityConfig(path, name, sections, tuple(treatments.values()), output)
 
 
-def _check_names(
+def _found(
     document: Document, place: tuple[str | int, ...], backend: str | None, strategy: str
-) -> None:
-    for key, check in (
-        ("backend", lambda: backend is None or backend_class(backend)),
-        ("strategy", lambda: load_strategy(strategy)),
+) -> dict[str, str | None]:
+    """Return the names with paths that start from the config's folder; report what is wrong."""
+    folder = document.path.parent
+    found = {"backend": backend and target(backend, folder), "strategy": target(strategy, folder)}
+    for key, name, check in (
+        ("backend", found["backend"], backend_class),
+        ("strategy", found["strategy"], load_strategy),
     ):
         try:
-            check()
+            if name is not None:
+                check(name)
         except InputError as error:
             document.report((*place, key), str(error))
+    return found

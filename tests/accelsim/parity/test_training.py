@@ -1,6 +1,7 @@
 """`accelsim train`: curves, the gap to floats, probes, checkpoints and resuming."""
 
 import json
+from pathlib import Path
 
 import click
 import pytest
@@ -155,6 +156,28 @@ def test_wrong_configs_of_eval(tmp_path, text, message):
     (tmp_path / "e.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
         load_eval_config(tmp_path / "e.yaml")
+
+
+ARRAY = """\
+from gemm_backends import Accumulator, GemmBackend
+
+class Array(GemmBackend):
+    name, bits, accumulator = "parity-array", 8, Accumulator(32, "wrap")
+    def matmul(self, a, b): return a.int() @ b.int().mT
+"""
+
+
+def test_a_backend_in_a_file_is_looked_for_from_the_configs_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    Path("sub", "array.py").write_text(ARRAY)
+    Path("sub", "e.yaml").write_text("model: minilm-l6\ntreatments: [{backend: array.py:Array}]\n")
+    (treatment,) = load_eval_config(Path("sub/e.yaml")).treatments
+    assert treatment.backend == "sub/array.py:Array"
+    Path("sub", "t.yaml").write_text(
+        "task: gpt\ntreatments: [{}]\nprobe: {backend: array.py:Array}\n"
+    )
+    assert load_train_config(Path("sub/t.yaml")).sections.probe.backend == "sub/array.py:Array"
 
 
 def test_the_published_configs_are_right():
