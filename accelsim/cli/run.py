@@ -66,7 +66,7 @@ def command(
     from accelsim.report.summary import summary
     from accelsim.report.tables import render
     from accelsim.results import RunFolder
-    from accelsim.runner import Limits, run
+    from accelsim.runner import Limits, operand_hashes, run
 
     if not isolate and (timeout is not None or memory_limit is not None):
         raise InputError("--timeout and --memory-limit need --isolate")
@@ -76,16 +76,23 @@ def command(
     resolved = load_config(config, overrides, backends)
     path = output or resolved.output
     nothing: NothingCouldRunError | None = None
+    hashes: dict[str, str] = {}
     with RunFolder.open(
-        path, resolved.to_dict(), resolved.config_hash, resume, overwrite, Record
+        path,
+        resolved.to_dict(),
+        resolved.config_hash,
+        resume,
+        overwrite,
+        Record,
+        check=lambda: hashes.update(operand_hashes(resolved)),
     ) as folder:
         try:
             if scheduler:
                 from accelsim.runner.distributed import run_distributed
 
-                records = run_distributed(resolved, folder, _progress, scheduler)
+                records = run_distributed(resolved, folder, _progress, scheduler, hashes)
             else:
-                records = run(resolved, folder, _progress, limits if isolate else None)
+                records = run(resolved, folder, _progress, limits if isolate else None, hashes)
         except NothingCouldRunError as error:
             nothing, records = error, list(folder.records)
         table = summary(records)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +55,7 @@ class RunFolder(Generic[R]):
         resume: bool = False,
         overwrite: bool = False,
         kind: type[R] = Record,  # type: ignore[assignment]
+        check: Callable[[], object] = lambda: None,
     ) -> RunFolder[R]:
         """Make a new run folder, or go on with one.
 
@@ -72,6 +73,8 @@ class RunFolder(Generic[R]):
             Replace the run that is there. Files that no run makes stay.
         kind : type
             Of the records.
+        check : callable
+            Called before a new run replaces what is there; if it raises, nothing is replaced.
 
         Raises
         ------
@@ -92,9 +95,12 @@ class RunFolder(Generic[R]):
             with _writing(path):
                 if not (resume or overwrite):
                     _refuse_existing(path)
+            going_on = resume and _holds_run(path)
+            if not going_on:
+                check()
             session = _session()
             with _writing(path):
-                if resume and _holds_run(path):
+                if going_on:
                     folder._continue(config_hash, session)
                 else:
                     folder._start(config, config_hash, session)

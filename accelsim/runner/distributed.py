@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from accelsim.runner.loop import (
     check_same_operands,
     finished,
     interrupted,
+    operand_hashes,
     with_minimised,
 )
 from accelsim.runner.task import Job, devices, machine, make_record
@@ -39,7 +40,11 @@ _HOW = "start workers with: dask worker ADDRESS --nthreads 1 --resources CPU=1"
 
 
 def run_distributed(
-    config: RunConfig, folder: RunFolder[Record], progress: Progress, scheduler: str
+    config: RunConfig,
+    folder: RunFolder[Record],
+    progress: Progress,
+    scheduler: str,
+    hashes: Mapping[str, str] | None = None,
 ) -> list[Record]:
     """Make every record that the folder does not have yet on the workers of a Dask cluster.
 
@@ -58,6 +63,8 @@ def run_distributed(
         Called with the number of records done, their total, and the newest.
     scheduler : str
         The address of a Dask scheduler, or ``local``.
+    hashes : mapping, optional
+        What `accelsim.runner.operand_hashes` returned, if it was called already.
 
     Returns
     -------
@@ -72,10 +79,9 @@ def run_distributed(
     DataError, InterruptedRunError, NothingCouldRunError
         As `accelsim.runner.run`.
     """
-    gemms = config.gemms()
-    hashes = {gemm.id: gemm.check_finite() for gemm in gemms}
+    hashes = hashes or operand_hashes(config)
     check_same_operands(folder, hashes)
-    cases = list_cases(config, gemms)
+    cases = list_cases(config, config.gemms())
     path = str(config.path.absolute())
     job = Job(path, config.overrides, config.backend_names, config.config_hash)
     with _client(scheduler) as client, Interrupts() as interrupts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,8 +41,23 @@ class Maker(Protocol):
         """Let go of what is held."""
 
 
+def operand_hashes(config: RunConfig) -> dict[str, str]:
+    """Read all operands, see that they are finite, and return their hashes by the GEMM's id.
+
+    Raises
+    ------
+    DataError
+        If one holds NaN or infinity; the message has the tensor's name and the first index.
+    """
+    return {gemm.id: gemm.check_finite() for gemm in config.gemms()}
+
+
 def run(
-    config: RunConfig, folder: RunFolder[Record], progress: Progress, isolate: Limits | None = None
+    config: RunConfig,
+    folder: RunFolder[Record],
+    progress: Progress,
+    isolate: Limits | None = None,
+    hashes: Mapping[str, str] | None = None,
 ) -> list[Record]:
     """Make every record of a config that the folder does not have yet.
 
@@ -58,6 +73,8 @@ def run(
         Called with the number of records done, their total, and the newest.
     isolate : Limits, optional
         Run each backend in a process of its own, under these limits.
+    hashes : mapping, optional
+        What `operand_hashes` returned, if it was called already.
 
     Returns
     -------
@@ -75,10 +92,9 @@ def run(
     NothingCouldRunError
         If every backend is unavailable; their records are written all the same.
     """
-    gemms = config.gemms()
-    hashes = {gemm.id: gemm.check_finite() for gemm in gemms}
+    hashes = hashes or operand_hashes(config)
     check_same_operands(folder, hashes)
-    cases = list_cases(config, gemms)
+    cases = list_cases(config, config.gemms())
     maker: Maker = Bench(config) if isolate is None else IsolatedBench(config, cases, isolate)
     with closing(maker), Interrupts() as interrupts:
         for number, case in enumerate(cases, start=1):
@@ -150,7 +166,7 @@ def finished(folder: RunFolder[Record]) -> list[Record]:
     return records
 
 
-def check_same_operands(folder: RunFolder[Record], hashes: dict[str, str]) -> None:
+def check_same_operands(folder: RunFolder[Record], hashes: Mapping[str, str]) -> None:
     """Refuse to go on with records that were made from other operands."""
     for record in folder.records:
         name = f"{record.workload}/{record.gemm}"

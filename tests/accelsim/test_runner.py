@@ -183,7 +183,10 @@ def test_nan_in_a_bundle_is_found_before_anything_runs(tmp_path):
     a = torch.ones(3, 4)
     a[2, 1] = float("nan")
     save_file({"net/a": a, "net/b": torch.ones(2, 4)}, tmp_path / "net.safetensors")
-    done = accelsim("run", path, "--output", tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "records.jsonl").write_text("what an earlier run found\n")
+    done = accelsim("run", path, "--output", tmp_path / "out", "--overwrite")
+    assert (tmp_path / "out" / "records.jsonl").read_text() == "what an earlier run found\n"
     assert done.returncode == 2
     assert "net/a" in done.stderr
     assert "[2, 1]" in done.stderr
