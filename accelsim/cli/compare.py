@@ -14,6 +14,7 @@ from typing import Any, cast
 import click
 
 from accelsim.errors import InputError, unknown_name
+from accelsim.registry import split_reference
 from accelsim.report.cells import MISSING, number, text
 from accelsim.report.comparison import default_columns, default_rows
 from accelsim.report.differences import differences, labels
@@ -80,7 +81,7 @@ def _percentage(ctx: click.Context, parameter: click.Parameter, value: str | Non
     "--baseline",
     metavar="NAME",
     help="Add speed-ups, with 95% intervals, against a float baseline (such as fp32), another "
-    "backend, or the run of this name.",
+    "backend (or path/to/file.py:ClassName), or the run of this name.",
 )
 @click.option(
     "--fail-if-slower",
@@ -123,6 +124,10 @@ def command(
         raise InputError("--fail-if-slower compares runs: name the old one and then the new one")
     ends: list[str] = []
     if baseline is not None:
+        if split_reference(baseline) is not None:
+            from gemm_backends import backend_class
+
+            baseline = backend_class(baseline).name
         values.append(add_speedup(records, baseline))
         ends = [f"speedup_low.{baseline}", f"speedup_high.{baseline}"]
     known = field_names(records)

@@ -250,6 +250,21 @@ class TestBaseline:
         assert row["a emulator speedup_vs.cpu-int8"] == "1.0"
         assert row["b emulator speedup_vs.cpu-int8"] == "4.0"
 
+    def test_of_a_backend_in_a_file(self, compare, write_run, make_record, tmp_path):
+        (tmp_path / "mine.py").write_text(
+            "from gemm_backends import Accumulator, GemmBackend\n"
+            "class Mine(GemmBackend):\n"
+            "    name, bits, accumulator = 'mine', 8, Accumulator(32, 'wrap')\n"
+            "    def matmul(self, a, b): ...\n"
+        )
+        path = write_run(
+            "a",
+            [make_record(backend=name, total_ms=ms) for name, ms in (("mine", 8), ("int64", 2))],
+        )
+        reference = f"{tmp_path / 'mine.py'}:Mine"
+        _, out, _ = compare(path, "--baseline", reference, "--values", "ratio", "--format", "csv")
+        assert rows_of(out)[0]["int64 speedup_vs.mine"] == "4.0"
+
     def test_that_nobody_knows_is_an_error(self, compare, run):
         status, _, err = compare(run, "--baseline", "cpu-int")
         assert status == 2
