@@ -1,5 +1,6 @@
 """What the pages of ``docs/`` tell the reader to type does what they say."""
 
+import re
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ from docs_page import run
 from outside import ROOT, Environment
 
 import gemm_backends
+from accelsim.results import Record
 
 
 @pytest.mark.parametrize(
@@ -15,6 +17,12 @@ import gemm_backends
 )
 def test_a_page_can_be_followed_to_the_letter(page, tmp_path):
     run(page, Environment(tmp_path))
+
+
+def test_the_formats_page_tells_every_field_of_a_record():
+    table = (ROOT / "docs" / "formats.md").read_text().split("## Record")[1]
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("|")]
+    assert set(re.findall(r"`(\w+)`", "".join(cells))) == Record.model_fields.keys()
 
 
 @pytest.mark.slow
