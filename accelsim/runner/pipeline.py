@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -111,15 +112,16 @@ class Pipeline:
         return quantized, IntegerOperand(quantized, getattr(self.systems, side), prepared)
 
     def relative_error(self) -> float | None:
-        """Return the Frobenius error of the dequantized product against float64."""
-        if not isinstance(self.result, Tensor):
-            return None
+        """Return the Frobenius error of the dequantized product against float64's, if not 0."""
+        result = self.result
+        if not isinstance(result, Tensor):
+            result = torch.from_numpy(result.astype(np.float64)).to(self._operands[0].device)
         a, b = (x.to(torch.float64) for x in self._operands)
         exact = a @ b.mT
         qa, qb = self.quantized
         scale = qa.scale.to(torch.float64)
         scale_b = qb.scale.to(torch.float64)
-        product = self.result.reshape(exact.shape).to(torch.float64)
+        product = result.reshape(exact.shape).to(torch.float64)
         product = product / scale / (scale_b if scale_b.ndim == 0 else scale_b.mT)
         norm = float(torch.linalg.vector_norm(exact))
         return float(torch.linalg.vector_norm(product - exact)) / norm if norm else None

@@ -9,6 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from accelsim.config import load_config
+from accelsim.runner.bench import Bench
+from accelsim.runner.cases import list_cases
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -145,6 +149,18 @@ def test_a_backend_that_lies_is_inexact(tmp_path):
     (record,) = records(tmp_path / "out")
     assert (record["status"], record["exact"]) == ("inexact", False)
     assert record["mismatches"] == 63
+
+
+def test_a_product_beyond_int64_is_exact_and_compared_with_float(tmp_path):
+    wide = config(
+        tmp_path, "[int64]", workloads="[{synthetic: {n: 3, d: 64, h: 4}}]", unpack="{bits: 8}",
+        quantize="{percentile: 100, beta: 4294967000}",
+    )  # fmt: skip
+    loaded = load_config(wide)
+    (case,) = list_cases(loaded, loaded.gemms())
+    record = Bench(loaded).record(case)
+    assert (record.status, record.reason) == ("ok", "")
+    assert record.relative_error_vs_float < 1e-6
 
 
 def test_nothing_available_is_exit_3_and_recorded(tmp_path):
