@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 import click
 from packaging.requirements import Requirement
@@ -18,88 +20,117 @@ from accelsim.cli.actions import (
 )
 from accelsim.environment import environment
 from accelsim.errors import InputError
-from gemm_backends import load_backend
+from accelsim.report.tables import FORMATS, Format, render
+from gemm_backends import Outcome, load_backend
 from gemm_backends.baselines import list_baselines, load_baseline
-from gemm_backends.survey import survey
+from gemm_backends.survey import Surveyed, survey
 
 PACKAGE = "accelsim"
 
 
+_Rows: TypeAlias = list[dict[str, str]]
+
+
 @click.command("doctor", cls=ActionCommand)
-def command(**flags: bool) -> None:
-    """Describe this machine, and say what can run on it and what to install for the rest."""
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="How to print the findings.",
+)
+def command(style: Format, **flags: bool) -> int:
+    """Describe this machine, and say what can run on it and what to install for the rest.
+
+    Exit status: 1 if a step of a flag failed, else 0.
+    """
+    sections = {
+        "This machine": _machine(),
+        "Backends": _backends(),
+        "Baselines": _baselines(),
+        "Extras": _extras(),
+        **{f"--{flag}": _action(flag) for flag in chosen(flags)},
+    }
+    if style == "table":
+        _print_tables(sections)
+    elif style in ("markdown", "latex"):
+        drawn = [render(rows, format=style, title=title) for title, rows in sections.items()]
+        click.echo("\n".join(drawn), nl=False)
+    else:
+        found = [{"section": title, **row} for title, rows in sections.items() for row in rows]
+        click.echo(render(found, format=style), nl=False)
+    return int(any(row.get("result") == "failed" for rows in sections.values() for row in rows))
+
+
+def _print_tables(sections: Mapping[str, _Rows]) -> None:
     console = Console(markup=False, highlight=False)
-    for title, table in (
-        ("This machine", _machine()),
-        ("Backends", _backends()),
-        ("Baselines", _baselines()),
-        ("Extras", _extras()),
-    ):
+    for title, rows in sections.items():
+        table = Table(*dict.fromkeys(key for row in rows for key in row))
+        table.show_header = title != "This machine"
+        for row in rows:
+            table.add_row(*row.values())
         console.print(f"\n{title}")
         console.print(table)
-    for flag in chosen(flags):
-        console.print(f"\n--{flag}")
-        console.print(_action(flag))
 
 
-def _machine() -> Table:
+def _machine() -> _Rows:
     facts = environment()
     cpu, memory = facts["cpu"], facts["memory_bytes"]
-    table = Table(show_header=False)
-    table.add_row("accelsim", facts["accelsim"])
-    table.add_row("Python", facts["python"])
-    table.add_row("torch", f"{facts['torch']}, CPU kernels for {cpu['torch_capability']}")
-    table.add_row("system", f"{facts['os']}, {facts['kernel']}")
-    table.add_row("CPU", f"{cpu['model']}, {cpu['architecture']}, {' '.join(cpu['isa'])}")
-    table.add_row("cores", f"{cpu['usable_cores']} usable, {cpu['torch_threads']} torch threads")
-    table.add_row("memory", f"{memory / 2**30:.1f} GiB")
+    said = [
+        ("accelsim", facts["accelsim"]),
+        ("Python", facts["python"]),
+        ("torch", f"{facts['torch']}, CPU kernels for {cpu['torch_capability']}"),
+        ("system", f"{facts['os']}, {facts['kernel']}"),
+        ("CPU", f"{cpu['model']}, {cpu['architecture']}, {' '.join(cpu['isa'])}"),
+        ("cores", f"{cpu['usable_cores']} usable, {cpu['torch_threads']} torch threads"),
+        ("memory", f"{memory / 2**30:.1f} GiB"),
+    ]
     for gpu in facts["gpus"]:
         size = f"{gpu['memory_bytes'] / 2**30:.0f} GiB"
         capability = f"compute capability {gpu['compute_capability']}"
-        table.add_row("GPU", f"{gpu['name']}, {capability}, {size}")
+        said.append(("GPU", f"{gpu['name']}, {capability}, {size}"))
     if facts["gpus"]:
-        table.add_row("CUDA", f"{facts['cuda']}, driver {facts['driver']}")
+        said.append(("CUDA", f"{facts['cuda']}, driver {facts['driver']}"))
     else:
-        table.add_row("GPU", "none that torch can use")
-    return table
+        said.append(("GPU", "none that torch can use"))
+    return [{"fact": fact, "value": value} for fact, value in said]
 
 
-def _backends() -> Table:
-    table = Table("backend", "runs here", "why not, or how")
-    for item in survey():
-        if item.availability is None:
-            table.add_row(item.name, "broken", item.error)
-            continue
-        said = item.availability
-        how = f"{said.execution} on {said.device}"
-        remark = f"{how}: {said.reason}" if said.reason else how
-        table.add_row(
-            item.name,
-            "yes" if said.available else "no",
-            remark if said.available else said.reason,
-        )
-    return table
+def _backends() -> _Rows:
+    return [
+        dict(zip(("backend", "runs here", "why not, or how"), _said(item), strict=True))
+        for item in survey()
+    ]
 
 
-def _baselines() -> Table:
-    table = Table("baseline", "cpu", "cuda")
+def _said(item: Surveyed) -> tuple[str, str, str]:
+    if item.availability is None:
+        return item.name, "broken", item.error
+    said = item.availability
+    how = f"{said.execution} on {said.device}"
+    remark = f"{how}: {said.reason}" if said.reason else how
+    return (item.name, "yes", remark) if said.available else (item.name, "no", said.reason)
+
+
+def _baselines() -> _Rows:
+    rows = []
     for name in list_baselines():
-        availabilities = [load_baseline(name).availability(device) for device in ("cpu", "cuda")]
-        table.add_row(name, *("yes" if a.available else f"no: {a.reason}" for a in availabilities))
-    return table
+        row = {"baseline": name}
+        for device in ("cpu", "cuda"):
+            said = load_baseline(name).availability(device)
+            row[device] = "yes" if said.available else f"no: {said.reason}"
+        rows.append(row)
+    return rows
 
 
-def _extras() -> Table:
-    table = Table("extra", "state")
+def _extras() -> _Rows:
+    rows = []
     for extra in importlib.metadata.metadata(PACKAGE).get_all("Provides-Extra") or []:
         missing = _missing(extra)
-        table.add_row(
-            extra,
-            f"needs {', '.join(missing)}: pip install '{PACKAGE}[{extra}]'"
-            if missing
-            else "installed",
-        )
-    return table
+        needs = f"needs {', '.join(missing)}: pip install '{PACKAGE}[{extra}]'"
+        rows.append({"extra": extra, "state": needs if missing else "installed"})
+    return rows
 
 
 def _missing(extra: str) -> list[str]:
@@ -130,14 +161,17 @@ def _installed(requirement: Requirement) -> bool:
     return requirement.specifier.contains(version, prereleases=True)
 
 
-def _action(flag: str) -> Table:
-    table = Table("backend", "step", "result", "detail")
+def _action(flag: str) -> _Rows:
+    rows = []
     for name in backends_with_action("doctor", flag):
+        found: Iterable[Outcome]
         try:
             backend = load_backend(name)
+            found = outcomes(find_action(type(backend), "doctor", flag), backend)
         except InputError as error:
-            table.add_row(name, "", "failed", str(error))
-            continue
-        for outcome in outcomes(find_action(type(backend), "doctor", flag), backend):
-            table.add_row(name, outcome.name, outcome.status, outcome.detail)
-    return table
+            found = [Outcome("", "failed", str(error))]
+        rows += [
+            {"backend": name, "step": step.name, "result": step.status, "detail": step.detail}
+            for step in found
+        ]
+    return rows

@@ -1,6 +1,9 @@
 """``accelsim doctor``: facts, what runs, and what is missing."""
 
+import csv
 import importlib.metadata
+import io
+import json
 
 import pytest
 import torch
@@ -14,6 +17,7 @@ from gemm_backends import (
     Action,
     GemmBackend,
     Outcome,
+    backend_class,
     list_backends,
     loading,
     register,
@@ -85,4 +89,36 @@ def buildable(monkeypatch):
 def test_flags_of_backends():
     assert "buildable in 3 s" not in run()
     assert "buildable in 3 s" in run("--build")
-    assert "--build  Compile the kernels. [buildable]" in run("--help")
+    assert "--build Compile the kernels. [buildable]" in " ".join(run("--help").split())
+
+
+@pytest.mark.usefixtures("buildable")
+def test_the_same_as_rows():
+    rows = [
+        {key: value for key, value in row.items() if value is not None}
+        for row in json.loads(run("--build", "--format", "json"))
+    ]
+    sections = dict.fromkeys(row["section"] for row in rows)
+    assert [*sections] == ["This machine", "Backends", "Baselines", "Extras", "--build"]
+    assert {
+        "section": "--build",
+        "backend": "buildable",
+        "step": "compile",
+        "result": "passed",
+        "detail": "buildable in 3 s",
+    } in rows
+    lines = list(csv.DictReader(io.StringIO(run("--format", "csv"))))
+    assert {"fact": "torch"}.items() <= lines[2].items()
+
+
+@pytest.mark.usefixtures("buildable")
+def test_a_step_that_fails_is_exit_1(monkeypatch):
+    def build(backend):
+        raise RuntimeError("no compiler")
+        yield
+
+    action = Action("doctor", "build", "Compile the kernels.", build)
+    monkeypatch.setattr(backend_class("buildable"), "actions", classmethod(lambda cls: [action]))
+    result = CliRunner(env={"COLUMNS": "1000"}).invoke(command, ["--build"], standalone_mode=False)
+    assert "raised RuntimeError: no compiler" in result.stdout
+    assert result.return_value == 1
