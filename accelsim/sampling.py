@@ -31,7 +31,8 @@ class Plan:
     warmup : int
         Repeats that are not timed.
     repeats : int
-        Timed repeats; with a `target_error` the least number.
+        Timed repeats; with a `target_error` the least number, but for the few that an interval
+        takes.
     target_error : float or None
         Repeat until half the width of the median's 95% interval is at most this part of it.
     budget_s : float
@@ -60,7 +61,8 @@ class Plan:
             return False
         if self.target_error is None or seconds >= self.budget_s or len(totals) >= MOST_REPEATS:
             return True
-        return relative_error(totals) <= self.target_error
+        error = relative_error(totals)
+        return error is not None and error <= self.target_error
 
     def sample(self, function: Callable[[], object], device: torch.device) -> Samples:
         """Time calls of one function by this plan; see `accelsim.timing.measure`."""

@@ -17,6 +17,9 @@ from scipy import stats
 CONFIDENCE = 0.95
 """Of every interval that the suite prints."""
 
+FEWEST = 6
+"""Times without which no two of them span such an interval of the median."""
+
 RESAMPLES = 2000
 """Bootstrap resamples of a ratio's interval."""
 
@@ -40,8 +43,8 @@ def median_interval(times: Sequence[float]) -> Interval:
     """Return the median with the interval that two order statistics span.
 
     The interval holds the true median with a probability of at least 95%, whatever the
-    distribution. Below 6 times no two of them do: the smallest and the largest are then returned,
-    which cover it with probability ``1 - 2**(1 - n)``.
+    distribution. Below `FEWEST` times no two of them do: the smallest and the largest are then
+    returned, which cover it with probability ``1 - 2**(1 - n)``.
 
     Parameters
     ----------
@@ -64,8 +67,13 @@ def _rank(count: int) -> int:
     return max(0, outside - 1)
 
 
-def relative_error(times: Sequence[float]) -> float:
-    """Return half the width of the median's interval over the median; infinite for median 0."""
+def relative_error(times: Sequence[float]) -> float | None:
+    """Return half the width of the median's interval over the median; infinite for median 0.
+
+    None below `FEWEST` times, which have no such interval.
+    """
+    if len(times) < FEWEST:
+        return None
     interval = median_interval(times)
     if interval.value == 0:
         return math.inf if interval.high else 0.0

@@ -80,8 +80,8 @@ def _percentage(ctx: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     "--baseline",
     metavar="NAME",
-    help="Add speed-ups, with 95% intervals, against a float baseline (such as fp32), another "
-    "backend (or path/to/file.py:ClassName), or the run of this name.",
+    help="Add speed-ups, with 95% intervals from 6 repeats on, against a float baseline (such as "
+    "fp32), another backend (or path/to/file.py:ClassName), or the run of this name.",
 )
 @click.option(
     "--fail-if-slower",
@@ -140,7 +140,7 @@ def command(
     rows = rows or default_rows(chosen, columns)
     result = pivot(chosen, rows, columns, [*values, *ends])
     # The median of several records' speed-ups has another interval than any of them.
-    ends = [] if result.merged > 1 else ends
+    ends = [] if result.merged > 1 or not {*ends} <= {*known} else ends
     tables = _show(result, values, ends, cast("Format", style))
     click.echo(tables, nl=False)
     if style == "table":

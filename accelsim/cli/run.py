@@ -95,7 +95,7 @@ def command(
                 records = run(resolved, folder, _progress, limits if isolate else None, hashes)
         except NothingCouldRunError as error:
             nothing, records = error, list(folder.records)
-        table = summary(records)
+        table = summary(records, path)
         folder.finish(table)
     click.echo(
         table if form == "table" else render([record.to_dict() for record in records], None, form),

@@ -105,7 +105,7 @@ def _echo(rows: Sequence[dict[str, Any]], by: str, percentile: float, style: For
     ]
     columns = [*place, "of", "β", "b", *headers.values()]
     title = (
-        "Shares in %. Out of bound: |v| >= 2^(b-1).\n"
+        "Shares in %. Out of bound: |v| >= 2^(b-1); a balanced digit holds -2^(b-1) too.\n"
         "In 1% rows, columns: how much of that the heaviest 1% of the lines hold."
     )
     click.echo(render(shown, columns, style, title), nl=False)

@@ -147,7 +147,10 @@ def _echo_tables(
         for row in operands
     ]
     columns = ["gemm", "op", "phase", "layer", "batch", "n", "d", "h"]
-    title = f"Out of bound, |v| >= 2^(b-1), in % (percentile {percentile:g}, beta {beta:g})"
+    title = (
+        f"Out of bound, |v| >= 2^(b-1), in % (percentile {percentile:g}, beta {beta:g}); "
+        "a balanced digit holds -2^(b-1) too"
+    )
     click.echo(render(shapes, columns, style))
     click.echo(render(shares, format=style, title=title), nl=False)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from accelsim.report.cells import text
 from accelsim.report.fields import flatten
-from accelsim.results import Run
+from accelsim.results import Record, Run
 
 _MACHINE_FIELDS = (
     "accelsim",
@@ -123,11 +123,18 @@ def _operands(named: Sequence[tuple[str, Run]]) -> Iterator[str]:
         yield f"the operands differ, so the results do: {', '.join(differing[:3])}{more}"
 
 
+def busy(records: Iterable[Record]) -> str:
+    """Say that a machine had more to do than the run that made these records, or nothing."""
+    loads = [record.timing.load_per_core for record in records if record.timing is not None]
+    if not loads or median(loads) <= _BUSY:
+        return ""
+    return f"ran on a busy machine: {median(loads):.1f} processes per core"
+
+
 def _loads(named: Sequence[tuple[str, Run]]) -> Iterator[str]:
     for label, run in named:
-        loads = [r.timing.load_per_core for r in run.records if r.timing is not None]
-        if loads and median(loads) > _BUSY:
-            yield f"{label} ran on a busy machine: {median(loads):.1f} processes per core"
+        if said := busy(run.records):
+            yield f"{label} {said}"
 
 
 def _essence(machine: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from accelsim.errors import InputError, unknown_name
 from accelsim.report.fields import lookup
 from accelsim.results import record_key
-from accelsim.statistics import speedup
+from accelsim.statistics import FEWEST, speedup
 
 TOTAL = "time_ms.total"
 
@@ -22,8 +22,8 @@ def add_speedup(records: Sequence[_Row], baseline: str) -> str:
     """Put the speed-up against `baseline` into every record that has a total time.
 
     ``speedup_vs[baseline]`` is the baseline's median over the record's; ``speedup_low[baseline]``
-    and ``speedup_high[baseline]`` are the ends of its 95% interval, where both have two repeats or
-    more.
+    and ``speedup_high[baseline]`` are the ends of its 95% interval, where both have at least
+    `accelsim.statistics.FEWEST` repeats.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def add_speedup(records: Sequence[_Row], baseline: str) -> str:
             continue
         found = True
         _put(record, "speedup_vs", baseline, other[0] / mine[0])
-        if len(mine[1]) > 1 and len(other[1]) > 1:
+        if min(len(mine[1]), len(other[1])) >= FEWEST:
             interval = speedup(mine[1], other[1])
             _put(record, "speedup_low", baseline, interval.low)
             _put(record, "speedup_high", baseline, interval.high)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from accelsim.report.cells import printable
+from accelsim.report.differences import busy
 from accelsim.report.hardware import hardware
 from accelsim.report.line import Line
 from accelsim.report.settings import Settings
@@ -30,7 +32,7 @@ _EXECUTION = {
 }
 
 
-def summary(records: Iterable[Record]) -> str:
+def summary(records: Iterable[Record], folder: Path = Path()) -> str:
     """Say at a glance what a run found: exact or not, how many operations, how long.
 
     The verdict comes first, then for every GEMM and setting one line per backend, or per strategy
@@ -41,6 +43,8 @@ def summary(records: Iterable[Record]) -> str:
     ----------
     records : iterable of Record
         The records of one run.
+    folder : Path
+        The run's folder, from where the reader is.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def summary(records: Iterable[Record]) -> str:
     if ran:
         lines += _table(ran, records)
         lines += hardware(records)
-    lines += _problems(records)
+    lines += _problems(records, folder)
     return "".join(f"{printable(line).rstrip()}\n" for line in lines)
 
 
@@ -140,7 +144,8 @@ def _heading(record: Record, settings: Settings) -> str:
         shape = f"{record.batch}×({shape})"
     chosen = record.strategy_chosen
     shown = "strategy" not in settings.elsewhere and chosen != record.strategy
-    by = [f"by {chosen}"] if chosen and shown else []
+    unpacked = record.max_digits_a != 1 or record.max_digits_b != 1
+    by = [f"by {chosen}" if unpacked else "nothing to unpack"] if chosen and shown else []
     name = f"{settings.gemm(record)} ({record.op}, {record.phase}) {shape}"
     return ", ".join([name, *settings.sweep(record), *by])
 
@@ -163,11 +168,14 @@ def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
         terms["time"] = f"median of {low if low == high else f'{low} to {high}'} repeats"
         if any(record.timing is not None and not record.timing.warmup for record in ran):
             terms["time"] += "; without warm-up the first may have compiled code"
+        terms["total"] = "its own median: those of the stages do not add up to it"
     for name in columns.baselines:
         terms[f"×{name}"] = f"time of the {name} GEMM over total; above 1 is faster than {name}"
     width = max(map(len, terms))
     lines = [f"{term:{width}}  {meaning}" for term, meaning in terms.items()]
     lines += columns.labels.notes()
+    if said := busy(ran):
+        lines += _wrap(f"This {said}, so the times are longer than they need be.")
     for execution, words in _EXECUTION.items():
         backends = dict.fromkeys(record.backend for record in ran if record.execution == execution)
         if backends:
@@ -175,12 +183,13 @@ def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
     return lines
 
 
-def _problems(records: Sequence[Record]) -> list[str]:
+def _problems(records: Sequence[Record], folder: Path) -> list[str]:
     """List the records that are not ok: each that failed, and by reason those that did not run."""
     settings = Settings(records)
     failed = [record for record in records if record.status.failed]
     lines = [
-        f"{record.status}: {_heading(record, settings)}, {record.backend}: {_reason(record)}"
+        f"{record.status}: {_heading(record, settings)}, {record.backend}: "
+        + _reason(record, folder)
         for record in failed[:MOST_FAILURES]
     ]
     if len(failed) > MOST_FAILURES:
@@ -203,11 +212,13 @@ def _problems(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def _reason(record: Record) -> str:
+def _reason(record: Record, folder: Path) -> str:
     parts = [record.reason] if record.reason else []
     if record.minimised:
         small = record.minimised
-        parts.append(f"shown by {small.n}×{small.d}×{small.h}: accelsim run {small.config}")
+        parts.append(
+            f"shown by {small.n}×{small.d}×{small.h}: accelsim run {folder / small.config}"
+        )
     if record.mismatches and (not parts or record.status is Status.OVERFLOW):
         integers = record.batch * record.n * record.h
         parts.append(f"{record.mismatches:,} of {integers:,} integers differ")

@@ -78,10 +78,11 @@ class Minimised(Strict):
 class TimingNotes(Strict):
     """How the times of a record came about.
 
-    `relative_error` is half the width of the 95% interval of the median total over that median,
-    `outliers` counts totals beyond Tukey's fences (they are in the samples and in the quartiles),
-    `load_per_core` is the load average when the repeats began, `clock_mhz` the device's clock
-    before and after them, `neighbours` the workers that shared the host in a distributed sweep.
+    `relative_error` is half the width of the 95% interval of the median total over that median
+    (null for fewer than 6 repeats), `outliers` counts totals beyond Tukey's fences (they are in the
+    samples and in the quartiles), `load_per_core` is the load average when the repeats began,
+    `clock_mhz` the device's clock before and after them, `neighbours` the workers that shared the
+    host in a distributed sweep.
     """
 
     cache: Literal["warm", "cold"]

@@ -208,7 +208,7 @@ class _Notes:
         return TimingNotes(
             cache=self._plan.cache,
             warmup=self._plan.warmup,
-            relative_error=error if math.isfinite(error) else None,
+            relative_error=None if error is None or math.isinf(error) else error,
             outliers=outliers(totals),
             load_per_core=self._load,
             clock_mhz=[self._clock, clock_mhz(self._device)],

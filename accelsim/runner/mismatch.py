@@ -184,13 +184,15 @@ def _save(case: Case, config: RunConfig, operands: Operands, folder: Path) -> Mi
     try:
         directory.mkdir(exist_ok=True)
         write_bundle(directory / f"{stem}.safetensors", [gemm], source)
-        (directory / f"{stem}.yaml").write_text(_replay(case, config, operands, stem))
+        (directory / f"{stem}.yaml").write_text(
+            _replay(case, config, operands, directory / f"{stem}.yaml")
+        )
     except OSError as error:
         raise AccelsimError(f"cannot write to {directory}: {error.strerror}") from error
     return Minimised(config=f"{MISMATCHES}/{stem}.yaml", batch=batch, n=n, d=d, h=h)
 
 
-def _replay(case: Case, config: RunConfig, operands: Operands, stem: str) -> str:
+def _replay(case: Case, config: RunConfig, operands: Operands, path: Path) -> str:
     point = _identity(operands)
     strategy = _absolute(case.unpack.strategy, config.path.parent)
     unpack: dict[str, Any] = {
@@ -201,18 +203,16 @@ def _replay(case: Case, config: RunConfig, operands: Operands, stem: str) -> str
     }
     content = {
         "name": "mismatch",
-        "workloads": [{"bundle": f"{stem}.safetensors"}],
+        "workloads": [{"bundle": f"{path.stem}.safetensors"}],
         "quantize": {"percentile": 100, "beta": point.beta.to_record()},
         "unpack": unpack,
         "backends": [{"name": _absolute(case.choice.target, Path()), **case.choice.options}],
         "k_split": config.k_split,
         "timing": {"repeats": 1, "warmup": 0},
-        "output": f"{stem}-replay",
+        "output": f"{path.stem}-replay",
     }
     head = f"# The smallest part of {case.gemm.id} that {case.backend.name} still gets wrong.\n"
-    return (
-        f"{head}# accelsim run {stem}.yaml --overwrite\n{yaml.safe_dump(content, sort_keys=False)}"
-    )
+    return f"{head}# accelsim run {path} --overwrite\n{yaml.safe_dump(content, sort_keys=False)}"
 
 
 def _absolute(name: str, folder: Path) -> str:

@@ -24,6 +24,12 @@ def test_a_target_goes_on_until_the_median_is_certain():
     assert plan.enough([10.0 + 0.01 * (i % 7) for i in range(40)], seconds=1)
 
 
+def test_a_target_takes_as_many_as_an_interval():
+    plan = Plan(warmup=0, repeats=1, target_error=0.05, budget_s=10)
+    assert not plan.enough([1.0] * 5, seconds=1)
+    assert plan.enough([1.0] * 6, seconds=1)
+
+
 def test_a_budget_or_the_limit_ends_it_uncertain_as_it_is():
     plan = Plan(warmup=0, repeats=2, target_error=0.001, budget_s=10)
     assert plan.enough([1.0, 9.0], seconds=10)

@@ -43,9 +43,10 @@ def test_the_medians_interval_covers_a_known_median():
 def test_few_times_give_the_extremes():
     interval = median_interval([3.0, 1.0, 2.0])
     assert (interval.low, interval.value, interval.high) == (1, 2, 3)
-    assert relative_error([3.0, 1.0, 2.0]) == 0.5
-    assert relative_error([0.0]) == 0
-    assert relative_error([0.0, 0.0, 1.0]) == math.inf
+    assert relative_error([3.0, 1.0, 2.0, 2.0, 2.0, 2.0]) == 0.5
+    assert relative_error([0.0] * 6) == 0
+    assert relative_error([0.0] * 5 + [1.0]) == math.inf
+    assert relative_error([3.0, 1.0, 2.0, 2.0, 2.0]) is None
 
 
 def test_outliers_lie_beyond_tukeys_fences():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from accelsim.report.cells import text
 from accelsim.report.figures.figure import Figure, colours
 from accelsim.report.figures.frame import need
 from accelsim.results import Run
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _SHARES = ["out_of_bound_a", "out_of_bound_b"]
+
+
+def _and_settings(rows: DataFrame) -> str:
+    """Say what else one bar averages over."""
+    betas = [text(beta) for beta in dict.fromkeys(rows["beta"])]
+    return f" and over β = {', '.join(betas)}" if len(betas) > 1 else ""
 
 
 def heavy_hitters(data: DataFrame, runs: Sequence[Run]) -> Figure:
@@ -51,8 +58,8 @@ def heavy_hitters(data: DataFrame, runs: Sequence[Run]) -> Figure:
         f"Bars for {len(kinds)} kinds of GEMM, for operands A and B. Over all widths "
         f"{means.idxmax()} has the largest share of heavy hitters, {means.max():.2g}% of its "
         f"entries, {means.idxmin()} the smallest, {means.min():.2g}%.",
-        "The share of entries of magnitude 2 to the power b−1 or more, which do not fit one digit, "
-        "averaged over the GEMMs of a kind. linear is a linear layer, qk the product of queries "
+        f"The share of entries that do not fit one digit of b bits, averaged over the GEMMs of a "
+        f"kind{_and_settings(rows)}. linear is a linear layer, qk the product of queries "
         "and keys, pv that of attention probabilities and values; below 0.01% the axis is linear.",
         grid.figure,
     )

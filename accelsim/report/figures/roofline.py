@@ -46,7 +46,8 @@ def roofline(data: DataFrame, runs: Sequence[Run]) -> Figure:
     grid.set_titles("{col_name}")
     roofs = _roofs(runs)
     ridges = [roof["gops"] / roof["gb_s"] for name in backends for roof in roofs.get(name, ())]
-    span = min(rows["intensity"].min(), *ridges) / 1.5, max(rows["intensity"].max(), *ridges) * 1.5
+    reach = [rows["intensity"].min(), rows["intensity"].max(), *ridges]
+    span = min(reach) / 1.5, max(reach) * 1.5
     for backend, axes in grid.axes_dict.items():
         plain_ticks(axes.xaxis)
         plain_ticks(axes.yaxis)

@@ -15,6 +15,7 @@ from accelsim.report.settings import FIELDS
 from accelsim.report.summary_rows import STAGES, Labels
 from accelsim.results import Record
 from accelsim.results.record import Stage
+from accelsim.statistics import FEWEST
 
 _FIELD_TITLE = {"beta": "β", "bits": "b", "gemm": "GEMM"}
 
@@ -78,7 +79,7 @@ def failure_columns(rows: Sequence[Row]) -> list[Column[Row]]:
 
 
 _BACKEND = "what multiplied; * where it was emulated or fell back, so its time is no hardware's"
-_ERROR = "half the 95% interval of the median total, in % of it"
+_ERROR = f"half the 95% interval of the median total, in % of it; from {FEWEST} repeats on"
 
 
 def _labels(rows: Sequence[Row], fields: Sequence[str]) -> list[Column[Row]]:
@@ -160,9 +161,10 @@ def _status(row: Row) -> str:
 
 
 def _error(row: Row) -> float | None:
-    timing = row.record.timing
-    known = timing is not None and timing.relative_error is not None
-    return 100 * timing.relative_error if known else None  # type: ignore[union-attr, operator]
+    timing, total = row.record.timing, row.record.time_ms.get("total")
+    if timing is None or timing.relative_error is None or total is None or total.repeats < FEWEST:
+        return None
+    return 100 * timing.relative_error
 
 
 def _outliers(row: Row) -> int | None:

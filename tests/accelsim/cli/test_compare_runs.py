@@ -73,6 +73,14 @@ def gemms(timed, means, **changes):
     return [timed(mean, gemm=f"g{i}", **changes) for i, mean in enumerate(means)]
 
 
+@pytest.mark.parametrize("repeats", [5, 6])
+def test_fewer_than_six_repeats_have_no_interval(compare, timed, write_run, repeats):
+    runs = [write_run(name, gemms(timed, [10], repeats=repeats)) for name in ("old", "new")]
+    status, out, _ = compare(*runs, "--baseline", "old")
+    assert status == 0
+    assert ("95% interval" in out) is (repeats == 6)
+
+
 class TestFailIfSlower:
     def test_a_slower_record_is_found_and_named(self, compare, timed, write_run):
         old = write_run("old", gemms(timed, [10, 10, 10]))
@@ -163,7 +171,7 @@ class TestIntervals:
         assert f"{value:.3f} [{low:.3f}, {high:.3f}]" in out
 
     def test_against_floats_use_the_repeats_of_the_float_gemm(self, compare, timed, write_run):
-        samples = {"fp32": [4.0, 4.1, 3.9, 4.0, 4.0]}
+        samples = {"fp32": [4.0, 4.1, 3.9, 4.0, 4.0, 4.0]}
         run = write_run("run", [timed(10, baselines={"fp32": 4.0}, baseline_samples_ms=samples)])
         _, out, _ = compare(run, "--baseline", "fp32", "--format", "csv", "--values", "ratio")
         row = next(csv.DictReader(io.StringIO(out)))

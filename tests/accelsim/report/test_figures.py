@@ -85,6 +85,24 @@ def test_each_width_has_its_roof(make_record, make_run):
     assert [words.get_text() for words in axes.texts] == ["b 8", "b 4"]
 
 
+def test_a_roofline_without_roofs_says_how_to_measure_them(make_record, make_run):
+    run = make_run([make_record(gemm_bytes=2048)])
+    session = {key: value for key, value in run.sessions[0].items() if key != "roofs"}
+    figures, _ = draw([replace(run, sessions=(session,))])
+    figure = next(figure for figure in figures if figure.name == "roofline")
+    assert "timing.roofline: true" in figure.caption
+
+
+def test_a_bar_that_averages_over_beta_says_so(make_record, make_run):
+    records = [make_record(beta=beta, out_of_bound_a=1, out_of_bound_b=2) for beta in (15, 31)]
+    captions = [
+        next(figure for figure in draw([make_run(rs)])[0] if figure.name == "heavy-hitters").caption
+        for rs in (records, records[:1])
+    ]
+    assert "and over β = 15, 31." in captions[0]
+    assert "β" not in captions[1]
+
+
 def test_ratios_are_those_of_all_gemms_together(make_record, make_run):
     records = [
         make_record(gemm=gemm, beta=beta, bits=bits, low_bit_macs=beta * low, ratio=beta * low / n)

@@ -1,11 +1,13 @@
 """What a run says at its end."""
 
+from pathlib import Path
+
 import pytest
 
 from accelsim.report import summary
 from accelsim.report.summary import MOST_FAILURES, MOST_LINES, WIDTH, verdict
 from accelsim.results import Quartiles
-from accelsim.results.record import TimingNotes
+from accelsim.results.record import Minimised, TimingNotes
 
 EXAMPLE = """\
 2 of 2 exact; 1 unavailable: cuda-int8 (no CUDA device)
@@ -24,6 +26,7 @@ exact  every integer of the product is equal
 r      low-bit multiplications over those of the GEMM
 MACs   low-bit multiply-adds
 time   median of 20 repeats
+total  its own median: those of the stages do not add up to it
 ×fp32  time of the fp32 GEMM over total; above 1 is faster than fp32
 * emulator: emulated; a model in software did the work, so its times are not the
     hardware's.
@@ -166,6 +169,28 @@ def test_what_varies_heads_the_groups_and_what_does_not_is_said_once(make_record
     assert "layers.0.q (linear, forward) 16×32×8, 8/4 bits, by row/column\n" in text
 
 
+def test_nothing_to_unpack_is_said(make_record):
+    text = summary([make_record(max_digits_a=1, max_digits_b=1)])
+    assert "layers.0.q (linear, forward) 16×32×8, nothing to unpack\n" in text
+
+
+@pytest.mark.parametrize("load", [0.5, 2.4])
+def test_a_busy_machine_is_told(make_record, load):
+    timing = TimingNotes(
+        cache="warm", warmup=1, relative_error=None, outliers=0, load_per_core=load,
+        clock_mhz=[None, None],
+    )  # fmt: skip
+    text = summary([make_record(timing=timing)])
+    assert ("This ran on a busy machine: 2.4 processes per core" in text) is (load == 2.4)
+
+
+def test_the_replay_is_a_command_that_works_from_here(make_record):
+    small = Minimised(config="mismatches/x.yaml", batch=1, n=2, d=3, h=4)
+    record = make_record(status="inexact", exact=False, mismatches=1, max_abs_error=9)
+    text = summary([record.model_copy(update={"minimised": small})], Path("results/a"))
+    assert "shown by 2×3×4: accelsim run results/a/mismatches/x.yaml" in " ".join(text.split())
+
+
 def test_batches_and_workloads_are_named_where_they_matter(make_record):
     records = [make_record(workload="a", batch=9), make_record(workload="b")]
     text = summary(records)
@@ -283,7 +308,7 @@ def test_one_backend_has_a_line_for_each_strategy(make_record):
 def test_a_large_run_is_summed_up(make_record):
     records = [make_record(gemm=f"gemm {index}") for index in range(MOST_LINES + 1)]
     lines = lines_of(records)
-    assert len(lines) < 20
+    assert len(lines) < 25
     assert f"There are {MOST_LINES + 1} GEMMs and settings" in lines[4]
     assert lines[lines.index("All GEMMs") + 1].split()[1] == f"{len(records)}/{len(records)}"
     assert len(lines_of(records[:-1])) > 2 * MOST_LINES
