@@ -11,7 +11,7 @@ from gemm_backends.cost.estimate import Estimate, weakest
 from gemm_backends.emulation.datapath import Datapath
 from gemm_backends.types import Accumulator, Cost, Tile
 
-REFERENCE = "an array of as many exact 8-bit multipliers with 32-bit wrapping accumulators"
+REFERENCE = "as many exact 8-bit multipliers with 32-bit accumulators, without shift-adders"
 """What relative areas are relative to."""
 
 WIDEST_TREE = 1 << 16
