@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from accelsim.cli.parity import carry_out, options
+from accelsim.extras import need
 
 
 @click.command("eval")
@@ -23,4 +24,5 @@ def command(config: Path, overrides: tuple[str, ...], **how: Any) -> int:
     from accelsim.parity.figures import draw_quality
 
     resolved = load_eval_config(config, overrides)
+    need("transformers", "models")  # before the folder is touched
     return carry_out(resolved, EvalRecord, evaluate, table, draw_quality, **how)

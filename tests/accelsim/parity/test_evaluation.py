@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import pytest
 import torch
@@ -112,6 +113,17 @@ def test_an_operand_that_is_not_finite_is_a_record(config, llama, tmp_path):
 def test_a_figure_that_cannot_be_drawn_is_known_before_the_work(tmp_path, name, message):
     with pytest.raises(InputError, match=message):
         check_figure(tmp_path / name)
+
+
+def test_without_the_extra_nothing_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    config = tmp_path / "eval.yaml"
+    config.write_text("model: minilm-l6\ntreatments: [{}]\n")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "records.jsonl").write_text("what an earlier run found\n")
+    with pytest.raises(InputError, match=r"pip install 'accelsim\[models\]'"):
+        run(config, "--overwrite")
+    assert (tmp_path / "out" / "records.jsonl").read_text() == "what an earlier run found\n"
 
 
 def test_the_figure_of_an_encoder(tmp_path):
