@@ -88,12 +88,22 @@ class Availability:
         examines; it is never the default.
     device : str
         The torch device on which digits must lie, such as ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    ValueError
+        If `execution` is none of these.
     """
 
     available: bool
     reason: str = ""
     execution: Execution = "emulated"
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.execution not in get_args(Execution):
+            allowed = ", ".join(get_args(Execution))
+            raise ValueError(f"execution must be one of {allowed}, got {self.execution!r}")
 
 
 class Tile(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from accelsim.errors import InputError, unknown_name
 from accelsim.options import parse_options
 from accelsim.registry import split_reference
 from accelsim.unpack import load_strategy, split_options, strategy_class, with_options
-from gemm_backends import backend_class
+from gemm_backends import GemmBackend, backend_class
 from workloads.paths import from_folder
 from workloads.sources import SOURCE, EntryError, WorkloadSource
 from workloads.sources import registry as sources
@@ -147,7 +148,21 @@ def _backend(document: Document, entry: Any, loc: Loc) -> BackendChoice | None:
         return None
     if not _options_fit(document, plugin, f"backend {plugin.name!r}", options, loc):
         return None
-    return choice if _can_be_made(document, choice.load, options, loc) else None
+    return choice if _can_be_made(document, lambda: _loaded(choice), options, loc) else None
+
+
+def _loaded(choice: BackendChoice) -> GemmBackend:
+    """Make a backend and see that records can hold its options, defaults included."""
+    backend = choice.load()
+    for option, value in backend.options.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"option {option!r} of backend {backend.name!r} is {value!r}, which JSON cannot "
+                "hold; expected text, finite numbers, true, false, null, lists or mappings"
+            ) from None
+    return backend
 
 
 def _options_fit(
@@ -216,7 +231,7 @@ def choose_backends(
         if not chosen[name]:
             choice = BackendChoice(name, {}, name)
             try:
-                choice.load()
+                _loaded(choice)
             except InputError as error:
                 raise InputError(f"--backend {name}: {error}") from error
             chosen[name] = [choice]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,7 @@ class Case:
             "digits": self.unpack.digits,
             "block": self.unpack.block,
             "backend": self.backend.name,
-            "backend_options": _plain(self.backend.options),
+            "backend_options": json.loads(json.dumps(self.backend.options)),
         }
 
 
@@ -81,9 +82,3 @@ def _cases(config: RunConfig, gemms: Sequence[Gemm]) -> Iterator[Case]:
                 for choice, backend in backends:
                     configured = backend.for_bits(unpacking.bits.a, unpacking.bits.b)
                     yield Case(gemm, rounding, unpacking, choice, configured)
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in options.items()
-    }

@@ -198,6 +198,9 @@ OPTIONS = f"(known: {', '.join(PARAMETERS)})"
         ("{name: emulator, bits: [8, »x]}", ".bits.1: option 'bits' of backend..."),
         ("{name: array.py:Array, speed: »0}", ".speed: backend 'array' cannot be made: "
          "ZeroDivisionError: 'speed' is 0"),
+        ("{name: array.py:Array, gain: ».nan}", ".gain: option 'gain' of backend 'array' is nan, "
+         "which JSON cannot hold; expected text, finite numbers, true, false, null..."),
+        ("»array.py:Odd", ": option 'shape' of backend 'odd' is <object..."),
     ],
 )  # fmt: skip
 def test_backends(check, tmp_path, entry, expected):
@@ -287,10 +290,15 @@ class Array(GemmBackend):
     bits = 8
     accumulator = Accumulator(32, "wrap")
 
-    def __init__(self, speed: int = 1):
+    def __init__(self, speed: int = 1, gain: float = 1.0):
         if speed == 0:
             raise ZeroDivisionError("'speed' is 0")
 
     def matmul(self, a, b):
         return a.int() @ b.int().mT
+
+class Odd(Array):
+    name = "odd"
+
+    def __init__(self, shape=object()): ...
 """

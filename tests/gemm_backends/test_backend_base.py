@@ -241,6 +241,12 @@ def test_declared_shapes_and_signs_decide_what_is_supported_and_counted():
     assert Minimal().may_be_negative(a.abs().clamp(0, 127)), "it is not worth a look"
 
 
+def test_an_execution_that_is_none_is_refused():
+    message = "execution must be one of native, emulated, fallback, got 'soft'"
+    with pytest.raises(ValueError, match=message):
+        Availability(True, execution="soft")
+
+
 @pytest.mark.parametrize("said", [None, True, RuntimeError("no driver")])
 def test_an_availability_that_is_none_is_an_error_of_the_backend(said):
     class Vague(Minimal):
