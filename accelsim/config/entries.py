@@ -113,13 +113,19 @@ def check_backends(document: Document, entries: Sequence[Any]) -> tuple[BackendC
         choice = _backend(document, entry, ("backends", index))
         if choice is None:
             continue
-        if choice in choices:
+        if any(_same(choice, other) for other in choices):
             message = f"found {shown(choice.to_record())} twice; expected different backends"
             document.report(("backends", index), message)
         elif shared := _same_name(choices, choice):
             document.report(("backends", index, "name"), shared)
         choices.append(choice)
     return tuple(choices)
+
+
+def _same(choice: BackendChoice, other: BackendChoice) -> bool:
+    """Say whether two entries are one backend with the same options, defaults included."""
+    own, plugin = backend_class(choice.target), backend_class(other.target)
+    return own is plugin and choice.load().options == other.load().options
 
 
 def _same_name(choices: Iterable[BackendChoice], choice: BackendChoice) -> str | None:

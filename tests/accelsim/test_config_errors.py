@@ -200,6 +200,7 @@ OPTIONS = f"(known: {', '.join(PARAMETERS)})"
          "ZeroDivisionError: 'speed' is 0"),
         ("{name: array.py:Array, gain: ».nan}", ".gain: option 'gain' of backend 'array' is nan, "
          "which JSON cannot hold; expected text, finite numbers, true, false, null..."),
+        ("»{name: int64}", ": found 'int64' twice; expected different backends"),
         ("»array.py:Odd", ": option 'shape' of backend 'odd' is <object..."),
     ],
 )  # fmt: skip

@@ -170,3 +170,12 @@ def test_two_classes_of_one_name_are_an_error(load, message, tmp_path):
     assert found.endswith(f"backends.1: {expected}")
     found = message(backends=["array.py:Array", "copy.py:Array"])
     assert found == f"--backend copy.py:Array: {expected}"
+
+
+@pytest.mark.parametrize("again", ["{name: emulator, accumulator_bits: 32}", "{name: emulator}"])
+def test_one_backend_twice_with_equal_options_is_an_error(message, again):
+    assert "twice; expected different backends" in message(f"backends=[emulator, {again}]")
+
+
+def test_one_backend_twice_with_different_options_is_right(load):
+    assert len(load("backends=[emulator, {name: emulator, bits: 8}]").backends) == 2
