@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import accelsim
+from accelsim.memory import physical_memory
 
 ISA_FLAGS = (
     "avx2",
@@ -59,7 +60,7 @@ def environment() -> dict[str, Any]:
         "os": _os_name(),
         "kernel": f"{platform.system()} {platform.release()}",
         "cpu": _cpu(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_bytes": physical_memory(),
         "gpus": gpus,
         "driver": driver,
         "cuda": torch.version.cuda if gpus else None,

@@ -1,7 +1,8 @@
-"""Say in one sentence that a GPU's memory was not enough, and what would be."""
+"""How much memory there is, and one sentence for when a GPU's was not enough."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,11 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": GIB}
+
+
+def physical_memory() -> int:
+    """Return the bytes of this machine's main memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def describe_out_of_memory(error: torch.OutOfMemoryError) -> str:

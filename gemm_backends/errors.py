@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+from pathlib import Path
+
 from accelsim.errors import AccelsimError
 from gemm_backends.types import OverflowReport
 
@@ -28,3 +32,13 @@ def _message(report: OverflowReport) -> str:
     count = "some" if report.count is None else str(report.count)
     first = "" if report.first is None else f", first at (row, column, k) = {report.first}"
     return f"the accumulator overflowed in {count} steps{first}"
+
+
+def place_in(error: BaseException, backend: type) -> str:
+    """Say where in a backend's own file an error was raised; nothing if it was not there."""
+    file = getattr(sys.modules.get(backend.__module__), "__file__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == file]
+    if not own:
+        return ""
+    return f" ({Path(own[-1].filename).name}:{own[-1].lineno}, in {own[-1].name})"

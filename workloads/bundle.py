@@ -183,8 +183,11 @@ def _gemm(
 
 def _operand(path: Path, header: Header, name: str) -> TensorEntry:
     if name not in header.tensors:
-        missing = unknown_name("tensor", name, header.tensors)
-        raise InputError(f"{path}: incomplete pair: {missing}")
+        there = ", ".join(sorted(header.tensors))
+        raise InputError(
+            f"{path}: incomplete pair: tensor {name!r} is missing; expected both operands of every "
+            f"GEMM (there are: {there})"
+        )
     entry = header.tensors[name]
     where = f"{path}: tensor {name!r}"
     if entry.dtype not in OPERAND_DTYPES:

@@ -10,6 +10,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from accelsim.errors import InputError
+from accelsim.memory import GIB, physical_memory
 from workloads.gemm import Gemm, Operands
 
 _DIMENSION = "a whole number, at least 0"
@@ -96,12 +98,26 @@ class Synthetic(BaseModel):
 def _draw(options: Synthetic) -> Operands:
     """Draw A, B and the places of their heavy hitters from streams of their own."""
     lead = () if options.batch is None else (options.batch,)
+    _check_memory(options)
     streams = [np.random.Generator(np.random.Philox(key=(options.seed, i))) for i in range(3)]
     columns = _chosen(streams[2], options.d, options.heavy_hitters)
     return (
         _operand(streams[0], (*lead, options.n, options.d), options.heavy_hitters, columns),
         _operand(streams[1], (*lead, options.h, options.d), options.heavy_hitters, columns),
     )
+
+
+def _check_memory(options: Synthetic) -> None:
+    """Refuse operands that the machine cannot hold: both in float32, and one as it is drawn."""
+    batch = 1 if options.batch is None else options.batch
+    a, b = (batch * rows * options.d for rows in (options.n, options.h))
+    needed, there = 4 * (a + b) + 8 * max(a, b), physical_memory()
+    if needed > there:
+        raise InputError(
+            f"synthetic GEMM {options.gemm().name}: drawing its operands takes "
+            f"{needed / GIB:,.1f} GiB, and this machine has {there / GIB:,.1f} GiB; "
+            "choose a smaller n, d, h or batch"
+        )
 
 
 def _operand(

@@ -10,26 +10,26 @@ from typing import Any
 import click
 
 import accelsim
-from accelsim.errors import AccelsimError
+from accelsim.errors import AccelsimError, InputError, unknown_name
 
 COMMANDS = {
-    "run": "run",
-    "compare": "compare",
-    "break-even": "break_even",
-    "report": "report",
-    "eval": "eval",
-    "train": "train",
-    "lm-eval": "lm_eval",
-    "extract": "extract",
-    "backends": "backends",
-    "verify": "verify",
-    "new-backend": "new_backend",
-    "workloads": "workloads",
-    "config": "config",
-    "gpu": "gpu",
-    "doctor": "doctor",
+    "run": ("run", "Run a config; print exactness, operation counts and times."),
+    "compare": ("compare", "Put runs, and the backends in them, side by side."),
+    "break-even": ("break_even", "Say at what unpack ratio low-bit integers stop paying off."),
+    "report": ("report", "Write one HTML page about runs."),
+    "eval": ("eval", "Evaluate a model with integer GEMMs, over a sweep of roundings."),
+    "train": ("train", "Train a small model in floats and in integers."),
+    "lm-eval": ("lm_eval", "Run lm-evaluation-harness on integer GEMMs."),
+    "extract": ("extract", "Capture the GEMMs of a model into a bundle."),
+    "backends": ("backends", "List the backends, and whether each can run here."),
+    "verify": ("verify", "Check that a backend computes and behaves as it says."),
+    "new-backend": ("new_backend", "Write a package with a backend."),
+    "workloads": ("workloads", "List workloads; show their GEMMs and heavy hitters; fetch models."),
+    "config": ("config", "Help with writing configs."),
+    "gpu": ("gpu", "Time exact GEMMs on this NVIDIA GPU."),
+    "doctor": ("doctor", "Describe this machine, and say what can run on it."),
 }
-"""Command name to its module in this package; each module has a ``command``."""
+"""Command name to its module in this package, which has a ``command``, and what it is for."""
 
 
 class LazyGroup(click.Group):
@@ -43,9 +43,22 @@ class LazyGroup(click.Group):
         """Import and return the command, or None if there is no such name."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"accelsim.cli.{COMMANDS[cmd_name]}")
+        module = importlib.import_module(f"accelsim.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name, or say which there are."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise InputError(unknown_name("command", args[0], COMMANDS))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

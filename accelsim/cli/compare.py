@@ -144,7 +144,7 @@ def command(
     tables = _show(result, values, ends, cast("Format", style))
     click.echo(tables, nl=False)
     if style == "table":
-        _echo_legend(result, missing=MISSING in tables)
+        _echo_legend(result, columns, missing=MISSING in tables)
     _remark(loaded, chosen, result)
     return 0 if tolerance is None else _verdict(chosen, labels(loaded), tolerance, style)
 
@@ -174,9 +174,11 @@ def _records(runs: Sequence[Run]) -> list[dict[str, Any]]:
 def _unknown(name: str, known: Sequence[str]) -> InputError:
     """Return the error for a field that is not there; it lists a stage once, not its quartiles."""
     quartiles = (".median", ".p25", ".p75", ".repeats")
-    return InputError(
-        unknown_name("field", name, (field for field in known if not field.endswith(quartiles)))
-    )
+    fields = [field for field in known if not field.endswith(quartiles)]
+    close = [field for field in fields if field.partition(".")[0] == name]
+    if close:
+        return InputError(f"field {name!r} has parts: {', '.join(close)}")
+    return InputError(_wrapped(unknown_name("field", name, fields)))
 
 
 def _filter(
@@ -228,9 +230,12 @@ def _show(result: Pivot, values: Sequence[str], ends: Sequence[str], style: Form
     return "\n".join(parts)
 
 
-def _echo_legend(result: Pivot, missing: bool) -> None:
-    """Say what the labels of the rows mean, and a cell without a value."""
-    meanings = {name: FIELD_MEANING[name] for name in result.row_fields if name in FIELD_MEANING}
+def _echo_legend(result: Pivot, columns: Sequence[str], missing: bool) -> None:
+    """Say what the labels of rows and columns mean, and a cell without a value."""
+    fields = [*result.row_fields, *columns]
+    meanings = {name: FIELD_MEANING[name] for name in fields if name in FIELD_MEANING}
+    if len(columns) > 1:
+        meanings = {"columns": f"by {', '.join(columns)}", **meanings}
     if missing:
         meanings[MISSING] = "there is no value; a note says why where nothing ran"
     wide = max(map(len, meanings), default=0)

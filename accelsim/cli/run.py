@@ -108,6 +108,9 @@ def command(
 
 
 def _progress(number: int, total: int, record: Record) -> None:
-    line = f"[{number}/{total}] {record.workload}/{record.gemm} b={record.bits} {record.strategy} "
-    click.echo(f"{line}{record.backend}: {record.status}", err=True)
+    from accelsim.report.settings import describe
+
+    settings = describe(record, ("beta", "bits", "strategy", "block"))
+    words = [f"{record.workload}/{record.gemm}", *settings, record.backend]
+    click.echo(f"[{number}/{total}] {', '.join(words)}: {record.status}", err=True)
     sys.stderr.flush()

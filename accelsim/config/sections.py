@@ -131,8 +131,11 @@ Percentile: TypeAlias = Annotated[
     EachOperand(Annotated[float, Field(gt=0, le=100), AfterValidator(plain_number)]),
 ]
 Beta: TypeAlias = Annotated[
-    PerOperand[float], EachOperand(Annotated[float, Field(gt=0), AfterValidator(plain_number)])
+    PerOperand[float],
+    EachOperand(Annotated[float, Field(gt=0, lt=2**32), AfterValidator(plain_number)]),
 ]
+"""The integer at the percentile is β / 2, and none may reach 2^31."""
+
 Bits: TypeAlias = Annotated[PerOperand[int], EachOperand(Annotated[int, Field(ge=2, le=16)])]
 
 
@@ -159,7 +162,7 @@ class QuantizeSection(Section):
     )
     beta: Sweep[Beta] = Field(
         default_factory=_default(PerOperand[float].both(15)),
-        description="a finite number above 0, {a: ..., b: ...}, or a list of these",
+        description="a number above 0 and below 2^32, {a: ..., b: ...}, or a list of these",
     )
     granularity: Sweep[Literal["tensor", "row"]] = Field(
         default=("tensor",), description="tensor or row"

@@ -61,14 +61,19 @@ class Settings:
 
     def sweep(self, record: Record, among: Collection[str] = SWEPT) -> list[str]:
         """Return the settings of `record`, those `among` some, that differ among the records."""
-        values = ((field, getattr(record, field)) for field in self._varying if field in among)
-        return [_say(field, value) for field, value in values if value is not None]
+        return describe(record, [field for field in self._varying if field in among])
 
     def gemm(self, record: Record) -> str:
         """Name the GEMM of `record`, with its workload where that is not clear."""
         if "workload" in self._varying and not record.gemm.startswith(f"{record.workload}."):
             return f"{record.workload}: {record.gemm}"
         return record.gemm
+
+
+def describe(record: Record, fields: Sequence[str]) -> list[str]:
+    """Return some settings of a record in words, such as ``8 bits``; none for those it lacks."""
+    values = ((field, getattr(record, field)) for field in fields)
+    return [_say(field, value) for field, value in values if value is not None]
 
 
 def _say(field: str, value: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from accelsim.environment import environment, git_state
 from accelsim.errors import AccelsimError, InputError
+from accelsim.results.difference import first_difference
 from accelsim.results.files import FolderLock, commit, stage, write_atomically
 from accelsim.results.keyed import Keyed, RecordKey
 from accelsim.results.lines import parse_lines
@@ -101,7 +102,7 @@ class RunFolder(Generic[R]):
             session = _session()
             with _writing(path):
                 if going_on:
-                    folder._continue(config_hash, session)
+                    folder._continue(config, config_hash, session)
                 else:
                     folder._start(config, config_hash, session)
         except BaseException:
@@ -128,13 +129,16 @@ class RunFolder(Generic[R]):
         shutil.rmtree(self.path / MISMATCHES, ignore_errors=True)
         self._open_records()
 
-    def _continue(self, config_hash: str, session: dict[str, Any]) -> None:
+    def _continue(
+        self, config: Mapping[str, Any], config_hash: str, session: dict[str, Any]
+    ) -> None:
         self._run = read_run_json(self.path / RUN)
         if self._run["config_hash"] != config_hash:
+            here = json.loads(_json_bytes(config))
             raise InputError(
-                f"{self.path} holds a run of another config (its hash is "
-                f"{self._run['config_hash']}, this one's {config_hash}): --resume goes on with "
-                "the same config only; choose another output, or --overwrite"
+                f"{self.path} holds a run of another config "
+                f"({first_difference(self._run['config'], here)}): --resume goes on with the same "
+                "config only; choose another output, or --overwrite"
             )
         records = self.path / RECORDS
         data = records.read_bytes() if records.exists() else b""

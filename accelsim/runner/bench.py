@@ -28,6 +28,7 @@ from accelsim.statistics import outliers, relative_error
 from accelsim.timing import TOTAL, Samples, StageTimer
 from gemm_backends import AccumulatorOverflow, Availability, BackendError
 from gemm_backends.baselines import load_baseline
+from gemm_backends.errors import place_in
 from workloads import Gemm
 
 STAGES = get_args(Stage)
@@ -74,7 +75,7 @@ class Bench:
             reason = describe_out_of_memory(error)
             return Record(**fields, status=Status.ERROR, reason=reason)
         except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}{place_in(error, type(case.backend))}"
             return Record(**fields, status=Status.ERROR, reason=reason)
 
     def minimise(self, case: Case, entry: tuple[int, ...], folder: Path) -> Minimised | None:

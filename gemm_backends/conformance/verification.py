@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from gemm_backends.base import GemmBackend
 from gemm_backends.conformance import accumulation, claims, exactness, operands, running, sparse
 from gemm_backends.conformance.check import Check, CheckFailed, NotApplicable
 from gemm_backends.conformance.subject import Subject
+from gemm_backends.errors import place_in
 from gemm_backends.types import Outcome, Status
 
 CHECKS: tuple[Check, ...] = (
@@ -70,15 +68,5 @@ def _run(
         return "failed", str(failure)
     except Exception as error:
         on_error(error)
-        where = _place(error, type(subject.backend))
+        where = place_in(error, type(subject.backend))
         return "failed", f"raised {type(error).__name__}: {error}{where}"
-
-
-def _place(error: BaseException, backend: type[GemmBackend]) -> str:
-    """Say where in the backend's own file an error was raised, if it was there."""
-    file = getattr(sys.modules.get(backend.__module__), "__file__", None)
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename == file]
-    if not own:
-        return ""
-    return f" ({Path(own[-1].filename).name}:{own[-1].lineno}, in {own[-1].name})"

@@ -20,7 +20,7 @@ backends: [int64]
 SYNTHETIC = "synthetic: {n: 1, d: 1, h: 1"
 NATURAL = "a whole number, at least 0"
 EACH = ", {a: ..., b: ...}, or a list of these"
-BETA = f"a finite number above 0{EACH}"
+BETA = f"a number above 0 and below 2^32{EACH}"
 BITS = f"a whole number from 2 to 16{EACH}"
 PERCENTILE = f"a number above 0 and at most 100{EACH}"
 NAME = "text of letters, digits, spaces and . _ + -, beginning with a letter or digit"

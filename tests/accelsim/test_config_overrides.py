@@ -79,8 +79,10 @@ def test_a_value_may_hold_an_equals_sign(load, message):
          "(known: beta, granularity, percentile, zero_alpha)"),
         ("quantise.beta=3", "quantise: unknown key 'quantise'; did you mean 'quantize'? (known: "
          "backends, baselines, k_split, name, output, quantize, timing, unpack, workloads)"),
-        ("quantize.beta.1=0", "quantize.beta.1: found 0; expected a finite number above 0, "
+        ("quantize.beta.1=0", "quantize.beta.1: found 0; expected a number above 0 and below 2^32, "
          "{a: ..., b: ...}, or a list of these"),
+        ("quantize.beta=4294967296", "quantize.beta: found 4294967296; expected a number above 0 "
+         "and below 2^32, {a: ..., b: ...}, or a list of these"),
         ("timing.repeats=0", "timing.repeats: found 0; expected a whole number, at least 1"),
         ("timing.repeats=", "timing.repeats: found nothing; expected a whole number, at least 1"),
         ("quantize.beta=[1", "not valid YAML: while parsing a flow sequence, "

@@ -192,10 +192,16 @@ class TestResume:
             folder.append(make_record())
         assert len(load_run(tmp_path / "run").records) == 1
 
+    def test_says_what_differs_in_another_config(self, tmp_path, make_record):
+        write_run(tmp_path / "run", [make_record()], "abc")
+        other = {**CONFIG, "quantize": {"beta": [5.0]}}
+        with pytest.raises(InputError, match=r"quantize.*: .* there, .*5\.0.* here"):
+            RunFolder.open(tmp_path / "run", other, "xyz", resume=True)
+
     def test_refuses_another_config_and_says_so(self, tmp_path, make_record):
         write_run(tmp_path / "run", [make_record()], "abc")
         before = contents(tmp_path / "run")
-        with pytest.raises(InputError, match=r"another config.*abc.*xyz.*--overwrite"):
+        with pytest.raises(InputError, match=r"another config.*its hash is another.*--overwrite"):
             RunFolder.open(tmp_path / "run", CONFIG, "xyz", resume=True)
         assert contents(tmp_path / "run") == before
 

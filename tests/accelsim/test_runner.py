@@ -57,6 +57,28 @@ def test_a_run_is_exact_and_recorded(tmp_path):
     assert "16 of 16 exact" in done.stdout
 
 
+RAISES = """
+from gemm_backends import Accumulator, GemmBackend
+
+
+class Raises(GemmBackend):
+    name, bits, accumulator = "raises", 8, Accumulator(32, "wrap")
+
+    def matmul(self, a, b):
+        return {}["nothing"]
+"""
+
+
+def test_an_exception_of_a_backend_is_a_record_with_its_place(tmp_path):
+    (tmp_path / "mine.py").write_text(RAISES)
+    path = config(tmp_path, "[mine.py:Raises]", quantize="{beta: 15}", unpack="{bits: 8}")
+    done = accelsim("run", path, "--output", tmp_path / "out")
+    assert done.returncode == 1, done.stderr
+    assert "[1/1] net/net, β 15, 8 bits, strategy mix, raises: error" in done.stderr
+    (record,) = records(tmp_path / "out")
+    assert record["reason"] == "KeyError: 'nothing' (mine.py:9, in matmul)"
+
+
 def test_resume_keeps_what_is_there_and_repairs_a_torn_line(tmp_path):
     path, out = config(tmp_path), tmp_path / "out"
     assert accelsim("run", path, "--output", out).returncode == 0

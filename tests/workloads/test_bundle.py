@@ -83,9 +83,14 @@ def test_empty_dimensions_are_legal(write, shapes):
     [
         (
             {"x/a": A},
-            "incomplete pair: unknown tensor 'x/b'; did you mean 'x/a'? (known: x/a)",
+            "incomplete pair: tensor 'x/b' is missing; expected both operands of every GEMM "
+            "(there are: x/a)",
         ),
-        ({"B": B}, "incomplete pair: unknown tensor 'A' (known: B)"),
+        (
+            {"B": B},
+            "incomplete pair: tensor 'A' is missing; expected both operands of every GEMM "
+            "(there are: B)",
+        ),
         ({"x": A, "/a": A}, "holds no GEMM; expected pairs of tensors NAME/a and NAME/b"),
         (
             {"x/a": A, "x/b": torch.ones(5, 7)},
@@ -174,7 +179,8 @@ def test_metadata_that_is_not_json(write, text):
     [
         (
             [gemm("z")],
-            "incomplete pair: unknown tensor 'z/a'; did you mean 'x/a'? (known: x/a, x/b)",
+            "incomplete pair: tensor 'z/a' is missing; expected both operands of every GEMM "
+            "(there are: x/a, x/b)",
         ),
         ([gemm(), gemm()], "GEMM 'x' appears twice; expected unique names"),
         ([], "holds no GEMM; expected pairs of tensors NAME/a and NAME/b"),

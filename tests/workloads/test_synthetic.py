@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from accelsim.errors import InputError
 from workloads import HeavyHitters, Synthetic
 
 
@@ -35,6 +36,13 @@ def test_the_same_seed_gives_the_same_values_on_every_machine():
     a, b = draw("scattered", seed=7)
     digest = hashlib.sha256(a.numpy().tobytes() + b.numpy().tobytes()).hexdigest()
     assert digest == "0c1c2f382735918ecd88fe38cb3c7ce306e43590eee4668e966ad9d72aaa7078"
+
+
+def test_what_the_machine_cannot_hold_is_refused_before_it_is_drawn():
+    with pytest.raises(
+        InputError, match=r"1000000x1000000x1: drawing its operands takes 11,\d+.\d"
+    ):
+        draw(n=10**6, d=10**6, h=1)
 
 
 def test_loading_twice_gives_equal_tensors_that_share_no_memory():

@@ -93,8 +93,7 @@ def test_a_wrong_backend_fails_with_an_explanation_and_junit(file, tmp_path):
 
 
 @pytest.mark.usefixtures("few_checks")
-def test_tracebacks_are_shown_on_demand_only(file, monkeypatch, capsys):
-    monkeypatch.setitem(cli.COMMANDS, "verify", "verify")
+def test_tracebacks_are_shown_on_demand_only(file, capsys):
     for debug in ([], ["--debug"]):
         with pytest.raises(SystemExit) as end:
             cli.main(["verify", f"{file}:Wrong", *debug])
