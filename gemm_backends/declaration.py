@@ -66,7 +66,8 @@ def _missing(cls: type, attribute: str, example: str, own: Iterable[str]) -> str
     names = [name for name in own if not name.startswith("__")]
     close = difflib.get_close_matches(attribute, names, n=1)
     hint = f" (is {close[0]!r} meant to be it?)" if close else ""
-    return f"{cls.__name__} has no {attribute}; add {example}{hint}"
+    abstract = f"; a base class says so: class {cls.__name__}(..., abstract=True)"
+    return f"{cls.__name__} has no {attribute}; add {example}{hint}{abstract}"
 
 
 def _check_version(owner: str, version: object) -> None:

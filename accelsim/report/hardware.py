@@ -38,6 +38,11 @@ class Design:
     records: Sequence[Record]
 
     @property
+    def is_modelled(self) -> bool:
+        """Whether the cycles of a GEMM are known."""
+        return any(record.cycles is not None for record in self.records)
+
+    @property
     def exact(self) -> int:
         """How many products are exact."""
         return sum(record.status is Status.OK for record in self.records)
@@ -84,17 +89,30 @@ class Design:
 
 def designs(records: Sequence[Record]) -> list[Design]:
     """Return the designs of a run whose cycles are modelled for at least one GEMM."""
+    return [design for design in _all_designs(records) if design.is_modelled]
+
+
+def unfinished(records: Sequence[Record]) -> list[Design]:
+    """Return the designs of modelled accelerators that failed on every GEMM, so without figures."""
+    found = _all_designs(records)
+    modelled = {design.records[0].backend for design in found if design.is_modelled}
+    return [
+        design
+        for design in found
+        if not design.is_modelled
+        and design.records[0].backend in modelled
+        and all(record.status.failed for record in design.records)
+    ]
+
+
+def _all_designs(records: Sequence[Record]) -> list[Design]:
     settings, labels = Settings(records), Labels(records)
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         asked = ", ".join(settings.sweep(record, ASKED))
         swept = settings.sweep(record, [field for field in SWEPT if field not in ASKED])
         groups[asked, ", ".join([*swept, labels.backend(record)])].append(record)
-    return [
-        Design(asked, label, members)
-        for (asked, label), members in groups.items()
-        if any(record.cycles is not None for record in members)
-    ]
+    return [Design(asked, label, members) for (asked, label), members in groups.items()]
 
 
 def cheapest(found: Sequence[Design]) -> Design | None:
@@ -138,6 +156,12 @@ def hardware(records: Sequence[Record]) -> list[str]:
         winner = best[asked]
         if winner is not None and len(members) > 1:
             table.append(f"  The least area x time, and exact: {winner.label}.")
+    failed = [
+        f"No figures, as no product was finished: {', '.join(filter(None, (d.asked, d.label)))} "
+        f"({', '.join(dict.fromkeys(record.status for record in d.records))})."
+        for d in unfinished(records)
+    ]
+    table += [line for words in failed for line in textwrap.wrap(words, WIDTH)]
     return ["", "The modelled accelerators, all GEMMs together:", "", *table, "", *_notes(found)]
 
 

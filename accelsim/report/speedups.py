@@ -10,6 +10,7 @@ from accelsim.errors import InputError, unknown_name
 from accelsim.report.fields import lookup
 from accelsim.results import record_key
 from accelsim.statistics import FEWEST, speedup
+from gemm_backends.baselines import list_baselines
 
 TOTAL = "time_ms.total"
 
@@ -53,6 +54,11 @@ def add_speedup(records: Sequence[_Row], baseline: str) -> str:
         reference = _matched(records, lambda r: r["backend"] == baseline, _without_backend)
     elif baseline in runs:
         reference = _matched(records, lambda r: r["run"] == baseline, record_key)
+    elif baseline in list_baselines():
+        raise InputError(
+            f"no run timed {baseline} (there are: {', '.join(sorted(floats | backends | runs))}); "
+            f"its config needs baselines: [{baseline}]"
+        )
     else:
         raise InputError(unknown_name("baseline", baseline, floats | backends | runs))
     found = False

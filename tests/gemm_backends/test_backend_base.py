@@ -64,8 +64,9 @@ COMPLETE = {"name": "x", "bits": 8, "accumulator": WRAP32, "matmul": Minimal.mat
 )
 def test_a_missing_attribute_is_named_when_the_class_is_defined(attribute, message):
     body = {key: value for key, value in COMPLETE.items() if key != attribute}
-    with pytest.raises(TypeError, match=re.escape(f"Wrong {message}")):
+    with pytest.raises(TypeError, match=re.escape(f"Wrong {message}")) as caught:
         type(GemmBackend)("Wrong", (GemmBackend,), body)
+    assert "class Wrong(..., abstract=True)" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,13 @@ def test_fewer_than_six_repeats_have_no_interval(compare, timed, write_run, repe
     assert ("95% interval" in out) is (repeats == 6)
 
 
+def test_a_baseline_that_no_run_timed_says_how_to(compare, timed, write_run):
+    status, _, err = compare(write_run("run", gemms(timed, [10])), "--baseline", "tf32")
+    assert status == 2
+    assert "no run timed tf32" in err
+    assert "baselines: [tf32]" in err
+
+
 class TestFailIfSlower:
     def test_a_slower_record_is_found_and_named(self, compare, timed, write_run):
         old = write_run("old", gemms(timed, [10, 10, 10]))

@@ -45,6 +45,23 @@ def test_the_least_area_time_of_the_exact_designs_wins(modelled):
     assert "The least area x time, and exact: 4 bits, array" in text
 
 
+def test_a_design_that_finished_nothing_is_named(modelled, make_record):
+    lost = make_record(
+        gemm="p",
+        bits=8,
+        beta=15,
+        backend="array",
+        status="overflow",
+        exact=None,
+        reason="7 steps",
+        cycles=None,
+    )
+    other = make_record(gemm="p", bits=8, beta=15, backend="int64", status="error", reason="no")
+    text = "\n".join(hardware([modelled("p", 4, 100, 0.5), lost, other]))
+    assert "No figures, as no product was finished: 8 bits, array (overflow)." in text
+    assert text.count("No figures") == 1
+
+
 def test_a_gemm_without_a_model_leaves_no_sum(modelled, make_record):
     missing = make_record(gemm="q", bits=4, beta=15, backend="array")
     found = designs([modelled("p", 4, 100, 0.5), missing])
