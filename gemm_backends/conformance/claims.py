@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import get_args
 
 import torch
@@ -22,6 +23,11 @@ from gemm_backends.errors import AccumulatorOverflow
 from gemm_backends.types import Cost, Execution, GemmSpec, Support
 
 SIZES = (1, 7, 8, 9, 63, 64, 65, 1000, 4096)
+SECONDS = 5.0
+"""How long widths between the least and the largest are tried: some backends build each."""
+
+Widths = list[tuple[int, int]]
+
 SHAPES = tuple(itertools.product((0, 1, 5, 16, 33), (0, 1, 24, 33), (0, 1, 8, 33)))
 
 
@@ -57,10 +63,14 @@ def options(subject: Subject) -> str:
 
 @check
 def supported_widths(subject: Subject) -> str:
-    """Digits of every width up to `bits` are accepted and exact; wider ones are refused."""
+    """Digits of widths up to `bits` are accepted and exact; wider ones are refused."""
     widest_a, widest_b = subject.backend.operand_bits
-    for bits_a, bits_b in itertools.product({2, 3, widest_a}, {2, 3, widest_b}):
-        bits_a, bits_b = min(bits_a, widest_a), min(bits_b, widest_b)
+    ends, between = _widths(widest_a, widest_b)
+    tried, deadline = 0, monotonic() + SECONDS
+    for bits_a, bits_b in (*ends, *between):
+        if tried >= len(ends) and monotonic() > deadline:
+            break
+        tried += 1
         backend = subject.backend.for_bits(bits_a, bits_b)
         if not isinstance(backend, GemmBackend):
             raise CheckFailed(f"for_bits({bits_a}, {bits_b}) returned {type(backend).__name__}")
@@ -76,7 +86,16 @@ def supported_widths(subject: Subject) -> str:
     for bits_a, bits_b in ((widest_a + 1, widest_b), (widest_a, widest_b + 1)):
         if subject.backend.supports(_of_width(subject, bits_a, bits_b)):
             raise CheckFailed(f"supports() accepts {bits_a} x {bits_b} bits: wider than `bits`")
-    return f"2 x 2 to {widest_a} x {widest_b} bits"
+    return f"{tried} pairs of widths, 2 x 2 to {widest_a} x {widest_b} bits"
+
+
+def _widths(widest_a: int, widest_b: int) -> tuple[Widths, Widths]:
+    """Return pairs of the least and largest widths, and the others: equal, or one the widest."""
+    pairs = itertools.product({2, 3, widest_a}, {2, 3, widest_b})
+    ends = dict.fromkeys((min(a, widest_a), min(b, widest_b)) for a, b in pairs)
+    equal = [(min(k, widest_a), min(k, widest_b)) for k in range(4, max(widest_a, widest_b))]
+    mixed = [pair for a, b in equal for pair in ((a, widest_b), (widest_a, b))]
+    return list(ends), [pair for pair in dict.fromkeys((*equal, *mixed)) if pair not in ends]
 
 
 @check

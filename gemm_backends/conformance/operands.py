@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 import warnings
 from collections.abc import Sequence
 
@@ -12,7 +13,10 @@ from torch import Tensor
 from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
 from gemm_backends.conformance.subject import Subject
 
-REPEATS = 10
+REPEATS, SECONDS = 100, 0.5
+"""How often a product is repeated, and for how long; at least `FEWEST` times."""
+
+FEWEST = 10
 CANDIDATES = ((17, 40, 19), (32, 64, 32), (128, 128, 128))
 
 
@@ -146,12 +150,16 @@ def inputs_unmodified(subject: Subject) -> str:
     )
     for (what, operands), (name, call) in itertools.product(kinds.items(), calls):
         memory = [operand if operand._base is None else operand._base for operand in operands]
-        before = [whole.clone() for whole in memory]
+        before = [(whole.clone(), whole._version) for whole in memory]
         call(*operands)
-        for side, whole, copy in zip("AB", memory, before, strict=True):
+        for side, whole, (copy, version) in zip("AB", memory, before, strict=True):
             changed = int((whole != copy).sum())
             if changed:
                 raise CheckFailed(f"{name} changed {side} ({what}) in {changed} places")
+            if whole._version != version:
+                raise CheckFailed(
+                    f"{name} changed {side} ({what}) and restored it: other threads may read it"
+                )
     return f"{', '.join(kinds)}"
 
 
@@ -174,14 +182,27 @@ def prepared_operands(subject: Subject) -> str:
 @check
 def determinism(subject: Subject) -> str:
     """Equal calls give equal integers every time."""
-    n, d, h = usual_shape(subject)
+    usual = usual_shape(subject)
+    shapes = [usual, *(shape for shape in CANDIDATES[-1:] if subject.supports(*shape))]
+    calls = [_repeat(subject, *shape) for shape in dict.fromkeys(shapes)]
+    return f"{' and '.join(map(str, calls))} calls"
+
+
+def _repeat(subject: Subject, n: int, d: int, h: int) -> int:
+    """Repeat a product and return how often."""
     a, b = subject.random(n, d, h)
+    deadline = time.monotonic() + SECONDS
     first = subject.backend.multiply(a, b).clone()
     for repeat in range(1, REPEATS):
+        if repeat >= FEWEST and time.monotonic() > deadline:
+            return repeat
         changed = int((subject.backend.multiply(a, b) != first).sum())
         if changed:
-            raise CheckFailed(f"call {repeat + 1} differs from the first in {changed} entries")
-    return f"{REPEATS} calls"
+            raise CheckFailed(
+                f"[{n}, {d}] x [{h}, {d}]: call {repeat + 1} differs from the first in {changed} "
+                "entries"
+            )
+    return REPEATS
 
 
 @check

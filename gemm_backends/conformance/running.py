@@ -27,6 +27,13 @@ CALLS_PER_THREAD = 6
 CALLS = 32
 """Calls over which memory must not grow."""
 
+MANY_CALLS = 512
+MANY_SECONDS = 1.0
+"""Calls of a small product over which memory must not grow, and what they may take together."""
+
+SMALL_LEAK = 1024
+"""Bytes a call that are no leak: the interpreter's own memory comes and goes."""
+
 WINDOWS = 3
 """Times that as many calls must leave memory behind before it counts as a leak."""
 
@@ -75,26 +82,34 @@ def memory(subject: Subject) -> str:
         raise NotApplicable(f"supports() refuses {' and '.join(map(str, LARGE))}")
     for n, d, h in shapes:
         a, b = subject.random(n, d, h)
-        largest = max(a.nbytes, b.nbytes, 4 * n * h)
-        for _ in range(4):
-            subject.backend.multiply(a, b)
-        for _ in range(WINDOWS):
-            grown = _growth(subject, a, b)
-            if grown <= CALLS * largest // 2:
-                break
-        else:
-            raise CheckFailed(
-                f"{CALLS} calls of [{n}, {d}] x [{h}, {d}], whose operands and result take up to "
-                f"{largest / 2**20:.2g} MiB each, left {grown / 2**20:.0f} MiB behind, "
-                f"{WINDOWS} times in a row"
-            )
-    return f"{CALLS} calls each of {len(shapes)} shapes"
+        _must_not_grow(subject, a, b, CALLS, max(a.nbytes, b.nbytes, 4 * n * h) // 2)
+    a, b = subject.random(*usual_shape(subject))
+    if MANY_CALLS * _seconds(lambda: subject.backend.multiply(a, b)) > MANY_SECONDS:
+        return f"{CALLS} calls each of {len(shapes)} shapes"
+    _must_not_grow(subject, a, b, MANY_CALLS, SMALL_LEAK)
+    return f"{CALLS} calls each of {len(shapes)} shapes, {MANY_CALLS} of a small one"
 
 
-def _growth(subject: Subject, a: Tensor, b: Tensor) -> int:
-    """Return by how many bytes the process grows over `CALLS` products."""
+def _must_not_grow(subject: Subject, a: Tensor, b: Tensor, calls: int, allowed: int) -> None:
+    """Require that as many calls leave no more than some bytes each behind."""
+    for _ in range(4):
+        subject.backend.multiply(a, b)
+    for _ in range(WINDOWS):
+        grown = _growth(subject, a, b, calls)
+        if grown <= calls * allowed:
+            return
+    (n, d), h = a.shape, len(b)
+    raise CheckFailed(
+        f"{calls} calls of [{n}, {d}] x [{h}, {d}], whose operands and result take up to "
+        f"{max(a.nbytes, b.nbytes, 4 * n * h) / 2**20:.2g} MiB each, left "
+        f"{grown / 2**20:.2g} MiB behind, {WINDOWS} times in a row"
+    )
+
+
+def _growth(subject: Subject, a: Tensor, b: Tensor, calls: int) -> int:
+    """Return by how many bytes the process grows over as many products."""
     before = _memory(subject.device)
-    for _ in range(CALLS):
+    for _ in range(calls):
         subject.backend.multiply(a, b)
     after = _memory(subject.device)
     return max(later - earlier for earlier, later in zip(before, after, strict=True))

@@ -56,7 +56,7 @@ def _smallest(subject: Subject, a: Tensor, b: Tensor) -> str:
     for _ in range(2):  # a smaller n may allow a smaller d
         a, b = _cut(a, b, wrong)
     a, b = a.clone(), b.clone()
-    if a.numel() + b.numel() <= FEW:
+    if a.numel() and b.numel() and a.numel() + b.numel() <= FEW:
         _simplify(a, b, wrong)
         what = f"A = {a.tolist()}, B = {b.tolist()}"
     else:

@@ -66,7 +66,7 @@ def _run(
     except CheckFailed as failure:
         on_error(failure)
         return "failed", str(failure)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a library may end the process
         on_error(error)
         where = place_in(error, type(subject.backend))
         return "failed", f"raised {type(error).__name__}: {error}{where}"

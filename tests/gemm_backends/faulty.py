@@ -166,6 +166,14 @@ class IgnoresTheMostNegativeDigit(Correct):
         return super().matmul(a.clamp(min=-127), b)
 
 
+@caught_by("small_shapes")
+class EndsTheProcess(Correct):
+    """Calls a library that exits where it should raise."""
+
+    def matmul(self, a, b):
+        raise SystemExit("no licence")
+
+
 @caught_by("long_sums")
 class WrongBeyond16BitK(Correct):
     """Counts K in 16 bits."""
@@ -174,6 +182,14 @@ class WrongBeyond16BitK(Correct):
         d = a.shape[1]
         kept = d % (1 << 16) if d > 1 << 16 else d
         return super().matmul(a[:, :kept], b[:, :kept])
+
+
+@caught_by("long_sums")
+class WrongInARangeOfK(Correct):
+    """Has one faulty kernel among those that it chooses from by K."""
+
+    def matmul(self, a, b):
+        return super().matmul(a, b) + int(3000 <= a.shape[1] < 4000)
 
 
 @caught_by("random_gemms")
@@ -329,6 +345,16 @@ class MutatesItsInput(Correct):
 
 
 @caught_by("inputs_unmodified")
+class ChangesItsInputForAWhile(Correct):
+    """Takes digits with an offset, and takes the offset away again."""
+
+    def matmul(self, a, b):
+        shifted = super().matmul(a, b.bitwise_xor_(1))
+        b.bitwise_xor_(1)
+        return shifted + super().matmul(a, b) - super().matmul(a, b ^ 1)
+
+
+@caught_by("inputs_unmodified")
 class ClearsWhatItSkips(Correct):
     """Zeroes the memory between the columns of a view, as if it were padding."""
 
@@ -387,6 +413,21 @@ class Nondeterministic(Correct):
         return product
 
 
+@caught_by("determinism")
+class SeldomNondeterministicWhenLarge(Correct):
+    """Loses an update in one of 40 large products."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def matmul(self, a, b):
+        product = super().matmul(a, b)
+        self.calls += product.numel() >= 4096
+        if self.calls % 40 == 39 and product.numel():
+            product[0, 0] -= 1
+        return product
+
+
 @caught_by("independent_calls")
 class ReusesItsResultBuffer(Correct):
     def __init__(self):
@@ -424,6 +465,19 @@ class UnknownExecution(Correct):
 class UnknownDevice(Correct):
     def availability(self):
         return Availability(True, execution="emulated", device="gpu")
+
+
+@caught_by("supported_widths")
+class WrongAtOneWidth(Correct):
+    """Has a multiplier of its own for 5 bits, which is a bit too narrow."""
+
+    def for_bits(self, bits_a, bits_b):
+        return IgnoresTheTopBit() if bits_a == bits_b == 5 else self
+
+
+class IgnoresTheTopBit(Correct):
+    def matmul(self, a, b):
+        return super().matmul(a, b.clamp(-8, 7))
 
 
 @caught_by("options")
@@ -559,6 +613,16 @@ class KeepsEveryOperand(Correct):
     def prepare(self, digits):
         self.kept.append(digits.clone())
         return digits
+
+
+@caught_by("memory")
+class KeepsALittleOfEveryCall(Correct):
+    def __init__(self):
+        self.kept = []
+
+    def matmul(self, a, b):
+        self.kept.append(bytes(4096))
+        return super().matmul(a, b)
 
 
 @caught_by("execution")

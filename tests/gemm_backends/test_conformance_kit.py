@@ -9,21 +9,26 @@ import torch
 from faulty import (
     FAULTY,
     Aligned,
+    ChangesItsInputForAWhile,
     Correct,
+    EndsTheProcess,
     Float32,
     IgnoresTheMostNegativeDigit,
     KeepsEveryOperand,
     KeepsEveryResult,
     NarrowerThanClaimed,
+    Nondeterministic,
     OffByOneAtTileEdges,
     OnlyInTheThreadThatMadeIt,
     Saturating,
     SkipsRowsOfZeros,
     Sparse,
+    UninitialisedForEmptyK,
     UnsignedA,
     WrapsOrSaturatesAsTheShapeWants,
     WrongBatchOrder,
     WrongBeyond16BitK,
+    WrongInARangeOfK,
 )
 
 from gemm_backends import Accumulator, Availability, list_backends, load_backend
@@ -127,6 +132,11 @@ def test_nothing_is_asked_of_an_overflow_that_is_undefined():
         (WrongBeyond16BitK, "long_sums", "the smallest that is wrong: [1, 65537] x [1, 65537]: "),
         (IgnoresTheMostNegativeDigit, "extreme_digits", "A = [[-128]], B = [[1]]: "),
         (OnlyInTheThreadThatMadeIt, "threads", "(faulty.py:"),
+        (WrongInARangeOfK, "long_sums", "the smallest that is wrong: [1, 3000] x [1, 3000]: "),
+        (ChangesItsInputForAWhile, "inputs_unmodified", "changed B (random digits) and restored"),
+        (EndsTheProcess, "small_shapes", "raised SystemExit: no licence (faulty.py:"),
+        (UninitialisedForEmptyK, "empty_dimensions", "is wrong: [1, 0] x [1, 0]: 1 of 1"),
+        (Nondeterministic, "random_gemms", "was wrong, and right when it was repeated"),
     ],
 )
 def test_a_failure_is_explained(double, check, explanation):
