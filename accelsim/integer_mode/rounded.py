@@ -77,7 +77,7 @@ class Rounded:
 
 
 class Weights:
-    """A model's weights, each rounded once as long as nothing writes to it.
+    """A model's weights, each rounded once as long as no PyTorch operator writes to it.
 
     Parameters
     ----------
