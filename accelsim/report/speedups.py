@@ -10,7 +10,6 @@ from accelsim.errors import InputError, unknown_name
 from accelsim.report.fields import lookup
 from accelsim.results import record_key
 from accelsim.statistics import FEWEST, speedup
-from gemm_backends.baselines import list_baselines
 
 TOTAL = "time_ms.total"
 
@@ -54,13 +53,8 @@ def add_speedup(records: Sequence[_Row], baseline: str) -> str:
         reference = _matched(records, lambda r: r["backend"] == baseline, _without_backend)
     elif baseline in runs:
         reference = _matched(records, lambda r: r["run"] == baseline, record_key)
-    elif baseline in list_baselines():
-        raise InputError(
-            f"no run timed {baseline} (there are: {', '.join(sorted(floats | backends | runs))}); "
-            f"its config needs baselines: [{baseline}]"
-        )
     else:
-        raise InputError(unknown_name("baseline", baseline, floats | backends | runs))
+        raise _unknown_baseline(baseline, floats | backends | runs)
     found = False
     for record, other in zip(records, reference, strict=True):
         mine = total_times(record)
@@ -75,6 +69,17 @@ def add_speedup(records: Sequence[_Row], baseline: str) -> str:
     if not found:
         raise InputError(f"no speed-up against {baseline}: there are no times to compare")
     return f"speedup_vs.{baseline}"
+
+
+def _unknown_baseline(baseline: str, known: set[str]) -> InputError:
+    from gemm_backends.baselines import list_baselines  # torch is slow to load
+
+    if baseline not in list_baselines():
+        return InputError(unknown_name("baseline", baseline, known))
+    return InputError(
+        f"no run timed {baseline} (there are: {', '.join(sorted(known))}); "
+        f"its config needs baselines: [{baseline}]"
+    )
 
 
 def total_times(record: Mapping[str, Any]) -> _Times | None:
