@@ -217,10 +217,11 @@ class Capture(Tracer):
         """Say why there is no GEMM, and which there would be."""
         globs, phases = ", ".join(self._sampling.gemms), ", ".join(self._sampling.phases)
         names = list(dict.fromkeys(site.name for site in self._sites))
+        lost = "".join(f"; {reason}" for reason in list(self.skipped)[:4])
         if not names:
-            return "the model ran no GEMM inside the capture"
+            return f"the model ran no GEMM inside the capture{lost}"
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        return f"no GEMM matches {globs} in phase {phases}; the model ran: {shown}"
+        return f"no GEMM matches {globs} in phase {phases}; the model ran: {shown}{lost}"
 
 
 _NOTHING = torch.empty(0)

@@ -166,6 +166,25 @@ def test_a_model_without_gemms(tmp_path):
         model(torch.ones(2, 2))
 
 
+@pytest.mark.parametrize(
+    ("model", "x", "reason"),
+    [
+        (nn.LSTM(4, 3), torch.ones(2, 1, 4), "its GEMMs are fused in one operator"),
+        (lambda x: nn.Bilinear(4, 4, 2)(x, x), torch.ones(2, 4), "_trilinear"),
+        (
+            nn.Linear(4, 3, dtype=torch.complex64),
+            torch.ones(2, 4, dtype=torch.complex64),
+            "operands of torch.complex64 are no floating-point numbers",
+        ),
+    ],
+    ids=["fused", "bilinear", "complex"],
+)
+def test_a_model_whose_gemms_cannot_be_told(tmp_path, model, x, reason):
+    module = model if isinstance(model, nn.Module) else nn.Identity()
+    with pytest.raises(InputError, match=reason), Capture(module, tmp_path / "x.safetensors"):
+        model(x)
+
+
 def test_an_error_leaves_no_file(tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_text("old")

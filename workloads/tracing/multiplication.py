@@ -153,12 +153,18 @@ def _addmv(
 
 _OPAQUE = (
     "_addmm_activation",
+    "_cudnn_attention_forward",
+    "_efficient_attention_backward",
+    "_efficient_attention_forward",
+    "_flash_attention_backward",
+    "_flash_attention_forward",
     "_grouped_mm",
     "_int_mm",
     "_native_multi_head_attention",
     "_scaled_grouped_mm",
     "_scaled_mm",
     "_transformer_encoder_layer_fwd",
+    "_trilinear",
     "_weight_int4pack_mm",
     "_weight_int8pack_mm",
     "addbmm",
