@@ -8,6 +8,7 @@ from small_models import Attention, Vision, ids, language, loss
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from accelsim.errors import InputError
 from workloads.tracing import Tracer
 
 
@@ -307,6 +308,112 @@ def test_custom_autograd_functions():
     with Seen(model) as seen:
         model(torch.randn(5, 5)).sum().backward()
     assert seen.names == ["0", "1", "1.dx", "1.dw", "0.dx", "0.dw"]
+
+
+@pytest.mark.filterwarnings("ignore:Using backward\\(\\) with create_graph")
+@pytest.mark.parametrize("checkpointing", [None, "plain", "reentrant"])
+def test_gradients_that_are_differentiated_again(checkpointing):
+    """`create_graph` enables gradients in the backward pass, as checkpointing does."""
+    model, batch = language(checkpointing=checkpointing), ids()
+    if checkpointing == "reentrant":  # which refuses torch.autograd.grad
+        with Seen(model) as seen:
+            loss(model(batch), batch).backward(create_graph=True)
+    else:
+        with Seen(model) as seen:
+            value = loss(model(batch), batch)
+            torch.autograd.grad(value, list(model.parameters()), create_graph=True)
+    assert sorted(seen.names) == all_names()
+    assert not seen.skipped
+    assert bool(seen.recomputed) == bool(checkpointing)
+
+
+def test_a_gradient_of_a_gradient_is_skipped_with_its_reason():
+    model, x = nn.Linear(4, 3), torch.randn(2, 4, requires_grad=True)
+    with Seen(nn.Sequential(model)) as seen:
+        (gradient,) = torch.autograd.grad(seen.model(x).square().sum(), x, create_graph=True)
+        gradient.square().sum().backward()
+    assert {"0", "0.dx", "0.dw"} <= set(seen.names)
+    assert any("a gradient of a gradient" in reason for reason in seen.skipped)
+
+
+def test_a_cache_in_a_buffer_is_no_weight():
+    class Cached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.q, self.k = nn.Linear(8, 8), nn.Linear(8, 8)
+            self.register_buffer("cache", torch.zeros(6, 8))
+
+        def forward(self, x):
+            self.cache[:4] = self.k(x)
+            return (self.q(x) @ self.cache.mT).softmax(-1) @ self.cache
+
+    with Seen(Cached()) as seen, torch.no_grad():
+        seen.model(torch.randn(4, 8))
+        seen.model(torch.randn(4, 8))
+    ops = [call.site.op for call, *_ in seen.calls]
+    assert ops == ["linear", "linear", "qk", "pv"] * 2
+
+
+@pytest.mark.parametrize("how", ["data", "assign", "functional"])
+def test_weights_that_are_put_in_their_place_inside(how):
+    layer = nn.Linear(4, 3)
+    others = {name: torch.randn_like(value) for name, value in layer.state_dict().items()}
+    x = torch.randn(2, 4)
+    with Seen(nn.Sequential(layer)) as seen:
+        if how == "data":
+            layer.weight.data = others["weight"]
+        elif how == "assign":
+            layer.load_state_dict(others, assign=True)
+        if how == "functional":
+            named = {f"0.{name}": value for name, value in others.items()}
+            torch.func.functional_call(seen.model, named, (x,))
+        else:
+            seen.model(x)
+    assert seen.names == ["0"]
+    assert seen.calls[0][0].site.op == "linear"
+
+
+def test_weights_that_autocast_has_converted_before():
+    layer, x = nn.Linear(4, 3), torch.randn(2, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(x)
+        with Seen(nn.Sequential(layer)) as seen:
+            seen.model(x)
+    assert seen.names == ["0"]
+
+
+def test_an_optimizers_step_leaves_weights_weights():
+    model = nn.Sequential(nn.Linear(4, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=False)
+    with Seen(model) as seen:
+        model(torch.randn(2, 4)).sum().backward()
+        optimizer.step()
+        model(torch.randn(2, 4))
+    assert seen.names == ["0", "0.dw", "0#2"]
+
+
+def test_torchscript_is_refused():
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
+        model = torch.jit.script(nn.Sequential(nn.Linear(2, 2)))
+    with pytest.raises(InputError, match="compiled by TorchScript"), Seen(model):
+        pass
+    with Seen(nn.Linear(2, 2)) as seen:  # the refusal has left nothing behind
+        seen.model(torch.ones(1, 2))
+    assert len(seen.calls) == 1
+
+
+def test_a_context_inside_itself_is_refused():
+    model, x = nn.Linear(2, 2), torch.ones(1, 2)
+    with Seen(model) as seen:
+        with pytest.raises(InputError, match="entered already"), seen:
+            pass
+        model(x)
+    model(x)
+    assert len(seen.calls) == 1
+    assert not model._forward_hooks
+    with seen:  # one after the other is fine
+        model(x)
+    assert len(seen.calls) == 2
 
 
 def test_everything_is_put_back():

@@ -26,11 +26,14 @@ class Origin:
         Of the result of this product, entry by entry; None otherwise.
     probabilities : bool
         Of a softmax, entry by entry.
+    lasting : bool
+        Whatever is written to it: an optimizer's step leaves a parameter a weight.
     """
 
     weight: bool = False
     product: Any = None
     probabilities: bool = False
+    lasting: bool = False
 
 
 _NONE = Origin()
@@ -82,7 +85,7 @@ class Lineage:
         if func.overloadpacket in _SOFTMAX:
             self.mark(result, Origin(probabilities=True))
             return origins[0].product
-        if all(origin is _NONE for origin in origins):
+        if all(origin is _NONE for origin in origins) or self.of(result).lasting:
             return None
         joined = Origin(weight=all(origin.weight for origin in origins))
         for tensor, origin in zip(tensors, origins, strict=True):
@@ -92,7 +95,7 @@ class Lineage:
                     product=joined.product or origin.product,
                     probabilities=joined.probabilities or origin.probabilities,
                 )
-        if joined != _NONE:
+        if joined != _NONE or self.of(result) is not _NONE:
             self.mark(result, joined)
         return None
 

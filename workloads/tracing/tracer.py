@@ -18,8 +18,9 @@ from torch.utils._pytree import tree_map_only
 # Their rules register themselves.
 import workloads.tracing.attention
 import workloads.tracing.convolution  # noqa: F401
+from accelsim.errors import InputError
 from workloads.tracing.lineage import Lineage, Origin
-from workloads.tracing.modules import RunningModules, watch
+from workloads.tracing.modules import RunningModules, checkpointing, watch
 from workloads.tracing.multiplication import Multiplication, Product, recognize
 from workloads.tracing.sites import Site, Sites
 
@@ -97,6 +98,7 @@ class Tracer(ABC):
         self._lineage = Lineage()
         self._running = RunningModules()
         self._exit = ExitStack()
+        self._active = False
 
     @abstractmethod
     def multiply(
@@ -119,17 +121,25 @@ class Tracer(ABC):
         """
 
     def __enter__(self) -> Self:
+        if self._active:
+            raise InputError("the context is entered already; make another one for the inner block")
         self._sites = Sites()
         with ExitStack() as stack:
+            stack.callback(setattr, self, "_active", False)
+            self._active = True
             stack.enter_context(torch.compiler.set_stance("force_eager"))
             stack.callback(
                 torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled()
             )
             torch.backends.mha.set_fastpath_enabled(False)
-            for handle in watch(self.model, self._running):
+            for handle in watch(self.model, self._running, self._mark_parameters):
                 stack.callback(handle.remove)
-            for weight in (*self.model.parameters(), *self.model.buffers()):
-                self._lineage.mark(weight, Origin(weight=True))
+            for buffer in self.model.buffers():
+                self._lineage.mark(buffer, Origin(weight=True))
+            for module in self.model.modules():
+                self._mark_parameters(module)
+            # Weights that autocast converted before descend from nothing that is known.
+            torch.clear_autocast_cache()
             stack.enter_context(_Mode(self._dispatch))
             self._exit = stack.pop_all()
         return self
@@ -143,6 +153,12 @@ class Tracer(ABC):
         self._exit.__exit__(kind, error, traceback)
         for site in self._sites:
             site.settle()
+
+    def _mark_parameters(self, module: nn.Module) -> None:
+        """Know a module's own parameters as weights, also those that were put in its place."""
+        for parameter in module._parameters.values():
+            if parameter is not None and not self._lineage.of(parameter).lasting:
+                self._lineage.mark(parameter, Origin(weight=True, lasting=True))
 
     def _dispatch(
         self, mode: _Mode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -185,13 +201,19 @@ class Tracer(ABC):
         node = torch._C._current_autograd_node()
         if node is None:
             return self._forward(product, _newest_node())
-        if product.gradient_of is None and self._runs_again():
+        if product.gradient_of is None and self._runs_again(node):
             return self._again(product, _newest_node())
         return self._backward(product, node._sequence_nr(), node.name())
 
-    def _runs_again(self) -> bool:
-        """Whether the forward pass is run inside the backward pass."""
-        return self._running.again or torch.is_grad_enabled()
+    def _runs_again(self, node: Any) -> bool:
+        """Whether the forward pass is run inside the backward pass.
+
+        With ``create_graph`` the gradient of the backward pass is enabled too, where a node that
+        is no Python function multiplies for itself, unless checkpointing is at work.
+        """
+        if self._running.again or not torch.is_grad_enabled():
+            return self._running.again
+        return isinstance(node, torch.autograd.function.BackwardCFunction) or checkpointing()
 
     def _place(self, product: Product) -> tuple[str, bool, bool]:
         """Return the op of a forward product, whether to flip it, and whether that is a guess."""
@@ -232,7 +254,9 @@ class Tracer(ABC):
                 repeat = site.count_gradient(of)
                 a, b = (b, a) if flip else (a, b)
                 return GemmCall(site, _GRADIENT_PHASE[of], a, b, flip, repeat)
-        self.skipped[f"{name}: a gradient of something that did not run inside the context"] += 1
+        self.skipped[
+            f"{name}: a gradient of a gradient, or of something that did not run inside the context"
+        ] += 1
         return None
 
 
