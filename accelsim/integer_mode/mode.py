@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,11 @@ class IntegerGemms(Replacing):
         self._beta, self._percentile = beta, percentile
         self._multiplier, self._zero_alpha = multiplier, zero_alpha
         self._weights = Weights(model)
+
+    def __enter__(self) -> Self:
+        # Outside of the context nobody saw what was written to the weights.
+        self._weights = Weights(self.model)
+        return super().__enter__()
 
     def product(self, call: GemmCall) -> Tensor:
         """Return the integer product of a GEMM, dequantized into the type of A."""

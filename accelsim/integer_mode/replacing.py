@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import _disable_current_modes
 
 from accelsim.errors import InputError, unknown_name
 from workloads.gemm import OPS
@@ -57,7 +58,8 @@ ALL = Selection()
 class Replacing(Tracer):
     """Computes the chosen GEMMs of a model with `product`; the model itself is not changed.
 
-    Inside the context, fused attention is off, so that its two products can be replaced.
+    Inside the context, fused attention is off, so that its two products can be replaced. Of two
+    contexts, one inside the other, the inner one replaces what it has chosen, the outer the rest.
 
     Parameters
     ----------
@@ -102,7 +104,7 @@ class Replacing(Tracer):
         if multiplication.finish is None:
             raise InputError("fused attention was forced inside the context, which hides its GEMMs")
         products = list(multiplication.products)
-        chosen = [call if call and self._selection.wants(call) else None for call in calls]
+        chosen = [call if call and self._chooses(call) else None for call in calls]
         if not any(chosen):
             return run()
         return multiplication.finish(
@@ -112,8 +114,18 @@ class Replacing(Tracer):
             ]
         )
 
+    def _chooses(self, call: GemmCall) -> bool:
+        if not self._selection.wants(call):
+            return False
+        if call.a.is_floating_point() and call.b.is_floating_point():
+            return True
+        self.skipped[f"{call.name}: operands of {call.a.dtype} are no floating-point numbers"] += 1
+        return False
+
     def _placed(self, product: Product, call: GemmCall) -> Tensor:
         """Return a replaced product in the shape that its operator has."""
-        result = self.product(call)
+        # What the product is made of is no GEMM of the model, for an outer context as well.
+        with _disable_current_modes():
+            result = self.product(call)
         shape = (*product.a.shape[:-1], product.b.shape[-2])
         return (result.mT if call.flipped else result).reshape(shape)

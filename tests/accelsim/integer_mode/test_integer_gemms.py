@@ -16,7 +16,7 @@ from accelsim.quantize import quantize
 from gemm_backends import Accumulator, GemmBackend, load_backend
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workloads"))
-from small_models import Attention, Vision, ids, language, loss
+from small_models import Vision, ids, language, loss
 
 BETA = {"default": 31, "gradients": 1023}
 
@@ -211,12 +211,79 @@ def test_a_vision_model_with_convolution():
     assert same(*found)
 
 
+class Cached(nn.Module):
+    """One head whose keys and values wait in buffers."""
+
+    def __init__(self, size=6, length=4):
+        super().__init__()
+        self.qkv = nn.Linear(size, 3 * size)
+        for name in ("keys", "values"):
+            self.register_buffer(name, torch.zeros(length, size))
+
+    def forward(self, x, start):
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        self.keys[start : start + len(x)] = k
+        self.values[start : start + len(x)] = v
+        seen = torch.arange(len(self.keys)) <= torch.arange(start, start + len(x))[:, None]
+        p = (q @ self.keys.mT).masked_fill(~seen, -torch.inf).softmax(-1)
+        return p @ self.values
+
+
 def test_tokens_one_by_one_with_a_cache_of_keys_and_values():
+    """The cache is rounded as it is now, with the attention's beta, and not as a weight."""
     torch.manual_seed(0)
-    attention = Attention(fused=True)
-    x = torch.randn(1, 3, 12)
-    with integers(attention, exact="simulate"), torch.inference_mode():
-        assert attention(x).shape == x.shape
+    fresh, x, found = Cached(), torch.randn(4, 6), []
+    beta = {"default": 255, "weights": 3}
+    for options in ({"exact": "simulate"}, {"backend": "emulator", "bits": 4, "check": True}):
+        model = copy.deepcopy(fresh)
+        mode = integers(model, beta=beta, percentile=100, ops=["qk", "pv"], **options)
+        with mode, torch.inference_mode():
+            found.append(torch.cat([model(x[i : i + 1], i) for i in range(4)]))
+        assert mode.tally.total.gemms == 8
+        assert mode.tally.total.inexact == 0
+    assert torch.equal(*found)
+    torch.testing.assert_close(found[0], fresh(x, 0).detach(), rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("write", ["numpy", "data"])
+def test_weights_written_to_between_two_entries(write):
+    layer, x = nn.Linear(8, 4, bias=False), torch.randn(3, 8)
+    mode = integers(layer, exact="simulate")
+    with mode, torch.no_grad():
+        first = layer(x)
+    if write == "numpy":
+        layer.weight.detach().numpy()[:] *= -2
+    else:
+        layer.weight.data.mul_(-2)
+    with mode, torch.no_grad():
+        second = layer(x)
+    assert torch.equal(second, -2 * first)
+
+
+@pytest.mark.parametrize("options", [{"exact": "simulate"}, {"backend": "emulator"}], ids=str)
+def test_of_two_contexts_the_inner_one_goes_first(options):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 3)), torch.randn(4, 8)
+    with integers(model, beta=255, **options):
+        expected = model[0](x)
+    with integers(model[1], beta=7, **options):
+        expected = model[1](expected)
+    outer = integers(model, beta=7, **options)
+    inner = integers(model, beta=255, gemms=["0"], **options)
+    with outer, inner:
+        found = model(x)
+    assert torch.equal(found, expected)
+    assert [mode.tally.total.gemms for mode in (outer, inner)] == [1, 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
+def test_products_of_other_numbers_are_left_alone(dtype):
+    x = torch.randn(4, 4).mul(1e5).to(dtype)
+    with integers(nn.Identity(), exact="simulate") as mode:
+        found = x @ x
+    assert torch.equal(found, x @ x)
+    assert mode.tally.total.gemms == 0
+    assert any("no floating-point numbers" in reason for reason in mode.skipped)
 
 
 def test_nan_is_reported_with_its_gemm():
