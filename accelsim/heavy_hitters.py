@@ -76,13 +76,14 @@ def survey(
         If an operand holds NaN or infinity.
     """
     for gemm in gemms:
-        names = gemm.tensor_names
         operands = gemm.load()
-        for side, name, values in zip("ab", (names.a, names.b), operands, strict=True):
+        for side, values in zip("ab", operands, strict=True):
             about = _about(values, percentile)
             place = (gemm.workload, gemm.name, gemm.op, gemm.layer, gemm.phase, side)
             for beta in betas:
-                integers = quantize(values, percentile, beta, zero_alpha="nonzero", name=name)
+                integers = quantize(
+                    values, percentile, beta, zero_alpha="nonzero", name=gemm.where(side)
+                )
                 magnitudes = integers.values.abs()
                 for width in bits:
                     outside = magnitudes >= 2 ** (width - 1)

@@ -178,6 +178,7 @@ def _gemm(
         load=partial(read_operands, path, tensors),
         batched=batched,
         tensors=tensors,
+        file=path,
     )
 
 

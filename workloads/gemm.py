@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -48,6 +49,8 @@ class Gemm:
         Whether the operands have the batch dimension.
     tensors : PerOperand of str, optional
         What messages call the operands; ``NAME/a`` and ``NAME/b`` by default.
+    file : Path, optional
+        Where the operands are stored, if they are.
     """
 
     workload: str
@@ -62,6 +65,7 @@ class Gemm:
     load: Callable[[], Operands] = field(repr=False, compare=False)
     batched: bool = False
     tensors: PerOperand[str] | None = field(default=None, repr=False)
+    file: Path | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.batched and self.batch != 1:
@@ -76,6 +80,10 @@ class Gemm:
     def tensor_names(self) -> PerOperand[str]:
         """What messages call A and B."""
         return self.tensors or PerOperand(f"{self.name}/a", f"{self.name}/b")
+
+    def where(self, operand: str) -> str:
+        """Name A or B, after its file or else its workload, as messages begin."""
+        return f"{self.file or self.workload}: tensor {getattr(self.tensor_names, operand)!r}"
 
     @property
     def shapes(self) -> PerOperand[tuple[int, ...]]:
@@ -101,17 +109,16 @@ class Gemm:
         DataError
             If one does; the message has the tensor's name and the first index.
         """
-        names = self.tensor_names
         digest = hashlib.sha256()
-        for name, tensor in zip((names.a, names.b), self.load(), strict=True):
+        for operand, tensor in zip("ab", self.load(), strict=True):
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
             finite = torch.isfinite(tensor)
             if not bool(finite.all()):
                 index = [int(i) for i in (~finite).nonzero()[0]]
                 raise DataError(
-                    f"{self.workload}: tensor {name!r}: found {tensor[tuple(index)].item()} "
-                    f"at {index}; all entries must be finite"
+                    f"{self.where(operand)}: found {tensor[tuple(index)].item()} at {index}; "
+                    "all entries must be finite"
                 )
         return digest.hexdigest()
 

@@ -147,7 +147,8 @@ class SyntheticSource(WorkloadSource):
     synthetic: Synthetic = Field(description="a mapping such as {n: 256, d: 512, h: 256}")
 
     def open(self, folder: Path) -> list[Gemm]:
-        """Return the GEMM."""
+        """Return the GEMM, if its operands fit into this machine's memory."""
+        self.synthetic.check_memory()
         return [self.synthetic.gemm()]
 
 

@@ -76,6 +76,24 @@ class Synthetic(BaseModel):
     )
     name: str | None = Field(default=None, min_length=1, description="text")
 
+    def check_memory(self) -> None:
+        """Refuse what this machine cannot hold: both operands in float32, and one as it is drawn.
+
+        Raises
+        ------
+        InputError
+            If its main memory is too small.
+        """
+        batch = 1 if self.batch is None else self.batch
+        a, b = (batch * rows * self.d for rows in (self.n, self.h))
+        needed, there = 4 * (a + b) + 8 * max(a, b), physical_memory()
+        if needed > there:
+            raise InputError(
+                f"synthetic GEMM {self.gemm().name}: drawing its operands takes "
+                f"{needed / GIB:,.1f} GiB, and this machine has {there / GIB:,.1f} GiB; "
+                "choose a smaller n, d, h or batch"
+            )
+
     def gemm(self) -> Gemm:
         """Return the GEMM; its operands are drawn each time they are loaded, in float32."""
         dimensions = (self.n, self.d, self.h)
@@ -98,26 +116,13 @@ class Synthetic(BaseModel):
 def _draw(options: Synthetic) -> Operands:
     """Draw A, B and the places of their heavy hitters from streams of their own."""
     lead = () if options.batch is None else (options.batch,)
-    _check_memory(options)
+    options.check_memory()
     streams = [np.random.Generator(np.random.Philox(key=(options.seed, i))) for i in range(3)]
     columns = _chosen(streams[2], options.d, options.heavy_hitters)
     return (
         _operand(streams[0], (*lead, options.n, options.d), options.heavy_hitters, columns),
         _operand(streams[1], (*lead, options.h, options.d), options.heavy_hitters, columns),
     )
-
-
-def _check_memory(options: Synthetic) -> None:
-    """Refuse operands that the machine cannot hold: both in float32, and one as it is drawn."""
-    batch = 1 if options.batch is None else options.batch
-    a, b = (batch * rows * options.d for rows in (options.n, options.h))
-    needed, there = 4 * (a + b) + 8 * max(a, b), physical_memory()
-    if needed > there:
-        raise InputError(
-            f"synthetic GEMM {options.gemm().name}: drawing its operands takes "
-            f"{needed / GIB:,.1f} GiB, and this machine has {there / GIB:,.1f} GiB; "
-            "choose a smaller n, d, h or batch"
-        )
 
 
 def _operand(

@@ -99,12 +99,11 @@ def _shape_row(gemm: Gemm) -> Row:
 
 def _operand_rows(gemm: Gemm, percentile: float, beta: float, failures: list[str]) -> Iterator[Row]:
     """Yield a row for A and one for B; what cannot be quantized adds to `failures`."""
-    names = gemm.tensor_names
-    for operand, name, values in zip("ab", (names.a, names.b), gemm.load(), strict=True):
+    for operand, values in zip("ab", gemm.load(), strict=True):
         try:
-            ratio, shares = _statistics(values, percentile, beta, name)
+            ratio, shares = _statistics(values, percentile, beta, gemm.where(operand))
         except DataError as error:
-            failures.append(f"{gemm.workload}: {error}")
+            failures.append(str(error))
             ratio, shares = None, dict.fromkeys(BITS)
         yield {
             "workload": gemm.workload,

@@ -71,6 +71,7 @@ def load_config(
         output=from_folder(path.parent, sections.output or f"results/{name}"),
         overrides=tuple(overrides),
         backend_names=tuple(backends),
+        places=document.places,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelsim.config.problems import Places, Problem
 from accelsim.config.sections import QuantizeSection, TimingSection, UnpackSection
 from accelsim.types import PerOperand
 from accelsim.unpack import Strategy, load_strategy
@@ -116,6 +117,8 @@ class RunConfig:
         The folder for the results, from the current folder.
     overrides, backend_names : tuple of str
         What `load_config` was given besides the path, so that another process can load the same.
+    places : Places
+        Where its values were written.
     """
 
     path: Path
@@ -130,6 +133,7 @@ class RunConfig:
     output: Path
     overrides: tuple[str, ...] = ()
     backend_names: tuple[str, ...] = ()
+    places: Places = field(default_factory=Places, repr=False, compare=False)
 
     def gemms(self) -> list[Gemm]:
         """Open every workload and return its GEMMs, in the config's order.
@@ -142,6 +146,12 @@ class RunConfig:
             If a file has changed since the config was loaded.
         """
         return [gemm for source in self.workloads for gemm in source.open(self.path.parent)]
+
+    def at_workload(self, index: int, message: str) -> str:
+        """Put the place of an entry of `workloads` in front of a message about it."""
+        loc = self.places.known_part(("workloads", index, self.workloads[index].key))
+        place = self.places.values.get(loc)
+        return message if place is None else str(Problem(place, loc, message))
 
     def quantize_points(self) -> list[QuantizePoint]:
         """Return every combination of percentile, beta and granularity; the last varies fastest."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from accelsim.config import RunConfig
-from accelsim.errors import InputError, InterruptedRunError, NothingCouldRunError
+from accelsim.errors import DataError, InputError, InterruptedRunError, NothingCouldRunError
 from accelsim.results import Record, RunFolder, Status, record_key
 from accelsim.results.record import Minimised
 from accelsim.runner.bench import Bench
@@ -47,9 +47,17 @@ def operand_hashes(config: RunConfig) -> dict[str, str]:
     Raises
     ------
     DataError
-        If one holds NaN or infinity; the message has the tensor's name and the first index.
+        If one holds NaN or infinity; the message has the place in the config, the tensor's name and
+        the first index.
     """
-    return {gemm.id: gemm.check_finite() for gemm in config.gemms()}
+    hashes = {}
+    for index, source in enumerate(config.workloads):
+        for gemm in source.open(config.path.parent):
+            try:
+                hashes[gemm.id] = gemm.check_finite()
+            except DataError as error:
+                raise DataError(config.at_workload(index, str(error))) from None
+    return hashes
 
 
 def run(

@@ -165,6 +165,9 @@ def test_values(check, text, expected):
         (f"{SYNTHETIC}, heavy_hitters: {{fraction: 1, scale: 2, where: »row}}}}",
          ".synthetic.heavy_hitters.where: unknown value 'row'; did you mean 'rows'? "
          "(known: columns, rows, scattered)"),
+        ("synthetic: »{n: 1000000000, d: 1000000000, h: 2}",
+         ".synthetic: synthetic GEMM 1000000000x1000000000x2: drawing its operands takes "
+         "11,175,870,..."),
     ],
 )  # fmt: skip
 def test_workloads(check, entry, expected):

@@ -1,5 +1,7 @@
 """What `accelsim workloads stats` counts."""
 
+import contextlib
+import io
 import json
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from accelsim.cli import main
 from accelsim.cli.workloads import command
 from accelsim.heavy_hitters import survey, totals
 from workloads import Gemm, shipped_bundles, write_bundle
@@ -54,6 +57,20 @@ def test_command(tmp_path):
     done = CliRunner().invoke(command, ["stats", path])
     assert "Out of bound" in done.output
     assert max(map(len, done.output.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(("action", "status"), [("stats", 2), ("show", 1)])
+def test_what_is_not_finite_is_named_with_its_file(tmp_path, action, status):
+    path = tmp_path / "x.safetensors"
+    bad = torch.ones(3, 4)
+    bad[2, 1] = float("nan")
+    write_bundle(path, [gemm(bad, torch.ones(2, 4))], {})
+    with pytest.raises(SystemExit) as end, contextlib.redirect_stderr(io.StringIO()) as err:
+        main(["workloads", action, str(path)])
+    assert end.value.code == status
+    assert err.getvalue() == (
+        f"accelsim: {path}: tensor 'x/a': found nan at [2, 1]; all entries must be finite\n"
+    )
 
 
 def test_figure(tmp_path):
