@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+import traceback
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -180,5 +181,13 @@ def _import_file(path: Path, kind: str) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
-        raise InputError(f"{path} cannot be loaded: {_describe(error)}") from error
+        line = _line_in(error, path)
+        raise InputError(f"{path} cannot be loaded: {_describe(error)}{line}") from error
     return module
+
+
+def _line_in(error: BaseException, path: Path) -> str:
+    """Say in which line of a file an error came up, as far as it was there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return f" ({path.name}:{lines[-1]})" if lines else ""
