@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from accelsim.errors import InputError, NothingCouldRunError
 from accelsim.results import Record
+
+if TYPE_CHECKING:
+    from accelsim.config import RunConfig
+
+ALWAYS_TOLD = ("beta", "bits", "strategy", "block")
+"""The settings on every progress line; others are there where a config sweeps them."""
 
 
 @click.command("run")
@@ -63,10 +71,13 @@ def command(
     that crashes, hangs or runs out of memory costs one record, not the run.
     """
     from accelsim.config import load_config
+    from accelsim.report.options import telling_options
+    from accelsim.report.settings import FIELDS
     from accelsim.report.summary import summary
     from accelsim.report.tables import render
     from accelsim.results import RunFolder
     from accelsim.runner import Limits, operand_hashes, run
+    from accelsim.runner.cases import list_cases
 
     if not isolate and (timeout is not None or memory_limit is not None):
         raise InputError("--timeout and --memory-limit need --isolate")
@@ -75,6 +86,9 @@ def command(
     limits = Limits(timeout or 600, int(memory_limit * 2**30) if memory_limit else None)
     resolved = load_config(config, overrides, backends)
     path = output or resolved.output
+    cases = list_cases(resolved, resolved.gemms())
+    settings = [field for field in FIELDS if field in ALWAYS_TOLD or _is_swept(resolved, field)]
+    progress = partial(_progress, settings, telling_options(case.fields for case in cases))
     nothing: NothingCouldRunError | None = None
     hashes: dict[str, str] = {}
     with RunFolder.open(
@@ -90,9 +104,9 @@ def command(
             if scheduler:
                 from accelsim.runner.distributed import run_distributed
 
-                records = run_distributed(resolved, folder, _progress, scheduler, hashes)
+                records = run_distributed(resolved, folder, progress, scheduler, hashes)
             else:
-                records = run(resolved, folder, _progress, limits if isolate else None, hashes)
+                records = run(resolved, folder, progress, limits if isolate else None, hashes)
         except NothingCouldRunError as error:
             nothing, records = error, list(folder.records)
         table = summary(records, path)
@@ -107,10 +121,26 @@ def command(
     return int(any(record.status.failed for record in records))
 
 
-def _progress(number: int, total: int, record: Record) -> None:
+def _is_swept(config: RunConfig, field: str) -> bool:
+    """Say whether a config asks for several values of a setting."""
+    sections = (config.quantize, config.unpack)
+    return any(len(getattr(section, field, ())) > 1 for section in sections)
+
+
+def _progress(
+    settings: Sequence[str],
+    telling: Mapping[str, Sequence[str]],
+    number: int,
+    total: int,
+    record: Record,
+) -> None:
+    """Print what was done: some settings, and the backend with the options that tell it apart."""
+    from accelsim.report.cells import text
     from accelsim.report.settings import describe
 
-    settings = describe(record, ("beta", "bits", "strategy", "block"))
-    words = [f"{record.workload}/{record.gemm}", *settings, record.backend]
+    given = record.backend_options
+    options = [text(given[name]) for name in telling[record.backend] if name in given]
+    backend = " ".join([record.backend, *options])
+    words = [f"{record.workload}/{record.gemm}", *describe(record, settings), backend]
     click.echo(f"[{number}/{total}] {', '.join(words)}: {record.status}", err=True)
     sys.stderr.flush()

@@ -12,7 +12,7 @@ from accelsim.report.differences import busy
 from accelsim.report.hardware import hardware
 from accelsim.report.line import Line
 from accelsim.report.settings import Settings
-from accelsim.report.summary_rows import Columns
+from accelsim.report.summary_rows import Columns, Labels
 from accelsim.results import Record, Status
 
 WIDTH = 80
@@ -185,10 +185,10 @@ def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
 
 def _problems(records: Sequence[Record], folder: Path) -> list[str]:
     """List the records that are not ok: each that failed, and by reason those that did not run."""
-    settings = Settings(records)
+    settings, labels = Settings(records), Labels(records)
     failed = [record for record in records if record.status.failed]
     lines = [
-        f"{record.status}: {_heading(record, settings)}, {record.backend}: "
+        f"{record.status}: {_heading(record, settings)}, {labels.backend(record)}: "
         + _reason(record, folder)
         for record in failed[:MOST_FAILURES]
     ]

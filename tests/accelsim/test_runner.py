@@ -79,6 +79,17 @@ def test_an_exception_of_a_backend_is_a_record_with_its_place(tmp_path):
     assert record["reason"] == "KeyError: 'nothing' (mine.py:9, in matmul)"
 
 
+def test_progress_lines_tell_records_apart(tmp_path):
+    accumulators = ", ".join(f"{{name: emulator, accumulator_bits: {n}}}" for n in (24, 32))
+    unpack = "{bits: 8, digits: [paper, balanced]}"
+    done = accelsim(
+        "run", config(tmp_path, f"[{accumulators}]", unpack=unpack), "--output", tmp_path / "out"
+    )
+    lines = [line.partition("] ")[2] for line in done.stderr.splitlines() if "] net/net" in line]
+    assert len(lines) == len(set(lines)) == 8
+    assert lines[0] == "net/net, β 15, 8 bits, strategy mix, paper digits, emulator 24: ok"
+
+
 def test_resume_keeps_what_is_there_and_repairs_a_torn_line(tmp_path):
     path, out = config(tmp_path), tmp_path / "out"
     assert accelsim("run", path, "--output", out).returncode == 0
@@ -226,8 +237,8 @@ def test_nan_in_a_bundle_is_found_before_anything_runs(tmp_path):
     done = accelsim("run", path, "--output", tmp_path / "out", "--overwrite")
     assert (tmp_path / "out" / "records.jsonl").read_text() == "what an earlier run found\n"
     assert done.returncode == 2
-    assert "net/a" in done.stderr
-    assert "[2, 1]" in done.stderr
+    place = f"{path}:1:22: workloads.0.bundle: {tmp_path / 'net.safetensors'}"
+    assert f"{place}: tensor 'net/a': found nan at [2, 1]" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from accelsim.report import summary
 from accelsim.report.summary import MOST_FAILURES, MOST_LINES, WIDTH, verdict
-from accelsim.results import Quartiles
+from accelsim.results import Quartiles, Status
 from accelsim.results.record import Minimised, TimingNotes
 
 EXAMPLE = """\
@@ -214,6 +214,12 @@ def test_the_same_backend_with_other_options_is_told_apart(make_record):
     lines = lines_of(records)
     assert [line.split()[1] for line in lines if line.startswith("  emulator ")] == ["24", "32"]
     assert "After emulator stands its accumulator_bits." in lines
+    failed = [
+        record.model_copy(update={"status": Status.ERROR, "reason": "x"}) for record in records
+    ]
+    words = " ".join(summary(failed).split())
+    assert "emulator 24: x" in words
+    assert "emulator 32: x" in words
 
 
 def test_an_option_that_follows_the_setting_needs_no_mention(make_record):
