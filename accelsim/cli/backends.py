@@ -6,21 +6,15 @@ from typing import Any
 
 import click
 
-from accelsim.report.tables import FORMATS, Format, render
+from accelsim.cli.formats import format_option
+from accelsim.report.tables import Format, render
 from gemm_backends.survey import Surveyed, survey
 
 COLUMNS = ("name", "available", "execution", "device", "bits", "accumulator", "reason")
 
 
 @click.command()
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="How to print the list.",
-)
+@format_option("the list")
 def command(style: Format) -> None:
     """List the backends, whether each can run on this machine, and why not.
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from accelsim.break_even import Integers, float_seconds
+from accelsim.cli.formats import format_option
 from accelsim.errors import InputError
 from accelsim.quantize import quantize
-from accelsim.report.tables import FORMATS, Format, render
+from accelsim.report.tables import Format, render
 from accelsim.unpack import DIGIT_SYSTEMS, DigitSystem, IntegerOperand, load_strategy
 from accelsim.unpack.strategy import Strategy
 from workloads import Gemm, HeavyHitters, Synthetic, open_bundle, select
@@ -78,14 +79,7 @@ def _speeds(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
     metavar="GB/S",
     help="Memory speed; counts what the integers' front end must move. Without: it costs nothing.",
 )
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="How to print the result.",
-)
+@format_option("the result")
 def command(
     bundle: Path | None,
     globs: tuple[str, ...],

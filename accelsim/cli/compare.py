@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import click
 
+from accelsim.cli.formats import format_option
 from accelsim.errors import InputError, unknown_name
 from accelsim.registry import split_reference
 from accelsim.report.cells import MISSING, number, text
@@ -23,7 +24,7 @@ from accelsim.report.meanings import FIELD_MEANING, STAGE_MEANING
 from accelsim.report.pivot import Pivot, pivot
 from accelsim.report.regressions import find_regressions
 from accelsim.report.speedups import add_speedup
-from accelsim.report.tables import FORMATS, Format, render
+from accelsim.report.tables import Format, render
 from accelsim.results import Run, load_run
 
 VALUES = ("exact", "ratio", "time_ms.total")
@@ -91,14 +92,7 @@ def _percentage(ctx: click.Context, parameter: click.Parameter, value: str | Non
     help="Exit with 1 if a record of a later run is slower than the first run's by more than this, "
     "such as 5%, by a Mann-Whitney U test on the repeats, or no longer exact.",
 )
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="How to print the table.",
-)
+@format_option("the table")
 def command(
     runs: tuple[Path, ...],
     rows: list[str],

@@ -18,9 +18,10 @@ from accelsim.cli.actions import (
     find_action,
     outcomes,
 )
+from accelsim.cli.formats import format_option
 from accelsim.environment import environment
 from accelsim.errors import InputError
-from accelsim.report.tables import FORMATS, Format, render
+from accelsim.report.tables import Format, render
 from gemm_backends import Outcome, load_backend
 from gemm_backends.baselines import list_baselines, load_baseline
 from gemm_backends.survey import Surveyed, survey
@@ -32,14 +33,7 @@ _Rows: TypeAlias = list[dict[str, str]]
 
 
 @click.command("doctor", cls=ActionCommand)
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="How to print the findings.",
-)
+@format_option("the findings")
 def command(style: Format, **flags: bool) -> int:
     """Describe this machine, and say what can run on it and what to install for the rest.
 

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import track
 
 from accelsim.cli.actions import ActionCommand, chosen, find_action, outcomes
+from accelsim.cli.formats import format_option
 from accelsim.errors import InputError, NothingCouldRunError
-from accelsim.report.tables import FORMATS, Format, render
+from accelsim.report.tables import Format, render
 from gemm_backends import GemmBackend, Outcome, load_backend
 from gemm_backends.conformance import CHECKS, verify
 from gemm_backends.conformance.junit import write_junit
@@ -37,14 +38,7 @@ TITLES = {check.name: check.title for check in CHECKS}
     metavar="KEY=VALUE",
     help="An option of the backend, such as bits=4; may be repeated.",
 )
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="How to print the results.",
-)
+@format_option("the results")
 @click.option(
     "--junit",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
+from accelsim.cli.formats import format_option
 from accelsim.errors import InputError
-from accelsim.report.tables import FORMATS, Format, render
+from accelsim.report.tables import Format, render
 from workloads.models.catalog import catalog, find
 from workloads.models.wheels import fetch
 
 
 @click.command("models")
-@click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True)
+@format_option("the list")
 def models_command(style: Format) -> None:
     """List the models that `extract`, `fetch` and `model:` entries know by name."""
     rows = [

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
+from accelsim.cli.formats import format_option
 from accelsim.cli.gemms import gemms_of
 from accelsim.errors import InputError
 from accelsim.heavy_hitters import OperandStatistics, rows_of, survey, totals
-from accelsim.report.tables import FORMATS, Format, render
+from accelsim.report.tables import Format, render
 from workloads import open_bundle, select
 from workloads.profile import measure, write_profile
 
@@ -65,7 +66,7 @@ HEADERS = {"kurtosis": "kurtosis", "zeros": "zero"} | {
     type=click.Path(path_type=Path),
     help="Draw it too: .svg, .png or .pdf (extra accelsim[report]).",
 )
-@click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True)
+@format_option("the statistics")
 def stats_command(
     file: Path,
     globs: tuple[str, ...],

@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 import click
 from torch import Tensor
 
+from accelsim.cli.formats import format_option
 from accelsim.cli.gemms import gemms_of
 from accelsim.cli.workload_models import fetch_command, models_command
 from accelsim.cli.workload_stats import profile_command, stats_command
 from accelsim.errors import DataError
 from accelsim.quantize import alpha, quantize
-from accelsim.report.tables import FORMATS, Format, render
+from accelsim.report.tables import Format, render
 from workloads import Gemm, select, shipped_bundles
 
 BITS = (2, 3, 4, 5, 8)
@@ -22,14 +23,7 @@ BITS = (2, 3, 4, 5, 8)
 
 Row: TypeAlias = dict[str, Any]
 
-_format = click.option(
-    "--format",
-    "style",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="How to print the result.",
-)
+_format = format_option("the result")
 
 
 @click.group()

@@ -58,7 +58,6 @@ class IntegerGemms(Replacing):
         self.tally = Tally()
         self._beta, self._percentile = beta, percentile
         self._multiplier, self._zero_alpha = multiplier, zero_alpha
-        self._weights = Weights(model)
 
     def __enter__(self) -> Self:
         # Outside of the context nobody saw what was written to the weights.

@@ -92,9 +92,8 @@ def designs(records: Sequence[Record]) -> list[Design]:
     return [design for design in _all_designs(records) if design.is_modelled]
 
 
-def unfinished(records: Sequence[Record]) -> list[Design]:
+def _unfinished(found: Sequence[Design]) -> list[Design]:
     """Return the designs of modelled accelerators that failed on every GEMM, so without figures."""
-    found = _all_designs(records)
     modelled = {design.records[0].backend for design in found if design.is_modelled}
     return [
         design
@@ -129,7 +128,8 @@ def hardware(records: Sequence[Record]) -> list[str]:
     records : sequence of Record
         Those of one run.
     """
-    found = designs(records)
+    every = _all_designs(records)
+    found = [design for design in every if design.is_modelled]
     if not found:
         return []
     groups: dict[str, list[Design]] = defaultdict(list)
@@ -159,7 +159,7 @@ def hardware(records: Sequence[Record]) -> list[str]:
     failed = [
         f"No figures, as no product was finished: {', '.join(filter(None, (d.asked, d.label)))} "
         f"({', '.join(dict.fromkeys(record.status for record in d.records))})."
-        for d in unfinished(records)
+        for d in _unfinished(every)
     ]
     table += [line for words in failed for line in textwrap.wrap(words, WIDTH)]
     return ["", "The modelled accelerators, all GEMMs together:", "", *table, "", *_notes(found)]
