@@ -20,6 +20,16 @@ struct Entry {
   int high;
 };
 
+// Write the digits of a high part: the lowest one in `digits[(groups - 1) * step]`, the others before
+// it. Returns whether it has no more of them.
+__device__ inline bool write_high_digits(int8_t *digits, int step, int groups, int high) {
+  for (int group = groups - 1; group >= 0; --group) {
+    digits[group * step] = static_cast<int8_t>(high);
+    high = high_part<8>(high);
+  }
+  return high == 0;
+}
+
 constexpr int kBlock = 256;        // rows of an operand that share columns of high digits
 constexpr int kTileRows = 128;     // a tile of C: rows of A
 constexpr int kTileColumns = 256;  // and rows of B

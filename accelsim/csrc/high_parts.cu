@@ -51,26 +51,34 @@ __device__ void clear_rest(int *sources, int used, int room, unsigned *flags) {
   if (threadIdx.x == 0 && used > room) atomicOr(flags, kColumnsFull);
 }
 
+// Give slots to heavy columns: all anew if `first`, else to those that have none yet. `taken` counts
+// the slots in use.
 __global__ void __launch_bounds__(kNumbering) assign_slots(int const *counts_a, int const *counts_b,
                                                            int d, int threshold_a, int threshold_b,
                                                            int threshold_product, int room,
-                                                           int *slots, int *sources_a,
-                                                           int *sources_b, unsigned *flags) {
-  int const used = number_columns(
+                                                           bool first, int *slots, int *taken,
+                                                           int *sources_a, int *sources_b,
+                                                           unsigned *flags) {
+  int const before = first ? 0 : *taken;
+  auto const has_slot = [&](int column) { return !first && slots[column] >= 0; };
+  int const used = before + number_columns(
       d,
       [&](int column) {
+        if (has_slot(column)) return false;
         int const a = counts_a ? counts_a[column] : 0, b = counts_b ? counts_b[column] : 0;
         return a >= threshold_a || b >= threshold_b ||
                static_cast<int64_t>(a) * b >= threshold_product;
       },
-      [&](int column, int slot) {
-        if (slot >= room) slot = -1;
+      [&](int column, int number) {
+        if (has_slot(column)) return;
+        int const slot = number < 0 || before + number >= room ? -1 : before + number;
         slots[column] = slot;
         if (slot >= 0 && sources_a) sources_a[slot] = column;
         if (slot >= 0 && sources_b) sources_b[slot] = column;
       });
   clear_rest(sources_a, used, room, flags);
   clear_rest(sources_b, used, room, flags);
+  if (threadIdx.x == 0) *taken = used;
 }
 
 // One block for each block of rows.
@@ -97,6 +105,7 @@ struct HighColumns {
   int8_t *digits;
   int64_t stride;
   int groups, slots, places;
+  int written;          // how many of them `split` has written
   int const *slot_of;   // of a column of K; null without slots
   int const *place_of;  // [blocks, d]; null without places
 };
@@ -144,7 +153,7 @@ __global__ void __launch_bounds__(kThreads) fill(HighColumns columns, Lists list
   if (row >= rows) return;
   int8_t *digits = columns.digits + row * columns.stride;
   int const width = columns.groups * (columns.slots + columns.places);
-  for (int byte = lane * 16; byte < width; byte += 512)
+  for (int byte = columns.written + lane * 16; byte < width; byte += 512)
     *reinterpret_cast<uint4 *>(digits + byte) = {0, 0, 0, 0};
   __syncwarp();
   Entry const *list = lists.entries + static_cast<int64_t>(row) * lists.length;
@@ -165,12 +174,8 @@ __global__ void __launch_bounds__(kThreads) fill(HighColumns columns, Lists list
       step = columns.places;
       if (cross.chains) multiply_high_parts(cross, row, entry, flags);
     }
-    int rest = entry.high;
-    for (int group = columns.groups - 1; group >= 0; --group) {
-      digits[first + group * step] = static_cast<int8_t>(rest);
-      rest = high_part<8>(rest);
-    }
-    if (rest) atomicOr(flags, kDigitsFew);
+    if (!write_high_digits(digits + first, step, columns.groups, entry.high))
+      atomicOr(flags, kDigitsFew);
   }
 }
 
@@ -260,12 +265,13 @@ __global__ void __launch_bounds__(kThreads) gather_few(int8_t *digits, int64_t s
 
 ACCELSIM_EXPORT int accelsim_assign_slots(int const *counts_a, int const *counts_b, int d,
                                           int threshold_a, int threshold_b, int threshold_product,
-                                          int room, int *slots, int *sources_a, int *sources_b,
-                                          unsigned *flags, cudaStream_t stream) {
+                                          int room, int first, int *slots, int *taken,
+                                          int *sources_a, int *sources_b, unsigned *flags,
+                                          cudaStream_t stream) {
   using namespace accelsim;
   assign_slots<<<1, kNumbering, 0, stream>>>(counts_a, counts_b, d, threshold_a, threshold_b,
-                                             threshold_product, room, slots, sources_a, sources_b,
-                                             flags);
+                                             threshold_product, room, first != 0, slots, taken,
+                                             sources_a, sources_b, flags);
   return cudaGetLastError();
 }
 
@@ -280,14 +286,15 @@ ACCELSIM_EXPORT int accelsim_assign_places(uint8_t const *marks, int rows, int d
 
 // `entries_b` and what follows it are for A alone; null without high parts in B.
 ACCELSIM_EXPORT int accelsim_fill(int8_t *digits, int64_t stride, int rows, int d, int groups,
-                                  int slots, int places, int const *slot_of, int const *place_of,
-                                  void const *entries, int list_length, int const *list_counts,
-                                  unsigned *flags, void const *entries_b, int list_length_b,
+                                  int slots, int places, int written, int const *slot_of,
+                                  int const *place_of, void const *entries, int list_length,
+                                  int const *list_counts, unsigned *flags, void const *entries_b,
+                                  int list_length_b,
                                   int const *chains, int const *next, int *counts,
                                   void *corrections, int room, int tiles_across,
                                   cudaStream_t stream) {
   using namespace accelsim;
-  HighColumns const columns{digits, stride, groups, slots, places, slot_of, place_of};
+  HighColumns const columns{digits, stride, groups, slots, places, written, slot_of, place_of};
   Lists const lists{static_cast<Entry const *>(entries), list_length, list_counts};
   Lists const lists_b{static_cast<Entry const *>(entries_b), list_length_b, nullptr};
   Cross const cross{chains, next, lists_b, counts, static_cast<int2 *>(corrections), room,

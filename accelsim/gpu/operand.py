@@ -25,7 +25,8 @@ class Operand:
     """Buffers of an operand ``[rows, d]`` and the kernels that fill them.
 
     `digits` is int8, as its `Layout` says, with rows of zeros appended. What is left of an entry
-    above its low 8-bit digit, its high part, is listed by rows, and chained by columns.
+    above its low 8-bit digit, its high part, is written at once where its column has a slot
+    already, else listed by rows.
 
     Parameters
     ----------
@@ -37,12 +38,24 @@ class Operand:
         Of a row.
     flags : Tensor
         int32 scalar that collects what does not fit.
+    surveyed : bool
+        Whether columns that are heavy throughout have their slots before it is split.
+    chained : bool
+        Whether listed high parts are chained by columns, too.
     """
 
     def __init__(
-        self, like: Tensor, percentile: float, beta: float, layout: Layout, flags: Tensor
+        self,
+        like: Tensor,
+        percentile: float,
+        beta: float,
+        layout: Layout,
+        flags: Tensor,
+        surveyed: bool,
+        chained: bool,
     ) -> None:
         self.rows, self.d = like.shape
+        self._surveyed = surveyed
         self.layout, self.beta, self._flags = layout, beta, flags
         self._rank = rank(like.numel(), percentile)
         self.selector = Selector(like.numel(), like.device)
@@ -56,7 +69,7 @@ class Operand:
         self.digits = integers(rows, layout.tiles * TILE // 4).view(torch.int8)
         self.lists = integers(self.rows, own.list_length, 2)
         self.list_counts = integers(self.rows)
-        self.next = integers(self.rows, own.list_length)
+        self.next = integers(self.rows, own.list_length) if chained else None
         self.sources = integers(max(4, layout.copied_tiles * TILE))
         """The columns that the copies are of."""
         self.places = integers(blocks, self.d) if own.place_tiles else None
@@ -65,15 +78,29 @@ class Operand:
         self._zeros = integers(1 + 2 * self.d + marks)
         self.largest_square = self._zeros[:1].view(torch.float32)
         self.column_counts = self._zeros[1 : 1 + self.d] if layout.slot_tiles else None
-        self.chains = self._zeros[1 + self.d : 1 + 2 * self.d]
+        self.chains = self._zeros[1 + self.d : 1 + 2 * self.d] if chained else None
         self._marks = self._zeros[1 + 2 * self.d :].view(torch.uint8) if marks else None
 
     def select(self, x: Tensor) -> None:
         """Find the scale."""
         self.selector.run(x, self._rank, self.beta)
 
-    def split(self, x: Tensor) -> None:
-        """Round every entry; write its low digit and list its high part."""
+    def sample(self, x: Tensor, step: int, counts: Tensor) -> None:
+        """Count the high parts that each column has in every `step`-th row."""
+        SPLIT.launch(
+            "accelsim_sample_columns",
+            x.device,
+            x,
+            TYPES[x.dtype],
+            self.rows,
+            self.d,
+            step,
+            self.selector.scale,
+            counts,
+        )
+
+    def split(self, x: Tensor, slots: Tensor | None) -> None:
+        """Round every entry; write its low digit, and write or list its high part."""
         self._zeros.zero_()
         SPLIT.launch(
             "accelsim_split",
@@ -86,6 +113,9 @@ class Operand:
             self.selector.scale,
             self.digits,
             self.digits.stride(0),
+            slots if self._surveyed else None,
+            self.layout.own.groups,
+            self.layout.slot_tiles * TILE,
             self.lists,
             self.layout.own.list_length,
             self.list_counts,
@@ -127,6 +157,7 @@ class Operand:
             layout.own.groups,
             layout.slot_tiles * TILE,
             layout.own.place_tiles * TILE,
+            layout.own.groups * layout.slot_tiles * TILE if self._surveyed else 0,
             slots,
             self.places,
             self.lists,

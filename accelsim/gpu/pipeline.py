@@ -20,6 +20,7 @@ from accelsim.gpu.layout import digit_groups, layouts
 from accelsim.gpu.operand import CSRC, HIGH_PARTS, ROW_MULTIPLE, Operand
 from accelsim.gpu.plan import TILE, TILE_OF_C, Plan, make_plan
 from accelsim.gpu.select import TYPES
+from accelsim.gpu.slots import Slots
 from accelsim.nvcc import CudaSource
 from accelsim.types import PerOperand
 from gemm_backends.cutlass_kernels import DEQUANTIZING, HOPPER, select
@@ -119,13 +120,17 @@ class Pipeline:
         self._cross_counts, self._flags = self._zeros[listed:-1], self._zeros[-1]
         self._tiles_across = tiles[1]
         layout_a, layout_b = layouts(plan, n, d, h)
-        self.a = Operand(a, percentile.a, beta.a, layout_a, self._flags)
-        self.b = Operand(b, percentile.b, beta.b, layout_b, self._flags)
+        ahead, listed_together = plan.surveyed, plan.cross_length > 0
+        self.a = Operand(a, percentile.a, beta.a, layout_a, self._flags, ahead, chained=False)
+        self.b = Operand(
+            b, percentile.b, beta.b, layout_b, self._flags, ahead and not prepared, listed_together
+        )
         self._groups = digit_groups(layout_a, layout_b)
         if plan.cross_length:
             lists = self._zeros[:listed].view(count, plan.cross_length, 2)
             self._groups = replace(self._groups, corrections=lists)
-        self._slots = torch.zeros(d, dtype=torch.int32, device=device) if plan.slot_tiles else None
+        self._slots = Slots(plan, self.a, self.b, self._flags) if plan.slot_tiles else None
+        self._slot_of = self._slots.of if self._slots else None
         self._side = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
         self._inverse = torch.zeros((), dtype=torch.float64, device=device)
         self._sums = torch.empty(0, device=device)
@@ -135,8 +140,8 @@ class Pipeline:
             self._sums = self._empty_sums()
         if prepared:
             self.b.select(b)
-            self.b.split(b)
-            if not plan.slot_tiles:
+            self.b.split(b, None)
+            if not self._slots:
                 self._write_high_digits_of_b()
             self._raise_flags()
 
@@ -199,8 +204,10 @@ class Pipeline:
 
         def unpacks() -> None:
             self._zeros.zero_()
+            if self._slots and self.plan.surveyed:
+                self._slots.survey(dynamic)
             for operand, x in dynamic:
-                operand.split(x)
+                operand.split(x, self._slot_of)
             self._extend()
 
         entries = sum(x.numel() for _, x in dynamic)
@@ -219,24 +226,10 @@ class Pipeline:
 
     def _extend(self) -> None:
         """Write high digits, and copy low ones for them to be multiplied with."""
-        a, b, plan, device = self.a, self.b, self.plan, self._a.device
-        if plan.slot_tiles:
-            HIGH_PARTS.launch(
-                "accelsim_assign_slots",
-                device,
-                a.column_counts,
-                b.column_counts,
-                a.d,
-                plan.a.threshold,
-                plan.b.threshold,
-                plan.threshold_product,
-                plan.slot_tiles * TILE,
-                self._slots,
-                a.sources if a.layout.copied_slots else None,
-                b.sources if b.layout.copied_slots else None,
-                self._flags,
-            )
-        if not self.prepared or plan.slot_tiles:
+        a, b, device = self.a, self.b, self._a.device
+        if self._slots:
+            self._slots.assign()
+        if not self.prepared or self._slots:
             self._write_high_digits_of_b()
         # A's copies wait for nothing that is still to be done for A: they are made beside it.
         current = torch.cuda.current_stream(device)
@@ -259,19 +252,19 @@ class Pipeline:
 
     def _write_high_digits_of_a(self) -> None:
         a, b = self.a, self.b
-        a.assign_places(self._slots, b)
+        a.assign_places(self._slot_of, b)
         lists = self._groups.corrections
         if lists is None:
-            a.fill(self._slots)
+            a.fill(self._slot_of)
         else:
             a.fill(
-                self._slots, b.lists, b.layout.own.list_length, b.chains, b.next,
+                self._slot_of, b.lists, b.layout.own.list_length, b.chains, b.next,
                 self._cross_counts, lists, lists.shape[1], self._tiles_across,
             )  # fmt: skip
 
     def _write_high_digits_of_b(self) -> None:
-        self.b.assign_places(self._slots, self.a)
-        self.b.fill(self._slots)
+        self.b.assign_places(self._slot_of, self.a)
+        self.b.fill(self._slot_of)
 
     def _multiply(self) -> None:
         n, _, h = self.shape

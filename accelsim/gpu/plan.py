@@ -23,6 +23,12 @@ SHARE_OF_ROWS = 64
 MOST_CROSS = 64
 """The most products of two high parts that a column of K may add to those listed."""
 
+DENSE_SHARE = 4
+"""A column with high parts in one row of this many is found by looking at a few rows."""
+
+SURVEYED_FROM = 1 << 18
+"""So many high parts in such columns take longer to list than to look for the columns first."""
+
 LONGEST_LIST = 2048
 LONGEST_CROSS = 256
 
@@ -63,6 +69,9 @@ class Plan:
         A column of K is heavy, too, if its high parts in A times those in B are so many.
     cross_length : int
         The most products of two high parts, outside the heavy columns, in a tile of C.
+    surveyed : bool
+        Whether columns that are heavy throughout are looked for in a few rows, before an operand is
+        split.
     """
 
     a: Side
@@ -70,6 +79,7 @@ class Plan:
     slot_tiles: int
     threshold_product: int
     cross_length: int
+    surveyed: bool
 
 
 def high_parts(integers: Tensor) -> Tensor:
@@ -104,19 +114,37 @@ def make_plan(a: Tensor, b: Tensor, prepared: bool) -> Plan:
         heavy = (counts_a >= threshold_a) | (counts_b >= threshold_b)
         heavy |= counts_a * counts_b >= threshold_product
         cross = _most_cross(present_a[:, ~heavy], present_b[:, ~heavy])
+    dense = counts_a * DENSE_SHARE >= len(a)
+    if not prepared:
+        dense |= counts_b * DENSE_SHARE >= len(b)
+    ahead = int(counts_a[dense].sum()) + (0 if prepared else int(counts_b[dense].sum()))
+    surveyed = ahead >= SURVEYED_FROM
     slots = int(heavy.sum())
     room = slots if prepared and not counts_a.any() else slots * 4 // 3
     return Plan(
-        a=_side("A", high_a, heavy, threshold_a, 2.0),
-        b=_side("B", high_b, heavy, threshold_b, 0.0 if prepared else 2.0),
+        a=_side("A", high_a, heavy, threshold_a, 2.0, ~dense if surveyed else None),
+        b=_side(
+            "B",
+            high_b,
+            heavy,
+            threshold_b,
+            0.0 if prepared else 2.0,
+            ~dense if surveyed and not prepared else None,
+        ),
         slot_tiles=min(_tiles(room), _tiles(a.shape[1])),
         threshold_product=threshold_product,
         cross_length=_up(2 * cross, 16),
+        surveyed=surveyed,
     )
 
 
-def _side(name: str, high: Tensor, heavy: Tensor, threshold: int, slack: float) -> Side:
-    """Leave room for a number of columns in a block that is `slack` times its root larger."""
+def _side(
+    name: str, high: Tensor, heavy: Tensor, threshold: int, slack: float, listed: Tensor | None
+) -> Side:
+    """Leave room for a number of columns in a block that is `slack` times its root larger.
+
+    `listed` are the columns whose high parts are listed; None: all of them.
+    """
     largest = int(high.abs().max())
     if largest >= 1 << 15:
         raise DataError(
@@ -124,7 +152,7 @@ def _side(name: str, high: Tensor, heavy: Tensor, threshold: int, slack: float) 
             "digits; choose a smaller beta or a higher percentile"
         )
     present = high != 0
-    fullest = int(present.sum(dim=1).max())
+    fullest = int((present if listed is None else present[:, listed]).sum(dim=1).max())
     if fullest > LONGEST_LIST:
         raise DataError(
             f"a row of {name} has {fullest} entries beyond 8 bits, and the GPU pipeline lists at "

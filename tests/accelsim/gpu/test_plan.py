@@ -64,6 +64,20 @@ def test_columns_in_which_many_high_parts_meet_get_slots():
     assert (plan.slot_tiles, plan.cross_length) == (0, 16)
 
 
+def test_many_heavy_columns_are_looked_for_ahead_and_not_listed():
+    a, b = operands(n=1024, d=1024)
+    a[:, ::3] *= 300
+    plan = make_plan(a, b, prepared=True)
+    assert plan.surveyed
+    assert plan.a.list_length == 16
+    swapped = make_plan(b, a, prepared=True)
+    assert not swapped.surveyed
+    assert swapped.b.list_length >= 1024 // 3
+    dynamic = make_plan(b, a, prepared=False)
+    assert dynamic.surveyed
+    assert dynamic.b.list_length == 16
+
+
 def test_more_than_three_digits_are_refused():
     a, b = operands()
     a[3, 3] = 1 << 24
