@@ -15,8 +15,8 @@ from torch import Tensor
 from accelsim.parallel import over_lines
 from accelsim.unpack.problem import LowBitProblem, Segment
 
-CACHED = 1 << 16
-"""Entries of C that are worked on at once: half a MiB, which a core's own cache holds."""
+CACHED = 1 << 17
+"""Entries of C that are worked on at once: a MiB, about what a core's own cache holds."""
 
 
 @dataclass(frozen=True)
