@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from accelsim.gpu.interleave import interleaved
+from accelsim.gpu.interleave import captured, interleaved
 from accelsim.gpu.judge import judge
 from accelsim.gpu.operands import draw
 from accelsim.gpu.pipeline import Pipeline
@@ -58,7 +57,7 @@ def benchmark(
     pipeline = Pipeline(a, b, PerOperand(percentile, percentile), PerOperand(beta, beta), prepared)
     graph = pipeline.capture()
     stages = pipeline.stages()
-    stage_graphs = {stage.name: _captured(stage.run) for stage in stages}
+    stage_graphs = {stage.name: captured(stage.run) for stage in stages}
     others = rivals(a, b, with_torchao)
     times = interleaved(
         {"total": graph.replay, **others, **{k: g.replay for k, g in stage_graphs.items()}},
@@ -95,13 +94,6 @@ def benchmark(
         "speedup_vs": {name: summaries[name]["median"] / total for name in others},
         "relative_error": errors,
     }
-
-
-def _captured(run: Callable[[], None]) -> torch.cuda.CUDAGraph:
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run()
-    return graph
 
 
 def _error(result: Tensor, reference: Tensor) -> float:

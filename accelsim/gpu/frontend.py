@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from accelsim.exactness import compare
-from accelsim.gpu.interleave import interleaved
+from accelsim.gpu.interleave import captured, interleaved
 from accelsim.gpu.judge import judge
 from accelsim.gpu.pipeline import Pipeline
 from accelsim.gpu.rates import BYTES_PER_S
@@ -100,7 +100,7 @@ def time_columns(size: int, repeats: int, device: torch.device) -> dict[str, Any
     pipeline = Pipeline(a, b, PerOperand.both(percentile), PerOperand.both(beta), prepared=False)
     pipeline.run()
     stage = next(stage for stage in pipeline.stages() if stage.name == "unpack")
-    samples = interleaved({"columns": stage.run}, repeats, 3, device)
+    samples = interleaved({"columns": captured(stage.run).replay}, repeats, 3, device)
     pipeline.run()
     pipeline.check()
     verdict, _ = judge(pipeline, a, b, percentile, beta)

@@ -53,3 +53,11 @@ def interleaved(
         name: Samples(tuple(start.elapsed_time(end) for start, end in pairs))
         for name, pairs in marks.items()
     }
+
+
+def captured(run: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    """Return a CUDA graph of what a function queues, which has run before."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph

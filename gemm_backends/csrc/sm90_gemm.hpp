@@ -55,6 +55,10 @@ struct Sm90Gemm {
     }
     cudaGetDevice(&arguments.hw_info.device_id);
     arguments.hw_info.sm_count = args.sm_count;
+    // Four rows of tiles at a time share their tiles of B in the L2 cache: 3% faster at 8192^3. It
+    // rounds the number of rows of tiles up to four, which smaller results would feel.
+    constexpr int kLarge = 8192;
+    if (args.n >= kLarge && args.h >= kLarge) arguments.scheduler.max_swizzle_size = 4;
     Device device;
     cutlass::Status status = device.can_implement(arguments);
     if (status == cutlass::Status::kSuccess) status = device.initialize(arguments, nullptr, stream);

@@ -11,7 +11,7 @@ from accelsim.types import PerOperand
 from gemm_backends.cutlass_kernels import has_wgmma
 
 DEVICE = torch.device("cuda")
-SHAPE = 1100, 2056, 1028
+SHAPE = 2310, 2056, 1028
 PERCENTILE, BETA = PerOperand(90.0, 90.0), PerOperand(31.0, 31.0)
 
 
@@ -38,7 +38,7 @@ def assert_exact(pipeline, a, b):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float16])
 @pytest.mark.parametrize("factor", [-60.0, 5000.0])
 def test_many_heavy_columns(prepared, dtype, factor):
-    a, b = heavy_operands(slice(0, None, 6), slice(1, None, 25), factor, dtype)
+    a, b = heavy_operands(slice(0, None, 12), slice(1, None, 25), factor, dtype)
     b[3, 100] = b[7, 301] = 500
     a[5, 100] = -500
     pipeline = Pipeline(a, b, PERCENTILE, BETA, prepared)
@@ -50,7 +50,7 @@ def test_many_heavy_columns(prepared, dtype, factor):
 
 @pytest.mark.parametrize("prepared", [True, False])
 def test_other_heavy_columns_in_the_next_run(prepared):
-    columns = torch.arange(0, SHAPE[1], 7, device=DEVICE)
+    columns = torch.arange(0, SHAPE[1], 12, device=DEVICE)
     a, b = heavy_operands(columns, slice(1, None, 25))
     pipeline = Pipeline(a, b, PERCENTILE, BETA, prepared)
     graph = pipeline.capture()
@@ -66,7 +66,7 @@ def test_other_heavy_columns_in_the_next_run(prepared):
 
 
 def test_columns_that_the_sample_misses_are_found_by_counting():
-    a, b = heavy_operands(slice(0, None, 7), slice(1, None, 25))
+    a, b = heavy_operands(slice(0, None, 12), slice(1, None, 25))
     pipeline = Pipeline(a, b, PERCENTILE, BETA)
     # Rows between the surveyed ones: none of this column's high parts is in the sample.
     rows = torch.arange(SHAPE[0], device=DEVICE) % (SHAPE[0] // 128) == 1
