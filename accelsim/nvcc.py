@@ -142,10 +142,17 @@ class CudaSource:
         return library
 
     def library(self, architecture: str) -> Path:
-        """Return where the compiled library is kept, whether it exists or not."""
+        """Return where the compiled library is kept, whether it exists or not.
+
+        Raises
+        ------
+        BuildError
+            If nvcc or CUTLASS is missing.
+        """
         version = subprocess.run([nvcc(), "--version"], capture_output=True, check=True).stdout
         facts = [version, " ".join((*FLAGS, *_target(architecture))).encode()]
         if self.cutlass:
+            cutlass_includes()
             facts.append(importlib.metadata.version("nvidia-cutlass").encode())
         facts += [path.read_bytes() for path in (self.path, *self._headers())]
         key = hashlib.sha256(b"".join(hashlib.sha256(fact).digest() for fact in facts)).hexdigest()

@@ -122,10 +122,12 @@ def test_a_missing_compiler_is_named(monkeypatch, source):
     assert "CUDA_HOME" in nvcc.missing_tools(cutlass=True)
 
 
-def test_missing_headers_name_the_extra(monkeypatch, compiler):
+def test_missing_headers_name_the_extra(monkeypatch, compiler, source):
     monkeypatch.setattr(nvcc.importlib.util, "find_spec", lambda _: None)
     assert "accelsim[cuda]" in nvcc.missing_tools(cutlass=True)
     assert nvcc.missing_tools(cutlass=False) == ""
+    with pytest.raises(BuildError, match=r"accelsim\[cuda\]"):
+        CudaSource(source.path, cutlass=True).build("sm_90a")
 
 
 def test_names_of_architectures():
