@@ -49,18 +49,17 @@ def kth_largest_magnitude(values: npt.NDArray[np.float32], k: int) -> float:
         return _finish(np.abs(values.reshape(-1)).view(np.int32), k)
     low, high = _bracket(bits, k)
     parts = over_lines(_split, count, 1, bits, low, high)
-    above, on_high, on_low = (sum(part[i] for part in parts) for i in range(3))
+    above, on_high, from_low = (sum(part[i] for part in parts) for i in range(3))
     if k <= above:
         return _finish(_beyond(bits, high, _SIGN), k)
     if k <= above + on_high:
         return _float(high)
-    k -= above + on_high
     between = np.concatenate([part[3] for part in parts])
-    if k <= len(between):
-        return _finish(between, k)
-    if k <= len(between) + on_low:
+    if k <= above + on_high + len(between):
+        return _finish(between, k - above - on_high)
+    if k <= from_low:
         return _float(low)
-    return _finish(_beyond(bits, np.int32(-1), low), k - len(between) - on_low)
+    return _finish(_beyond(bits, np.int32(-1), low), k - from_low)
 
 
 def largest_magnitude(values: npt.NDArray[np.float32]) -> float:
@@ -106,23 +105,23 @@ def _largest(start: Any, stop: Any, bits: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _split(start: Any, stop: Any, bits: Any, low: Any, high: Any) -> Any:
-    """Count what lies above `high`, on it and on `low`, and gather what lies between.
+    """Count what lies above `high`, on it and from `low` on, and gather what lies between the two.
 
     Groups of entries without any from `low` to `high` are passed over at once.
     """
     found = np.empty((stop - start) // 32 + GROUP, np.int32)
     lowest, width = np.int32(low + 1), np.uint32(max(0, high - low - 1))
-    other_end = low if low < high else np.int32(-1)
-    above = on_high = on_low = between = 0
+    above = on_high = from_low = between = 0
     for first in range(start, stop, GROUP):
         group = bits[first : min(first + GROUP, stop)]
-        over = from_low = np.int32(0)
+        over = reached = np.int32(0)
         for index in range(len(group)):
             magnitude = np.int32(group[index] & _SIGN)
             over = np.int32(over + np.int32(magnitude > high))
-            from_low = np.int32(from_low + np.int32(magnitude >= low))
+            reached = np.int32(reached + np.int32(magnitude >= low))
         above += int(over)
-        if from_low == over:
+        from_low += int(reached)
+        if reached == over:
             continue
         if between + GROUP > len(found):
             found = np.concatenate((found, np.empty_like(found)))
@@ -132,5 +131,4 @@ def _split(start: Any, stop: Any, bits: Any, low: Any, high: Any) -> Any:
             found[between] = magnitude
             between += int(np.uint32(magnitude - lowest) < width)
             on_high += int(magnitude == high)
-            on_low += int(magnitude == other_end)
-    return above, on_high, on_low, found[:between]
+    return above, on_high, from_low, found[:between]

@@ -21,10 +21,10 @@ def hopper():
         pytest.skip("needs compute capability 9.0")
 
 
-def heavy_operands(a_columns, b_columns, factor=-60.0, dtype=torch.bfloat16, seed=0):
+def heavy_operands(a_columns, b_columns, dtype=torch.bfloat16, seed=0):
     a, b = draw("plain", *SHAPE, dtype, DEVICE, seed)
-    a[:, a_columns] *= factor
-    b[:, b_columns] *= factor
+    a[:, a_columns] *= -60
+    b[:, b_columns] *= -60
     return a, b
 
 
@@ -36,14 +36,15 @@ def assert_exact(pipeline, a, b):
 
 @pytest.mark.parametrize("prepared", [True, False])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float16])
-@pytest.mark.parametrize("factor", [-60.0, 5000.0])
-def test_many_heavy_columns(prepared, dtype, factor):
-    a, b = heavy_operands(slice(0, None, 12), slice(1, None, 25), factor, dtype)
+@pytest.mark.parametrize("larger", [1, 100])
+def test_many_heavy_columns(prepared, dtype, larger):
+    a, b = heavy_operands(slice(0, None, 12), slice(1, None, 25), dtype=dtype)
+    a[:, 0] *= larger
     b[3, 100] = b[7, 301] = 500
     a[5, 100] = -500
     pipeline = Pipeline(a, b, PERCENTILE, BETA, prepared)
     assert pipeline.plan.surveyed
-    assert pipeline.plan.a.groups == (2 if factor > 1000 else 1)
+    assert pipeline.plan.a.groups == (2 if larger > 1 else 1)
     pipeline.run()
     assert_exact(pipeline, a, b)
 
@@ -70,9 +71,9 @@ def test_columns_that_the_sample_misses_are_found_by_counting():
     pipeline = Pipeline(a, b, PERCENTILE, BETA)
     # Rows between the surveyed ones: none of this column's high parts is in the sample.
     rows = torch.arange(SHAPE[0], device=DEVICE) % (SHAPE[0] // 128) == 1
-    a[rows, 1500] = 300
+    a[rows, 1503] = 300
     pipeline.run()
     assert pipeline.plan.surveyed
-    assert int(pipeline.a.column_counts[1500]) == int(rows.sum())
+    assert int(pipeline.a.column_counts[1503]) == int(rows.sum())
     assert int(pipeline.a.column_counts[0]) == 0
     assert_exact(pipeline, a, b)
