@@ -8,20 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from accelsim.dequantize import round_once
 from accelsim.exactness import compare, oracle
 from accelsim.gpu.interleave import interleaved
 from gemm_backends import GemmBackend
 from gemm_backends.baselines import list_baselines, load_baseline
-from gemm_backends.cutlass_kernels import DEQUANTIZING, has_wgmma
 
 SLOW = ("fp32", "fp64")
 """Without Tensor Cores or nearly so: few repeats tell enough."""
 
 POISON = 0x7BADBEEF
-
-DEQUANTIZED = "int8, bf16 out"
-"""The pipeline's kernel: its result has the bytes that the floating-point types write."""
 
 
 def time_gemms(
@@ -61,10 +56,7 @@ def time_gemms(
             calls[name] = lambda x=x, y=y, baseline=baseline: baseline.matmul(x, y)  # type: ignore[misc]
     found: dict[str, dict[str, Any]] = {}
     for backend in backends:
-        widths = backend.operand_bits
-        a, b = (
-            _digits(bits, (rows, d), generator) for bits, rows in zip(widths, (n, h), strict=True)
-        )
+        a, b = (_digits(backend, side, (rows, d), generator) for side, rows in enumerate((n, h)))
         x, y = backend.prepared(a), backend.prepared(b)
         name = backend.name
 
@@ -79,8 +71,6 @@ def time_gemms(
             "execution": backend.status().execution,
         }
         calls[name] = multiply
-    if has_wgmma() and h % 8 == 0 and d % 16 == 0:
-        calls[DEQUANTIZED], found[DEQUANTIZED] = _dequantized(n, h, d, generator)
     quick = {name: call for name, call in calls.items() if name not in SLOW and not _slow(call)}
     slow = {name: call for name, call in calls.items() if name not in quick}
     samples = interleaved(quick, repeats, 3, device)
@@ -93,27 +83,10 @@ def time_gemms(
     }
 
 
-def _dequantized(
-    n: int, h: int, d: int, generator: torch.Generator
-) -> tuple[Callable[[], Tensor], dict[str, Any]]:
-    """Return a product of 8-bit digits that is scaled and rounded to bfloat16, and its verdict."""
-    a, b = (_digits(8, (rows, d), generator) for rows in (n, h))
-    inverse = torch.full((), 1e-3 / 3, dtype=torch.float64, device=a.device)
-    out = torch.full((1, n, h), float("nan"), dtype=torch.bfloat16, device=a.device)
-
-    def multiply() -> Tensor:
-        DEQUANTIZING(a.unsqueeze(0), b.unsqueeze(0), out, d, inverse_scale=inverse)
-        return out
-
-    sums = oracle(a, b)
-    assert isinstance(sums, Tensor)  # 8-bit digits fit
-    expected = round_once(sums.to(torch.float64) * inverse, torch.bfloat16)
-    mismatches = int((multiply()[0] != expected).sum())
-    return multiply, {"exact": not mismatches, "mismatches": mismatches, "execution": "native"}
-
-
-def _digits(bits: int, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    half = 1 << (bits - 1)
+def _digits(
+    backend: GemmBackend, side: int, shape: tuple[int, int], generator: torch.Generator
+) -> Tensor:
+    half = 1 << (backend.operand_bits[side] - 1)
     digits = torch.randint(-half, half, shape, generator=generator, device=generator.device)
     return digits.to(torch.int8)
 
