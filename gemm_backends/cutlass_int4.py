@@ -22,7 +22,7 @@ from gemm_backends.operands import check_shapes
 from gemm_backends.types import Accumulator, Action, Availability, GemmSpec, Outcome
 
 KERNELS = (
-    Kernel("sm80_int4.cu", "accelsim_int4_sm80_large", (128, 256, 128)),
+    Kernel("sm80_int4.cu", "accelsim_int4_sm80_large", (128, 256, 128), least_tiles=100),
     Kernel("sm80_int4.cu", "accelsim_int4_sm80_small", (64, 64, 128)),
 )
 

@@ -12,24 +12,21 @@ from gemm_backends.cutlass_library import Kernel, build_outcomes, wanted_archite
 from gemm_backends.types import Outcome
 
 HOPPER = (
-    Kernel("sm90_int8_large.cu", "accelsim_int8_sm90_large", (128, 256, 128)),
-    Kernel("sm90_int8_medium.cu", "accelsim_int8_sm90_medium", (128, 128, 128)),
+    Kernel("sm90_int8_large.cu", "accelsim_int8_sm90_large", (128, 128, 128), least_tiles=400),
+    Kernel("sm90_int8_medium.cu", "accelsim_int8_sm90_medium", (128, 128, 128), least_tiles=100),
     Kernel("sm90_int8_small.cu", "accelsim_int8_sm90_small", (64, 64, 128)),
 )
 OTHERS = (
-    Kernel("sm80_int8.cu", "accelsim_int8_sm80_large", (128, 256, 64)),
+    Kernel("sm80_int8.cu", "accelsim_int8_sm80_large", (128, 256, 64), least_tiles=100),
     Kernel("sm80_int8.cu", "accelsim_int8_sm80_small", (64, 64, 64)),
 )
-"""The kernels, from the largest to the smallest tile; the first one is the fastest per tile."""
+"""The kernels, from the one for the most tiles to the one for the fewest."""
 
-DEQUANTIZING = Kernel("sm90_int8_large_bf16.cu", "accelsim_int8_sm90_large_bf16", (128, 256, 128))
+DEQUANTIZING = Kernel("sm90_int8_large_bf16.cu", "accelsim_int8_sm90_large_bf16", (128, 128, 128))
 """Multiplies the sums by a float64 scale and rounds them to bfloat16 once, where wgmma exists."""
 
 ROW_MULTIPLE = 4
 """Rows of the int32 result hold whole vectors of 16 bytes."""
-
-TILES_FOR_LARGE = 100
-"""A large tile pays off once there are this many of them to share out among the multiprocessors."""
 
 
 def has_wgmma() -> bool:
@@ -38,11 +35,11 @@ def has_wgmma() -> bool:
 
 
 def select(kernels: Sequence[Kernel], n: int, h: int, batch: int) -> Kernel:
-    """Choose the largest tile of which a product has enough to keep the GPU busy."""
+    """Choose the first kernel of whose tiles a product has enough to keep the GPU busy."""
     for kernel in kernels[:-1]:
         rows, columns, _ = kernel.tile
         fits = 2 * n > rows and 2 * h > columns
-        if fits and batch * -(-n // rows) * -(-h // columns) >= TILES_FOR_LARGE:
+        if fits and batch * -(-n // rows) * -(-h // columns) >= kernel.least_tiles:
             return kernel
     return kernels[-1]
 

@@ -113,11 +113,14 @@ class Kernel:
         Its entry point.
     tile : tuple of int
         Rows, columns and depth of C's tile that one thread block computes.
+    least_tiles : int
+        How many tiles a result must have for it to be the fastest.
     """
 
     file: str
     symbol: str
     tile: tuple[int, int, int]
+    least_tiles: int = 0
 
     @property
     def source(self) -> CudaSource:
