@@ -61,9 +61,9 @@ class CutlassInt4(GemmBackend):
     def executed_macs(self, spec: GemmSpec) -> int:
         """Return the multiply-accumulates with the zeros that fill the tiles."""
         sizes = spec.n, spec.h, spec.d
+        kernel = select(KERNELS, spec.n, spec.h, spec.d // 2, 1)
         rows, columns, depth = (
-            -(-size // tile) * tile
-            for size, tile in zip(sizes, select(KERNELS, spec.n, spec.h, 1).tile, strict=True)
+            -(-size // tile) * tile for size, tile in zip(sizes, kernel.tile, strict=True)
         )
         return rows * columns * depth
 
@@ -97,7 +97,9 @@ class CutlassInt4(GemmBackend):
         x, y, product = flat_operands(a, b)
         if product.numel() and x.shape[-1]:
             batch, n, h = product.shape
-            select(KERNELS, n, h, batch)(x, y, product, 2 * x.shape[-1], elements_per_byte=2)
+            row_bytes = x.shape[-1]
+            kernel = select(KERNELS, n, h, row_bytes, batch)
+            kernel(x, y, product, 2 * row_bytes, elements_per_byte=2)
         return shaped(product, a, b)
 
     @classmethod

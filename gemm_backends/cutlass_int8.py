@@ -65,7 +65,7 @@ class CutlassInt8(GemmBackend):
 
     def executed_macs(self, spec: GemmSpec) -> int:
         """Return the multiply-accumulates with the zeros that fill the tiles."""
-        rows, columns, depth = select(self._kernels(), spec.n, spec.h, 1).tile
+        rows, columns, depth = select(self._kernels(), spec.n, spec.h, spec.d, 1).tile
         return _up(spec.n, rows) * _up(spec.h, columns) * _up(spec.d, depth)
 
     def prepare(self, digits: Tensor) -> PaddedDigits:
@@ -82,7 +82,8 @@ class CutlassInt8(GemmBackend):
         x, y, product = flat_operands(a, b)
         batch, n, h = product.shape
         if product.numel() and x.shape[-1]:
-            select(self._kernels(), n, h, batch)(x, y, product, x.shape[-1])
+            d = x.shape[-1]
+            select(self._kernels(), n, h, d, batch)(x, y, product, d)
         return shaped(product, a, b)
 
     def _kernels(self) -> Sequence[Kernel]:

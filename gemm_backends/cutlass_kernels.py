@@ -8,12 +8,20 @@ import torch
 from torch import Tensor
 
 from gemm_backends.cuda_int8 import PaddedDigits
-from gemm_backends.cutlass_library import Kernel, build_outcomes, wanted_architectures
+from gemm_backends.cutlass_library import (
+    Kernel,
+    build_outcomes,
+    stays_cached,
+    wanted_architectures,
+)
 from gemm_backends.types import Outcome
 
+SQUARE = (128, 128, 128)
+
 HOPPER = (
-    Kernel("sm90_int8_large.cu", "accelsim_int8_sm90_large", (128, 128, 128), least_tiles=400),
-    Kernel("sm90_int8_medium.cu", "accelsim_int8_sm90_medium", (128, 128, 128), least_tiles=100),
+    Kernel("sm90_int8_broad.cu", "accelsim_int8_sm90_broad", SQUARE, least_tiles=1000, cached=True),
+    Kernel("sm90_int8_large.cu", "accelsim_int8_sm90_large", SQUARE, least_tiles=256),
+    Kernel("sm90_int8_medium.cu", "accelsim_int8_sm90_medium", SQUARE, least_tiles=100),
     Kernel("sm90_int8_small.cu", "accelsim_int8_sm90_small", (64, 64, 128)),
 )
 OTHERS = (
@@ -22,7 +30,7 @@ OTHERS = (
 )
 """The kernels, from the one for the most tiles to the one for the fewest."""
 
-DEQUANTIZING = Kernel("sm90_int8_large_bf16.cu", "accelsim_int8_sm90_large_bf16", (128, 128, 128))
+DEQUANTIZING = Kernel("sm90_int8_large_bf16.cu", "accelsim_int8_sm90_large_bf16", (128, 256, 128))
 """Multiplies the sums by a float64 scale and rounds them to bfloat16 once, where wgmma exists."""
 
 ROW_MULTIPLE = 4
@@ -34,11 +42,27 @@ def has_wgmma() -> bool:
     return torch.cuda.is_available() and torch.cuda.get_device_capability() == (9, 0)
 
 
-def select(kernels: Sequence[Kernel], n: int, h: int, batch: int) -> Kernel:
-    """Choose the first kernel of whose tiles a product has enough to keep the GPU busy."""
+def select(kernels: Sequence[Kernel], n: int, h: int, row_bytes: int, batch: int) -> Kernel:
+    """Choose the first kernel of whose tiles a product has enough to keep the GPU busy.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+        From the one for the most tiles to the one for the fewest.
+    n, h : int
+        Rows and columns of C.
+    row_bytes : int
+        Bytes of a row of A or B.
+    batch : int
+        Products.
+    """
     for kernel in kernels[:-1]:
         rows, columns, _ = kernel.tile
-        fits = 2 * n > rows and 2 * h > columns
+        fits = (
+            2 * n > rows
+            and 2 * h > columns
+            and (not kernel.cached or stays_cached(n, h, row_bytes))
+        )
         if fits and batch * -(-n // rows) * -(-h // columns) >= kernel.least_tiles:
             return kernel
     return kernels[-1]

@@ -91,6 +91,7 @@ class GemmArguments(ctypes.Structure):
         ("d", ctypes.c_int32),
         ("batch", ctypes.c_int32),
         ("sm_count", ctypes.c_int32),
+        ("swizzle", ctypes.c_int32),
         ("columns", ctypes.c_int32 * 2),
         ("high_tiles", ctypes.c_int32 * HIGH_GROUPS),
         ("shift", ctypes.c_int32),
@@ -99,6 +100,18 @@ class GemmArguments(ctypes.Structure):
         ("corrections", ctypes.c_void_p),
         ("correction_room", ctypes.c_int32),
     )
+
+
+CACHED = 25 << 20
+"""Bytes of an operand that stay in the L2 cache while tiles read it: half of what an H100 has."""
+
+SWIZZLE = 8
+"""Lines of tiles side by side, so that they share what they read, where an operand is larger."""
+
+
+def stays_cached(n: int, h: int, row_bytes: int) -> bool:
+    """Whether the L2 cache holds the operand of C's shorter side, along which tiles go."""
+    return min(n, h) * row_bytes <= CACHED
 
 
 @dataclass(frozen=True)
@@ -115,12 +128,15 @@ class Kernel:
         Rows, columns and depth of C's tile that one thread block computes.
     least_tiles : int
         How many tiles a result must have for it to be the fastest.
+    cached : bool
+        Whether it is the fastest only where `stays_cached` holds.
     """
 
     file: str
     symbol: str
     tile: tuple[int, int, int]
     least_tiles: int = 0
+    cached: bool = False
 
     @property
     def source(self) -> CudaSource:
@@ -178,6 +194,7 @@ class Kernel:
             d=d,
             batch=batch,
             sm_count=_sm_count(a.device),
+            swizzle=1 if stays_cached(n, h, d // elements_per_byte) else SWIZZLE,
             columns=(ctypes.c_int32 * 2)(d, d),
         )
         if groups:

@@ -32,6 +32,6 @@ __device__ inline bool write_high_digits(int8_t *digits, int step, int groups, i
 
 constexpr int kBlock = 256;        // rows of an operand that share columns of high digits
 constexpr int kTileRows = 128;     // a tile of C: rows of A
-constexpr int kTileColumns = 128;  // and rows of B
+constexpr int kTileColumns = 256;  // and rows of B
 
 }  // namespace accelsim

@@ -267,8 +267,8 @@ class Pipeline:
         self.b.fill(self._slot_of)
 
     def _multiply(self) -> None:
-        n, _, h = self.shape
-        self._gemm(select(HOPPER, n, h, 1), self._sums)
+        n, d, h = self.shape
+        self._gemm(select(HOPPER, n, h, d, 1), self._sums)
 
     def _multiply_dequantized(self) -> None:
         self._gemm(DEQUANTIZING, self.out)

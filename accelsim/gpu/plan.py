@@ -14,7 +14,7 @@ TILE = 128
 BLOCK = 256
 """Rows of an operand that share the columns of high digits that are not slots."""
 
-TILE_OF_C = 128, 128
+TILE_OF_C = 128, 256
 """Rows and columns of a tile of C, whose products of two high parts are listed together."""
 
 SHARE_OF_ROWS = 64

@@ -71,9 +71,9 @@ struct DequantizeSums {
       int const lane = threadIdx.x % 32, row = (first - 1) / kWidth, column = (first - 1) % kWidth;
       for (int begin = 0; begin < room; begin += 32) {
         Correction const next = begin + lane < room ? list[begin + lane] : Correction{0, 0};
-        // Accumulators of wgmma: a warp has 16 of every 64 rows; a thread has pairs of columns, 8
-        // apart, in rows that are 8 apart.
-        bool const in_warp = next.place > 0 && (next.place - 1) / kWidth % 64 / 16 == row % 64 / 16;
+        // Accumulators of wgmma: a warp has 16 rows; a thread has pairs of columns, 8 apart, in two
+        // of the rows, 8 apart.
+        bool const in_warp = next.place > 0 && (next.place - 1) / kWidth / 16 == row / 16;
         for (unsigned rest = __ballot_sync(kAll, in_warp); rest; rest &= rest - 1) {
           int const from = __ffs(rest) - 1;
           int const place = __shfl_sync(kAll, next.place, from);

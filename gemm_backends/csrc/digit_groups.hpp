@@ -31,9 +31,10 @@ struct DigitGroupsMma : Base {
   using typename Base::TileShape;
   using Cluster = typename Base::DispatchPolicy::ClusterShape;
 
-  // The blocks of a cluster share their tiles of B by multicast.
-  static_assert(size<0>(Cluster{}) * size<0>(TileShape{}) <= kBlock && size<1>(Cluster{}) == 1);
-  static_assert(size<1>(TileShape{}) <= kBlock);
+  // The blocks of a cluster share tiles by multicast: of A in its rows, of B in its columns.
+  static constexpr unsigned kRows = size<0>(Cluster{}), kColumns = size<1>(Cluster{});
+  static_assert(kRows * size<0>(TileShape{}) <= kBlock);
+  static_assert(kColumns * size<1>(TileShape{}) <= kBlock);
 
   struct Arguments {
     typename Base::Arguments operands;
@@ -84,14 +85,17 @@ struct DigitGroupsMma : Base {
     Tensor shared_a = make_tensor(make_smem_ptr(storage.smem_A.data()), SmemLayoutA{});
     Tensor shared_b = make_tensor(make_smem_ptr(storage.smem_B.data()), SmemLayoutB{});
     auto const [row, column, k, batch] = where;
-    auto copy_a = params.tma_load_a.get_slice(0);
-    auto copy_b = params.tma_load_b.get_slice(rank_in_cluster);
+    unsigned const own_row = rank_in_cluster % kRows, own_column = rank_in_cluster / kRows;
+    auto copy_a = params.tma_load_a.get_slice(own_column);
+    auto copy_b = params.tma_load_b.get_slice(own_row);
     Tensor from_a = copy_a.partition_S(get<0>(inputs)(_, _, row, _, batch));
     Tensor from_b = copy_b.partition_S(get<1>(inputs)(_, _, column, _, batch));
     Tensor to_a = copy_a.partition_D(shared_a);
     Tensor to_b = copy_b.partition_D(shared_b);
-    constexpr bool kShared = size<0>(Cluster{}) > 1;
-    uint16_t const everyone = kShared ? (1u << size<0>(Cluster{})) - 1 : 0;
+    uint16_t share_a = 0;  // a bit for each block of the cluster that gets the tile
+    for (unsigned column = 0; column < kColumns; ++column)
+      share_a |= 1u << (own_row + column * kRows);
+    uint16_t const share_b = ((1u << kRows) - 1) << (own_column * kRows);
     int const row_block = row * size<0>(TileShape{}) / kBlock;
     int const column_block = column * size<1>(TileShape{}) / kBlock;
     CUTLASS_PRAGMA_NO_UNROLL
@@ -104,8 +108,9 @@ struct DigitGroupsMma : Base {
         pipeline.producer_acquire(write);
         auto *barrier = pipeline.producer_get_barrier(write);
         int const stage = write.index();
-        copy(params.tma_load_a.with(*barrier, 0), from_a(_, _, _, a + tile), to_a(_, _, _, stage));
-        copy(params.tma_load_b.with(*barrier, everyone), from_b(_, _, _, b + tile),
+        copy(params.tma_load_a.with(*barrier, share_a), from_a(_, _, _, a + tile),
+             to_a(_, _, _, stage));
+        copy(params.tma_load_b.with(*barrier, share_b), from_b(_, _, _, b + tile),
              to_b(_, _, _, stage));
         ++write;
       }

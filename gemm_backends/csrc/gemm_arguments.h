@@ -30,6 +30,7 @@ struct GemmArguments {
   int32_t n, h, d, batch;
   int32_t sm_count;
   // The rest is read where there is wgmma only.
+  int32_t swizzle;  // lines of tiles that are worked on side by side
   int32_t columns_a, columns_b;  // digits that a row of A and of B has
   // K begins with this many tiles of 128 digits that weigh 2^(3 shift), then 2^(2 shift), 2^shift, 1.
   int32_t high_tiles[3];

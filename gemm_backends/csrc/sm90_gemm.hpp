@@ -55,7 +55,7 @@ struct Sm90Gemm {
     }
     cudaGetDevice(&arguments.hw_info.device_id);
     arguments.hw_info.sm_count = args.sm_count;
-    arguments.scheduler.max_swizzle_size = swizzle(args, arguments.hw_info.device_id);
+    arguments.scheduler.max_swizzle_size = args.swizzle;
     Device device;
     cutlass::Status status = device.can_implement(arguments);
     if (status == cutlass::Status::kSuccess) status = device.initialize(arguments, nullptr, stream);
@@ -64,32 +64,30 @@ struct Sm90Gemm {
     cudaError_t const error = cudaGetLastError();
     return error == cudaSuccess ? kCutlassStatus + static_cast<int>(status) : error;
   }
-
- private:
-  // Tiles go along the shorter side of C. If the operand of that side stays in the L2 cache, the
-  // other one is read once; if it does not, eight lines of tiles at a time share what they read.
-  static int swizzle(GemmArguments const &args, int device) {
-    int cache = 0;
-    cudaDeviceGetAttribute(&cache, cudaDevAttrL2CacheSize, device);
-    int64_t const rows = args.n < args.h ? args.n : args.h;
-    return rows * args.d > cache / 2 ? 8 : 1;
-  }
 };
 
 using cute::_1;
 using cute::_128;
 using cute::_2;
+using cute::_256;
 using cute::_64;
 using Cooperative = cutlass::gemm::KernelTmaWarpSpecializedCooperative;
 using CooperativeEpilogue = cutlass::epilogue::TmaWarpSpecializedCooperative;
 using Pingpong = cutlass::gemm::KernelTmaWarpSpecializedPingpong;
 using PingpongEpilogue = cutlass::epilogue::TmaWarpSpecialized;
 
-// Two warpgroups in turn: one multiplies while the other one writes its tile.
+// Two warpgroups on one tile: the least to read for each multiplication.
 template <class Output>
-using LargeTile = Sm90Gemm<Output, cute::Shape<_128, _128, _128>, cute::Shape<_2, _1, _1>, Pingpong,
-                           PingpongEpilogue>;
-// Two warpgroups on one tile, where there are too few tiles to take turns.
+using WideTile = Sm90Gemm<Output, cute::Shape<_128, _256, _128>, cute::Shape<_2, _1, _1>,
+                          Cooperative, CooperativeEpilogue>;
+// Two warpgroups in turn: one multiplies while the other one writes its tile.
+template <class Output, class Cluster>
+using LargeTile =
+    Sm90Gemm<Output, cute::Shape<_128, _128, _128>, Cluster, Pingpong, PingpongEpilogue>;
+template <class Output>
+using TallCluster = LargeTile<Output, cute::Shape<_2, _1, _1>>;
+template <class Output>
+using BroadCluster = LargeTile<Output, cute::Shape<_1, _2, _1>>;
 template <class Output>
 using MediumTile = Sm90Gemm<Output, cute::Shape<_128, _128, _128>, cute::Shape<_1, _1, _1>,
                             Cooperative, CooperativeEpilogue>;

@@ -1,5 +1,5 @@
 #include "sm90_gemm.hpp"
 
 ACCELSIM_EXPORT int accelsim_int8_sm90_large(GemmArguments const *args, cudaStream_t stream) {
-  return accelsim::LargeTile<int32_t>::run(*args, stream);
+  return accelsim::TallCluster<int32_t>::run(*args, stream);
 }
