@@ -105,13 +105,25 @@ class GemmArguments(ctypes.Structure):
 CACHED = 25 << 20
 """Bytes of an operand that stay in the L2 cache while tiles read it: half of what an H100 has."""
 
-SWIZZLE = 8
-"""Lines of tiles side by side, so that they share what they read, where an operand is larger."""
+MOST_PADDING = 1.03
+"""How many more tiles a swizzle may make of a result."""
 
 
 def stays_cached(n: int, h: int, row_bytes: int) -> bool:
     """Whether the L2 cache holds the operand of C's shorter side, along which tiles go."""
     return min(n, h) * row_bytes <= CACHED
+
+
+def swizzle(tiles_down: int, tiles_across: int) -> int:
+    """Return how many lines of tiles go side by side, so that they share what they read.
+
+    CUTLASS's scheduler pads a result to whole lines of clusters, which have up to two tiles.
+    """
+    for lines in (8, 4, 2):
+        padded = _up(tiles_down, 2 * lines) * _up(tiles_across, lines)
+        if padded <= MOST_PADDING * tiles_down * tiles_across:
+            return lines
+    return 1
 
 
 @dataclass(frozen=True)
@@ -194,13 +206,18 @@ class Kernel:
             d=d,
             batch=batch,
             sm_count=_sm_count(a.device),
-            swizzle=1 if stays_cached(n, h, d // elements_per_byte) else SWIZZLE,
+            swizzle=self._swizzle(n, h, d // elements_per_byte),
             columns=(ctypes.c_int32 * 2)(d, d),
         )
         if groups:
             _describe(groups, arguments)
             arguments.columns = (ctypes.c_int32 * 2)(a.shape[2], b.shape[2])
         self.source.launch(self.symbol, a.device, arguments)
+
+    def _swizzle(self, n: int, h: int, row_bytes: int) -> int:
+        if stays_cached(n, h, row_bytes):
+            return 1
+        return swizzle(-(-n // self.tile[0]), -(-h // self.tile[1]))
 
 
 def _describe(groups: DigitGroups, arguments: GemmArguments) -> None:
