@@ -3,8 +3,8 @@
 Importing this package imports no backend.
 """
 
+from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.errors import InputError
-from accelsim.sparse import SparseDigits
 from gemm_backends.base import GemmBackend
 from gemm_backends.declaration import API_VERSION
 from gemm_backends.errors import AccumulatorOverflow, BackendError

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self, TypeVar
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.errors import InputError
-from accelsim.options import instantiate, resolved_options
-from accelsim.sparse import SparseDigits
+from accelsim.plugins.options import instantiate, resolved_options
 from gemm_backends.declaration import API_VERSION, check_class, check_values
 from gemm_backends.errors import AccumulatorOverflow, BackendError
 from gemm_backends.operands import (

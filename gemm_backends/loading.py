@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from accelsim.errors import InputError
-from accelsim.options import instantiate
-from accelsim.registry import Registry, split_reference
+from accelsim.plugins.options import instantiate
+from accelsim.plugins.registry import Registry, split_reference
 from gemm_backends.base import GemmBackend
 
 BackendClass = TypeVar("BackendClass", bound=type[GemmBackend])

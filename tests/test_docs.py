@@ -9,7 +9,7 @@ from docs_page import run
 from outside import ROOT, Environment
 
 import gemm_backends
-from accelsim.results import Record
+from accelsim.records import Record
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from accelsim.errors import InputError
-from accelsim.registry import Registry
+from accelsim.plugins.registry import Registry
 from workloads.bundle import open_bundle
 from workloads.gemm import Gemm, select
 from workloads.paths import from_folder

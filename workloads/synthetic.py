@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from accelsim.errors import InputError
-from accelsim.memory import GIB, physical_memory
+from accelsim.measure.memory import GIB, physical_memory
 from workloads.gemm import Gemm, Operands
 
 _DIMENSION = "a whole number, at least 0"

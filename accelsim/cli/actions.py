@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from accelsim.errors import InputError, unknown_name
-from accelsim.registry import split_reference
+from accelsim.plugins.registry import split_reference
 from gemm_backends import Action, GemmBackend, Outcome, backend_class, list_backends
 
 _ARGUMENTS = f"{__name__}.arguments"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from accelsim.break_even import Integers, float_seconds
+from accelsim.analysis.break_even import Integers, float_seconds
+from accelsim.arithmetic.rounding import quantize
 from accelsim.cli.formats import format_option
 from accelsim.errors import InputError
-from accelsim.quantize import quantize
 from accelsim.report.tables import Format, render
 from accelsim.unpack import DIGIT_SYSTEMS, DigitSystem, IntegerOperand, load_strategy
 from accelsim.unpack.strategy import Strategy

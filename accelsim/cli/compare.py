@@ -15,7 +15,8 @@ import click
 
 from accelsim.cli.formats import format_option
 from accelsim.errors import InputError, unknown_name
-from accelsim.registry import split_reference
+from accelsim.plugins.registry import split_reference
+from accelsim.records import Run, load_run
 from accelsim.report.cells import MISSING, number, text
 from accelsim.report.comparison import default_columns, default_rows
 from accelsim.report.differences import differences, labels
@@ -25,7 +26,6 @@ from accelsim.report.pivot import Pivot, pivot
 from accelsim.report.regressions import find_regressions
 from accelsim.report.speedups import add_speedup
 from accelsim.report.tables import Format, render
-from accelsim.results import Run, load_run
 
 VALUES = ("exact", "ratio", "time_ms.total")
 

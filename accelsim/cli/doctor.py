@@ -19,8 +19,8 @@ from accelsim.cli.actions import (
     outcomes,
 )
 from accelsim.cli.formats import format_option
-from accelsim.environment import environment
 from accelsim.errors import InputError
+from accelsim.measure.machine import environment
 from accelsim.report.tables import Format, render
 from gemm_backends import Outcome, load_backend
 from gemm_backends.baselines import list_baselines, load_baseline

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from accelsim.cli.parity import carry_out, options
-from accelsim.extras import need
+from accelsim.plugins.extras import need
 
 
 @click.command("eval")

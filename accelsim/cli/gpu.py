@@ -153,7 +153,7 @@ def _kept(facts: Record, measure: Callable[[], Record]) -> Iterator[Record]:
     """Measure one thing; what goes wrong is a record with the reason, and the rest goes on."""
     import torch
 
-    from accelsim.memory import describe_out_of_memory
+    from accelsim.measure.memory import describe_out_of_memory
 
     try:
         found = measure()
@@ -189,8 +189,8 @@ class _Folder:
                 file.write(json.dumps(record) + "\n")
 
     def finish(self, table: str) -> None:
-        from accelsim.environment import environment, git_state
-        from accelsim.timing import clock_source
+        from accelsim.measure.machine import environment, git_state
+        from accelsim.measure.timing import clock_source
 
         if self._path is None:
             return

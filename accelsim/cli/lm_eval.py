@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from accelsim.extras import need
+from accelsim.plugins.extras import need
 
 
 @click.command(

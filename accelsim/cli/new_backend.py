@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from accelsim.scaffold import KINDS, write_package
+from accelsim.plugins.scaffold import KINDS, write_package
 
 
 @click.command("new-backend")

@@ -71,7 +71,7 @@ def carry_out(
         If the figure cannot be drawn, the folder cannot be used, or `work` finds something wrong.
     """
     from accelsim.parity.figures import check_figure
-    from accelsim.results import RunFolder
+    from accelsim.records import RunFolder
 
     if figure is not None:
         check_figure(figure)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from accelsim.errors import AccelsimError, InputError
-from accelsim.results import load_run
+from accelsim.records import load_run
 
 _NEEDED = ("jinja2", "seaborn")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from accelsim.errors import InputError, NothingCouldRunError
-from accelsim.results import Record
+from accelsim.records import Record
 
 if TYPE_CHECKING:
     from accelsim.config import RunConfig
@@ -71,11 +71,11 @@ def command(
     that crashes, hangs or runs out of memory costs one record, not the run.
     """
     from accelsim.config import load_config
+    from accelsim.records import RunFolder
     from accelsim.report.options import telling_options
     from accelsim.report.settings import FIELDS
     from accelsim.report.summary import summary
     from accelsim.report.tables import render
-    from accelsim.results import RunFolder
     from accelsim.runner import Limits, operand_hashes, run
     from accelsim.runner.cases import list_cases
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
+from accelsim.analysis.heavy_hitters import OperandStatistics, rows_of, survey, totals
 from accelsim.cli.formats import format_option
 from accelsim.cli.gemms import gemms_of
 from accelsim.errors import InputError
-from accelsim.heavy_hitters import OperandStatistics, rows_of, survey, totals
 from accelsim.report.tables import Format, render
 from workloads import open_bundle, select
 from workloads.profile import measure, write_profile

@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 import click
 from torch import Tensor
 
+from accelsim.arithmetic.rounding import alpha, quantize
 from accelsim.cli.formats import format_option
 from accelsim.cli.gemms import gemms_of
 from accelsim.cli.workload_models import fetch_command, models_command
 from accelsim.cli.workload_stats import profile_command, stats_command
 from accelsim.errors import DataError
-from accelsim.quantize import alpha, quantize
 from accelsim.report.tables import Format, render
 from workloads import Gemm, select, shipped_bundles
 

@@ -13,8 +13,8 @@ from accelsim.config.messages import validated
 from accelsim.config.problems import Loc, shown
 from accelsim.config.run_config import BackendChoice
 from accelsim.errors import InputError, unknown_name
-from accelsim.options import parse_options
-from accelsim.registry import split_reference
+from accelsim.plugins.options import parse_options
+from accelsim.plugins.registry import split_reference
 from accelsim.unpack import load_strategy, split_options, strategy_class, with_options
 from gemm_backends import GemmBackend, backend_class
 from workloads.paths import from_folder

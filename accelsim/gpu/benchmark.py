@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from accelsim.gpu.interleave import captured, interleaved
 from accelsim.gpu.judge import judge
 from accelsim.gpu.operands import draw
-from accelsim.gpu.pipeline import Pipeline
 from accelsim.gpu.rates import BYTES_PER_S, INT8_MACS_PER_S
 from accelsim.gpu.rivals import rivals
+from accelsim.measure.interleave import captured, interleaved
 from accelsim.types import PerOperand
+from gemm_backends.cuda.fused.pipeline import Pipeline
 
 
 def benchmark(

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from accelsim.exactness import compare
-from accelsim.gpu.interleave import captured, interleaved
+from accelsim.arithmetic.oracle import compare
+from accelsim.arithmetic.rounding import rank
 from accelsim.gpu.judge import judge
-from accelsim.gpu.pipeline import Pipeline
 from accelsim.gpu.rates import BYTES_PER_S
-from accelsim.gpu.rows import WIDTHS, RowUnpacker
-from accelsim.gpu.select import Selector
-from accelsim.quantize import rank
+from accelsim.kernels.rows import WIDTHS, RowUnpacker
+from accelsim.kernels.select import Selector
+from accelsim.measure.interleave import captured, interleaved
 from accelsim.types import PerOperand
+from gemm_backends.cuda.fused.pipeline import Pipeline
 
 EVERY_COLUMN = 28
 """One column in so many of each operand, and others in the other one, for a ratio of 1.2."""

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from accelsim.exactness import compare, oracle
-from accelsim.gpu.interleave import interleaved
+from accelsim.arithmetic.oracle import compare, oracle
+from accelsim.measure.interleave import interleaved
 from gemm_backends import GemmBackend
 from gemm_backends.baselines import list_baselines, load_baseline
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from accelsim.dequantize import round_once
-from accelsim.exactness import Verdict, compare, oracle
-from accelsim.gpu.pipeline import Pipeline
-from accelsim.quantize import rank
+from accelsim.arithmetic.dequantize import round_once
+from accelsim.arithmetic.oracle import Verdict, compare, oracle
+from accelsim.arithmetic.rounding import rank
+from gemm_backends.cuda.fused.pipeline import Pipeline
 
 
 def judge(

@@ -8,14 +8,14 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from accelsim.dequantize import dequantize
+from accelsim.arithmetic.dequantize import dequantize
+from accelsim.arithmetic.rounding import quantize
 from accelsim.errors import InputError
 from accelsim.integer_mode.kinds import PerKind, kinds
 from accelsim.integer_mode.multipliers import Multiplier, Simulated, Unpacked
 from accelsim.integer_mode.replacing import ALL, Replacing, Selection
 from accelsim.integer_mode.rounded import Rounded, Weights
 from accelsim.integer_mode.tally import Tally
-from accelsim.quantize import quantize
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, load_strategy
 from gemm_backends import GemmBackend, load_backend
@@ -37,7 +37,7 @@ class IntegerGemms(Replacing):
     selection : Selection
         Which GEMMs.
     zero_alpha : {"error", "nonzero"}
-        See `accelsim.quantize.quantize`.
+        See `accelsim.arithmetic.rounding.quantize`.
 
     Attributes
     ----------

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.bounds import fits_int64
+from accelsim.arithmetic.oracle import Wide, compare, oracle
 from accelsim.errors import InputError
-from accelsim.exactness import Wide, compare, fits_int64, oracle
-from accelsim.execute import UnsupportedError, execute, schedule
 from accelsim.integer_mode.rounded import Rounded
-from accelsim.timing import StageTimer
+from accelsim.measure.timing import StageTimer
+from accelsim.routes.execute import UnsupportedError, execute, schedule
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, Strategy
 from gemm_backends import GemmBackend

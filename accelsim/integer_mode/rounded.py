@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from accelsim.execute import PreparedAhead
-from accelsim.quantize import Quantized
+from accelsim.arithmetic.rounding import Quantized
+from accelsim.routes.execute import PreparedAhead
 from accelsim.unpack import DigitSystem, IntegerOperand
 from gemm_backends import GemmBackend
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from accelsim.arithmetic.rounding import alpha
 from accelsim.integer_mode.replacing import ALL, Replacing, Selection
-from accelsim.quantize import alpha
 from workloads.tracing import GemmCall
 
 

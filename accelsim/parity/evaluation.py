@@ -19,8 +19,8 @@ from accelsim.parity.configs import EvalSections, ParityConfig
 from accelsim.parity.quality import Quality, embeddings, likeness, perplexity, windows
 from accelsim.parity.storage import weight_storage
 from accelsim.parity.treatments import Treatment
-from accelsim.results import RunFolder
-from accelsim.results.keyed import Keyed, RecordKey
+from accelsim.records import RunFolder
+from accelsim.records.keyed import Keyed, RecordKey
 from workloads.models.huggingface import Loaded, load
 from workloads.models.opening import load_catalog_model
 from workloads.models.text import read_text

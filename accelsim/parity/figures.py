@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelsim.errors import InputError
-from accelsim.extras import need
+from accelsim.plugins.extras import need
 
 if TYPE_CHECKING:
     from accelsim.parity.evaluation import EvalRecord

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from accelsim.quantize import quantize
+from accelsim.arithmetic.rounding import quantize
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from torch.optim import AdamW
 from accelsim.errors import DataError, InputError
 from accelsim.parity.configs import ParityConfig, ProbeSection, TrainSections
 from accelsim.parity.treatments import Treatment
-from accelsim.results import RunFolder
-from accelsim.results.keyed import Keyed, RecordKey
+from accelsim.records import RunFolder
+from accelsim.records.keyed import Keyed, RecordKey
 from workloads.models.tasks import TASKS, Task
 
 Say = Callable[[str], None]

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from accelsim.records import KEY_FIELDS
 from accelsim.report.cells import text
 from accelsim.report.fields import lookup
 from accelsim.report.options import telling_options
-from accelsim.results import KEY_FIELDS
 
 ROWS = ("gemm", "beta", "bits", "strategy")
 

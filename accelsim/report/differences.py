@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from accelsim.records import Record, Run
 from accelsim.report.cells import text
 from accelsim.report.fields import flatten
-from accelsim.results import Record, Run
 
 _MACHINE_FIELDS = (
     "accelsim",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from accelsim.analysis.heavy_hitters import OperandStatistics, rows_of
 from accelsim.errors import InputError
-from accelsim.extras import need
-from accelsim.heavy_hitters import OperandStatistics, rows_of
+from accelsim.plugins.extras import need
 
 OPERANDS = {
     ("linear", "forward", "a"): "activations",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from accelsim.results import Record, Status
-from accelsim.results.record import Stage
+from accelsim.records import Record, Status
+from accelsim.records.record import Stage
 
 
 @dataclass(frozen=True)

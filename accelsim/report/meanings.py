@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accelsim.results.record import Stage
+from accelsim.records.record import Stage
 
 STAGE_MEANING: dict[Stage, str] = {
     "quantize": "round both operands to integers without clipping",

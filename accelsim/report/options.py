@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from accelsim.results import RecordKey, record_key
+from accelsim.records import RecordKey, record_key
 
 
 def telling_options(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -18,7 +18,7 @@ def telling_options(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]
     Parameters
     ----------
     records : iterable of mapping
-        The key fields of records (`accelsim.results.KEY_FIELDS`).
+        The key fields of records (`accelsim.records.KEY_FIELDS`).
     """
     same: dict[RecordKey, list[Mapping[str, Any]]] = defaultdict(list)
     names: dict[str, dict[str, None]] = defaultdict(dict)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from accelsim.errors import InputError
+from accelsim.measure.statistics import Interval, significant, slower_p, smallest_p, speedup
+from accelsim.records import record_key
 from accelsim.report.cells import number, text
 from accelsim.report.speedups import total_times
-from accelsim.results import record_key
-from accelsim.statistics import Interval, significant, slower_p, smallest_p, speedup
 
 RATE = 0.05
 """The false discovery rate: of the records called slower, so many are expected to be wrong."""

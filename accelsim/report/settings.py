@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from accelsim.records import Record
 from accelsim.report.cells import text
-from accelsim.results import Record
 
 _WORDS: dict[str, Callable[[str], str]] = {
     "workload": "workload {}".format,

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from accelsim.errors import InputError, unknown_name
+from accelsim.measure.statistics import FEWEST, speedup
+from accelsim.records import record_key
 from accelsim.report.fields import lookup
-from accelsim.results import record_key
-from accelsim.statistics import FEWEST, speedup
 
 TOTAL = "time_ms.total"
 
@@ -23,7 +23,7 @@ def add_speedup(records: Sequence[_Row], baseline: str) -> str:
 
     ``speedup_vs[baseline]`` is the baseline's median over the record's; ``speedup_low[baseline]``
     and ``speedup_high[baseline]`` are the ends of its 95% interval, where both have at least
-    `accelsim.statistics.FEWEST` repeats.
+    `accelsim.measure.statistics.FEWEST` repeats.
 
     Parameters
     ----------

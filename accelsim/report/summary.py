@@ -7,13 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from accelsim.records import Record, Status
 from accelsim.report.cells import printable
 from accelsim.report.differences import busy
 from accelsim.report.hardware import hardware
 from accelsim.report.line import Line
 from accelsim.report.settings import Settings
 from accelsim.report.summary_rows import Columns, Labels
-from accelsim.results import Record, Status
 
 WIDTH = 80
 """Columns that a line of text takes at most; a table is as wide as its numbers need."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
+from accelsim.records import Record, Status
+from accelsim.records.record import Stage
 from accelsim.report.cells import MISSING, count, milliseconds, ratio, speedup, text
 from accelsim.report.line import Line
 from accelsim.report.options import telling_options
-from accelsim.results import Record, Status
-from accelsim.results.record import Stage
 
 STAGES: dict[Stage, str] = {
     "quantize": "quant",

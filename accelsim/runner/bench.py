@@ -10,22 +10,22 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from accelsim.allocator import keep_freed_memory
+from accelsim.arithmetic.oracle import Verdict, compare, oracle
 from accelsim.config import BackendChoice, RunConfig
-from accelsim.environment import clock_mhz
 from accelsim.errors import AccelsimError
-from accelsim.exactness import Verdict, compare, oracle
-from accelsim.execute import UnsupportedError
-from accelsim.memory import describe_out_of_memory
-from accelsim.results import Record, Status
-from accelsim.results.record import FirstMismatch, Minimised, Quartiles, Stage, TimingNotes
+from accelsim.measure.allocator import keep_freed_memory
+from accelsim.measure.machine import clock_mhz
+from accelsim.measure.memory import describe_out_of_memory
+from accelsim.measure.roofs import peak_tops
+from accelsim.measure.sampling import Plan, evictor, load_per_core
+from accelsim.measure.statistics import outliers, relative_error
+from accelsim.measure.timing import TOTAL, Samples, StageTimer
+from accelsim.records import Record, Status
+from accelsim.records.record import FirstMismatch, Minimised, Quartiles, Stage, TimingNotes
+from accelsim.routes.execute import UnsupportedError
 from accelsim.runner.cases import Case
 from accelsim.runner.mismatch import minimise
 from accelsim.runner.pipeline import Pipeline
-from accelsim.runner.roofs import peak_tops
-from accelsim.sampling import Plan, evictor, load_per_core
-from accelsim.statistics import outliers, relative_error
-from accelsim.timing import TOTAL, Samples, StageTimer
 from gemm_backends import AccumulatorOverflow, Availability, BackendError
 from gemm_backends.baselines import load_baseline
 from gemm_backends.errors import place_in

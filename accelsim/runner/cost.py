@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from accelsim.execute import spec
-from accelsim.totals import total
+from accelsim.records.totals import total
+from accelsim.routes.execute import spec
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, LowBitProblem
 from gemm_backends import GemmBackend

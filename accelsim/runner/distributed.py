@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from accelsim.config import RunConfig
 from accelsim.errors import AccelsimError, InputError
-from accelsim.results import Record, RecordKey, RunFolder, Status, record_key
+from accelsim.records import Record, RecordKey, RunFolder, Status, record_key
 from accelsim.runner.bench import Bench
 from accelsim.runner.cases import Case, list_cases
 from accelsim.runner.interrupts import Interrupts

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from accelsim.config import RunConfig
 from accelsim.errors import AccelsimError
+from accelsim.measure.timing import StageTimer
 from accelsim.runner.bench import Bench
 from accelsim.runner.cases import Case
 from accelsim.runner.pipeline import Pipeline
-from accelsim.timing import StageTimer
 from workloads import Gemm
 
 CROP = (4, 256, 256, 256)

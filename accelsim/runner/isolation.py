@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from accelsim.config import RunConfig
-from accelsim.results import Record, Status
-from accelsim.results.record import Minimised
+from accelsim.records import Record, Status
+from accelsim.records.record import Minimised
 from accelsim.runner.cases import Case
 from accelsim.runner.worker import serve
 

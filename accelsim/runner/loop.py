@@ -11,13 +11,13 @@ import torch
 
 from accelsim.config import RunConfig
 from accelsim.errors import DataError, InputError, InterruptedRunError, NothingCouldRunError
-from accelsim.results import Record, RunFolder, Status, record_key
-from accelsim.results.record import Minimised
+from accelsim.measure.roofs import bandwidth_gb_s
+from accelsim.records import Record, RunFolder, Status, record_key
+from accelsim.records.record import Minimised
 from accelsim.runner.bench import Bench
 from accelsim.runner.cases import Case, list_cases
 from accelsim.runner.interrupts import Interrupts
 from accelsim.runner.isolation import IsolatedBench, Limits
-from accelsim.runner.roofs import bandwidth_gb_s
 
 Progress = Callable[[int, int, Record], None]
 

@@ -14,16 +14,17 @@ import torch
 import yaml
 from torch import Tensor
 
+from accelsim.arithmetic.bounds import largest
+from accelsim.arithmetic.oracle import compare, oracle
 from accelsim.config import QuantizePoint, RunConfig
 from accelsim.errors import AccelsimError
-from accelsim.exactness import compare, largest, oracle
-from accelsim.registry import split_reference
-from accelsim.results import record_key
-from accelsim.results.folder import MISMATCHES
-from accelsim.results.record import Minimised
+from accelsim.measure.timing import StageTimer
+from accelsim.plugins.registry import split_reference
+from accelsim.records import record_key
+from accelsim.records.folder import MISMATCHES
+from accelsim.records.record import Minimised
 from accelsim.runner.cases import Case
 from accelsim.runner.pipeline import Pipeline
-from accelsim.timing import StageTimer
 from accelsim.types import PerOperand
 from workloads import Gemm
 from workloads.bundle_writer import write_bundle

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.bounds import fits_int64
+from accelsim.arithmetic.rounding import Quantized, quantize
 from accelsim.config import RunConfig
-from accelsim.exactness import fits_int64
-from accelsim.execute import PreparedAhead, execute, executed_macs, schedule
-from accelsim.quantize import Quantized, quantize
+from accelsim.measure.timing import StageTimer
+from accelsim.routes.execute import PreparedAhead, execute, executed_macs, schedule
 from accelsim.runner.cases import Case
 from accelsim.runner.cost import modelled
-from accelsim.timing import StageTimer
 from accelsim.unpack import (
     DigitSystem,
     IntegerOperand,

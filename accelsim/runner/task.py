@@ -6,9 +6,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from accelsim.environment import environment
 from accelsim.errors import InputError
-from accelsim.results import Record
+from accelsim.measure.machine import environment
+from accelsim.records import Record
 from accelsim.runner.bench import Bench
 from accelsim.runner.cases import Case, list_cases
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accelsim.unpack.digits import DIGIT_SYSTEMS, DigitSystem
+from accelsim.arithmetic.digits import DIGIT_SYSTEMS, DigitSystem
 from accelsim.unpack.loading import (
     list_strategies,
     load_strategy,

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from accelsim.sparse import SparseDigits
+from accelsim.arithmetic.sparse import SparseDigits
 
 OPEN = 64
 """Collecting blocks that a line is tried against."""

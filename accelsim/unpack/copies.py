@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from accelsim.sparse import SparseDigits
+from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.unpack.blocks import count_slots
 from accelsim.unpack.heavy import Parted
 from accelsim.unpack.panels import Panel

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from accelsim.sparse import SparseDigits
+from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.unpack.operand import IntegerOperand
 from accelsim.unpack.problem import LineMap, Segment
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from accelsim.errors import InputError, unknown_name
-from accelsim.options import instantiate
-from accelsim.registry import Registry, split_reference
+from accelsim.plugins.options import instantiate
+from accelsim.plugins.registry import Registry, split_reference
 from accelsim.unpack.best import Best
 from accelsim.unpack.block import Block
 from accelsim.unpack.levels import METHODS

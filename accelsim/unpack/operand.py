@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from accelsim.quantize import Quantized
-from accelsim.unpack import cpu, generic
-from accelsim.unpack.digits import DigitSystem
+from accelsim.arithmetic.digits import DigitSystem
+from accelsim.arithmetic.rounding import Quantized
+from accelsim.unpack.kernels import cpu, generic
 
 
 @dataclass(frozen=True)

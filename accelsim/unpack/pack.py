@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from accelsim.unpack.cpu_pack import pack_on_cpu
+from accelsim.unpack.kernels.cpu_pack import pack_on_cpu
 from accelsim.unpack.problem import LineMap, LowBitProblem, Product, Segment
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from accelsim.sparse import SparseDigits
+from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.unpack.problem import LineMap
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from accelsim.sparse import SparseDigits
+from accelsim.arithmetic.sparse import SparseDigits
 
 Digits = Tensor | SparseDigits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from accelsim.sparse import SparseDigits
+from accelsim.arithmetic.sparse import SparseDigits
 from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
 from gemm_backends.conformance.operands import usual_shape
 from gemm_backends.conformance.subject import Subject

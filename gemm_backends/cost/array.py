@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gemm_backends.cost import area, cycles, energy
 from gemm_backends.cost.cycles import Dataflow
 from gemm_backends.cost.estimate import Estimate, weakest
-from gemm_backends.emulation.datapath import Datapath
+from gemm_backends.emulator.datapath import Datapath
 from gemm_backends.types import Accumulator, Cost, Tile
 
 REFERENCE = "as many exact 8-bit multipliers with 32-bit accumulators, without shift-adders"

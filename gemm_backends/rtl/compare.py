@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from gemm_backends.cost.cycles import cycles
-from gemm_backends.emulation import stepwise
-from gemm_backends.emulator import Emulator
+from gemm_backends.emulator import stepwise
+from gemm_backends.emulator.backend import Emulator
 from gemm_backends.rtl.array import ArrayShape, ArraySimulator, Tile
 from gemm_backends.rtl.bench import Instance
 from gemm_backends.rtl.simulate import Bits, from_bits

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from accelsim.results import Quartiles, Record
+from accelsim.records import Quartiles, Record
 
 NOT_RUN = {
     "exact": None,

@@ -6,7 +6,7 @@ from time import perf_counter
 import pytest
 import torch
 
-from accelsim.allocator import keep_freed_memory
+from accelsim.measure.allocator import keep_freed_memory
 
 COPIED = 1 << 28
 """Bytes of the copy that measures the memory, far more than any cache holds."""

@@ -6,10 +6,10 @@ from time import perf_counter
 import pytest
 import torch
 
-from accelsim.exactness import compare, oracle
-from accelsim.execute import PreparedAhead, execute, schedule
-from accelsim.quantize import quantize
-from accelsim.timing import StageTimer
+from accelsim.arithmetic.oracle import compare, oracle
+from accelsim.arithmetic.rounding import quantize
+from accelsim.measure.timing import StageTimer
+from accelsim.routes.execute import PreparedAhead, execute, schedule
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from gemm_backends import load_backend

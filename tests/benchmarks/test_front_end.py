@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from accelsim.percentile import kth_largest_magnitude
-from accelsim.quantize import quantize, rank
+from accelsim.arithmetic.percentile import kth_largest_magnitude
+from accelsim.arithmetic.rounding import quantize, rank
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy, pack
 from accelsim.unpack.levels import cover
 from accelsim.unpack.problem import LowBitProblem

@@ -14,7 +14,7 @@ from gemm_backends import (
     Support,
     Tile,
 )
-from gemm_backends.sparse import sparse_product
+from gemm_backends.cpu.sparse import sparse_product
 
 FAULTY = {}
 

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from accelsim.errors import InputError
-from accelsim.registry import Registry
+from accelsim.plugins.registry import Registry
 from gemm_backends import (
     Accumulator,
     GemmBackend,

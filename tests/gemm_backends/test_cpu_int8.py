@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gemm_backends import BackendError, cpu_int8, load_backend
+from gemm_backends import BackendError, load_backend
+from gemm_backends.cpu import int8 as cpu_int8
 
 SHAPES = [
     (1, 1, 1),

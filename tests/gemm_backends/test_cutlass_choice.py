@@ -2,8 +2,8 @@
 
 import pytest
 
-from gemm_backends.cutlass_kernels import HOPPER, OTHERS, select
-from gemm_backends.cutlass_library import stays_cached, swizzle
+from gemm_backends.cuda.cutlass_kernels import HOPPER, OTHERS, select
+from gemm_backends.cuda.cutlass_library import stays_cached, swizzle
 
 
 @pytest.mark.parametrize(

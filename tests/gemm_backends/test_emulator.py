@@ -8,7 +8,7 @@ from stepwise import stepwise
 
 from accelsim.errors import InputError
 from gemm_backends import AccumulatorOverflow, GemmSpec, OverflowReport, load_backend
-from gemm_backends.exact import exact_product
+from gemm_backends.cpu.exact import exact_product
 
 
 def matrix(rows, bits):

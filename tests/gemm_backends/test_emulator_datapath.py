@@ -10,10 +10,10 @@ from stepwise import stepwise
 
 from accelsim.errors import InputError
 from gemm_backends import Accumulator, AccumulatorOverflow, OverflowReport, load_backend
-from gemm_backends.emulation import compiled, shortcut
-from gemm_backends.emulation import stepwise as emulated
-from gemm_backends.emulation.datapath import Datapath
-from gemm_backends.emulation.multipliers import Digit, built_in
+from gemm_backends.emulator import compiled, shortcut
+from gemm_backends.emulator import stepwise as emulated
+from gemm_backends.emulator.datapath import Datapath
+from gemm_backends.emulator.multipliers import Digit, built_in
 
 
 def operands(generator, bits, shape, extremes=True):

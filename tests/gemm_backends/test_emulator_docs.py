@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gemm_backends.cost import area
-from gemm_backends.emulator import Emulator
-from gemm_backends.rtl_systolic import RtlSystolic
+from gemm_backends.emulator.backend import Emulator
+from gemm_backends.rtl.backend import RtlSystolic
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from accelsim.config import load_config
-from accelsim.results import RunFolder, Status
+from accelsim.records import RunFolder, Status
 from accelsim.runner import run
 
 K = 64

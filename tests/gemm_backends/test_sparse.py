@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from accelsim.sparse import SparseDigits
-from gemm_backends import sparse
+from accelsim.arithmetic.sparse import SparseDigits
+from gemm_backends.cpu import sparse
 
 
 def digits(rows, d, share, seed):

@@ -7,9 +7,9 @@ import torch
 
 from gemm_backends import GemmSpec, load_backend
 from gemm_backends.conformance import BackendConformance
-from gemm_backends.cutlass_int4 import KERNELS, is_native
-from gemm_backends.cutlass_kernels import HOPPER, OTHERS, has_wgmma
-from gemm_backends.cutlass_library import DigitGroups, Segment
+from gemm_backends.cuda.cutlass_int4 import KERNELS, is_native
+from gemm_backends.cuda.cutlass_kernels import HOPPER, OTHERS, has_wgmma
+from gemm_backends.cuda.cutlass_library import DigitGroups, Segment
 
 SHAPES = [
     (1, 1, 1),

@@ -5,7 +5,7 @@ import torch
 from torch.optim import AdamW
 
 from accelsim import integer_gemms
-from accelsim.quantize import quantize
+from accelsim.arithmetic.rounding import quantize
 from workloads.models.tasks import TextTask
 
 

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from accelsim.dequantize import round_once
+from accelsim.arithmetic.dequantize import round_once
+from accelsim.arithmetic.oracle import oracle
+from accelsim.arithmetic.rounding import quantize
 from accelsim.errors import DataError, InputError
-from accelsim.exactness import oracle
 from accelsim.gpu.operands import draw
-from accelsim.gpu.pipeline import Pipeline, PlanExceededError
-from accelsim.quantize import quantize
 from accelsim.types import PerOperand
-from gemm_backends.cutlass_kernels import has_wgmma
+from gemm_backends.cuda.cutlass_kernels import has_wgmma
+from gemm_backends.cuda.fused.pipeline import Pipeline, PlanExceededError
 
 DEVICE = torch.device("cuda")
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from accelsim.arithmetic.rounding import quantize
 from accelsim.errors import AccelsimError, InputError
-from accelsim.gpu.rows import RowUnpacker
-from accelsim.quantize import quantize
+from accelsim.kernels.rows import RowUnpacker
 from accelsim.unpack import DigitSystem, IntegerOperand
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from accelsim.gpu.select import Selector, round_to_integers
-from accelsim.quantize import rank
+from accelsim.arithmetic.rounding import rank
+from accelsim.kernels.select import Selector, round_to_integers
 
 CASES = {
     "normal": lambda n, g: torch.randn(n, generator=g, device="cuda"),

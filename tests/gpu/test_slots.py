@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from accelsim.exactness import oracle
+from accelsim.arithmetic.oracle import oracle
+from accelsim.arithmetic.rounding import quantize
 from accelsim.gpu.operands import draw
-from accelsim.gpu.pipeline import Pipeline
-from accelsim.quantize import quantize
 from accelsim.types import PerOperand
-from gemm_backends.cutlass_kernels import has_wgmma
+from gemm_backends.cuda.cutlass_kernels import has_wgmma
+from gemm_backends.cuda.fused.pipeline import Pipeline
 
 DEVICE = torch.device("cuda")
 SHAPE = 2310, 2056, 1028

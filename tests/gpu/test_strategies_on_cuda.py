@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from accelsim.exactness import oracle
-from accelsim.sparse import SparseDigits
+from accelsim.arithmetic.oracle import oracle
+from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.unpack import DigitSystem, IntegerOperand, list_strategies, load_strategy, pack
 
 

@@ -5,9 +5,9 @@ import statistics
 import pytest
 import torch
 
-from accelsim.sampling import Plan, evictor
-from accelsim.statistics import median_interval
-from accelsim.timing import measure
+from accelsim.measure.sampling import Plan, evictor
+from accelsim.measure.statistics import median_interval
+from accelsim.measure.timing import measure
 
 ROUNDS = 5
 ALLOWED = 0.05

@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from accelsim.cache import CACHE_VARIABLE
 from accelsim.errors import InputError
+from accelsim.kernels.cache import CACHE_VARIABLE
 from workloads.models import wheels
 from workloads.models.catalog import CatalogEntry, catalog, find
 from workloads.models.text import SHIPPED_SHA256, read_text, shipped_text

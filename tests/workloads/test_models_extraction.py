@@ -7,9 +7,9 @@ import torch
 from click.testing import CliRunner
 from small_models import ids, language, loss
 
-from accelsim.cache import CACHE_VARIABLE
 from accelsim.cli.extract import command
 from accelsim.errors import InputError
+from accelsim.kernels.cache import CACHE_VARIABLE
 from workloads import EntryError, open_bundle
 from workloads.capture import Sampling
 from workloads.models.extraction import check_space, estimate, extract

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from accelsim.quantize import alpha
+from accelsim.arithmetic.rounding import alpha
 from workloads import open_bundle, shipped_bundles
 
 BUNDLES = [open_bundle(path) for path in shipped_bundles()]

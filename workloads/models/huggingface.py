@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from accelsim.errors import InputError
-from accelsim.extras import need
+from accelsim.plugins.extras import need
 from workloads.models.runnable import Runnable
 from workloads.models.text import Text
 

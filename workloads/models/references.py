@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from accelsim.errors import InputError, unknown_name
-from accelsim.registry import split_reference
+from accelsim.plugins.registry import split_reference
 from workloads.models.runnable import Runnable, apply, loss_of_output
 
 

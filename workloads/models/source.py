@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from accelsim.cache import cache_folder
+from accelsim.kernels.cache import cache_folder
 from workloads.bundle import open_bundle
 from workloads.capture import Sampling
 from workloads.gemm import Gemm

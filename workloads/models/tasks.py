@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from accelsim.extras import need
+from accelsim.plugins.extras import need
 from workloads.models.small import SmallGPT, SmallViT
 from workloads.models.text import shipped_text
 

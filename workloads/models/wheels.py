@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from accelsim.cache import cache_folder
 from accelsim.errors import InputError
+from accelsim.kernels.cache import cache_folder
 
 _CHUNK = 1 << 20
 

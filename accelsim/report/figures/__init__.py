@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from accelsim.records import Run
 from accelsim.report.figures.design_space import design_space
 from accelsim.report.figures.figure import Figure, NothingToDrawError, style
 from accelsim.report.figures.frame import frame
@@ -13,7 +14,6 @@ from accelsim.report.figures.ratio_by_bits import ratio_by_bits
 from accelsim.report.figures.roofline import roofline
 from accelsim.report.figures.speedup_by_ratio import speedup_by_ratio
 from accelsim.report.figures.time_by_stage import time_by_stage
-from accelsim.results import Run
 
 if TYPE_CHECKING:
     from pandas import DataFrame

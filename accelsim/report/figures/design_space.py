@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from accelsim.records import Run
 from accelsim.report.figures.figure import Figure, NothingToDrawError, colours, plain_ticks
 from accelsim.report.figures.frame import need
-from accelsim.results import Run
 
 if TYPE_CHECKING:
     from pandas import DataFrame

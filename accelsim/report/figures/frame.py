@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from accelsim.records import Record, Run, Status
+from accelsim.records.record import OperandPair
 from accelsim.report.cells import text
 from accelsim.report.differences import labels
 from accelsim.report.summary_rows import Labels
-from accelsim.results import Record, Run, Status
-from accelsim.results.record import OperandPair
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from accelsim.records import Run
 from accelsim.report.cells import text
 from accelsim.report.figures.figure import MOST_VECTORS, Figure, colours, plain_ticks
 from accelsim.report.figures.frame import backend_name, need
-from accelsim.results import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from accelsim.measure.statistics import FEWEST
+from accelsim.records import Record
+from accelsim.records.record import Stage
 from accelsim.report.cells import count, milliseconds, number, ratio, speedup, text
 from accelsim.report.html.grid import Column
 from accelsim.report.line import Line
 from accelsim.report.meanings import FIELD_MEANING, STAGE_MEANING
 from accelsim.report.settings import FIELDS
 from accelsim.report.summary_rows import STAGES, Labels
-from accelsim.results import Record
-from accelsim.results.record import Stage
-from accelsim.statistics import FEWEST
 
 _FIELD_TITLE = {"beta": "β", "bits": "b", "gemm": "GEMM"}
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from accelsim.errors import InputError
+from accelsim.records import Record, Run, Status
 from accelsim.report.cells import text
 from accelsim.report.differences import differences, labels
 from accelsim.report.fields import flatten
@@ -20,7 +21,6 @@ from accelsim.report.regressions import Regressions, find_regressions
 from accelsim.report.settings import Settings
 from accelsim.report.summary import verdict
 from accelsim.report.summary_rows import Labels
-from accelsim.results import Record, Run, Status
 
 if TYPE_CHECKING:
     from accelsim.report.figures import Figure

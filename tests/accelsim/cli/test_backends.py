@@ -9,9 +9,9 @@ from importlib.metadata import EntryPoint
 import pytest
 from click.testing import CliRunner
 
-from accelsim import registry as registry_module
 from accelsim.cli.backends import command
-from accelsim.registry import Registry
+from accelsim.plugins import registry as registry_module
+from accelsim.plugins.registry import Registry
 from gemm_backends import GemmBackend, loading
 
 

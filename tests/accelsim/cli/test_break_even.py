@@ -5,10 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from accelsim.break_even import Integers, float_seconds
+from accelsim.analysis.break_even import Integers, float_seconds
+from accelsim.arithmetic.rounding import quantize
 from accelsim.cli.break_even import command
 from accelsim.errors import InputError
-from accelsim.quantize import quantize
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from workloads import Synthetic, open_bundle
 from workloads.shipped import shipped_bundles

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from accelsim.cli import main
-from accelsim.results import Quartiles
-from accelsim.results.record import TimingNotes
+from accelsim.records import Quartiles
+from accelsim.records.record import TimingNotes
 
 MACHINE = {
     "accelsim": "0.1.0",

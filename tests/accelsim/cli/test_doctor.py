@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 
 from accelsim.cli.doctor import command
-from accelsim.registry import Registry
+from accelsim.plugins.registry import Registry
 from gemm_backends import (
     Accumulator,
     Action,

@@ -6,7 +6,7 @@ from outside import Environment
 
 from accelsim.cli.new_backend import command
 from accelsim.errors import InputError
-from accelsim.scaffold import KINDS
+from accelsim.plugins.scaffold import KINDS
 
 
 def run(*arguments):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from accelsim.gpu.layout import digit_groups, layouts
-from accelsim.gpu.plan import BLOCK, TILE, TILE_OF_C, high_parts, make_plan
+from gemm_backends.cuda.fused.layout import digit_groups, layouts
+from gemm_backends.cuda.fused.plan import BLOCK, TILE, TILE_OF_C, high_parts, make_plan
 
 
 def low_part(integers):

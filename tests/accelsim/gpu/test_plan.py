@@ -5,9 +5,9 @@ from fractions import Fraction
 import pytest
 import torch
 
-from accelsim.dequantize import round_once
+from accelsim.arithmetic.dequantize import round_once
 from accelsim.errors import DataError
-from accelsim.gpu.plan import high_parts, make_plan
+from gemm_backends.cuda.fused.plan import high_parts, make_plan
 
 
 def test_high_parts_are_what_the_low_digit_leaves():

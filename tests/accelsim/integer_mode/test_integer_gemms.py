@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import accelsim
-from accelsim.dequantize import dequantize
+from accelsim.arithmetic.dequantize import dequantize
+from accelsim.arithmetic.oracle import oracle
+from accelsim.arithmetic.rounding import quantize
 from accelsim.errors import DataError, InputError
-from accelsim.exactness import oracle
-from accelsim.quantize import quantize
 from gemm_backends import Accumulator, GemmBackend, load_backend
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workloads"))

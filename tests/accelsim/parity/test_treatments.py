@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from accelsim.arithmetic.rounding import alpha
 from accelsim.errors import InputError
 from accelsim.parity.quality import embeddings, likeness, perplexity, windows
 from accelsim.parity.treatments import Treatment
-from accelsim.quantize import alpha
 from gemm_backends import Accumulator, GemmBackend, register
 from gemm_backends.loading import registry
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from accelsim.records import Run
 from accelsim.report.figures import draw
-from accelsim.results import Run
 
 SESSION = {
     "start": "2026-01-02T03:04:05+00:00",

@@ -2,8 +2,8 @@
 
 import pytest
 
+from accelsim.records import Status
 from accelsim.report.hardware import cheapest, designs, hardware
-from accelsim.results import Status
 
 MODEL = {"cost_model": "4x4 array", "cost_basis": {"cycles": "computed: a formula"}}
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
+from accelsim.records.record import FirstMismatch, Minimised
 from accelsim.report.figures import FIGURES
 from accelsim.report.html import render_page
-from accelsim.results.record import FirstMismatch, Minimised
 
 VOID = {"meta", "link", "input", "br", "path", "use", "image", "rect"}
 

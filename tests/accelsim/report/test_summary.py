@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from accelsim.records import Quartiles, Status
+from accelsim.records.record import Minimised, TimingNotes
 from accelsim.report import summary
 from accelsim.report.summary import MOST_FAILURES, MOST_LINES, WIDTH, verdict
-from accelsim.results import Quartiles, Status
-from accelsim.results.record import Minimised, TimingNotes
 
 EXAMPLE = """\
 2 of 2 exact; 1 unavailable: cuda-int8 (no CUDA device)

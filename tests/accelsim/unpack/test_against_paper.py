@@ -2,7 +2,7 @@
 
 import pytest
 
-from accelsim.quantize import quantize
+from accelsim.arithmetic.rounding import quantize
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from workloads import open_bundle
 from workloads.shipped import shipped_bundles

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from accelsim.exactness import compare, oracle
-from accelsim.execute import execute, schedule
-from accelsim.sparse import SparseDigits
-from accelsim.timing import StageTimer
+from accelsim.arithmetic.oracle import compare, oracle
+from accelsim.arithmetic.sparse import SparseDigits
+from accelsim.measure.timing import StageTimer
+from accelsim.routes.execute import execute, schedule
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy, pack
 from gemm_backends import load_backend

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.quantize import quantize
-from accelsim.unpack import DigitSystem, IntegerOperand, generic
+from accelsim.arithmetic.rounding import quantize
+from accelsim.unpack import DigitSystem, IntegerOperand
+from accelsim.unpack.kernels import generic
 
 SYSTEMS = st.builds(DigitSystem, st.sampled_from(["paper", "balanced"]), st.integers(2, 16))
 

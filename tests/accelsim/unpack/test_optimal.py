@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accelsim.arithmetic.rounding import quantize
 from accelsim.errors import InputError
-from accelsim.quantize import quantize
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from accelsim.unpack.frontier import LeastCover, Support, least_cover
 from accelsim.unpack.mincut import CoverNetwork

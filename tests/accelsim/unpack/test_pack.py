@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.unpack import LowBitProblem, Product, Segment, cpu_pack, pack, pack_wide
+from accelsim.unpack import LowBitProblem, Product, Segment, pack, pack_wide
+from accelsim.unpack.kernels import cpu_pack
 
 
 def line_map(generator, lines, whole):

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accelsim.arithmetic.bounds import fits_int64, largest, longest_k
+from accelsim.arithmetic.oracle import compare, oracle
+from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.errors import InputError
-from accelsim.exactness import compare, fits_int64, largest, longest_k, oracle
-from accelsim.sparse import SparseDigits
 from accelsim.unpack import (
     DigitSystem,
     IntegerOperand,

@@ -40,7 +40,7 @@ def test_a_mutant_whose_source_has_changed_is_an_error():
 
 def test_an_emulator_that_is_wrong_is_caught(monkeypatch):
     """The comparison looks at the emulator, not only at the hardware."""
-    from gemm_backends.emulation import stepwise
+    from gemm_backends.emulator import stepwise
 
     right = stepwise.step
 

@@ -1,0 +1,1 @@
+"""Analyses of workloads: heavy hitters, and where low-bit integers break even."""

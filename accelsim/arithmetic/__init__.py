@@ -1,0 +1,1 @@
+"""Rounding, digits, bounds and the oracle: the arithmetic that makes products exact."""

@@ -1,0 +1,1 @@
+"""CUDA and CPU kernels that several packages need, and how they are built."""

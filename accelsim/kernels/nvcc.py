@@ -1,0 +1,282 @@
+"""Compile CUDA sources at first use, keep what was compiled, and call it.
+
+Every source becomes a shared library of its own with a plain C interface, so that nothing depends
+on the version of torch. It is kept under a hash of all that decides its machine code: the source,
+the headers beside it, the flags, the architecture, and the versions of nvcc and CUTLASS.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelsim.errors import AccelsimError
+from accelsim.kernels.cache import cache_folder
+
+if TYPE_CHECKING:
+    import torch
+
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-DNDEBUG",
+    "-shared",
+    "--expt-relaxed-constexpr",
+    "-Xcompiler=-fPIC,-fvisibility=hidden",
+)
+"""Without NDEBUG, ptxas serializes the wgmma instructions of CUTLASS's kernels."""
+
+CSRC = Path(__file__).parent / "csrc"
+"""Every CUDA source of the suite, and the headers that any source may include."""
+
+CUTLASS_STATUS = 10_000
+"""What the C functions add to a status of CUTLASS, to tell it from an error of CUDA."""
+
+_INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
+
+MESSAGE_LINES = 40
+"""How much of a failed compiler's output is shown."""
+
+
+class BuildError(AccelsimError):
+    """A CUDA source could not be compiled; the message has the compiler's own."""
+
+
+class CudaError(AccelsimError):
+    """A kernel could not be launched."""
+
+
+@dataclass(frozen=True)
+class CudaSource:
+    """One CUDA source file that becomes one shared library.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.cu`` file. Headers are looked up in its folder and in `CSRC`.
+    cutlass : bool
+        Whether it includes CUTLASS's headers.
+    """
+
+    path: Path
+    cutlass: bool = False
+
+    def load(self, architecture: str) -> ctypes.CDLL:
+        """Return the library for an architecture, compiled if it is not there yet.
+
+        Parameters
+        ----------
+        architecture : str
+            Such as ``"sm_90a"``.
+
+        Raises
+        ------
+        BuildError
+            If nvcc or CUTLASS is missing, or the compiler fails.
+        """
+        return _loaded(self, architecture)
+
+    def launch(self, symbol: str, device: torch.device, *arguments: Any) -> None:
+        """Call a C function that launches kernels on the current stream of a device.
+
+        Parameters
+        ----------
+        symbol : str
+            The function. It takes the arguments, then the stream, and returns 0, a ``cudaError_t``
+            or 10,000 plus a ``cutlass::Status``.
+        device : torch.device
+            A CUDA device.
+        *arguments
+            Tensors on that device, passed as pointers; None, passed as a null pointer; floats as
+            ``double``; integers as ``int64_t``, which also serves for narrower parameters.
+
+        Raises
+        ------
+        BuildError
+            If the library has to be compiled and cannot be.
+        CudaError
+            If the function returns anything but 0.
+        """
+        import torch
+
+        function = _function(self, symbol, device)
+        stream = torch.cuda.current_stream(device).cuda_stream
+        with torch.cuda.device(device):
+            status = function(*(_c_argument(x) for x in arguments), ctypes.c_void_p(stream))
+        if status >= CUTLASS_STATUS:
+            raise CudaError(f"{symbol}: CUTLASS status {status - CUTLASS_STATUS}")
+        if status:
+            raise CudaError(f"{symbol}: CUDA error {status}")
+
+    def build(self, architecture: str) -> Path:
+        """Compile for an architecture unless that was done before; return the library's path.
+
+        Two processes that want the same library wait for each other, and an interrupted build
+        leaves nothing behind that looks finished.
+
+        Raises
+        ------
+        BuildError
+            If nvcc or CUTLASS is missing, or the compiler fails.
+        """
+        library = self.library(architecture)
+        if library.exists():
+            return library
+        with _locked(library.with_suffix(".lock")):
+            if not library.exists():
+                self._compile(architecture, library)
+        return library
+
+    def library(self, architecture: str) -> Path:
+        """Return where the compiled library is kept, whether it exists or not.
+
+        Raises
+        ------
+        BuildError
+            If nvcc or CUTLASS is missing.
+        """
+        version = subprocess.run([nvcc(), "--version"], capture_output=True, check=True).stdout
+        facts = [version, " ".join((*FLAGS, *_target(architecture))).encode()]
+        if self.cutlass:
+            cutlass_includes()
+            facts.append(importlib.metadata.version("nvidia-cutlass").encode())
+        facts += [path.read_bytes() for path in (self.path, *self._headers())]
+        key = hashlib.sha256(b"".join(hashlib.sha256(fact).digest() for fact in facts)).hexdigest()
+        return cache_folder() / f"{self.path.stem}-{architecture}-{key[:16]}.so"
+
+    def _headers(self) -> list[Path]:
+        """Return the headers that the source includes by their quoted names, and theirs."""
+        found: dict[str, Path] = {}
+        open_files = [self.path]
+        while open_files:
+            for name in _INCLUDE.findall(open_files.pop().read_text()):
+                for folder in (self.path.parent, CSRC):
+                    if name not in found and (folder / name).exists():
+                        found[name] = folder / name
+                        open_files.append(folder / name)
+        return [found[name] for name in sorted(found)]
+
+    def _compile(self, architecture: str, library: Path) -> None:
+        includes = [self.path.parent, CSRC, *(cutlass_includes() if self.cutlass else ())]
+        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+            output = Path(folder, library.name)
+            command = [
+                nvcc(),
+                *FLAGS,
+                *_target(architecture),
+                *(f"-I{path}" for path in includes),
+                "-o",
+                str(output),
+                str(self.path),
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                said = "\n".join((done.stderr or done.stdout).splitlines()[:MESSAGE_LINES])
+                raise BuildError(
+                    f"nvcc could not compile {self.path.name} for {architecture}:\n{said}"
+                )
+            output.replace(library)
+
+
+def architecture_of(capability: tuple[int, int]) -> str:
+    """Return nvcc's name of a compute capability, with Hopper's own instructions."""
+    major, minor = capability
+    return f"sm_{major}{minor}" + ("a" if capability == (9, 0) else "")
+
+
+def nvcc() -> str:
+    """Return the path of CUDA's compiler: from ``$CUDA_HOME``, PATH or ``/usr/local/cuda``.
+
+    Raises
+    ------
+    BuildError
+        If there is none.
+    """
+    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
+    candidates = [str(Path(home, "bin", "nvcc")) if home else None for home in homes]
+    for candidate in (*candidates[:2], "nvcc", candidates[2]):
+        if candidate and (found := shutil.which(candidate)):
+            return found
+    raise BuildError(
+        "nvcc, CUDA's compiler, is not found: install the CUDA toolkit, or set CUDA_HOME to it"
+    )
+
+
+def cutlass_includes() -> tuple[Path, ...]:
+    """Return the include folders of CUTLASS, from the ``nvidia-cutlass`` package.
+
+    Raises
+    ------
+    BuildError
+        If it is not installed.
+    """
+    spec = importlib.util.find_spec("cutlass_library")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        source = Path(folder, "source")
+        if (source / "include" / "cutlass" / "cutlass.h").exists():
+            return source / "include", source / "tools" / "util" / "include"
+    raise BuildError("CUTLASS's headers are missing: pip install 'accelsim[cuda]'")
+
+
+def missing_tools(cutlass: bool) -> str:
+    """Say what is missing to compile here; empty if nothing is."""
+    try:
+        nvcc()
+        if cutlass:
+            cutlass_includes()
+    except BuildError as error:
+        return str(error)
+    return ""
+
+
+@functools.cache
+def _function(source: CudaSource, symbol: str, device: torch.device) -> Any:
+    import torch
+
+    return source.load(architecture_of(torch.cuda.get_device_capability(device)))[symbol]
+
+
+@functools.cache
+def _loaded(source: CudaSource, architecture: str) -> ctypes.CDLL:
+    return ctypes.CDLL(str(source.build(architecture)))
+
+
+def _c_argument(value: Any) -> Any:
+    if value is None or isinstance(value, ctypes.c_void_p):
+        return value if value is not None else ctypes.c_void_p()
+    if isinstance(value, float):
+        return ctypes.c_double(value)
+    if isinstance(value, int):
+        return ctypes.c_int64(value)
+    if isinstance(value, ctypes.Structure):
+        return ctypes.byref(value)
+    return ctypes.c_void_p(value.data_ptr())
+
+
+def _target(architecture: str) -> tuple[str, ...]:
+    number = architecture.removeprefix("sm_")
+    return (
+        f"-gencode=arch=compute_{number},code={architecture}",
+        f"-DACCELSIM_SM={number.rstrip('a')}",
+    )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,104 @@
+"""The percentile of a tensor's magnitudes on the GPU, by a bracket and a radix select."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from accelsim.kernels.nvcc import CSRC, CudaSource
+
+SOURCE = CudaSource(CSRC / "select.cu")
+
+TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+"""The numbers by which the kernels know the element types."""
+
+STATE_WORDS = 16 + 3 * 2048
+"""Size of the kernels' ``State`` in words of 32 bits."""
+
+SMALLEST_BUFFER = 1 << 16
+
+
+class Selector:
+    """Finds the k-th largest magnitude of tensors of one size, without waiting for the host.
+
+    Parameters
+    ----------
+    count : int
+        Entries of the tensor, at least 1.
+    device : torch.device
+        A CUDA device.
+
+    Attributes
+    ----------
+    alpha, scale : Tensor
+        float32 scalars on the device: the answer of the last `run`, and ``beta / (2 * alpha)``
+        rounded once (1 for a tensor of zeros, NaN where it is not a positive finite float32).
+    """
+
+    def __init__(self, count: int, device: torch.device) -> None:
+        self.count = count
+        self._state = torch.zeros(STATE_WORDS, dtype=torch.int32, device=device)
+        capacity = max(SMALLEST_BUFFER, count // 16)
+        self._buffer = torch.empty(capacity, dtype=torch.int32, device=device)
+        self.alpha = self._state[14].view(torch.float32)
+        self.scale = self._state[15].view(torch.float32)
+        self._sm_count = torch.cuda.get_device_properties(device).multi_processor_count
+
+    def run(self, x: Tensor, rank: int, beta: float) -> None:
+        """Find the answer for a tensor, on the current stream.
+
+        Parameters
+        ----------
+        x : Tensor
+            Contiguous float32, float16 or bfloat16, with `count` entries.
+        rank : int
+            1 for the largest magnitude.
+        beta : float
+            For `scale`.
+        """
+        SOURCE.launch(
+            "accelsim_select",
+            x.device,
+            x,
+            self.count,
+            TYPES[x.dtype],
+            rank,
+            float(beta),
+            self._state,
+            self._buffer,
+            self._buffer.numel(),
+            self._sm_count,
+        )
+
+    def report(self) -> tuple[float, float, float, int | None]:
+        """Wait for the answer and return alpha, the scale, the largest magnitude, and more.
+
+        Returns
+        -------
+        alpha, scale, largest : float
+            As float32.
+        first_nonfinite : int or None
+            Flat index of the first NaN or infinity.
+        """
+        words = self._state[:16].cpu()
+        floats = words.view(torch.float32)
+        nonfinite = int(words[4:6].view(torch.int64))
+        index = self.count - nonfinite if nonfinite else None
+        return float(floats[14]), float(floats[15]), float(floats[11]), index
+
+
+def round_to_integers(x: Tensor, scale: float) -> Tensor:
+    """Return ``rint(x * scale)`` as int32, the product rounded to float32 first.
+
+    Parameters
+    ----------
+    x : Tensor
+        Contiguous float32, float16 or bfloat16; every result must be below 2^31.
+    scale : float
+        A float32.
+    """
+    integers = torch.empty(x.shape, dtype=torch.int32, device=x.device)
+    if x.numel():
+        arguments = (x, x.numel(), TYPES[x.dtype], float(scale), integers)
+        SOURCE.launch("accelsim_round", x.device, *arguments)
+    return integers

@@ -1,0 +1,1 @@
+"""Clocks, sampling, statistics, and what is known of the machine."""

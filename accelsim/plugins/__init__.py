@@ -1,0 +1,1 @@
+"""Plug-ins: registries, options, extras, and the scaffold of new packages."""

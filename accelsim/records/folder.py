@@ -1,0 +1,325 @@
+"""A run folder while a run writes to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from accelsim.errors import AccelsimError, InputError
+from accelsim.measure.machine import environment, git_state
+from accelsim.measure.timing import clock_source
+from accelsim.records.difference import first_difference
+from accelsim.records.files import FolderLock, commit, stage, write_atomically
+from accelsim.records.keyed import Keyed, RecordKey
+from accelsim.records.lines import parse_lines
+from accelsim.records.record import Record
+
+RECORDS = "records.jsonl"
+RUN = "run.json"
+TABLE = "table.txt"
+LOCK = ".lock"
+MISMATCHES = "mismatches"
+
+
+R = TypeVar("R", bound=Keyed)
+
+
+class RunFolder(Generic[R]):
+    """The folder of one run: ``records.jsonl``, ``run.json``, ``table.txt`` and ``mismatches``.
+
+    Open it with `RunFolder.open`, best in a ``with`` block. Every record is on the disk when
+    `append` returns. A lock keeps a second run out until this one is closed or its process ends.
+    """
+
+    def __init__(self, path: Path, lock: FolderLock, kind: type[R]) -> None:
+        self.path = path
+        self._lock = lock
+        self._kind = kind
+        self._records: list[R] = []
+        self._keys: set[RecordKey] = set()
+        self._run: dict[str, Any] = {}
+        self._descriptor: int | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        config: Mapping[str, Any],
+        config_hash: str,
+        resume: bool = False,
+        overwrite: bool = False,
+        kind: type[R] = Record,  # type: ignore[assignment]
+        check: Callable[[], object] = lambda: None,
+    ) -> RunFolder[R]:
+        """Make a new run folder, or go on with one.
+
+        Parameters
+        ----------
+        path : Path or str
+            The folder. It is made if it is missing, and used if it is empty.
+        config : mapping
+            The resolved config, of JSON types.
+        config_hash : str
+            What tells this config from every other.
+        resume : bool
+            Keep the records that are there and add to them; a torn last line is removed.
+        overwrite : bool
+            Replace the run that is there. Files that no run makes stay.
+        kind : type
+            Of the records.
+        check : callable
+            Called before a new run replaces what is there; if it raises, nothing is replaced.
+
+        Raises
+        ------
+        InputError
+            If the folder exists and neither flag was given, if both were, if `resume` finds the
+            records of another config, if another run is writing, or if the folder cannot be
+            written. What was there is untouched.
+        """
+        path = Path(path)
+        if resume and overwrite:
+            raise InputError("--resume and --overwrite exclude each other")
+        with _writing(path):
+            if not (resume or overwrite):
+                _refuse_existing(path)
+            path.mkdir(parents=True, exist_ok=True)
+            folder = cls(path, FolderLock(path / LOCK), kind)
+        try:
+            with _writing(path):
+                if not (resume or overwrite):
+                    _refuse_existing(path)
+            going_on = resume and _holds_run(path)
+            if not going_on:
+                check()
+            session = _session()
+            with _writing(path):
+                if going_on:
+                    folder._continue(config, config_hash, session)
+                else:
+                    folder._start(config, config_hash, session)
+        except BaseException:
+            folder.close()
+            raise
+        return folder
+
+    def _start(self, config: Mapping[str, Any], config_hash: str, session: dict[str, Any]) -> None:
+        self._run = {
+            "schema": 1,
+            "config_hash": config_hash,
+            "config": dict(config),
+            "sessions": [session],
+        }
+        staged_run = stage(self.path / RUN, _json_bytes(self._run))
+        try:
+            staged_records = stage(self.path / RECORDS, b"")
+            # The records go first: a crash in between leaves none under another run's config.
+            commit(staged_records, self.path / RECORDS)
+            commit(staged_run, self.path / RUN)
+        finally:
+            staged_run.unlink(missing_ok=True)
+        (self.path / TABLE).unlink(missing_ok=True)
+        shutil.rmtree(self.path / MISMATCHES, ignore_errors=True)
+        self._open_records()
+
+    def _continue(
+        self, config: Mapping[str, Any], config_hash: str, session: dict[str, Any]
+    ) -> None:
+        self._run = read_run_json(self.path / RUN)
+        if self._run["config_hash"] != config_hash:
+            here = json.loads(_json_bytes(config))
+            raise InputError(
+                f"{self.path} holds a run of another config "
+                f"({first_difference(self._run['config'], here)}): --resume goes on with the same "
+                "config only; choose another output, or --overwrite"
+            )
+        records = self.path / RECORDS
+        data = records.read_bytes() if records.exists() else b""
+        self._records, torn = parse_lines(data, records, self._kind)
+        self._keys = {record.key for record in self._records}
+        self._run["sessions"].append(session)
+        self._write_run()
+        self._open_records()
+        assert self._descriptor is not None
+        os.ftruncate(self._descriptor, len(data) - torn)
+        if data and not torn and not data.endswith(b"\n"):
+            os.write(self._descriptor, b"\n")
+        os.fsync(self._descriptor)
+
+    def _open_records(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._descriptor = os.open(self.path / RECORDS, flags, 0o644)
+
+    def _write_run(self) -> None:
+        write_atomically(self.path / RUN, _json_bytes(self._run))
+
+    @property
+    def records(self) -> tuple[R, ...]:
+        """All records of the folder, those of an earlier session first."""
+        return tuple(self._records)
+
+    def done_keys(self) -> frozenset[RecordKey]:
+        """Return the keys of all records that are there (see `Keyed`)."""
+        return frozenset(self._keys)
+
+    def append(self, record: R) -> None:
+        """Write a record; it is on the disk when this returns.
+
+        Raises
+        ------
+        AccelsimError
+            If it cannot be written, as on a full disk; all earlier records are whole.
+        ValueError
+            If a record with the same key is there already, or the folder is closed.
+        """
+        if self._descriptor is None:
+            raise ValueError(f"{self.path} is closed")
+        key = record.key
+        if key in self._keys:
+            raise ValueError(f"there is already a record of {key}")
+        line = record.to_json().encode() + b"\n"
+        before = os.fstat(self._descriptor).st_size
+        try:
+            _write_all(self._descriptor, line)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, before)
+            raise AccelsimError(
+                f"cannot write to {self.path / RECORDS}: {error.strerror}; its "
+                f"{len(self._records)} records are safe: go on with --resume"
+            ) from error
+        self._records.append(record)
+        self._keys.add(key)
+
+    def note(self, **facts: Any) -> None:
+        """Add facts about this session to ``run.json``.
+
+        Raises
+        ------
+        AccelsimError
+            If it cannot be written.
+        """
+        self._run["sessions"][-1] |= facts
+        try:
+            self._write_run()
+        except OSError as error:
+            raise AccelsimError(f"cannot write to {self.path}: {error.strerror}") from error
+
+    def finish(self, table: str) -> None:
+        """Write the rendered table and the time of the end, and close the folder.
+
+        Parameters
+        ----------
+        table : str
+            What ``table.txt`` is to hold.
+
+        Raises
+        ------
+        AccelsimError
+            If the files cannot be written; the records are safe.
+        """
+        self._run["sessions"][-1]["end"] = _now()
+        try:
+            write_atomically(self.path / TABLE, table.encode())
+            self._write_run()
+        except OSError as error:
+            raise AccelsimError(f"cannot write to {self.path}: {error.strerror}") from error
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder; a run that was not finished has no end time."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        self._lock.release()
+
+    def __enter__(self) -> RunFolder[R]:
+        """Return the folder itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the folder."""
+        self.close()
+
+
+def read_run_json(path: Path) -> dict[str, Any]:
+    """Read a ``run.json``.
+
+    Raises
+    ------
+    InputError
+        If it is missing or is not what a run writes.
+    """
+    try:
+        run = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: its folder's config is unknown") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    fields = {"config": dict, "config_hash": str, "sessions": list}
+    if not isinstance(run, dict) or not all(
+        isinstance(run.get(name), kind) for name, kind in fields.items()
+    ):
+        raise InputError(f"{path} is not the run.json of a run: it needs {', '.join(fields)}")
+    return run
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror}") from error
+
+
+def _refuse_existing(path: Path) -> None:
+    """Refuse anything but a missing or an empty folder."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file: the output must be a folder")
+    if path.exists() and any(entry.name != LOCK for entry in path.iterdir()):
+        raise InputError(
+            f"{path} exists: go on with its run with --resume, replace it with --overwrite, "
+            "or choose another output"
+        )
+
+
+def _holds_run(path: Path) -> bool:
+    return (path / RECORDS).exists() or (path / RUN).exists()
+
+
+def _session() -> dict[str, Any]:
+    machine = environment()
+    devices = ("cpu", "cuda") if machine["gpus"] else ("cpu",)
+    return {
+        "start": _now(),
+        "end": None,
+        "machine": machine,
+        "clock_source": {device: clock_source(device) for device in devices},
+        "git": git_state(),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -1,0 +1,62 @@
+"""The lines of a ``records.jsonl``, of which a killed run may have torn the last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from accelsim.errors import InputError
+from accelsim.records.keyed import Keyed
+
+R = TypeVar("R", bound=Keyed)
+
+
+def parse_lines(data: bytes, path: Path, kind: type[R]) -> tuple[list[R], int]:
+    """Read the records of a file and find where a torn last line starts.
+
+    A last line without its line end is a record if it is whole, and torn otherwise.
+
+    Parameters
+    ----------
+    data : bytes
+        The content of the file.
+    path : Path
+        Its name, for messages.
+    kind : type
+        Of the records.
+
+    Returns
+    -------
+    records : list
+    torn : int
+        The bytes of the torn last line; 0 if there is none.
+
+    Raises
+    ------
+    InputError
+        If another line is broken; the message starts with ``file:line``.
+    """
+    *lines, last = data.split(b"\n")
+    records: list[R] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(kind.from_json(line))
+        except ValueError as error:
+            raise InputError(f"{path}:{number}: not a record: {_explain(error)}") from None
+    if last:
+        try:
+            records.append(kind.from_json(last))
+        except ValueError:
+            return records, len(last)
+    return records, 0
+
+
+def _explain(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        first, *rest = error.errors()
+        where = ".".join(str(part) for part in first["loc"])
+        more = f" (and {len(rest)} more)" if rest else ""
+        return f"{where}: {first['msg']}{more}" if where else f"{first['msg']}{more}"
+    return f"{error}"

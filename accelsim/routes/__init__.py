@@ -1,0 +1,1 @@
+"""The one way from float operands to the exact product."""

@@ -1,0 +1,230 @@
+"""Run the products of a low-bit problem on a backend, without an overflow that nobody sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from accelsim.arithmetic.bounds import largest, longest_k
+from accelsim.arithmetic.oracle import Wide
+from accelsim.arithmetic.sparse import SparseDigits
+from accelsim.measure.timing import StageTimer
+from accelsim.types import PerOperand
+from accelsim.unpack import DigitSystem, LowBitProblem, Product, pack, pack_wide
+from gemm_backends import GemmBackend, GemmSpec, OverflowReport
+from gemm_backends.operands import Prepared
+
+POISON = 0x7BADBEEF
+
+
+class UnsupportedError(Exception):
+    """The backend does not do one of the products; the message says why."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What one run of all products gave.
+
+    Parameters
+    ----------
+    result : Tensor or ndarray of object
+        C, ``[batch, n, h]``.
+    overflows : int
+        Steps at which the backend reported an overflow.
+    """
+
+    result: Tensor | Wide
+    overflows: int
+
+
+def schedule(
+    problem: LowBitProblem,
+    backend: GemmBackend,
+    systems: PerOperand[DigitSystem],
+    k_split: str,
+) -> LowBitProblem:
+    """Prove that no product overflows the accumulator, cutting K where that needs it.
+
+    Parameters
+    ----------
+    problem : LowBitProblem
+        The products as the strategy made them.
+    backend : GemmBackend
+        Its accumulator is what must not overflow.
+    systems : PerOperand of DigitSystem
+        The digits of A and B.
+    k_split : {"auto", "never"}
+        Whether K is cut; with ``never`` the products are returned as they are.
+
+    Raises
+    ------
+    UnsupportedError
+        If not even one multiplication is sure to fit, or the backend refuses a product.
+    """
+    products: list[Product] = []
+    for product in _runnable(problem.products, backend):
+        parts = [product] if k_split == "never" else _proved(product, backend, systems)
+        for part in parts:
+            described = replace(
+                spec(systems, part),
+                signed_a=backend.may_be_negative(part.a),
+                signed_b=backend.may_be_negative(part.b),
+            )
+            support = backend.supports(described)
+            if not support:
+                raise UnsupportedError(support.reason)
+        products += parts
+    return replace(problem, products=products)
+
+
+def spec(systems: PerOperand[DigitSystem], product: Product) -> GemmSpec:
+    """Describe a product as backends know it."""
+    (n, d), h = product.a.shape, product.b.shape[0]
+    return GemmSpec(systems.a.bits, systems.b.bits, n, d, h)
+
+
+def executed_macs(
+    problem: LowBitProblem, backend: GemmBackend, systems: PerOperand[DigitSystem]
+) -> int:
+    """Return the multiplications of scheduled products, the backend's padding included."""
+    return sum(
+        product.macs if product.is_sparse else backend.executed_macs(spec(systems, product))
+        for product in problem.products
+    )
+
+
+def _runnable(products: Sequence[Product], backend: GemmBackend) -> Sequence[Product]:
+    """Write sparse products as dense ones for a backend that has no sparse product."""
+    if backend.has_sparse_product:
+        return products
+    return [
+        part
+        for product in products
+        for part in (product.column_by_column() if product.is_sparse else [product])
+    ]
+
+
+def _proved(
+    product: Product, backend: GemmBackend, systems: PerOperand[DigitSystem]
+) -> list[Product]:
+    d = product.longest_sum
+    bits = backend.accumulator.bits
+    k = longest_k(bits, systems.a.largest, systems.b.largest)
+    if k is None or d <= k:
+        return [product]
+    k = longest_k(bits, *map(_largest, (product.a, product.b)))
+    if k is None or d <= k:
+        return [product]
+    if k == 0:
+        raise UnsupportedError(
+            f"one product of {systems.a.bits}-bit by {systems.b.bits}-bit digits may overflow the "
+            f"{bits}-bit accumulator, so splitting K cannot help"
+        )
+    return product.slices(k)
+
+
+def execute(
+    problem: LowBitProblem,
+    backend: GemmBackend,
+    timer: StageTimer,
+    watch_overflow: bool,
+    wide: bool,
+    prepare: Callable[[Tensor], Prepared] | None = None,
+) -> Execution:
+    """Prepare, multiply and pack, timing each stage.
+
+    Parameters
+    ----------
+    problem : LowBitProblem
+        The scheduled products.
+    backend : GemmBackend
+        What multiplies.
+    timer : StageTimer
+        Inside a repeat.
+    watch_overflow : bool
+        Ask the backend for its overflow report.
+    wide : bool
+        Pack in Python integers because C may not fit int64.
+    prepare : callable or None
+        What makes digits ready for the backend, such as `PreparedAhead`; by default its own
+        `prepared`.
+
+    Raises
+    ------
+    AccumulatorOverflow
+        If the accumulator overflowed and its overflow is ``"error"``.
+    """
+    with timer.stage("prepare"):
+        operands = [_prepared(p, prepare or backend.prepared) for p in problem.products]
+    overflows = 0
+    with timer.stage("gemm"):
+        if watch_overflow:
+            reports = [
+                (backend.multiply_sparse(a, b), OverflowReport(None))
+                if product.is_sparse
+                else backend.multiply_report(a, b)
+                for product, (a, b) in zip(problem.products, operands, strict=True)
+            ]
+            results: Sequence[Tensor] = [result for result, _ in reports]
+            overflows = sum(report.count or 0 for _, report in reports)
+        else:
+            results = [
+                (backend.multiply_sparse if product.is_sparse else backend.multiply)(a, b)
+                for product, (a, b) in zip(problem.products, operands, strict=True)
+            ]
+    with timer.stage("pack"):
+        result = pack_wide(problem, results) if wide else pack(problem, results)
+    _poison(results)
+    return Execution(result, overflows)
+
+
+def _poison(results: Sequence[Tensor]) -> None:
+    """Spoil what lies in a GPU's memory: the next run of the same products gets it to write to.
+
+    PyTorch hands out freed memory again as it is, so a backend that leaves entries unwritten would
+    otherwise find the right ones there.
+    """
+    for result in results:
+        if result.is_cuda:
+            result.fill_(POISON)
+
+
+def _prepared(product: Product, prepare: Callable[[Tensor], Prepared]) -> tuple[Any, Any]:
+    a, b = product.a, product.b
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return prepare(a), prepare(b)
+    return a, b
+
+
+class PreparedAhead:
+    """Prepares digits for a backend, but for those that it prepared when it was made.
+
+    Parameters
+    ----------
+    backend : GemmBackend
+        What multiplies.
+    digits : iterable of Tensor
+        What is prepared at once, as for weights that meet many operands.
+    """
+
+    def __init__(self, backend: GemmBackend, digits: Iterable[Tensor]) -> None:
+        self._backend = backend
+        # A tensor that is held here cannot give its identity to another.
+        self._known = {id(tensor): (tensor, backend.prepared(tensor)) for tensor in digits}
+
+    def __call__(self, digits: Tensor) -> Prepared:
+        """Return the digits as the backend takes them."""
+        known = self.get(digits)
+        return self._backend.prepared(digits) if known is None else known
+
+    def get(self, digits: Tensor) -> Prepared | None:
+        """Return what was prepared ahead, or None."""
+        known = self._known.get(id(digits))
+        return None if known is None else known[1]
+
+
+def _largest(digits: Tensor | SparseDigits) -> int:
+    return largest(digits.values if isinstance(digits, SparseDigits) else digits)

@@ -1,0 +1,227 @@
+"""What a valid config gives: defaults, the sweep, the resolved form and its hash."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from accelsim import unpack
+from accelsim.config import BackendChoice, QuantizePoint, UnpackPoint, load_config
+from accelsim.errors import InputError
+from accelsim.types import PerOperand
+from workloads import Synthetic, write_bundle
+
+both = PerOperand.both
+MINIMAL = "workloads: {synthetic: {n: 4, d: 8, h: 3}}\nbackends: int64\n"
+FULL = """\
+name: everything
+workloads:
+  - bundle: data/tiny.safetensors
+    gemms: "*.q"
+  - synthetic:
+      {n: 1, d: 2, h: 3, batch: 2, seed: 5, name: s,
+       heavy_hitters: {fraction: 1e-3, scale: 50, where: columns}}
+quantize: {percentile: [95, {a: 99.5, b: 100}], beta: {a: 255, b: 15}, granularity: [tensor, row],
+           zero_alpha: nonzero}
+unpack: {bits: [4, {a: 8, b: 4}], strategy: [mix, row/column], digits: [paper, balanced], block: 16}
+backends: [int64, {name: emulator, bits: 4, overflow: saturate}]
+baselines: fp32
+k_split: never
+timing: {repeats: 5, warmup: 0, prepared: b}
+output: ../out
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    (tmp_path / "data").mkdir()
+    gemms = [Synthetic(n=2, d=3, h=4, name=name).gemm() for name in ("x.q", "x.k", "y.q")]
+    write_bundle(tmp_path / "data" / "tiny.safetensors", gemms, {})
+
+    def load(text, name="c.yaml"):
+        (tmp_path / name).write_text(text)
+        return load_config(tmp_path / name)
+
+    return load
+
+
+def test_defaults(load, tmp_path):
+    config = load(MINIMAL, "minimal.yaml")
+    assert config.name == "minimal"
+    assert config.path == tmp_path / "minimal.yaml"
+    assert config.output == tmp_path / "results" / "minimal"
+    assert config.quantize_points() == [QuantizePoint(both(95), both(15), "tensor", "error")]
+    assert config.unpack_points() == [UnpackPoint(both(8), "mix", "balanced", None)]
+    assert config.backends == (BackendChoice("int64", {}, "int64"),)
+    assert (config.baselines, config.k_split) == ((), "auto")
+    assert (config.timing.repeats, config.timing.warmup, config.timing.prepared) == (20, 3, ())
+
+
+def test_every_key(load, tmp_path):
+    config = load(FULL)
+    assert config.name == "everything"
+    assert config.output == tmp_path.parent / "out"
+    assert [gemm.id for gemm in config.gemms()] == ["tiny/x.q", "tiny/y.q", "synthetic/s"]
+    percentiles = (both(95), PerOperand(99.5, 100))
+    assert config.quantize_points() == [
+        QuantizePoint(percentile, PerOperand(255, 15), granularity, "nonzero")
+        for percentile in percentiles
+        for granularity in ("tensor", "row")
+    ]
+    assert config.unpack_points() == [
+        UnpackPoint(bits, strategy, digits, None)
+        for bits in (both(4), PerOperand(8, 4))
+        for strategy in ("mix", "row/column")
+        for digits in ("paper", "balanced")
+    ]
+    assert [choice.options for choice in config.backends] == [
+        {},
+        {"bits": 4, "overflow": "saturate"},
+    ]
+    assert config.backends[1].load().options["overflow"] == "saturate"
+    assert (config.baselines, config.k_split) == (("fp32",), "never")
+    assert (config.timing.repeats, config.timing.warmup, config.timing.prepared) == (5, 0, ("b",))
+
+
+def test_numbers_keep_their_plain_form(load):
+    config = load(MINIMAL + "quantize: {beta: [15.0, 7.5, 1e2]}\n")
+    assert [repr(point.beta.a) for point in config.quantize_points()] == ["15", "7.5", "100"]
+
+
+@pytest.mark.parametrize("name", ["mine", "a/mine"])
+def test_block_is_swept_only_for_strategies_that_use_it(load, monkeypatch, name):
+    class Blocks(unpack.Strategy):
+        name = "mine"
+        uses_block = True
+
+        def unpack_head(self, a, b, head):
+            raise NotImplementedError
+
+    monkeypatch.setitem(unpack.loading._PAIRS, name, Blocks)
+    config = load(MINIMAL + f"unpack: {{strategy: [{name}, mix], block: [16, 32], bits: [4, 8]}}\n")
+    assert config.unpack_points() == [
+        UnpackPoint(both(bits), strategy, "balanced", block)
+        for bits in (4, 8)
+        for strategy, block in ((name, 16), (name, 32), ("mix", None))
+    ]
+
+
+def test_gemms_with_the_same_name(load, tmp_path):
+    with pytest.raises(InputError) as caught:
+        load("backends: int64\nworkloads:\n" + "- bundle: data/tiny.safetensors\n" * 2)
+    path = tmp_path / "c.yaml"
+    assert str(caught.value).splitlines() == [
+        "3 problems in the config:",
+        *(
+            f"{path}:4:3: workloads.1: GEMM 'tiny/{name}' is there already; "
+            "expected different names"
+            for name in ("x.q", "x.k", "y.q")
+        ),
+    ]
+
+
+def test_a_bundle_may_be_split_over_entries(load):
+    config = load(
+        "backends: int64\nworkloads:\n"
+        "- {bundle: data/tiny.safetensors, gemms: '*.q'}\n"
+        "- {bundle: data/tiny.safetensors, gemms: ['*.k']}\n"
+    )
+    assert [gemm.name for gemm in config.gemms()] == ["x.q", "y.q", "x.k"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("backends: int64\nworkloads: []\n",
+         "2:12: workloads: found []; expected a list of at least one workload"),
+        ("backends: int64\nworkloads:\n",
+         "2:11: workloads: found nothing; expected a list of at least one workload"),
+        ("backends: int64\n",
+         "1:1: missing key 'workloads'; expected a list of at least one workload"),
+        ("workloads: {synthetic: {n: 1, d: 1, h: 1}}\nbackends: []\n",
+         "2:11: backends: found []; expected a list of at least one backend"),
+        ("workloads: {synthetic: {n: 1, d: 1, h: 1}}\n",
+         "1:1: missing key 'backends'; expected a list of at least one backend"),
+        ("workloads: {synthetic: {n: 1, d: 1, h: 1}}\nbackends: [int64, int64]\n",
+         "2:19: backends.1: found 'int64' twice; expected different backends"),
+        ("workloads: {bundle: data/tiny.safetensors, gemms: ['*.q', '*.qk']}\nbackends: int64\n",
+         "1:59: workloads.gemms.1: {folder}/data/tiny.safetensors: no GEMM matches '*.qk'; "
+         "it has: x.q, x.k, y.q"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_or_empty(load, tmp_path, text, expected):
+    with pytest.raises(InputError) as caught:
+        load(text)
+    assert str(caught.value) == f"{tmp_path}/c.yaml:{expected.format(folder=tmp_path)}"
+
+
+def test_every_problem_is_reported_once_in_order(load, tmp_path):
+    with pytest.raises(InputError) as caught:
+        load(
+            "backends: [int46, int64]\n"
+            "quantize: {beta: [0, 15], percentile: 0}\n"
+            "workloads:\n"
+            "  - synthetic: {n: -1, d: 8, h: 3}\n"
+            "  - bundle: absent.safetensors\n"
+            "unpack: {strategy: mixx, digits: papr, bits: 1}\n"
+            "baselines: [fp31]\n"
+            "backends: int64\n"
+        )
+    head, *found = str(caught.value).splitlines()
+    assert head == "10 problems in the config:"
+    assert [line.removeprefix(f"{tmp_path}/c.yaml:").split(": ")[0:2] for line in found] == [
+        ["1:12", "backends.0"],
+        ["2:19", "quantize.beta.0"],
+        ["2:39", "quantize.percentile"],
+        ["4:20", "workloads.0.synthetic.n"],
+        ["5:13", "workloads.1.bundle"],
+        ["6:20", "unpack.strategy"],
+        ["6:34", "unpack.digits"],
+        ["6:46", "unpack.bits"],
+        ["7:13", "baselines.0"],
+        ["8:1", "backends"],
+    ]
+
+
+def test_the_resolved_config_is_a_config_again(load):
+    config = load(FULL)
+    resolved = config.to_dict()
+    assert json.loads(json.dumps(resolved)) == resolved
+    again = load(yaml.safe_dump(resolved), "again.yaml")
+    assert again.to_dict() == resolved
+    assert again.config_hash == config.config_hash
+    assert again.quantize_points() == config.quantize_points()
+    assert again.unpack_points() == config.unpack_points()
+
+
+def test_the_hash_ignores_output_and_spelling(load):
+    one = load(MINIMAL + "name: x\noutput: here\nquantize: {beta: 15}\n")
+    two = load(
+        "output: there\nbackends:\n  - int64\nname: 'x'\ntiming: {warmup: 3}\n"
+        "quantize: {beta: [{a: 15.0, b: 15}]}\n"
+        "workloads: [{synthetic: {h: 3, d: 8, n: 4, seed: 0}}]\n"
+    )
+    assert one.output != two.output
+    assert one.config_hash == two.config_hash
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "quantize: {beta: 16}",
+        "k_split: never",
+        "timing: {repeats: 5}",
+        "baselines: fp32",
+        "name: z",
+    ],
+)
+def test_the_hash_notices_changes(load, change):
+    assert load(f"{MINIMAL}{change}\n").config_hash != load(MINIMAL).config_hash
+
+
+def test_the_hash_of_the_quickstart_is_the_same_in_every_process():
+    path = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
+    config = load_config(path)
+    assert len(config.gemms()) == 6
+    assert config.config_hash == load_config(str(path)).config_hash
