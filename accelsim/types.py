@@ -1,13 +1,30 @@
-"""Small types that every package may use."""
+"""Small types that every package may use, and the contract of a route."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+    from torch import Tensor
+
+    from accelsim.arithmetic.digits import DigitSystem
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+Side: TypeAlias = Literal["a", "b"]
+"""An operand of a GEMM ``C = A @ B.T``."""
+
+SIDES: tuple[Side, Side] = ("a", "b")
+
+Wide: TypeAlias = "npt.NDArray[np.object_]"
+"""Python integers, for what int64 may not hold."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +43,247 @@ class PerOperand(Generic[T]):
         """Apply `function` to the value of each operand."""
         return PerOperand(function(self.a), function(self.b))
 
+    def of(self, side: Side) -> T:
+        """Return the value of one operand."""
+        return self.a if side == "a" else self.b
+
     def to_record(self) -> T | dict[str, T]:
         """Return the common value if there is one, else ``{"a": ..., "b": ...}``."""
         return self.a if self.a == self.b else {"a": self.a, "b": self.b}
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How one operand is rounded to integers.
+
+    Parameters
+    ----------
+    percentile : float
+        The percentile p, in (0, 100], of the magnitudes that becomes α_p.
+    beta : float
+        Number of integer steps that α_p spans on both sides: α_p itself becomes β / 2.
+    granularity : str
+        ``tensor``: one scale for the tensor, all heads together; ``row``: one for every row.
+    zero_alpha : str
+        What happens where α_p is 0 and the tensor is not: ``error``, or ``nonzero`` for the
+        percentile of the entries that are not 0.
+    """
+
+    percentile: float = 95.0
+    beta: float = 15.0
+    granularity: str = "tensor"
+    zero_alpha: str = "error"
+
+
+@dataclass(frozen=True)
+class StrategyChoice:
+    """A strategy of unpacking with its options.
+
+    Parameters
+    ----------
+    name : str
+        A strategy's name, a pair such as ``row/column``, ``path/to/file.py:ClassName``, or
+        ``fused`` for the backend's own way from floats to the product.
+    options : mapping
+        Arguments of its constructor.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_record(self) -> str | dict[str, Any]:
+        """Return the choice as a config has it: the name alone where there are no options."""
+        return {"name": self.name, **self.options} if self.options else self.name
+
+
+FUSED = "fused"
+"""The reserved name of the strategy that asks a backend for its own route."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a route is to do: round two operands, multiply them exactly, give the product.
+
+    Plain values, so that backends can read it.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(batch, n, d, h)`` of ``C = A @ B.T``; batch is 1 for two matrices. n is None where any
+        number of rows of A may come.
+    device : torch.device
+        Where the operands lie.
+    dtype : torch.dtype
+        Type of the operands: float32, float16 or bfloat16.
+    rounding : PerOperand of Rounding
+        How each operand is rounded.
+    digits : PerOperand of DigitSystem
+        The digits that each is written in.
+    fixed : frozenset of {"a", "b"}
+        Operands that stay the same from run to run, as weights do, and are prepared once.
+    output : torch.dtype or None
+        Type of the dequantized product, ``C / (scale_a * scale_b)`` rounded once; None for the
+        integers.
+    k_split : {"auto", "never"}
+        Whether K is cut where an accumulator could overflow.
+    block : int or None
+        Columns of a K-block, for strategies that cut K into blocks.
+    names : PerOperand of str
+        What messages call the operands.
+    """
+
+    shape: tuple[int, int | None, int, int]
+    device: torch.device
+    dtype: torch.dtype
+    rounding: PerOperand[Rounding]
+    digits: PerOperand[DigitSystem]
+    fixed: frozenset[Side] = frozenset()
+    output: torch.dtype | None = None
+    k_split: str = "auto"
+    block: int | None = None
+    names: PerOperand[str] = PerOperand("A", "B")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the last run of a route took, for records and tallies.
+
+    Parameters
+    ----------
+    strategy_chosen : str
+        Which strategy made the products, where one chose among several.
+    dense_macs : int
+        Multiplications of the GEMM as it is: ``batch * n * d * h``.
+    low_bit_macs : int
+        Multiplications of b-bit digits.
+    sparse_macs : int
+        Those of them in products with a sparse operand.
+    executed_macs : int
+        Multiplications that the backend carries out, its padding included.
+    shift_adds : int
+        Additions of shifted products into C, beyond the first value of every entry.
+    gather_bytes, scatter_bytes, gemm_bytes : int
+        Bytes of digits beyond one copy of the operands; of C that `shift_adds` read and write; of
+        digits read and sums written by the products, each once.
+    products : int
+        Low-bit GEMMs.
+    max_digits_a, max_digits_b : int
+        Digits that the largest entry of A and of B needs.
+    out_of_bound_a, out_of_bound_b : int
+        Entries of A and of B that do not fit one digit.
+    entries_a, entries_b : int
+        Entries of A and of B.
+    prepared : tuple of {"a", "b"}
+        Operands that really were rounded, unpacked and prepared ahead of the run.
+    replans : int
+        Runs so far whose operands did not fit the route's plan, so that it was made anew.
+    overflows : int
+        Steps at which an accumulator overflowed, where the backend tells.
+    scale_exponent : PerOperand of int
+        The power of two that each operand was multiplied by before it was rounded; 0 unless its
+        scale would leave float32.
+    modelled : mapping
+        What the backend's model predicts, by the names of a record: cycles, energy, area.
+    """
+
+    strategy_chosen: str
+    dense_macs: int
+    low_bit_macs: int
+    sparse_macs: int = 0
+    executed_macs: int = 0
+    shift_adds: int = 0
+    gather_bytes: int = 0
+    scatter_bytes: int = 0
+    gemm_bytes: int = 0
+    products: int = 1
+    max_digits_a: int = 1
+    max_digits_b: int = 1
+    out_of_bound_a: int = 0
+    out_of_bound_b: int = 0
+    entries_a: int = 0
+    entries_b: int = 0
+    prepared: tuple[Side, ...] = ()
+    replans: int = 0
+    overflows: int = 0
+    scale_exponent: PerOperand[int] = PerOperand(0, 0)
+    modelled: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float:
+        """The unpack ratio r; 1 for an empty GEMM."""
+        return self.low_bit_macs / self.dense_macs if self.dense_macs else 1.0
+
+    @property
+    def correction_macs(self) -> int:
+        """Multiplications beyond those of the GEMM as it is."""
+        return self.low_bit_macs - self.dense_macs
+
+
+class PreparedOperand:
+    """An operand that a route made ready once, ahead of its runs; each route has its own kind.
+
+    Parameters
+    ----------
+    side : {"a", "b"}
+        Which operand it is.
+    shape : torch.Size
+        Of the float operand.
+    """
+
+    def __init__(self, side: Side, shape: torch.Size) -> None:
+        self.side = side
+        self.shape = shape
+
+
+class Timer(Protocol):
+    """Times the stages of a run; `accelsim.measure.timing.StageTimer` is one."""
+
+    def stage(self, name: str) -> AbstractContextManager[Any]:
+        """Return a context that times what is done in it under a name."""
+
+
+class Route(Protocol):
+    """A way from float operands to the exact product; it takes new operands in every run."""
+
+    def prepare(self, side: Side, x: Tensor) -> PreparedOperand:
+        """Round, unpack and lay out an operand that stays, once and outside of any timing.
+
+        It holds for every number of rows of the other operand.
+        """
+
+    def run(
+        self, a: Tensor | PreparedOperand, b: Tensor | PreparedOperand, timer: Timer
+    ) -> Tensor | Wide:
+        """Compute the product of two operands; on a GPU the work is queued.
+
+        Returns
+        -------
+        Tensor or ndarray of object
+            ``[..., n, h]``: in the output type of the request, or the integers where that is None.
+
+        Raises
+        ------
+        DataError
+            If an operand cannot be rounded, where that is known without waiting.
+        """
+
+    def check(self) -> None:
+        """Wait for the runs so far, and raise what was found in them.
+
+        Raises
+        ------
+        DataError
+            If an operand held NaN or infinity, or has no scale.
+        """
+
+    def integers(self) -> Tensor | Wide:
+        """Return the integers of the last run, ``[..., n, h]``, untimed, for the verdict."""
+
+    def scales(self) -> PerOperand[Tensor]:
+        """Return the float32 scales of the last run: scalars, or ``[..., rows, 1]`` by rows.
+
+        An operand was multiplied by ``2**scale_exponent`` of `counts` first.
+        """
+
+    def counts(self) -> Counts:
+        """Return what the last run took."""

@@ -5,6 +5,7 @@ Importing this package imports no backend.
 
 from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.errors import InputError
+from accelsim.types import Counts, PerOperand, PreparedOperand, Request, Rounding, Route
 from gemm_backends.base import GemmBackend
 from gemm_backends.declaration import API_VERSION
 from gemm_backends.errors import AccumulatorOverflow, BackendError
@@ -36,13 +37,19 @@ __all__ = [
     "Availability",
     "BackendError",
     "Cost",
+    "Counts",
     "GemmBackend",
     "GemmSpec",
     "InputError",
     "Operand",
     "Outcome",
     "OverflowReport",
+    "PerOperand",
     "Prepared",
+    "PreparedOperand",
+    "Request",
+    "Rounding",
+    "Route",
     "SparseDigits",
     "Support",
     "Tile",

@@ -13,6 +13,7 @@ from torch import Tensor
 from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.errors import InputError
 from accelsim.plugins.options import instantiate, resolved_options
+from accelsim.types import Request, Route
 from gemm_backends.declaration import API_VERSION, check_class, check_values
 from gemm_backends.errors import AccumulatorOverflow, BackendError
 from gemm_backends.operands import (
@@ -158,6 +159,25 @@ class GemmBackend(ABC, metaclass=_BackendType):
             ``A @ B.T``, ``[n, h]`` int32 or int64, summed in the accumulator that is declared.
         """
         raise NotImplementedError(f"backend {self.name!r} has no sparse product")
+
+    def fused(self, request: Request) -> Route | Support:
+        """Offer the backend's own way from float operands to the exact product.
+
+        Such a route rounds, unpacks and multiplies in its own kernels. It may refuse kinds of
+        requests, here; once it is given it must be exact for every value, and take new operands in
+        every run. The default is that there is none.
+
+        Parameters
+        ----------
+        request : Request
+            Shapes, types, rounding and digits.
+
+        Returns
+        -------
+        Route or Support
+            A route, or no with the reason.
+        """
+        return Support(False, f"backend {self.name!r} has no fused route")
 
     def availability(self) -> Availability:
         """Say whether this machine can run the backend.
