@@ -11,6 +11,7 @@ from torch import Tensor
 
 from accelsim.arithmetic.bounds import fits_int64
 from accelsim.arithmetic.oracle import Wide, compare, oracle
+from accelsim.arithmetic.precision import float32_is_ieee
 from accelsim.errors import InputError
 from accelsim.integer_mode.rounded import Rounded
 from accelsim.measure.timing import StageTimer
@@ -52,7 +53,7 @@ class Simulated:
         if float(bound_a.max()) * float(bound_b.max()) >= FLOAT64_EXACT:
             exact = oracle(a.quantized.values, b.quantized.values)
             return _as_tensor(exact, a.integers.device), {}
-        if not _float32_is_ieee(a.integers.device):
+        if not float32_is_ieee(a.integers.device):
             return a.integers.double() @ b.integers.double().mT, {}
         beyond_a = bound_a * float(bound_b.max()) >= FLOAT32_EXACT
         if not bool(beyond_a.any()):
@@ -75,13 +76,6 @@ def _in_parts(a: Tensor, b: Tensor, beyond: Tensor) -> Tensor:
         rows = beyond[head]
         result[head, rows] = a[head, rows].double() @ b[head].double().mT
     return result
-
-
-def _float32_is_ieee(device: torch.device) -> bool:
-    """Whether a float32 GEMM multiplies in float32, and not in bfloat16 or TF32."""
-    if torch.get_float32_matmul_precision() != "highest":
-        return False
-    return device.type != "cuda" or not torch.backends.cuda.matmul.allow_tf32
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.precision import float32_is_ieee
 from gemm_backends.operands import largest
 
 FLOAT32_EXACT = 1 << 24
@@ -37,7 +38,7 @@ def exact_product(a: Tensor, b: Tensor) -> Tensor:
     d = a.shape[-1]
     step = max(1, largest(a) * largest(b))
     dtype, slice_length = torch.float64, FLOAT64_EXACT // step
-    if torch.get_float32_matmul_precision() == "highest":
+    if float32_is_ieee(a.device):
         float32_length = FLOAT32_EXACT // step
         if float32_length >= min(d, MIN_FLOAT32_SLICE):
             dtype, slice_length = torch.float32, float32_length
