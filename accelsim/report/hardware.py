@@ -170,8 +170,8 @@ def _notes(found: Sequence[Design]) -> list[str]:
     lines = [
         "cycles     of the products and of the shift-adds",
         "use        share of them in which a multiplier had a multiplication to do",
-        "area       relative; area·time is area times cycles, and the last column that",
-        "           over the least of the exact designs",
+        "area       of the whole array, relative; area·time is area times cycles, and the",
+        "           last column that over the least of the exact designs",
     ]
     models = dict.fromkeys(record.cost_model for record in records)
     basis = dict.fromkeys(
@@ -209,7 +209,7 @@ _COLUMNS: dict[str, Callable[[Design, float | None], str]] = {
     "cycles": lambda design, _: _count(design.cycles),
     "use": lambda design, _: _share(design.utilization),
     "area": lambda design, _: (
-        MISSING if design.relative_area is None else f"{design.relative_area:.3f}"
+        MISSING if design.relative_area is None else number(design.relative_area)
     ),
     "area·time": lambda design, _: _count(design.area_time),
     "/least": _over_least,

@@ -11,8 +11,8 @@ from gemm_backends.cost.estimate import Estimate, weakest
 from gemm_backends.emulator.datapath import Datapath
 from gemm_backends.types import Accumulator, Cost, Tile
 
-REFERENCE = "as many exact 8-bit multipliers with 32-bit accumulators, without shift-adders"
-"""What relative areas are relative to."""
+REFERENCE = "one exact 8-bit multiplier with a 32-bit accumulator and its registers"
+"""What relative areas are relative to: one place, so that arrays of any size compare."""
 
 WIDEST_TREE = 1 << 16
 """Inputs of the largest adder tree whose area is known."""
@@ -117,7 +117,7 @@ class Array:
 
     @functools.cached_property
     def relative_area(self) -> Estimate | None:
-        """Area of the array and its shift-adders over that of the `REFERENCE`.
+        """Area of the whole array with its shift-adders over that of one `REFERENCE`.
 
         None for what was not synthesized: multipliers that are not exact or not signed, and adder
         trees of more than 65,536 inputs.
@@ -127,10 +127,9 @@ class Array:
         place = _place(self.bits, self.datapath)
         shift_adder = area.shift_adder(self.datapath.result.bits)
         reference = _place((8, 8), Datapath(Accumulator(32, "wrap"))).value
-        return Estimate(
-            (place.value + shift_adder.value / self.shape[0]) / reference,
-            weakest(place.basis, shift_adder.basis),
-        )
+        rows, columns = self.shape
+        whole = rows * columns * place.value + columns * shift_adder.value
+        return Estimate(whole / reference, weakest(place.basis, shift_adder.basis))
 
     @functools.cached_property
     def _multiply_accumulate_pj(self) -> Estimate | None:

@@ -110,9 +110,22 @@ def test_the_area_of_an_array_is_the_sum_of_its_parts_in_the_table():
         )
 
     cost = relative_area(bits=4, accumulator_bits=16, array=[32, 7])
-    expected = (place(4, 16) + table["shift_add", 16, 64] / 32) / place(8, 32)
+    expected = (32 * 7 * place(4, 16) + 7 * table["shift_add", 16, 64]) / place(8, 32)
     assert cost.relative_area == pytest.approx(expected)
     assert cost.basis["relative_area"].startswith("measured: ")
+
+
+def test_area_times_time_compares_arrays_of_different_sizes():
+    """A large array that stands idle is not the cheaper one; on a large GEMM they are close."""
+
+    def area_time(size, n):
+        cost = emulator(bits=8, array=[size, size]).cost(GemmSpec(8, 8, n, 128, n))
+        return cost.relative_area * cost.cycles
+
+    small, large = (relative_area(bits=8, array=[s, s]).relative_area for s in (8, 128))
+    assert 256 * 0.9 < large / small < 256
+    assert area_time(128, 128) > 2 * area_time(8, 128)
+    assert area_time(128, 8) > 100 * area_time(8, 8)
 
 
 @pytest.mark.parametrize("saturate", ["wrap", "saturate"])
