@@ -6,7 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 
 from gemm_backends.base import GemmBackend
-from gemm_backends.conformance import accumulation, claims, exactness, operands, running, sparse
+from gemm_backends.conformance import (
+    accumulation,
+    claims,
+    exactness,
+    layouts,
+    operands,
+    running,
+    sparse,
+)
 from gemm_backends.conformance.check import Check, CheckFailed, NotApplicable
 from gemm_backends.conformance.subject import Subject
 from gemm_backends.errors import place_in
@@ -16,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     *exactness.CHECKS,
     *accumulation.CHECKS,
     *operands.CHECKS,
+    *layouts.CHECKS,
     *sparse.CHECKS,
     *claims.CHECKS,
     *running.CHECKS,

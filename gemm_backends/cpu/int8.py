@@ -39,9 +39,10 @@ class CpuInt8(GemmBackend):
     cannot saturate; if that differs too it is unavailable.
 
     With VNNI or AMX, ``torch._int_mm`` leaves its result uninitialised where strides do not tell
-    the layout: for K = 1, and for operands that are broadcast. With AVX-512 alone, a single row of
-    B changes places with A, so that A would have to be split. Operands are therefore made
-    contiguous, and padded where K or the number of rows of B is 1.
+    the layout: for K = 1, for operands that are broadcast, and for a single row of A whose stride
+    is not K, which torch calls contiguous all the same. With AVX-512 alone, a single row of B
+    changes places with A, so that A would have to be split. Operands are therefore written row
+    after row with strides that say so, and padded where K or the number of rows of B is 1.
     """
 
     name = "cpu-int8"
@@ -96,7 +97,13 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     more_k, more_rows = int(d == 1), int(h == 1)
     if more_k or more_rows:
         a, b = pad(a, (0, more_k)), pad(b, (0, more_k, 0, more_rows))
-    return torch._int_mm(a.contiguous(), b.contiguous().T)[:, :h]
+    return torch._int_mm(_row_major(a), _row_major(b).T)[:, :h]
+
+
+def _row_major(digits: Tensor) -> Tensor:
+    """Return a matrix with the strides of its layout, along dimensions of one entry as well."""
+    rows, d = digits.shape
+    return digits.contiguous().as_strided((rows, d), (max(d, 1), 1))
 
 
 def _split_product(a: Tensor, b: Tensor) -> Tensor:

@@ -324,6 +324,17 @@ class IgnoresStrides(Correct):
         return super().matmul(a, b)
 
 
+@caught_by("ambiguous_strides")
+class TrustsIsContiguous(Correct):
+    """Reads a row of A with the stride that it has, and leaves the result as it found it else."""
+
+    def matmul(self, a, b):
+        a = a.contiguous()
+        if a.stride() != (a.shape[1], 1):
+            return torch.empty(len(a), len(b), dtype=torch.int32)
+        return super().matmul(a, b)
+
+
 @caught_by("shared_operand")
 class CachesByAddress(Correct):
     """Keeps a converted copy of every operand, found again by its address."""

@@ -58,8 +58,9 @@ def off_by_one(a, b):
 
 
 def uninitialised_for_ambiguous_strides(a, b):
-    """What VNNI machines give: garbage for K = 1 and for broadcast operands."""
-    if a.shape[1] == 1 or 0 in (*a.stride(), *b.stride()):
+    """What VNNI machines give: garbage for K = 1, broadcast operands, and an oddly strided row."""
+    n, d = a.shape
+    if d == 1 or 0 in (*a.stride(), *b.stride()) or (n == 1 and a.stride(0) != d):
         return torch.full((len(a), b.shape[1]), 0x5A5A5A5A, dtype=torch.int32)
     return true_int_mm(a, b)
 
@@ -137,6 +138,12 @@ def test_strides_that_do_not_tell_the_layout(int_mm):
         a, b = full_range(1, d).expand(5, d), full_range(7, d)
         assert torch.equal(backend.multiply(a, b).to(torch.int64), reference(a, b))
         assert torch.equal(backend.multiply(b, a).to(torch.int64), reference(b, a))
+    b = full_range(7, 17)
+    for stride in (0, 1, 16, 1000):
+        row = full_range(17).as_strided((1, 17), (stride, 1))
+        assert row.is_contiguous()
+        assert torch.equal(backend.multiply(row, b).to(torch.int64), reference(row, b))
+        assert torch.equal(backend.multiply(b, row).to(torch.int64), reference(b, row))
 
 
 @pytest.mark.parametrize("broken", [off_by_one, refused])
