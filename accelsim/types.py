@@ -91,6 +91,14 @@ class StrategyChoice:
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # options may hold lists
+
+    def __str__(self) -> str:
+        """Write it as command lines take it and records keep it: ``name(option=value)``."""
+        listed = ", ".join(f"{key}={value!r}" for key, value in self.options.items())
+        return f"{self.name}({listed})" if listed else self.name
+
     def to_record(self) -> str | dict[str, Any]:
         """Return the choice as a config has it: the name alone where there are no options."""
         return {"name": self.name, **self.options} if self.options else self.name

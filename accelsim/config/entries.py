@@ -12,10 +12,12 @@ from accelsim.config.document import Document
 from accelsim.config.messages import validated
 from accelsim.config.problems import Loc, shown
 from accelsim.config.run_config import BackendChoice
+from accelsim.config.sections import strategy_choice
 from accelsim.errors import InputError, unknown_name
 from accelsim.plugins.options import parse_options
 from accelsim.plugins.registry import split_reference
-from accelsim.unpack import load_strategy, split_options, strategy_class, with_options
+from accelsim.types import FUSED, StrategyChoice
+from accelsim.unpack import load_strategy, strategy_class
 from gemm_backends import GemmBackend, backend_class
 from workloads.paths import from_folder
 from workloads.sources import SOURCE, EntryError, WorkloadSource
@@ -255,26 +257,24 @@ def check_strategies(document: Document) -> None:
     section = document.data.get("unpack")
     value = section.get("strategy") if isinstance(section, dict) else None
     for index, entry in enumerate(value if isinstance(value, list) else [value]):
-        named = isinstance(entry, dict) and isinstance(entry.get("name"), str)
-        if named or isinstance(entry, str):
-            _strategy(document, entry, ("unpack", "strategy", index))
+        loc = ("unpack", "strategy", index)
+        try:
+            choice = strategy_choice(entry)
+            if isinstance(choice, StrategyChoice):
+                _strategy(document, choice, loc)
+        except InputError as error:
+            document.report((*loc, "name"), str(error))
 
 
-def _strategy(document: Document, entry: str | dict[str, Any], loc: Loc) -> None:
-    folder = document.path.parent
-    try:
-        if isinstance(entry, str):
-            name, options = split_options(entry)
-        else:
-            options = {key: value for key, value in entry.items() if key != "name"}
-            name = entry["name"]
-        plugin = strategy_class(name, folder)
-    except InputError as error:
-        document.report((*loc, "name"), str(error))
+def _strategy(document: Document, choice: StrategyChoice, loc: Loc) -> None:
+    name, options, folder = choice.name, choice.options, document.path.parent
+    if name == FUSED:
+        if options:
+            raise InputError(f"strategy {name!r} takes no options")
         return
+    plugin = strategy_class(name, folder)
     if plugin is None or _options_fit(document, plugin, f"strategy {name!r}", options, loc):
-        text = with_options(name, options)
-        _can_be_made(document, lambda: load_strategy(text, folder=folder), options, loc)
+        _can_be_made(document, lambda: load_strategy(choice, folder=folder), options, loc)
 
 
 def check_names(document: Document, loc: Loc, kind: str, known: Sequence[str]) -> None:

@@ -67,7 +67,7 @@ def _message(model: type[BaseModel], loc: Loc, error: ErrorDetails) -> str:
     if kind == "literal_error" and isinstance(error["input"], str):
         choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         return unknown_name("value", error["input"], choices)
-    if kind == "duplicate" or not allowed:
+    if kind == "explained" or not allowed:
         return error["msg"]
     return f"found {found}; expected {allowed}"
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim.config.problems import Places, Problem
 from accelsim.config.sections import QuantizeSection, TimingSection, UnpackSection
-from accelsim.types import PerOperand
-from accelsim.unpack import Strategy, load_strategy
+from accelsim.types import FUSED, PerOperand, StrategyChoice
+from accelsim.unpack import Strategy, load_strategy, strategy_class
 from workloads.gemm import Gemm
 from workloads.sources import WorkloadSource
 
@@ -49,8 +49,8 @@ class UnpackPoint:
     ----------
     bits : PerOperand of int
         The width of digits.
-    strategy : str
-        Name of a strategy, or a pair such as ``row/column``.
+    strategy : StrategyChoice
+        The strategy with its options.
     digits : str
         ``paper`` or ``balanced``.
     block : int or None
@@ -58,7 +58,7 @@ class UnpackPoint:
     """
 
     bits: PerOperand[int]
-    strategy: str
+    strategy: StrategyChoice
     digits: str
     block: int | None
 
@@ -171,14 +171,18 @@ class RunConfig:
         return [
             UnpackPoint(bits, strategy, digits, block)
             for bits, strategy, digits in product(u.bits, u.strategy, u.digits)
-            for block in (
-                u.block if getattr(self.strategy(strategy), "uses_block", False) else (None,)
-            )
+            for block in (u.block if self._uses_block(strategy) else (None,))
         ]
 
-    def strategy(self, name: str, block: int | None = None) -> Strategy:
-        """Make the strategy that the config writes in this way, with blocks of `block` columns."""
-        return load_strategy(name, block, self.path.parent)
+    def _uses_block(self, choice: StrategyChoice) -> bool:
+        if choice.name == FUSED:
+            return False
+        plugin = strategy_class(choice.name, self.path.parent)
+        return plugin is not None and plugin.uses_block
+
+    def strategy(self, choice: StrategyChoice, block: int | None = None) -> Strategy:
+        """Make a strategy of the config, with blocks of `block` columns."""
+        return load_strategy(choice, block, self.path.parent)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved config as JSON values, in the form of a config file.
@@ -188,12 +192,12 @@ class RunConfig:
         return {
             "name": self.name,
             "workloads": [source.to_record() for source in self.workloads],
-            "quantize": _plain(self.quantize),
-            "unpack": _plain(self.unpack),
+            "quantize": self.quantize.to_config(),
+            "unpack": self.unpack.to_config(),
             "backends": [choice.to_record() for choice in self.backends],
             "baselines": list(self.baselines),
             "k_split": self.k_split,
-            "timing": _plain(self.timing),
+            "timing": self.timing.to_config(),
             "output": str(self.output),
         }
 
@@ -203,14 +207,3 @@ class RunConfig:
         content = {key: value for key, value in self.to_dict().items() if key != "output"}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _plain(section: QuantizeSection | UnpackSection | TimingSection) -> dict[str, Any]:
-    """Return a section as JSON values, with `PerOperand` as a config writes it."""
-    return {name: _json(getattr(section, name)) for name in type(section).model_fields}
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_json(item) for item in value]
-    return value.to_record() if isinstance(value, PerOperand) else value

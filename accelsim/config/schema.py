@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from accelsim.config.sections import ConfigSections
+from accelsim.config.sections import (
+    ConfigSections,
+    QuantizeSection,
+    TimingSection,
+    UnpackSection,
+)
+from accelsim.types import FUSED
 from accelsim.unpack import DIGIT_SYSTEMS, list_strategies
 from gemm_backends import list_backends
 from gemm_backends.baselines import list_baselines
@@ -25,12 +31,20 @@ def config_schema() -> dict[str, Any]:
     """
     schema = ConfigSections.model_json_schema()
     definitions, keys = schema["$defs"], schema["properties"]
+    for key, section in (
+        ("quantize", QuantizeSection()),
+        ("unpack", UnpackSection()),
+        ("timing", TimingSection()),
+    ):
+        keys[key]["default"] = section.to_config()
+        for name, value in section.to_config().items():
+            definitions[type(section).__name__]["properties"][name]["default"] = value
     unpack = definitions["UnpackSection"]["properties"]
     for section, key, entry in (
         (keys, "workloads", _workloads(definitions)),
         (keys, "backends", _named(list_backends())),
         (keys, "baselines", {"enum": list_baselines()}),
-        (unpack, "strategy", _named(list_strategies())),
+        (unpack, "strategy", _named([*list_strategies(), FUSED])),
         (unpack, "digits", {"enum": list(DIGIT_SYSTEMS)}),
     ):
         least = 0 if key == "baselines" else 1

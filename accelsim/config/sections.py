@@ -17,13 +17,16 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    InstanceOf,
+    WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from accelsim.config.problems import shown
-from accelsim.types import PerOperand
-from accelsim.unpack import with_options
+from accelsim.errors import InputError
+from accelsim.types import PerOperand, StrategyChoice
+from accelsim.unpack import split_options
 
 T = TypeVar("T")
 
@@ -32,6 +35,18 @@ class Section(BaseModel):
     """A mapping of a config: no unknown key, no value of another type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the section as a config has it, as JSON values, defaults included."""
+        return {name: _as_config(getattr(self, name)) for name in type(self).model_fields}
+
+
+def _as_config(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_as_config(item) for item in value]
+    if isinstance(value, Section):
+        return value.to_config()
+    return value.to_record() if isinstance(value, PerOperand | StrategyChoice) else value
 
 
 class Pair(Section, Generic[T]):
@@ -98,9 +113,9 @@ def _as_tuple(value: Any) -> Any:
 def _different(values: tuple[T, ...]) -> tuple[T, ...]:
     for index, value in enumerate(values):
         if value in values[:index]:
-            plain = value.to_record() if isinstance(value, PerOperand) else value
+            plain = value.to_record() if isinstance(value, PerOperand | StrategyChoice) else value
             raise PydanticCustomError(
-                "duplicate",
+                "explained",
                 "found {value} twice; expected different values",
                 {"value": shown(plain)},
             )
@@ -139,14 +154,36 @@ Beta: TypeAlias = Annotated[
 Bits: TypeAlias = Annotated[PerOperand[int], EachOperand(Annotated[int, Field(ge=2, le=16)])]
 
 
-def _with_options(value: Any) -> Any:
-    """Write ``{name: ..., option: ...}`` as the text that `load_strategy` takes."""
+def strategy_choice(value: Any) -> Any:
+    """Take ``name``, ``name(option=value)`` or ``{name: ..., option: ...}`` as a `StrategyChoice`.
+
+    What is none of these is returned as it is.
+
+    Raises
+    ------
+    InputError
+        If the options in a text cannot be read.
+    """
+    if isinstance(value, str):
+        return StrategyChoice(*split_options(value))
     if isinstance(value, dict) and isinstance(value.get("name"), str):
-        return with_options(value["name"], {k: v for k, v in value.items() if k != "name"})
+        options = {key: option for key, option in value.items() if key != "name"}
+        return StrategyChoice(value["name"], options)
     return value
 
 
-StrategyName: TypeAlias = Annotated[str, BeforeValidator(_with_options)]
+def _strategy(value: Any) -> Any:
+    try:
+        return strategy_choice(value)
+    except InputError as error:
+        raise PydanticCustomError("explained", "{message}", {"message": str(error)}) from error
+
+
+StrategyEntry: TypeAlias = Annotated[
+    InstanceOf[StrategyChoice],
+    WithJsonSchema({}),
+    BeforeValidator(_strategy),
+]
 
 
 def _default(value: T) -> Callable[[], tuple[T]]:
@@ -180,8 +217,8 @@ class UnpackSection(Section):
         default_factory=_default(PerOperand.both(8)),
         description="a whole number from 2 to 16, {a: ..., b: ...}, or a list of these",
     )
-    strategy: Sweep[StrategyName] = Field(
-        default=("mix",),
+    strategy: Sweep[StrategyEntry] = Field(
+        default=(StrategyChoice("mix"),),
         description="the name of a strategy, {name: ..., options}, or a list of these",
     )
     digits: Sweep[str] = Field(

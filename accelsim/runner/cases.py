@@ -53,7 +53,7 @@ class Case:
             "beta": self.quantize.beta.to_record(),
             "granularity": self.quantize.granularity,
             "bits": self.unpack.bits.to_record(),
-            "strategy": self.unpack.strategy,
+            "strategy": str(self.unpack.strategy),
             "digits": self.unpack.digits,
             "block": self.unpack.block,
             "backend": self.backend.name,

@@ -195,10 +195,11 @@ def _save(case: Case, config: RunConfig, operands: Operands, folder: Path) -> Mi
 
 def _replay(case: Case, config: RunConfig, operands: Operands, path: Path) -> str:
     point = _identity(operands)
-    strategy = _absolute(case.unpack.strategy, config.path.parent)
+    chosen = case.unpack.strategy
+    strategy = replace(chosen, name=_absolute(chosen.name, config.path.parent))
     unpack: dict[str, Any] = {
         "bits": case.unpack.bits.to_record(),
-        "strategy": strategy,
+        "strategy": strategy.to_record(),
         "digits": case.unpack.digits,
         **({} if case.unpack.block is None else {"block": case.unpack.block}),
     }

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from accelsim.errors import InputError, unknown_name
 from accelsim.plugins.options import instantiate
 from accelsim.plugins.registry import Registry, split_reference
+from accelsim.types import FUSED, StrategyChoice
 from accelsim.unpack.best import Best
 from accelsim.unpack.block import Block
 from accelsim.unpack.levels import METHODS
@@ -51,7 +52,7 @@ def register_strategy(strategy: StrategyClass) -> StrategyClass:
     InputError
         If the name is taken.
     """
-    if strategy.name in _PAIRS:
+    if strategy.name in _PAIRS or strategy.name == FUSED:
         raise InputError(f"the strategy name {strategy.name!r} is already taken")
     _registry.register(strategy.name, strategy)
     return strategy
@@ -74,6 +75,8 @@ def strategy_class(name: str, folder: Path = Path()) -> type[Strategy] | None:
     """
     if name in _PAIRS:
         return None
+    if name == FUSED:
+        raise InputError(f"strategy {FUSED!r} is a backend's own way from floats to the product")
     reference = split_reference(name)
     if reference is not None:
         path, class_name = reference
@@ -83,13 +86,15 @@ def strategy_class(name: str, folder: Path = Path()) -> type[Strategy] | None:
     return _registry.get(name)
 
 
-def load_strategy(name: str, block: int | None = None, folder: Path = Path()) -> Strategy:
-    """Return the strategy of this name.
+def load_strategy(
+    choice: str | StrategyChoice, block: int | None = None, folder: Path = Path()
+) -> Strategy:
+    """Return the strategy that is chosen.
 
     Parameters
     ----------
-    name : str
-        A name, or ``path/to/file.py:ClassName``, with options in parentheses if it has any:
+    choice : str or StrategyChoice
+        A name, or ``path/to/file.py:ClassName``; in text, options stand in parentheses:
         ``lanes(width=4)``.
     block : int or None
         The columns of a K-block, for strategies that cut any; None for their default.
@@ -101,15 +106,17 @@ def load_strategy(name: str, block: int | None = None, folder: Path = Path()) ->
     InputError
         If there is none, it cannot be imported, or an option is unknown, missing or wrong.
     """
-    plain, options = split_options(name)
-    plugin = strategy_class(plain, folder)
+    if isinstance(choice, str):
+        choice = StrategyChoice(*split_options(choice))
+    name, options = choice.name, choice.options
+    plugin = strategy_class(name, folder)
     if plugin is not None:
         if block is not None and plugin.uses_block:
             options = {"block": block, **options}
-        return instantiate(plugin, f"strategy {plain!r}", options)
+        return instantiate(plugin, f"strategy {name!r}", options)
     if options:
-        raise InputError(f"strategy {plain!r} takes no options")
-    return _PAIRS[plain]()
+        raise InputError(f"strategy {name!r} takes no options")
+    return _PAIRS[name]()
 
 
 def split_options(text: str) -> tuple[str, dict[str, Any]]:
@@ -134,5 +141,4 @@ def split_options(text: str) -> tuple[str, dict[str, Any]]:
 
 def with_options(name: str, options: Mapping[str, Any]) -> str:
     """Write a strategy with options as `load_strategy` takes it."""
-    listed = ", ".join(f"{key}={value!r}" for key, value in options.items())
-    return f"{name}({listed})" if options else name
+    return str(StrategyChoice(name, options))

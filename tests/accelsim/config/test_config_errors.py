@@ -228,6 +228,7 @@ def test_backends(check, tmp_path, entry, expected):
         ("»lanes.py:Lanes(width=x)", ": expected NAME or NAME(KEY=VALUE, ...), got..."),
         ("»broken.py:Lanes", ": ..."),
         ("{name: »row, width: 1}", ".name: strategy 'row' takes no options"),
+        ("{name: »fused, width: 1}", ".name: strategy 'fused' takes no options"),
         ("»{width: 1}", ': found {"width": 1}; expected the name of a strategy, {name: ..., ...'),
     ],
 )  # fmt: skip

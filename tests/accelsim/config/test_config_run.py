@@ -9,10 +9,12 @@ import yaml
 from accelsim import unpack
 from accelsim.config import BackendChoice, QuantizePoint, UnpackPoint, load_config
 from accelsim.errors import InputError
-from accelsim.types import PerOperand
+from accelsim.runner.cases import list_cases
+from accelsim.types import FUSED, PerOperand, StrategyChoice
 from workloads import Synthetic, write_bundle
 
 both = PerOperand.both
+MIX = StrategyChoice("mix")
 MINIMAL = "workloads: {synthetic: {n: 4, d: 8, h: 3}}\nbackends: int64\n"
 FULL = """\
 name: everything
@@ -52,7 +54,7 @@ def test_defaults(load, tmp_path):
     assert config.path == tmp_path / "minimal.yaml"
     assert config.output == tmp_path / "results" / "minimal"
     assert config.quantize_points() == [QuantizePoint(both(95), both(15), "tensor", "error")]
-    assert config.unpack_points() == [UnpackPoint(both(8), "mix", "balanced", None)]
+    assert config.unpack_points() == [UnpackPoint(both(8), MIX, "balanced", None)]
     assert config.backends == (BackendChoice("int64", {}, "int64"),)
     assert (config.baselines, config.k_split) == ((), "auto")
     assert (config.timing.repeats, config.timing.warmup, config.timing.prepared) == (20, 3, ())
@@ -70,7 +72,7 @@ def test_every_key(load, tmp_path):
         for granularity in ("tensor", "row")
     ]
     assert config.unpack_points() == [
-        UnpackPoint(bits, strategy, digits, None)
+        UnpackPoint(bits, StrategyChoice(strategy), digits, None)
         for bits in (both(4), PerOperand(8, 4))
         for strategy in ("mix", "row/column")
         for digits in ("paper", "balanced")
@@ -95,16 +97,56 @@ def test_block_is_swept_only_for_strategies_that_use_it(load, monkeypatch, name)
         name = "mine"
         uses_block = True
 
+        def __init__(self, block=1):
+            pass
+
         def unpack_head(self, a, b, head):
             raise NotImplementedError
 
-    monkeypatch.setitem(unpack.loading._PAIRS, name, Blocks)
+    monkeypatch.setitem(unpack.loading._registry._registered, name, Blocks)
     config = load(MINIMAL + f"unpack: {{strategy: [{name}, mix], block: [16, 32], bits: [4, 8]}}\n")
     assert config.unpack_points() == [
-        UnpackPoint(both(bits), strategy, "balanced", block)
+        UnpackPoint(both(bits), StrategyChoice(strategy), "balanced", block)
         for bits in (4, 8)
         for strategy, block in ((name, 16), (name, 32), ("mix", None))
     ]
+
+
+def test_points_are_listed_without_making_a_strategy(load, monkeypatch):
+    config = load(MINIMAL + "unpack: {strategy: [block, {name: best}], block: [1, 2]}\n")
+
+    def refuse(*arguments):
+        raise AssertionError("a strategy was made")
+
+    for strategy in (unpack.loading.Block, unpack.loading.Best):
+        monkeypatch.setattr(strategy, "__init__", refuse)
+    assert [point.block for point in config.unpack_points()] == [1, 2, 1, 2]
+
+
+def test_a_strategy_with_options_is_a_value_in_either_spelling(load):
+    text = "unpack: {{strategy: [mix, {}]}}\n"
+    choice = StrategyChoice("optimal", {"time_limit_s": 0.5})
+    for spelling in ("optimal(time_limit_s=0.5)", "{name: optimal, time_limit_s: 0.5}"):
+        config = load(MINIMAL + text.format(spelling))
+        assert config.unpack.strategy == (MIX, choice)
+        assert config.to_dict()["unpack"]["strategy"] == ["mix", choice.to_record()]
+        assert [case.fields["strategy"] for case in list_cases(config, config.gemms())] == [
+            "mix",
+            "optimal(time_limit_s=0.5)",
+        ]
+        assert config.strategy(choice).time_limit_s == 0.5
+    with pytest.raises(InputError, match=r'found \{"name": "optimal", .* twice'):
+        load(MINIMAL + text.format("optimal(time_limit_s=1), {name: optimal, time_limit_s: 1}"))
+
+
+def test_fused_is_not_looked_up_among_strategies(load):
+    config = load(MINIMAL + "unpack: {strategy: [mix, fused], block: [16, 32]}\n")
+    assert [(point.strategy.name, point.block) for point in config.unpack_points()] == [
+        ("mix", None),
+        (FUSED, None),
+    ]
+    with pytest.raises(InputError, match="'fused' is a backend's own way"):
+        config.strategy(StrategyChoice(FUSED))
 
 
 def test_gemms_with_the_same_name(load, tmp_path):

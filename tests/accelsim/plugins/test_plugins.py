@@ -142,8 +142,9 @@ def test_a_strategy_registered_in_code(monkeypatch):
 
     assert load_strategy("twice(times=3)").times == 3
     assert "twice" in list_strategies()
-    with pytest.raises(InputError, match="strategy name 'row/row' is already taken"):
-        register_strategy(type("Pretender", (Twice,), {"name": "row/row"}))
+    for taken in ("row/row", "fused"):
+        with pytest.raises(InputError, match=f"strategy name '{taken}' is already taken"):
+            register_strategy(type("Pretender", (Twice,), {"name": taken}))
 
 
 def test_a_workload_source_registered_in_code(monkeypatch, tmp_path, plugins):
