@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from gemm_backends.types import Accumulator, Tile
 
-API_VERSION = "1.0"
+API_VERSION = "1.1"
 """The version of the plug-in API, ``MAJOR.MINOR``; docs/plugin-api.md says when it changes."""
 
 REQUIRED = {
@@ -31,8 +31,15 @@ METHODS = {
     "cost": ("spec",),
     "shift_add_cost": ("count",),
     "actions": (),
+    "fused": ("request",),
 }
 """What an author may define, with the arguments that it is called with, by position."""
+
+SINCE = {"fused": (1, 1)}
+"""The version that brought a method; the others were there from the first.
+
+To a class written for an earlier one the name says nothing, and is its author's own.
+"""
 
 
 def check_class(cls: type, own: Iterable[str]) -> None:
@@ -59,7 +66,13 @@ def check_class(cls: type, own: Iterable[str]) -> None:
     if getattr(cls.matmul, "__isabstractmethod__", False):  # type: ignore[attr-defined]
         raise TypeError(_missing(cls, "matmul", "def matmul(self, a, b)", own))
     for method, arguments in METHODS.items():
-        _check_method(cls, method, arguments)
+        if written_for(cls, method):
+            _check_method(cls, method, arguments)
+
+
+def written_for(cls: type, method: str) -> bool:
+    """Return whether the version that a class is written for has a method of `METHODS`."""
+    return SINCE.get(method, (1, 0)) <= _numbers(cls.api_version)  # type: ignore[attr-defined]
 
 
 def _missing(cls: type, attribute: str, example: str, own: Iterable[str]) -> str:
@@ -73,13 +86,17 @@ def _missing(cls: type, attribute: str, example: str, own: Iterable[str]) -> str
 def _check_version(owner: str, version: object) -> None:
     if not isinstance(version, str) or not re.fullmatch(r"\d+\.\d+", version):
         raise TypeError(f'{owner}.api_version must be a string such as "1.0", got {version!r}')
-    wanted, here = (tuple(map(int, text.split("."))) for text in (version, API_VERSION))
+    wanted, here = _numbers(version), _numbers(API_VERSION)
     if wanted[0] != here[0] or wanted > here:
         raise TypeError(
             f"{owner} is written for version {version} of the plug-in API, and this is "
             f"{API_VERSION}; install a version of accelsim that has it, or see docs/plugin-api.md "
             "for what has changed"
         )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def check_values(owner: str, declared: object) -> None:

@@ -19,7 +19,7 @@ LIBRARY = Path(__file__).with_name("libgemm.so")
 class MyAccelerator(GemmBackend):
     """8-bit multipliers with 32-bit accumulators, in C."""
 
-    api_version = "1.0"
+    api_version = "1.1"
     name = "my-accelerator"
     bits = 8
     accumulator = Accumulator(bits=32, overflow="wrap")

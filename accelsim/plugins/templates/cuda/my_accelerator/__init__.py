@@ -29,7 +29,7 @@ class MyAccelerator(GemmBackend):
     it uses the unit that you mean; the conformance kit measures whether that can be so.
     """
 
-    api_version = "1.0"
+    api_version = "1.1"
     name = "my-accelerator"
     bits = 8
     accumulator = Accumulator(bits=32, overflow="wrap")

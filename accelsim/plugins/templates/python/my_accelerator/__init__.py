@@ -20,7 +20,7 @@ class MyAccelerator(GemmBackend):
         writes ``{name: my-accelerator, rows: 32}``.
     """
 
-    api_version = "1.0"
+    api_version = "1.1"
     name = "my-accelerator"
     bits = 8
     accumulator = Accumulator(bits=32, overflow="wrap")
