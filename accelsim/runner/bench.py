@@ -187,11 +187,7 @@ class Bench:
                 baseline = load_baseline(name)
                 if not baseline.availability(str(device)).available:
                     continue
-                a, b = baseline.prepare(operands[0]), baseline.prepare(operands[1])
-                times[name] = self._plan.sample(
-                    lambda a=a, b=b, baseline=baseline: baseline.matmul(a, b),  # type: ignore[misc]
-                    device,
-                )
+                times[name] = self._plan.sample(baseline.bind(*operands), device)
             self._baselines[key] = times
         return self._baselines[key]
 

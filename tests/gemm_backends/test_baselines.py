@@ -1,10 +1,14 @@
 """The floating-point products that integer ones are compared with."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from accelsim.errors import InputError
-from gemm_backends.baselines import list_baselines, load_baseline
+from accelsim.plugins import extras
+from gemm_backends.baselines import Baseline, list_baselines, load_baseline
 
 
 @pytest.mark.parametrize(
@@ -54,6 +58,44 @@ def test_tf32_wants_a_gpu():
 
 
 def test_unknown_baseline():
-    assert list_baselines() == ["fp64", "fp32", "tf32", "bf16", "fp16", "fp8"]
+    assert {"fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp8-row"} < {*list_baselines()}
     with pytest.raises(InputError, match=r"unknown baseline 'bf61'; did you mean 'bf16'\?"):
         load_baseline("bf61")
+
+
+def test_listing_imports_none():
+    code = (
+        "import sys; from gemm_backends.baselines import list_baselines; assert list_baselines();"
+        "loaded = [m for m in sys.modules if m.startswith('gemm_backends.baselines.f')];"
+        "assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_torchao_says_which_extra_brings_it(monkeypatch):
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
+    availability = load_baseline("torchao-int8").availability("cuda")
+    assert not availability.available
+    assert "accelsim[torchao]" in availability.reason
+
+
+class Halved(Baseline):
+    """A baseline as a package may bring it."""
+
+    name = "halved"
+
+    def prepare(self, operand):
+        return operand / 2
+
+    def matmul(self, a, b):
+        return a @ b.mT
+
+
+def test_bind_prepares_both_operands_once(monkeypatch):
+    prepared = []
+    monkeypatch.setattr(Halved, "prepare", lambda self, x: prepared.append(x.shape) or x / 2)
+    a, b = torch.ones(3, 4), torch.ones(5, 4)
+    product = Halved().bind(a, b)
+    assert torch.equal(product(), torch.ones(3, 5))
+    assert torch.equal(product(), torch.ones(3, 5))
+    assert prepared == [a.shape, b.shape]
