@@ -110,12 +110,14 @@ def command(
         except NothingCouldRunError as error:
             nothing, records = error, list(folder.records)
         table = summary(records, path)
+        kept = not folder.begun
         folder.finish(table)
     click.echo(
         table if form == "table" else render([record.to_dict() for record in records], None, form),
         nl=False,
     )
-    click.echo(f"{len(records)} records in {path}", err=True)
+    if not kept:
+        click.echo(f"{len(records)} records in {path}", err=True)
     if nothing is not None:
         raise nothing
     return int(any(record.status.failed for record in records))

@@ -18,7 +18,6 @@ from accelsim.config.run_config import RunConfig
 from accelsim.config.sections import ConfigSections
 from accelsim.unpack import DIGIT_SYSTEMS
 from gemm_backends.baselines import list_baselines
-from workloads.paths import from_folder
 
 
 def load_config(
@@ -31,7 +30,7 @@ def load_config(
     Parameters
     ----------
     path : str or Path
-        A YAML file; relative paths in it start from its folder.
+        A YAML file; relative paths in it start from its folder, `output` from the current one.
     overrides : sequence of str
         ``KEY=VALUE`` with a dotted key and a value in YAML, such as ``quantize.beta=[15, 31]``.
     backends : sequence of str
@@ -68,7 +67,7 @@ def load_config(
         baselines=sections.baselines,
         k_split=sections.k_split,
         timing=sections.timing,
-        output=from_folder(path.parent, sections.output or f"results/{name}"),
+        output=Path(sections.output or f"runs/{name}").expanduser(),
         overrides=tuple(overrides),
         backend_names=tuple(backends),
         places=document.places,

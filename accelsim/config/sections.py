@@ -274,5 +274,5 @@ class ConfigSections(Section):
     k_split: Literal["auto", "never"] = Field(default="auto", description="auto or never")
     timing: TimingSection = Field(default=TimingSection(), description="a mapping")
     output: Annotated[str, Field(min_length=1)] | None = Field(
-        default=None, description="the path of a folder"
+        default=None, description="the path of a folder, from the current folder"
     )

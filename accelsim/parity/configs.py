@@ -32,7 +32,9 @@ class _Common(Section):
     treatments: Annotated[tuple[TreatmentSweep, ...], BeforeValidator(_listed)] = Field(
         min_length=1, description="a list of mappings such as {beta: [255, 127]}"
     )
-    output: str | None = Field(default=None, description="the path of a folder")
+    output: str | None = Field(
+        default=None, description="the path of a folder, from the current folder"
+    )
 
 
 class EvalSections(_Common):
@@ -84,7 +86,7 @@ class ParityConfig(Generic[S]):
     Parameters
     ----------
     path : Path
-        The file; relative paths in it start from its folder.
+        The file; relative paths in it start from its folder, `output` from the current one.
     name : str
         Of the experiment.
     sections : EvalSections or TrainSections
@@ -173,7 +175,7 @@ def _load(path: Path, overrides: Sequence[str], kind: type[S]) -> tuple[Document
                 document.report(place, f"{treatment.label} is there already")
             treatments[key] = treatment
     name = sections.name or path.stem
-    output = from_folder(path.parent, sections.output or f"results/{name}")
+    output = Path(sections.output or f"runs/{name}").expanduser()
     return document, ParityConfig(path, name, sections, tuple(treatments.values()), output)
 
 

@@ -20,12 +20,11 @@ from accelsim.errors import DataError, InputError
 from accelsim.parity.configs import ParityConfig, ProbeSection, TrainSections
 from accelsim.parity.treatments import Treatment
 from accelsim.records import RunFolder
+from accelsim.records.folder import CHECKPOINTS
 from accelsim.records.keyed import Keyed, RecordKey
 from workloads.models.tasks import TASKS, Task
 
 Say = Callable[[str], None]
-
-CHECKPOINTS = "checkpoints"
 
 
 class TrainRecord(Keyed):
@@ -145,7 +144,7 @@ def train(
             _check_device(sections.device)
             name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
             checkpoint = folder.path / CHECKPOINTS / f"{name}.pt"
-            folder.append(_train(task, sections, treatment, seed, checkpoint, say))
+            folder.append(_train(task, sections, treatment, seed, folder, checkpoint, say))
             checkpoint.unlink(missing_ok=True)
     return list(folder.records)
 
@@ -162,16 +161,17 @@ def _train(
     sections: TrainSections,
     treatment: Treatment,
     seed: int,
+    folder: RunFolder[TrainRecord],
     checkpoint: Path,
     say: Say,
 ) -> TrainRecord:
     run = _Run(task, sections, seed)
-    if checkpoint.is_file():
+    if folder.begun and checkpoint.is_file():
         run.restore(checkpoint, sections.device)
         say(f"{treatment.label}, seed {seed}: going on after step {run.curves['step']}")
     curves, reason = run.curves, ""
     try:
-        _steps(run, task, sections, treatment, seed, checkpoint, say)
+        _steps(run, task, sections, treatment, seed, folder, checkpoint, say)
     except DataError as error:
         reason = f"step {curves['step']}: {error}"
     evaluations = curves["evaluations"]
@@ -198,6 +198,7 @@ def _steps(
     sections: TrainSections,
     treatment: Treatment,
     seed: int,
+    folder: RunFolder[TrainRecord],
     checkpoint: Path,
     say: Say,
 ) -> None:
@@ -215,6 +216,7 @@ def _steps(
             curves["losses"].append([curves["step"], sum(losses) / len(losses)])
             curves["evaluations"].append([curves["step"], value])
             curves["seconds"] = time.perf_counter() - start
+            folder.begin()
             run.save(checkpoint)
             say(
                 f"{treatment.label}, seed {seed}, step {curves['step']}/{sections.steps}: "

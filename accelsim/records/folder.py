@@ -26,6 +26,7 @@ RUN = "run.json"
 TABLE = "table.txt"
 LOCK = ".lock"
 MISMATCHES = "mismatches"
+CHECKPOINTS = "checkpoints"
 
 
 R = TypeVar("R", bound=Keyed)
@@ -36,6 +37,10 @@ class RunFolder(Generic[R]):
 
     Open it with `RunFolder.open`, best in a ``with`` block. Every record is on the disk when
     `append` returns. A lock keeps a second run out until this one is closed or its process ends.
+
+    A run that replaces an earlier one does so when it begins, which is at its first record at
+    the latest: one that cannot start leaves the earlier results as they are. Records of what is
+    unavailable (see `Keyed.available`) do not begin a run; they wait in memory for one that does.
     """
 
     def __init__(self, path: Path, lock: FolderLock, kind: type[R]) -> None:
@@ -45,7 +50,10 @@ class RunFolder(Generic[R]):
         self._records: list[R] = []
         self._keys: set[RecordKey] = set()
         self._run: dict[str, Any] = {}
+        self._waiting: list[R] = []
         self._descriptor: int | None = None
+        self._closed = False
+        self._is_new = self._made = False
 
     @classmethod
     def open(
@@ -71,7 +79,7 @@ class RunFolder(Generic[R]):
         resume : bool
             Keep the records that are there and add to them; a torn last line is removed.
         overwrite : bool
-            Replace the run that is there. Files that no run makes stay.
+            Replace the run that is there, once this one begins. Files that no run makes stay.
         kind : type
             Of the records.
         check : callable
@@ -90,8 +98,10 @@ class RunFolder(Generic[R]):
         with _writing(path):
             if not (resume or overwrite):
                 _refuse_existing(path)
+            was_there = path.exists()
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path, FolderLock(path / LOCK), kind)
+            folder._made = not was_there
         try:
             with _writing(path):
                 if not (resume or overwrite):
@@ -104,19 +114,51 @@ class RunFolder(Generic[R]):
                 if going_on:
                     folder._continue(config, config_hash, session)
                 else:
-                    folder._start(config, config_hash, session)
+                    folder._prepare(config, config_hash, session)
+                    folder._is_new = not _holds_run(path)
+                    if folder._is_new:
+                        folder._start()
         except BaseException:
             folder.close()
             raise
         return folder
 
-    def _start(self, config: Mapping[str, Any], config_hash: str, session: dict[str, Any]) -> None:
+    def _prepare(
+        self, config: Mapping[str, Any], config_hash: str, session: dict[str, Any]
+    ) -> None:
         self._run = {
             "schema": 1,
             "config_hash": config_hash,
             "config": dict(config),
             "sessions": [session],
         }
+
+    @property
+    def begun(self) -> bool:
+        """Whether the files of this folder are this run's, no longer those of an earlier one."""
+        return self._descriptor is not None
+
+    def begin(self) -> None:
+        """Replace the run that is there, if this one has not begun; what it left is removed.
+
+        Raises
+        ------
+        AccelsimError
+            If the files cannot be written; the earlier run is then untouched.
+        """
+        if self.begun:
+            return
+        if self._closed:
+            raise ValueError(f"{self.path} is closed")
+        try:
+            self._start()
+        except OSError as error:
+            raise AccelsimError(f"cannot write to {self.path}: {error.strerror}") from error
+        waiting, self._waiting = self._waiting, []
+        for record in waiting:
+            self._write(record)
+
+    def _start(self) -> None:
         staged_run = stage(self.path / RUN, _json_bytes(self._run))
         try:
             staged_records = stage(self.path / RECORDS, b"")
@@ -126,7 +168,8 @@ class RunFolder(Generic[R]):
         finally:
             staged_run.unlink(missing_ok=True)
         (self.path / TABLE).unlink(missing_ok=True)
-        shutil.rmtree(self.path / MISMATCHES, ignore_errors=True)
+        for name in (MISMATCHES, CHECKPOINTS):
+            shutil.rmtree(self.path / name, ignore_errors=True)
         self._open_records()
 
     def _continue(
@@ -162,15 +205,27 @@ class RunFolder(Generic[R]):
 
     @property
     def records(self) -> tuple[R, ...]:
-        """All records of the folder, those of an earlier session first."""
+        """All records of the folder, those of an earlier session first, as a new tuple."""
         return tuple(self._records)
 
+    def __len__(self) -> int:
+        """Return how many records there are."""
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[R]:
+        """Go through the records, those of an earlier session first."""
+        return iter(self._records)
+
+    def __contains__(self, key: object) -> bool:
+        """Say whether there is a record with a key (see `Keyed`)."""
+        return key in self._keys
+
     def done_keys(self) -> frozenset[RecordKey]:
-        """Return the keys of all records that are there (see `Keyed`)."""
+        """Return the keys of all records that are there (see `Keyed`), as a new set."""
         return frozenset(self._keys)
 
     def append(self, record: R) -> None:
-        """Write a record; it is on the disk when this returns.
+        """Write a record; it is on the disk when this returns, if the run has begun.
 
         Raises
         ------
@@ -179,11 +234,21 @@ class RunFolder(Generic[R]):
         ValueError
             If a record with the same key is there already, or the folder is closed.
         """
-        if self._descriptor is None:
+        if self._closed:
             raise ValueError(f"{self.path} is closed")
-        key = record.key
-        if key in self._keys:
-            raise ValueError(f"there is already a record of {key}")
+        if record.key in self._keys:
+            raise ValueError(f"there is already a record of {record.key}")
+        if record.available:
+            self.begin()
+        if self.begun:
+            self._write(record)
+        else:
+            self._waiting.append(record)
+        self._records.append(record)
+        self._keys.add(record.key)
+
+    def _write(self, record: R) -> None:
+        assert self._descriptor is not None
         line = record.to_json().encode() + b"\n"
         before = os.fstat(self._descriptor).st_size
         try:
@@ -196,11 +261,9 @@ class RunFolder(Generic[R]):
                 f"cannot write to {self.path / RECORDS}: {error.strerror}; its "
                 f"{len(self._records)} records are safe: go on with --resume"
             ) from error
-        self._records.append(record)
-        self._keys.add(key)
 
     def note(self, **facts: Any) -> None:
-        """Add facts about this session to ``run.json``.
+        """Add facts about this session to ``run.json``, where they stand once the run has begun.
 
         Raises
         ------
@@ -208,6 +271,8 @@ class RunFolder(Generic[R]):
             If it cannot be written.
         """
         self._run["sessions"][-1] |= facts
+        if not self.begun:
+            return
         try:
             self._write_run()
         except OSError as error:
@@ -215,6 +280,8 @@ class RunFolder(Generic[R]):
 
     def finish(self, table: str) -> None:
         """Write the rendered table and the time of the end, and close the folder.
+
+        If nothing could run, an earlier run that was to be replaced stays as it is.
 
         Parameters
         ----------
@@ -226,20 +293,39 @@ class RunFolder(Generic[R]):
         AccelsimError
             If the files cannot be written; the records are safe.
         """
-        self._run["sessions"][-1]["end"] = _now()
-        try:
-            write_atomically(self.path / TABLE, table.encode())
-            self._write_run()
-        except OSError as error:
-            raise AccelsimError(f"cannot write to {self.path}: {error.strerror}") from error
+        if not self._waiting:
+            self.begin()
+        if self.begun:
+            self._run["sessions"][-1]["end"] = _now()
+            try:
+                write_atomically(self.path / TABLE, table.encode())
+                self._write_run()
+            except OSError as error:
+                raise AccelsimError(f"cannot write to {self.path}: {error.strerror}") from error
         self.close()
 
     def close(self) -> None:
-        """Let go of the folder; a run that was not finished has no end time."""
+        """Let go of the folder; a run that was not finished has no end time.
+
+        Nothing stays of a new run that came to its end by an error before its first record.
+        """
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+            if self._is_new and not self._records and self._run["sessions"][-1]["end"] is None:
+                self._withdraw()
+        self._closed = True
         self._lock.release()
+        if self._made and not self._records:
+            with suppress(OSError):  # not empty: it is a run's
+                self.path.rmdir()
+
+    def _withdraw(self) -> None:
+        """Remove an empty run, so that the next one need not overwrite it."""
+        with suppress(OSError):
+            if {entry.name for entry in self.path.iterdir()} <= {RECORDS, RUN, LOCK}:
+                for name in (RUN, RECORDS):
+                    (self.path / name).unlink()
 
     def __enter__(self) -> RunFolder[R]:
         """Return the folder itself."""

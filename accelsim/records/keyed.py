@@ -25,6 +25,11 @@ class Keyed(Strict):
     def key(self) -> RecordKey:
         """What tells the record from all others of its run."""
 
+    @property
+    def available(self) -> bool:
+        """Whether what the record is about is available on this machine, so that a run begins."""
+        return True
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain JSON types, fields in their documented order."""
         return self.model_dump(mode="json")

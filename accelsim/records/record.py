@@ -208,6 +208,11 @@ class Record(Keyed):
         """See `record_key`."""
         return record_key(self)
 
+    @property
+    def available(self) -> bool:
+        """Whether the backend is available on this machine."""
+        return self.status is not Status.UNAVAILABLE
+
     def without_times(self) -> Record:
         """Return the record with everything that was timed left out."""
         return self.model_copy(

@@ -90,9 +90,10 @@ def run_distributed(
         bench = Bench(config)
         for case, record in _results(client, job, cases, needs, folder.done_keys()):
             record = record.model_copy(update={"operands_sha256": hashes[case.gemm.id]})
-            folder.append(with_minimised(record, case, bench, folder))
-            progress(len(folder.records), len(cases), folder.records[-1])
-            if interrupts.requested and len(folder.records) < len(cases):
+            record = with_minimised(record, case, bench, folder)
+            folder.append(record)
+            progress(len(folder), len(cases), record)
+            if interrupts.requested and len(folder) < len(cases):
                 raise interrupted(folder, len(cases))
     places = {record_key(case.fields): place for place, case in enumerate(cases)}
     return sorted(finished(folder), key=lambda record: places[record_key(record)])

@@ -106,14 +106,15 @@ def run(
     maker: Maker = Bench(config) if isolate is None else IsolatedBench(config, cases, isolate)
     with closing(maker), Interrupts() as interrupts:
         for number, case in enumerate(cases, start=1):
-            if record_key(case.fields) in folder.done_keys():
+            if record_key(case.fields) in folder:
                 continue
             if interrupts.requested:
                 raise interrupted(folder, len(cases))
             record = maker.record(case)
             record = record.model_copy(update={"operands_sha256": hashes[case.gemm.id]})
-            folder.append(with_minimised(record, case, maker, folder))
-            progress(number, len(cases), folder.records[-1])
+            record = with_minimised(record, case, maker, folder)
+            folder.append(record)
+            progress(number, len(cases), record)
         if config.timing.roofline:
             folder.note(roofs=_roofs(cases, folder, maker))
     return finished(folder)
@@ -121,7 +122,7 @@ def run(
 
 def _roofs(cases: Sequence[Case], folder: RunFolder[Record], maker: Maker) -> dict[str, Any]:
     """Measure what bounds the backends that gave a right result, and their devices."""
-    right = {record_key(record): record for record in folder.records if record.exact}
+    right = {record_key(record): record for record in folder if record.exact}
     compute: dict[str, dict[str, Any]] = {}
     for case in cases:
         fields = case.fields
@@ -143,9 +144,11 @@ def _roofs(cases: Sequence[Case], folder: RunFolder[Record], maker: Maker) -> di
 
 def with_minimised(record: Record, case: Case, maker: Maker, folder: RunFolder[Record]) -> Record:
     """Add the smallest GEMM that shows the mismatch of a record, if it has one."""
-    known = sum(earlier.minimised is not None for earlier in folder.records)
-    if record.status is not Status.INEXACT or not record.first_mismatch or known >= MOST_MINIMISED:
+    if record.status is not Status.INEXACT or not record.first_mismatch:
         return record
+    if sum(earlier.minimised is not None for earlier in folder) >= MOST_MINIMISED:
+        return record
+    folder.begin()  # the smallest GEMM goes to the folder before the record does
     try:
         found = maker.minimise(case, tuple(record.first_mismatch.index), folder.path)
     except Exception as error:  # the record counts for more
@@ -159,7 +162,9 @@ def with_minimised(record: Record, case: Case, maker: Maker, folder: RunFolder[R
 
 def interrupted(folder: RunFolder[Record], total: int) -> InterruptedRunError:
     """Return the error that ends an interrupted run."""
-    done = len(folder.records)
+    if not folder.begun:
+        return InterruptedRunError(f"interrupted: the earlier run in {folder.path} stays")
+    done = len(folder)
     return InterruptedRunError(
         f"interrupted: {done} of {total} records are in {folder.path}; go on with --resume"
     )
@@ -168,15 +173,16 @@ def interrupted(folder: RunFolder[Record], total: int) -> InterruptedRunError:
 def finished(folder: RunFolder[Record]) -> list[Record]:
     """Return the records of a run, if anything could run."""
     records = list(folder.records)
-    if records and all(record.status is Status.UNAVAILABLE for record in records):
+    if records and not any(record.available for record in records):
         reasons = dict.fromkeys(f"{record.backend}: {record.reason}" for record in records)
-        raise NothingCouldRunError("no backend can run here: " + "; ".join(reasons))
+        kept = "" if folder.begun else f"; the earlier run in {folder.path} stays"
+        raise NothingCouldRunError("no backend can run here: " + "; ".join(reasons) + kept)
     return records
 
 
 def check_same_operands(folder: RunFolder[Record], hashes: Mapping[str, str]) -> None:
     """Refuse to go on with records that were made from other operands."""
-    for record in folder.records:
+    for record in folder:
         name = f"{record.workload}/{record.gemm}"
         now = hashes.get(name, record.operands_sha256)
         if record.operands_sha256 not in (None, now):

@@ -211,7 +211,7 @@ def _replay(case: Case, config: RunConfig, operands: Operands, path: Path) -> st
         "backends": [{"name": _absolute(case.choice.target, Path()), **case.choice.options}],
         "k_split": config.k_split,
         "timing": {"repeats": 1, "warmup": 0},
-        "output": f"{path.stem}-replay",
+        "output": str(path.absolute().with_name(f"{path.stem}-replay")),
     }
     head = f"# The smallest part of {case.gemm.id} that {case.backend.name} still gets wrong.\n"
     return f"{head}# accelsim run {path} --overwrite\n{yaml.safe_dump(content, sort_keys=False)}"

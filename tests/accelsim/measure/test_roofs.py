@@ -62,7 +62,8 @@ def test_a_copy_has_a_rate():
 
 
 @pytest.mark.parametrize("isolated", [False, True])
-def test_a_run_keeps_its_roofs(tmp_path, isolated):
+def test_a_run_keeps_its_roofs(tmp_path, monkeypatch, isolated):
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "run.yaml"
     path.write_text(CONFIG)
     with pytest.raises(SystemExit) as exit_:

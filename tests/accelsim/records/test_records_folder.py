@@ -72,9 +72,10 @@ def test_append_waits_for_the_disk(tmp_path, make_record, monkeypatch):
     ]
 
 
-def test_run_json_is_there_from_the_start_and_has_an_end_only_when_finished(tmp_path):
-    with RunFolder.open(tmp_path / "run", CONFIG, "hash"):
+def test_run_json_is_there_from_the_start_and_has_an_end_only_when_finished(tmp_path, make_record):
+    with RunFolder.open(tmp_path / "run", CONFIG, "hash") as folder:
         started = json.loads((tmp_path / "run/run.json").read_text())
+        folder.append(make_record())
     assert started["config"] == CONFIG
     assert started["config_hash"] == "hash"
     assert started["sessions"][0]["end"] is None
@@ -131,7 +132,65 @@ class TestExistingFolder:
             RunFolder.open(tmp_path / "run", CONFIG, "hash")
 
 
+def test_a_run_that_ends_before_its_first_record_leaves_nothing_in_the_way(tmp_path, make_record):
+    with pytest.raises(KeyError), RunFolder.open(tmp_path / "run", CONFIG, "hash"):
+        raise KeyError
+    write_run(tmp_path / "run", [make_record()])
+
+
 class TestOverwrite:
+    @pytest.mark.parametrize(
+        "start",
+        [
+            lambda folder, make_record: None,
+            lambda folder, make_record: folder.note(text="of the new run"),
+            lambda folder, make_record: folder.append(
+                make_record(bits=8, status="unavailable", reason="no GPU", exact=None)
+            ),
+        ],
+    )
+    def test_leaves_the_old_run_to_one_that_does_not_start(self, tmp_path, make_record, start):
+        write_run(tmp_path / "run", [make_record()])
+        (tmp_path / "run/mismatches").mkdir()
+        (tmp_path / "run/mismatches/x.yaml").write_text("of the old run")
+        before = contents(tmp_path / "run")
+        with RunFolder.open(tmp_path / "run", {}, "new", overwrite=True) as folder:
+            start(folder, make_record)
+            assert not folder.begun
+        assert contents(tmp_path / "run") == before
+
+    def test_of_a_run_where_nothing_is_available_keeps_the_old_one_to_the_end(
+        self, tmp_path, make_record
+    ):
+        write_run(tmp_path / "run", [make_record()])
+        before = contents(tmp_path / "run")
+        with RunFolder.open(tmp_path / "run", {}, "new", overwrite=True) as folder:
+            folder.append(make_record(bits=8, status="unavailable", reason="no", exact=None))
+            folder.finish("a table of nothing")
+        assert contents(tmp_path / "run") == before
+
+    def test_writes_what_was_unavailable_with_the_first_record_that_is_not(
+        self, tmp_path, make_record
+    ):
+        write_run(tmp_path / "run", [make_record()])
+        missing = make_record(bits=8, status="unavailable", reason="no GPU", exact=None)
+        with RunFolder.open(tmp_path / "run", {}, "new", overwrite=True) as folder:
+            folder.note(text="x")
+            folder.append(missing)
+            folder.append(make_record(bits=5))
+        run = load_run(tmp_path / "run")
+        assert run.records == (missing, make_record(bits=5))
+        assert json.loads((tmp_path / "run/run.json").read_text())["sessions"][0]["text"] == "x"
+
+    def test_removes_what_only_the_old_run_could_go_on_from(self, tmp_path, make_record):
+        write_run(tmp_path / "run", [make_record()])
+        for name in ("mismatches", "checkpoints"):
+            (tmp_path / "run" / name).mkdir()
+        with RunFolder.open(tmp_path / "run", {}, "new", overwrite=True) as folder:
+            folder.begin()
+            assert not (tmp_path / "run/mismatches").exists()
+            assert not (tmp_path / "run/checkpoints").exists()
+
     def test_replaces_the_run_and_no_other_file(self, tmp_path, make_record):
         write_run(tmp_path / "run", [make_record()], "old")
         (tmp_path / "run/notes.md").write_text("mine")
@@ -158,8 +217,12 @@ class TestOverwrite:
     def test_keeps_the_old_results_when_the_disk_is_full(self, tmp_path, make_record):
         write_run(tmp_path / "run", [make_record()])
         before = contents(tmp_path / "run")
-        with file_size_limit(0), pytest.raises(InputError, match="cannot write"):
-            RunFolder.open(tmp_path / "run", CONFIG, "new", overwrite=True)
+        with (
+            RunFolder.open(tmp_path / "run", CONFIG, "new", overwrite=True) as folder,
+            file_size_limit(0),
+            pytest.raises(AccelsimError, match="cannot write"),
+        ):
+            folder.append(make_record(bits=8))
         assert contents(tmp_path / "run") == before
 
     @pytest.mark.parametrize("name", ["records.jsonl", "run.json"])
@@ -167,8 +230,11 @@ class TestOverwrite:
         self, tmp_path, make_record, name
     ):
         (tmp_path / "run" / name / "x").mkdir(parents=True)
-        with pytest.raises(InputError, match="cannot write"):
-            RunFolder.open(tmp_path / "run", CONFIG, "new", overwrite=True)
+        with (
+            RunFolder.open(tmp_path / "run", CONFIG, "new", overwrite=True) as folder,
+            pytest.raises(AccelsimError, match="cannot write"),
+        ):
+            folder.append(make_record())
         assert not list((tmp_path / "run").glob("*.tmp"))
         assert not (tmp_path / "run/.lock").exists()
 

@@ -121,14 +121,17 @@ def test_a_record_without_times_is_a_record(make_record):
 )
 def test_what_cannot_be_is_one_message(path, capsys, monkeypatch, arguments, message):
     monkeypatch.setattr("accelsim.runner.distributed.CONNECT_S", 1)
+    monkeypatch.chdir(path.parent)
     with pytest.raises(SystemExit) as exit_:
         main(["run", str(path), *arguments])
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
+    assert not (path.parent / "out").exists()
 
 
 def test_the_extra_is_named_where_distributed_is_missing(path, capsys, monkeypatch):
     monkeypatch.setattr("accelsim.runner.distributed.find_spec", lambda name: None)
+    monkeypatch.chdir(path.parent)
     with pytest.raises(SystemExit) as exit_:
         main(["run", str(path), "--scheduler", "local"])
     assert exit_.value.code == 2
