@@ -129,6 +129,27 @@ def test_what_cannot_be_is_one_message(path, capsys, monkeypatch, arguments, mes
     assert not (path.parent / "out").exists()
 
 
+def test_a_run_without_its_scheduler_leaves_what_it_was_to_overwrite(path, monkeypatch):
+    monkeypatch.setattr("accelsim.runner.distributed.CONNECT_S", 1)
+    out = path.parent / "out"
+    serial(path, out)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    with pytest.raises(SystemExit) as exit_:
+        main(
+            [
+                "run",
+                str(path),
+                "--output",
+                str(out),
+                "--overwrite",
+                "--scheduler",
+                "tcp://127.0.0.1:1",
+            ]
+        )
+    assert exit_.value.code == 2
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+
+
 def test_the_extra_is_named_where_distributed_is_missing(path, capsys, monkeypatch):
     monkeypatch.setattr("accelsim.runner.distributed.find_spec", lambda name: None)
     monkeypatch.chdir(path.parent)
