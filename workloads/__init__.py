@@ -6,6 +6,7 @@ from workloads.gemm import OPS, PHASES, Gemm, Operands, select
 from workloads.shipped import shipped_bundles
 from workloads.sources import EntryError, WorkloadSource, register_source
 from workloads.synthetic import HeavyHitters, Synthetic
+from workloads.tiling import Tile
 
 __all__ = [
     "OPS",
@@ -16,6 +17,7 @@ __all__ = [
     "HeavyHitters",
     "Operands",
     "Synthetic",
+    "Tile",
     "WorkloadSource",
     "open_bundle",
     "register_source",

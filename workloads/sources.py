@@ -19,6 +19,7 @@ from workloads.bundle import open_bundle
 from workloads.gemm import Gemm, select
 from workloads.paths import from_folder
 from workloads.synthetic import Synthetic
+from workloads.tiling import FLOAT_TYPES, FloatType, Tile, in_type, tiled
 
 SOURCE = "source"
 """The key of an entry that names a class in a file."""
@@ -80,8 +81,8 @@ class WorkloadSource(BaseModel, ABC):
         self._file = reference
 
     def to_record(self) -> dict[str, Any]:
-        """Return the entry as a config has it, defaults included."""
-        entry = self.model_dump(mode="json")
+        """Return the entry as a config has it, with the defaults that are not null."""
+        entry = self.model_dump(mode="json", exclude_none=True)
         return entry if self._file is None else {SOURCE: self._file, **entry}
 
     @abstractmethod
@@ -113,6 +114,11 @@ class BundleSource(WorkloadSource):
         Path of a ``.safetensors`` file.
     gemms : list of str
         Globs of names; all by default.
+    tile : Tile, optional
+        A shape that the operands of every GEMM are repeated to fill; see `workloads.tiling`.
+    dtype : str, optional
+        ``float32``, ``float16`` or ``bfloat16``, which operands are rounded to when they are read;
+        by default they stay as the file has them.
     """
 
     key = "bundle"
@@ -121,6 +127,10 @@ class BundleSource(WorkloadSource):
     gemms: Annotated[list[str], BeforeValidator(_as_list)] = Field(
         default=["*"], min_length=1, description="a list of at least one glob, such as '*.qk'"
     )
+    tile: Tile | None = Field(
+        default=None, description="a mapping such as {n: 4096, d: 4096, h: 11008}"
+    )
+    dtype: FloatType | None = Field(default=None, description=FLOAT_TYPES)
 
     def open(self, folder: Path) -> list[Gemm]:
         """Open the bundle and select its GEMMs."""
@@ -130,7 +140,13 @@ class BundleSource(WorkloadSource):
                 select(bundle.gemms, [glob], bundle.path)
             except InputError as error:
                 raise EntryError(str(error), "gemms", index) from None
-        return select(bundle.gemms, self.gemms, bundle.path)
+        gemms = select(bundle.gemms, self.gemms, bundle.path)
+        if self.tile is not None:
+            for gemm in gemms:
+                if 0 in (gemm.batch, gemm.n, gemm.d, gemm.h):
+                    raise EntryError(f"GEMM {gemm.name!r} is empty and fills no tile", "tile")
+            gemms = [tiled(gemm, self.tile) for gemm in gemms]
+        return gemms if self.dtype is None else [in_type(gemm, self.dtype) for gemm in gemms]
 
 
 class SyntheticSource(WorkloadSource):

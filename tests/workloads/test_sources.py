@@ -119,3 +119,36 @@ def test_an_entry_is_recorded_as_it_was_written():
     assert entry.to_record() == {"bundle": "x", "gemms": ["*"]}
     entry.come_from("mine.py:Mine")
     assert entry.to_record() == {"source": "mine.py:Mine", "bundle": "x", "gemms": ["*"]}
+
+
+@pytest.fixture
+def heads(tmp_path):
+    gemm = Synthetic(n=2, d=3, h=4, batch=2, name="x.qk").gemm()
+    write_bundle(tmp_path / "heads.safetensors", [gemm], {})
+    return gemm.load()
+
+
+def test_a_tile_repeats_rows_and_columns_with_heads_as_rows(heads, tmp_path):
+    source = BundleSource(bundle="heads.safetensors", tile={"n": 9, "d": 5, "h": 3})
+    (gemm,) = source.open(tmp_path)
+    assert (gemm.name, gemm.batch, gemm.n, gemm.d, gemm.h) == ("x.qk@9x5x3", 1, 9, 5, 3)
+    a, b = gemm.load()
+    assert (a.shape, b.shape) == ((9, 5), (3, 5))
+    rows = heads[0].reshape(4, 3)
+    for row in range(9):
+        for column in range(5):
+            assert a[row, column] == rows[row % 4, column % 3]
+    assert torch.equal(b[:, :3], heads[1].reshape(8, 3)[:3])
+
+
+def test_operands_may_be_rounded_when_they_are_read(heads, tmp_path):
+    (gemm,) = BundleSource(bundle="heads.safetensors", dtype="bfloat16").open(tmp_path)
+    assert torch.equal(gemm.load()[0], heads[0].bfloat16())
+
+
+def test_an_empty_gemm_fills_no_tile(tmp_path):
+    write_bundle(tmp_path / "none.safetensors", [Synthetic(n=0, d=3, h=4).gemm()], {})
+    source = BundleSource(bundle="none.safetensors", tile={"n": 9, "d": 5, "h": 3})
+    with pytest.raises(EntryError, match="is empty and fills no tile") as caught:
+        source.open(tmp_path)
+    assert caught.value.loc == ("tile",)

@@ -12,8 +12,8 @@ from accelsim.errors import InputError
 from workloads import HeavyHitters, Synthetic
 
 
-def draw(where=None, fraction=0.1, scale=1000, **options):
-    heavy = where and HeavyHitters(fraction=fraction, scale=scale, where=where)
+def draw(where=None, fraction=0.1, scale=1000, side="both", **options):
+    heavy = where and HeavyHitters(fraction=fraction, scale=scale, where=where, side=side)
     return Synthetic(**{"n": 40, "d": 60, "h": 20, **options}, heavy_hitters=heavy).gemm().load()
 
 
@@ -72,6 +72,43 @@ def test_heavy_hitters_are_the_plain_values_times_scale(where):
         changed = x != y
         assert int(changed.sum()) == count
         assert torch.equal(x[changed], 2 * y[changed])
+
+
+@pytest.mark.parametrize("where", ["scattered", "rows", "columns"])
+def test_factors_are_drawn_between_two_limits(where):
+    plain = draw()
+    for x, y in zip(draw(where, scale=(10.0, 100.0)), plain, strict=True):
+        factors = (x / y)[x != y]
+        assert 10 <= factors.min() < factors.max() <= 100
+        assert (x == y).any()
+
+
+def test_factors_belong_to_whole_rows_and_columns():
+    for where, dim in (("rows", -1), ("columns", -2)):
+        for x, y in zip(draw(where, scale=(10.0, 100.0)), draw(), strict=True):
+            factors = x / y
+            assert torch.allclose(factors, factors.mean(dim=dim, keepdim=True))
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_one_operand_may_have_them_alone(side):
+    a, b = draw("columns", side=side)
+    plain_a, plain_b = draw()
+    assert torch.equal(a, plain_a) == (side == "b")
+    assert torch.equal(b, plain_b) == (side == "a")
+
+
+def test_limits_the_wrong_way_round_are_refused():
+    with pytest.raises(ValidationError, match="smaller number first"):
+        HeavyHitters(fraction=0.1, scale=[100, 10])
+
+
+def test_operands_in_another_type_are_the_same_values_rounded():
+    plain = Synthetic(n=5, d=6, h=7).gemm().load()
+    short = Synthetic(n=5, d=6, h=7, dtype="bfloat16").gemm().load()
+    for x, y in zip(plain, short, strict=True):
+        assert y.dtype == torch.bfloat16
+        assert torch.equal(x.bfloat16(), y)
 
 
 def test_scattered_heavy_hitters_keep_to_no_row_or_column():

@@ -142,7 +142,7 @@ def test_values(check, text, expected):
         ("bundle: ».", ".bundle: .: is a folder; expected a .safetensors file"),
         ("bundle: »c.yaml", ".bundle: c.yaml: not a safetensors file: it claims a header of ..."),
         ("{bundle: x, »gems: '*'}",
-         ".gems: unknown key 'gems'; did you mean 'gemms'? (known: bundle, gemms)"),
+         ".gems: unknown key 'gems'; did you mean 'gemms'? (known: bundle, dtype, gemms, tile)"),
         ("{bundle: x, gemms: »[]}", f".gemms: found []; expected {GLOBS}"),
         ("{bundle: x, gemms: [»3]}", f".gemms.0: found 3; expected {GLOBS}"),
         ("synthetic: »3",
@@ -155,13 +155,14 @@ def test_values(check, text, expected):
          ".synthetic.seed: found -1; expected a whole number, at least 0 and below 2^64"),
         (f"{SYNTHETIC}, name: »''}}", ".synthetic.name: found ''; expected text"),
         (f"{SYNTHETIC}, »sead: 1}}", ".synthetic.sead: unknown key 'sead'; did you mean 'seed'? "
-         "(known: batch, d, h, heavy_hitters, n, name, seed)"),
+         "(known: batch, d, dtype, h, heavy_hitters, n, name, seed)"),
         (f"{SYNTHETIC}, heavy_hitters: »5}}", ".synthetic.heavy_hitters: found 5; "
          "expected a mapping such as {fraction: 0.001, scale: 50}"),
         (f"{SYNTHETIC}, heavy_hitters: {{fraction: »1.5, scale: 2}}}}",
          ".synthetic.heavy_hitters.fraction: found 1.5; expected a number from 0 to 1"),
         (f"{SYNTHETIC}, heavy_hitters: {{fraction: 1, scale: »0}}}}",
-         ".synthetic.heavy_hitters.scale: found 0; expected a number above 0 and at most 1e30"),
+         ".synthetic.heavy_hitters.scale: found 0; expected a number above 0 and at most 1e30, "
+         "or a list of two, the smaller first"),
         (f"{SYNTHETIC}, heavy_hitters: {{fraction: 1, scale: 2, where: »row}}}}",
          ".synthetic.heavy_hitters.where: unknown value 'row'; did you mean 'rows'? "
          "(known: columns, rows, scattered)"),
