@@ -1,6 +1,6 @@
 """The config of a run: YAML in, a checked `RunConfig` out."""
 
 from accelsim.config.load import load_config
-from accelsim.config.run_config import BackendChoice, QuantizePoint, RunConfig, UnpackPoint
+from accelsim.config.run_config import BackendChoice, RunConfig
 
-__all__ = ["BackendChoice", "QuantizePoint", "RunConfig", "UnpackPoint", "load_config"]
+__all__ = ["BackendChoice", "RunConfig", "load_config"]

@@ -12,7 +12,7 @@ from accelsim.config.document import Document
 from accelsim.config.messages import validated
 from accelsim.config.problems import Loc, shown
 from accelsim.config.run_config import BackendChoice
-from accelsim.config.sections import strategy_choice
+from accelsim.config.settings import strategy_choice
 from accelsim.errors import InputError, unknown_name
 from accelsim.plugins.options import parse_options
 from accelsim.plugins.registry import split_reference

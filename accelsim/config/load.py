@@ -16,7 +16,6 @@ from accelsim.config.entries import (
 from accelsim.config.messages import validated
 from accelsim.config.run_config import RunConfig
 from accelsim.config.sections import ConfigSections
-from accelsim.unpack import DIGIT_SYSTEMS
 from gemm_backends.baselines import list_baselines
 
 
@@ -52,7 +51,6 @@ def load_config(
     workloads = check_workloads(document, _entries(document, "workloads"))
     choices = check_backends(document, _entries(document, "backends"))
     check_strategies(document)
-    check_names(document, ("unpack", "digits"), "digit system", list(DIGIT_SYSTEMS))
     check_names(document, ("baselines",), "baseline", list_baselines())
     document.raise_problems()
     assert sections is not None, "sections that are not valid have left a problem"

@@ -5,62 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelsim.config.problems import Places, Problem
-from accelsim.config.sections import QuantizeSection, TimingSection, UnpackSection
-from accelsim.types import FUSED, PerOperand, StrategyChoice
-from accelsim.unpack import Strategy, load_strategy, strategy_class
+from accelsim.config.sections import TimingSection
+from accelsim.config.settings import QuantizeSection, UnpackSection
+from accelsim.settings import Unpacking
+from accelsim.types import PerOperand, Rounding, StrategyChoice
+from accelsim.unpack import Strategy, load_strategy
 from workloads.gemm import Gemm
 from workloads.sources import WorkloadSource
 
 if TYPE_CHECKING:
     from gemm_backends import GemmBackend
-
-
-@dataclass(frozen=True)
-class QuantizePoint:
-    """One way to round operands to integers.
-
-    Parameters
-    ----------
-    percentile, beta : PerOperand of float
-        The percentile p of the magnitudes that becomes α_p, and the β that α_p maps to (α_p
-        itself becomes β/2).
-    granularity : str
-        ``tensor`` or ``row``.
-    zero_alpha : str
-        What happens where α_p is 0: ``error`` or ``nonzero``.
-    """
-
-    percentile: PerOperand[float]
-    beta: PerOperand[float]
-    granularity: str
-    zero_alpha: str
-
-
-@dataclass(frozen=True)
-class UnpackPoint:
-    """One way to write integers with digits of b bits.
-
-    Parameters
-    ----------
-    bits : PerOperand of int
-        The width of digits.
-    strategy : StrategyChoice
-        The strategy with its options.
-    digits : str
-        ``paper`` or ``balanced``.
-    block : int or None
-        Columns of a K-block; None for strategies that cut no blocks.
-    """
-
-    bits: PerOperand[int]
-    strategy: StrategyChoice
-    digits: str
-    block: int | None
 
 
 @dataclass(frozen=True)
@@ -153,32 +111,13 @@ class RunConfig:
         place = self.places.values.get(loc)
         return message if place is None else str(Problem(place, loc, message))
 
-    def quantize_points(self) -> list[QuantizePoint]:
-        """Return every combination of percentile, beta and granularity; the last varies fastest."""
-        q = self.quantize
-        return [
-            QuantizePoint(percentile, beta, granularity, q.zero_alpha)
-            for percentile, beta, granularity in product(q.percentile, q.beta, q.granularity)
-        ]
+    def quantize_points(self) -> list[PerOperand[Rounding]]:
+        """Return every way to round the operands of a GEMM."""
+        return self.quantize.points()
 
-    def unpack_points(self) -> list[UnpackPoint]:
-        """Return every combination of bits, strategy, digits and block; the last varies fastest.
-
-        Only a strategy whose class says ``uses_block = True`` is swept over `block`; any other
-        has one point, with block None.
-        """
-        u = self.unpack
-        return [
-            UnpackPoint(bits, strategy, digits, block)
-            for bits, strategy, digits in product(u.bits, u.strategy, u.digits)
-            for block in (u.block if self._uses_block(strategy) else (None,))
-        ]
-
-    def _uses_block(self, choice: StrategyChoice) -> bool:
-        if choice.name == FUSED:
-            return False
-        plugin = strategy_class(choice.name, self.path.parent)
-        return plugin is not None and plugin.uses_block
+    def unpack_points(self) -> list[Unpacking]:
+        """Return every way to write integers in digits."""
+        return self.unpack.points(self.path.parent)
 
     def strategy(self, choice: StrategyChoice, block: int | None = None) -> Strategy:
         """Make a strategy of the config, with blocks of `block` columns."""

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from accelsim.config.sections import (
-    ConfigSections,
-    QuantizeSection,
-    TimingSection,
-    UnpackSection,
-)
+from accelsim.config.sections import ConfigSections, TimingSection
+from accelsim.config.settings import QuantizeSection, UnpackSection
 from accelsim.types import FUSED
 from accelsim.unpack import DIGIT_SYSTEMS, list_strategies
 from gemm_backends import list_backends

@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, Field
 
 from accelsim.config.document import Document, apply_override, read_document
 from accelsim.config.entries import target
+from accelsim.config.fields import Section, Sweep
 from accelsim.config.messages import validated
-from accelsim.config.sections import Section, Sweep
 from accelsim.errors import InputError, unknown_name
 from accelsim.parity.treatments import Treatment, TreatmentSweep
 from accelsim.unpack import load_strategy

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 from torch import nn
 
-from accelsim.config import sections
-from accelsim.config.sections import Section, Sweep, plain_number
+from accelsim.config import fields
+from accelsim.config.fields import Section, Sweep, plain_number
 from accelsim.integer_mode import IntegerGemms, Selection, integer_gemms
 from accelsim.parity.clipping import ClippedGemms
 from workloads.gemm import OPS
@@ -135,7 +135,7 @@ class TreatmentSweep(Section):
         description="a number above 0, a mapping from kinds of operands, or a list of these",
     )
     gemms: Sweep[str] = Field(default=("*",), description=_GLOBS)
-    skip: sections.Selection[str] = Field(default=(), description=_GLOBS)
+    skip: fields.Selection[str] = Field(default=(), description=_GLOBS)
     ops: Sweep[Literal["linear", "qk", "pv"]] = Field(
         default=("linear", "qk", "pv"), description="a list of linear, qk and pv"
     )

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accelsim.config import BackendChoice, QuantizePoint, RunConfig, UnpackPoint
+from accelsim.config import BackendChoice, RunConfig
+from accelsim.settings import Unpacking
+from accelsim.types import PerOperand, Rounding
 from gemm_backends import GemmBackend
 from workloads import Gemm
 
@@ -20,9 +22,9 @@ class Case:
     ----------
     gemm : Gemm
         What is multiplied.
-    quantize : QuantizePoint
-        How it is rounded.
-    unpack : UnpackPoint
+    quantize : PerOperand of Rounding
+        How its operands are rounded.
+    unpack : Unpacking
         How it is written in digits.
     choice : BackendChoice
         The backend as the config names it.
@@ -31,8 +33,8 @@ class Case:
     """
 
     gemm: Gemm
-    quantize: QuantizePoint
-    unpack: UnpackPoint
+    quantize: PerOperand[Rounding]
+    unpack: Unpacking
     choice: BackendChoice
     backend: GemmBackend
 
@@ -49,9 +51,9 @@ class Case:
             "n": self.gemm.n,
             "d": self.gemm.d,
             "h": self.gemm.h,
-            "percentile": self.quantize.percentile.to_record(),
-            "beta": self.quantize.beta.to_record(),
-            "granularity": self.quantize.granularity,
+            "percentile": self.quantize.map(lambda rounding: rounding.percentile).to_record(),
+            "beta": self.quantize.map(lambda rounding: rounding.beta).to_record(),
+            "granularity": self.quantize.map(lambda rounding: rounding.granularity).to_record(),
             "bits": self.unpack.bits.to_record(),
             "strategy": str(self.unpack.strategy),
             "digits": self.unpack.digits,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from accelsim.arithmetic.bounds import largest
 from accelsim.arithmetic.oracle import compare, oracle
-from accelsim.config import QuantizePoint, RunConfig
+from accelsim.config import RunConfig
 from accelsim.errors import AccelsimError
 from accelsim.measure.timing import StageTimer
 from accelsim.plugins.registry import split_reference
@@ -25,7 +25,7 @@ from accelsim.records.folder import MISMATCHES
 from accelsim.records.record import Minimised
 from accelsim.runner.cases import Case
 from accelsim.runner.pipeline import Pipeline
-from accelsim.types import PerOperand
+from accelsim.types import PerOperand, Rounding
 from workloads import Gemm
 from workloads.bundle_writer import write_bundle
 
@@ -123,10 +123,9 @@ def _integers(case: Case, config: RunConfig, operands: Operands) -> Operands:
     return pair if pair[0].ndim == 3 else (pair[0][None], pair[1][None])
 
 
-def _identity(operands: Operands) -> QuantizePoint:
+def _identity(operands: Operands) -> PerOperand[Rounding]:
     """Return the rounding that leaves integers as they are."""
-    beta = PerOperand(*(float(max(1, 2 * largest(x))) for x in operands))
-    return QuantizePoint(PerOperand.both(100.0), beta, "tensor", "error")
+    return PerOperand(*(Rounding(100.0, float(max(1, 2 * largest(x)))) for x in operands))
 
 
 def _is_wrong(case: Case, config: RunConfig, operands: Operands) -> bool:
@@ -194,7 +193,7 @@ def _save(case: Case, config: RunConfig, operands: Operands, folder: Path) -> Mi
 
 
 def _replay(case: Case, config: RunConfig, operands: Operands, path: Path) -> str:
-    point = _identity(operands)
+    beta = _identity(operands).map(lambda rounding: rounding.beta)
     chosen = case.unpack.strategy
     strategy = replace(chosen, name=_absolute(chosen.name, config.path.parent))
     unpack: dict[str, Any] = {
@@ -206,7 +205,10 @@ def _replay(case: Case, config: RunConfig, operands: Operands, path: Path) -> st
     content = {
         "name": "mismatch",
         "workloads": [{"bundle": f"{path.stem}.safetensors"}],
-        "quantize": {"percentile": 100, "beta": point.beta.to_record()},
+        "quantize": {
+            "percentile": 100,
+            "beta": beta.to_record(),
+        },
         "unpack": unpack,
         "backends": [{"name": _absolute(case.choice.target, Path()), **case.choice.options}],
         "k_split": config.k_split,

@@ -99,13 +99,14 @@ class Pipeline:
 
     def _integers(self, side: str) -> tuple[Quantized, IntegerOperand]:
         """Quantize one operand."""
-        point, names = self._case.quantize, self._case.gemm.tensor_names
+        rounding = getattr(self._case.quantize, side)
+        names = self._case.gemm.tensor_names
         quantized = quantize(
             self._operands["ab".index(side)],
-            getattr(point.percentile, side),
-            getattr(point.beta, side),
-            point.granularity,
-            point.zero_alpha,
+            rounding.percentile,
+            rounding.beta,
+            rounding.granularity,
+            rounding.zero_alpha,
             f"{self._case.gemm.workload}: tensor {getattr(names, side)!r}",
         )
         prepared = side in self._config.timing.prepared

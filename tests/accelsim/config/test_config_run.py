@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from accelsim import unpack
-from accelsim.config import BackendChoice, QuantizePoint, UnpackPoint, load_config
+from accelsim.config import BackendChoice, load_config
 from accelsim.errors import InputError
 from accelsim.runner.cases import list_cases
-from accelsim.types import FUSED, PerOperand, StrategyChoice
+from accelsim.settings import Unpacking
+from accelsim.types import FUSED, PerOperand, Rounding, StrategyChoice
 from workloads import Synthetic, write_bundle
 
 both = PerOperand.both
@@ -53,8 +54,8 @@ def test_defaults(load, tmp_path):
     assert config.name == "minimal"
     assert config.path == tmp_path / "minimal.yaml"
     assert config.output == Path("runs/minimal")
-    assert config.quantize_points() == [QuantizePoint(both(95), both(15), "tensor", "error")]
-    assert config.unpack_points() == [UnpackPoint(both(8), MIX, "balanced", None)]
+    assert config.quantize_points() == [both(Rounding(95, 15, "tensor", "error"))]
+    assert config.unpack_points() == [Unpacking(both(8), "balanced", MIX, None)]
     assert config.backends == (BackendChoice("int64", {}, "int64"),)
     assert (config.baselines, config.k_split) == ((), "auto")
     assert (config.timing.repeats, config.timing.warmup, config.timing.prepared) == (20, 3, ())
@@ -67,12 +68,15 @@ def test_every_key(load, tmp_path):
     assert [gemm.id for gemm in config.gemms()] == ["tiny/x.q", "tiny/y.q", "synthetic/s"]
     percentiles = (both(95), PerOperand(99.5, 100))
     assert config.quantize_points() == [
-        QuantizePoint(percentile, PerOperand(255, 15), granularity, "nonzero")
+        PerOperand(
+            Rounding(percentile.a, 255, granularity, "nonzero"),
+            Rounding(percentile.b, 15, granularity, "nonzero"),
+        )
         for percentile in percentiles
         for granularity in ("tensor", "row")
     ]
     assert config.unpack_points() == [
-        UnpackPoint(bits, StrategyChoice(strategy), digits, None)
+        Unpacking(bits, digits, StrategyChoice(strategy), None)
         for bits in (both(4), PerOperand(8, 4))
         for strategy in ("mix", "row/column")
         for digits in ("paper", "balanced")
@@ -88,7 +92,7 @@ def test_every_key(load, tmp_path):
 
 def test_numbers_keep_their_plain_form(load):
     config = load(MINIMAL + "quantize: {beta: [15.0, 7.5, 1e2]}\n")
-    assert [repr(point.beta.a) for point in config.quantize_points()] == ["15", "7.5", "100"]
+    assert [repr(point.a.beta) for point in config.quantize_points()] == ["15", "7.5", "100"]
 
 
 @pytest.mark.parametrize("name", ["mine", "a/mine"])
@@ -106,7 +110,7 @@ def test_block_is_swept_only_for_strategies_that_use_it(load, monkeypatch, name)
     monkeypatch.setitem(unpack.loading._registry._registered, name, Blocks)
     config = load(MINIMAL + f"unpack: {{strategy: [{name}, mix], block: [16, 32], bits: [4, 8]}}\n")
     assert config.unpack_points() == [
-        UnpackPoint(both(bits), StrategyChoice(strategy), "balanced", block)
+        Unpacking(both(bits), "balanced", StrategyChoice(strategy), block)
         for bits in (4, 8)
         for strategy, block in ((name, 16), (name, 32), ("mix", None))
     ]

@@ -1,0 +1,134 @@
+"""What the keys of a config are made of: sections, sweeps, and one value for A and for B."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from accelsim.config.problems import shown
+from accelsim.types import PerOperand, StrategyChoice
+
+T = TypeVar("T")
+
+
+class Section(BaseModel):
+    """A mapping of a config: no unknown key, no value of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the section as a config has it, as JSON values, defaults included."""
+        return {name: _as_config(getattr(self, name)) for name in type(self).model_fields}
+
+
+def _as_config(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_as_config(item) for item in value]
+    if isinstance(value, Section):
+        return value.to_config()
+    return value.to_record() if isinstance(value, PerOperand | StrategyChoice) else value
+
+
+class Pair(Section, Generic[T]):
+    """How a config writes one value for A and one for B."""
+
+    a: T
+    b: T
+
+
+@dataclass(frozen=True)
+class EachOperand:
+    """Lets a field take ``v`` or ``{a: v, b: w}`` and gives a `PerOperand`.
+
+    Parameters
+    ----------
+    kind : type
+        What `v` and `w` are, as pydantic takes it.
+    """
+
+    kind: Any
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        pair: Any = Pair
+        return handler.generate_schema(
+            Annotated[pair[self.kind], BeforeValidator(_spread), AfterValidator(_joined)]
+        )
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        pair = handler.resolve_ref_schema(handler(core_schema))
+        one = {key: value for key, value in pair["properties"]["a"].items() if key != "title"}
+        properties = {"a": one, "b": one}
+        return {"anyOf": [one, {**pair, "title": "A and B", "properties": properties}]}
+
+
+class OneOrMore:
+    """Says in the JSON Schema of a list that its only item may stand alone."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        several = handler(core_schema)
+        return {"anyOf": [several["items"], several]}
+
+
+def _spread(value: Any) -> Any:
+    return value if isinstance(value, dict) else {"a": value, "b": value}
+
+
+def _joined(pair: Pair[T]) -> PerOperand[T]:
+    return PerOperand(pair.a, pair.b)
+
+
+def as_tuple(value: Any) -> Any:
+    """Take a scalar as a list of one."""
+    if value is None:
+        return value
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _different(values: tuple[T, ...]) -> tuple[T, ...]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            plain = value.to_record() if isinstance(value, PerOperand | StrategyChoice) else value
+            raise PydanticCustomError(
+                "explained",
+                "found {value} twice; expected different values",
+                {"value": shown(plain)},
+            )
+    return values
+
+
+def plain_number(value: float) -> float:
+    """Give 15.0 as 15, so that both spellings are one setting."""
+    return int(value) if value.is_integer() else value
+
+
+Sweep: TypeAlias = Annotated[
+    tuple[T, ...],
+    Field(min_length=1),
+    BeforeValidator(as_tuple),
+    AfterValidator(_different),
+    OneOrMore(),
+]
+"""Values that are swept; a scalar is a list of one."""
+
+Selection: TypeAlias = Annotated[
+    tuple[T, ...], BeforeValidator(as_tuple), AfterValidator(_different), OneOrMore()
+]
+"""Like `Sweep`, but may be empty."""

@@ -1,0 +1,97 @@
+"""Settings that runs, models and command lines share: values by kind of operand, and unpacking."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from accelsim.errors import InputError, unknown_name
+from accelsim.types import PerOperand, StrategyChoice
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+KINDS = ("weights", "activations", "attention", "gradients")
+"""What an operand is in its model: a weight; an input of a linear layer; an operand of an attention
+product; a gradient."""
+
+OTHERS = "default"
+"""In a mapping from kinds, the key for those that it does not name."""
+
+
+@dataclass(frozen=True)
+class PerKind(Generic[T]):
+    """One value for each kind of operand of a model."""
+
+    weights: T
+    activations: T
+    attention: T
+    gradients: T
+
+    @classmethod
+    def all(cls, value: T) -> PerKind[T]:
+        """Give every kind the same value."""
+        return cls(value, value, value, value)
+
+    @classmethod
+    def spread(cls, given: Mapping[str, T]) -> PerKind[T]:
+        """Give each kind its value of a mapping, or that of ``default``.
+
+        Raises
+        ------
+        InputError
+            If there is an unknown kind, or none of the two for a kind.
+        """
+        for kind in given:
+            if kind not in (*KINDS, OTHERS):
+                raise InputError(unknown_name("kind", kind, (*KINDS, OTHERS)))
+        missing = [kind for kind in KINDS if kind not in given and OTHERS not in given]
+        if missing:
+            raise InputError(f"nothing for {', '.join(missing)}, and no {OTHERS!r}")
+        return cls(*(given[kind] if kind in given else given[OTHERS] for kind in KINDS))
+
+    def map(self, function: Callable[[T], U]) -> PerKind[U]:
+        """Apply `function` to the value of each kind."""
+        return PerKind(*(function(self.of(kind)) for kind in KINDS))
+
+    def of(self, kind: str) -> T:
+        """Return the value of one of `KINDS`."""
+        value: T = getattr(self, kind)
+        return value
+
+    def to_record(self) -> T | dict[str, T]:
+        """Return the common value if there is one, else a mapping that `spread` takes.
+
+        What several kinds share stands first in it, as ``default``.
+        """
+        values = {kind: self.of(kind) for kind in KINDS}
+        common, count = Counter(values.values()).most_common(1)[0]
+        if count == len(KINDS):
+            return common
+        if count == 1:
+            return values
+        return {OTHERS: common, **{k: value for k, value in values.items() if value != common}}
+
+
+@dataclass(frozen=True)
+class Unpacking:
+    """How integers are written in digits of b bits and become low-bit products.
+
+    Parameters
+    ----------
+    bits : PerOperand of int
+        The width of digits.
+    digits : str
+        The name of a digit system.
+    strategy : StrategyChoice
+        What makes the products.
+    block : int or None
+        Columns of a K-block; None for a strategy that cuts none, or for its default.
+    """
+
+    bits: PerOperand[int]
+    digits: str
+    strategy: StrategyChoice
+    block: int | None = None
