@@ -165,21 +165,65 @@ def measure(
     ValueError
         If `repeats` or `warmup` is too small, or the device has no timer.
     """
+    return measure_in_turns({"": function}, repeats, warmup, device, before)[""]
+
+
+def measure_in_turns(
+    functions: Mapping[str, Callable[[], object]],
+    repeats: int,
+    warmup: int,
+    device: str | torch.device = "cpu",
+    before: Callable[[], object] | None = None,
+) -> dict[str, Samples]:
+    """Time several functions in turn, so that all of them see the same clocks and the same load.
+
+    Each repeat calls every function once, each time beginning with another one.
+
+    Parameters
+    ----------
+    functions : mapping
+        Name to what is timed.
+    repeats, warmup, device, before
+        As for `measure`; `before` is called before every timed call.
+
+    Returns
+    -------
+    dict
+        Name to the times of its calls.
+
+    Raises
+    ------
+    ValueError
+        If `repeats` or `warmup` is too small, or the device has no timer.
+
+    Examples
+    --------
+    >>> times = measure_in_turns({"sum": lambda: sum(range(99)), "pass": lambda: None}, 3, 1)
+    >>> [len(samples.milliseconds) for samples in times.values()]
+    [3, 3]
+    """
     if repeats < 1 or warmup < 0:
         raise ValueError(f"cannot time {repeats} repeats after {warmup} warm-up calls")
     clock = _clock(device)
     for _ in range(warmup):
-        function()
+        for function in functions.values():
+            function()
     clock.wait()
-    marks = []
-    for _ in range(repeats):
-        if before is not None:
-            before()
-        start = clock.mark()
-        function()
-        marks.append((start, clock.mark()))
+    marks: dict[str, list[tuple[Any, Any]]] = {name: [] for name in functions}
+    names = list(functions)
+    for number in range(repeats):
+        turn = number % max(1, len(names))
+        for name in names[turn:] + names[:turn]:
+            if before is not None:
+                before()
+            start = clock.mark()
+            functions[name]()
+            marks[name].append((start, clock.mark()))
     clock.wait()
-    return Samples(tuple(clock.milliseconds(start, end) for start, end in marks))
+    return {
+        name: Samples(tuple(clock.milliseconds(start, end) for start, end in pairs))
+        for name, pairs in marks.items()
+    }
 
 
 class StageTimer:

@@ -5,7 +5,13 @@ import time
 import pytest
 import torch
 
-from accelsim.measure.timing import Samples, StageTimer, clock_source, measure
+from accelsim.measure.timing import (
+    Samples,
+    StageTimer,
+    clock_source,
+    measure,
+    measure_in_turns,
+)
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -149,6 +155,24 @@ def test_the_clock_has_a_name():
 def test_a_device_without_a_timer_is_refused(call):
     with pytest.raises(ValueError, match="only cpu and cuda"):
         call("meta")
+
+
+def test_functions_are_called_in_turn_each_first_as_often():
+    calls = []
+    functions = {name: lambda name=name: calls.append(name) for name in "xyz"}
+    samples = measure_in_turns(functions, repeats=3, warmup=1, before=lambda: calls.append("-"))
+    assert "".join(calls) == "xyz" + "-x-y-z" + "-y-z-x" + "-z-x-y"
+    assert {name: len(times.milliseconds) for name, times in samples.items()} == dict.fromkeys(
+        "xyz", 3
+    )
+
+
+def test_each_function_gets_its_own_times():
+    samples = measure_in_turns(
+        {"short": lambda: None, "long": lambda: time.sleep(0.02)}, repeats=4, warmup=0
+    )
+    assert min(samples["long"].milliseconds) >= 20
+    assert samples["short"].summary()["median"] < 20
 
 
 @pytest.mark.gpu
