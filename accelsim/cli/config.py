@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from accelsim.errors import InputError
+
 if TYPE_CHECKING:
     from accelsim.config import RunConfig
-    from accelsim.runner.cases import Case
+    from accelsim.parity.configs import ParityConfig
     from accelsim.runner.estimate import Estimate
+    from workloads import Gemm
 
 
 @click.group("config")
@@ -22,15 +25,22 @@ def command() -> None:
 
 
 @command.command()
-def schema() -> None:
-    """Print the JSON Schema of a config.
+@click.argument("kind", type=click.Choice(("run", "eval", "train")), default="run")
+def schema(kind: str) -> None:
+    """Print the JSON Schema of a config of `accelsim run`, `eval` or `train`.
 
     Save it, and name it in the first line of a config, so that editors with a YAML language server
     complete keys: # yaml-language-server: $schema=accelsim.schema.json
     """
-    from accelsim.config.schema import config_schema
+    if kind == "run":
+        from accelsim.config.schema import config_schema
 
-    click.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+        found = config_schema()
+    else:
+        from accelsim.parity.schema import parity_schema
+
+        found = parity_schema(kind)
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
 
 
 @command.command()
@@ -38,51 +48,99 @@ def schema() -> None:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--backend", "backends", multiple=True, help="Check with these instead.")
 def check(file: Path, overrides: tuple[str, ...], backends: tuple[str, ...]) -> None:
-    """Check the config FILE and say what it would run, how long and with how much memory.
+    """Check the config FILE, of `accelsim run`, `eval` or `train`, and say what it would do.
 
-    Nothing is written. Time and memory are scaled up from a sample of every backend and setting, on
-    a crop of a GEMM of middling size, on this machine as busy as it is now: expect a factor of two.
+    Nothing is written. For `run`, time and memory are scaled up from a sample of backends and
+    settings, on a crop of a GEMM of middling size, on this machine as busy as it is now: expect a
+    factor of two.
     """
+    from accelsim.config.config_kind import read_kind
+
+    kind = read_kind(file, overrides)
+    if kind == "run":
+        lines = _run(file, overrides, backends)
+    elif backends:
+        raise InputError(f"--backend is for configs of `accelsim run`; {file} is one of `{kind}`")
+    else:
+        lines = _evaluation(file, overrides) if kind == "eval" else _training(file, overrides)
+    for line in lines:
+        click.echo(line)
+
+
+def _run(file: Path, overrides: Sequence[str], backends: Sequence[str]) -> Iterator[str]:
     from accelsim.config import load_config
-    from accelsim.runner.cases import list_cases
+    from accelsim.runner.cases import list_settings
     from accelsim.runner.estimate import estimate
 
     config = load_config(file, overrides, backends)
-    cases = list_cases(config, config.gemms())
-    for line in _plan(config, cases):
-        click.echo(line)
-    for line in _cost(estimate(config, cases)):
-        click.echo(line)
+    gemms, settings = config.gemms(), list_settings(config)
+    yield from _plan(config, gemms, len(gemms) * len(settings))
+    yield from _cost(estimate(config, gemms, settings))
 
 
-def _plan(config: RunConfig, cases: Sequence[Case]) -> list[str]:
+def _plan(config: RunConfig, gemms: Sequence[Gemm], records: int) -> Iterator[str]:
     """Say what would run."""
     from accelsim.runner.bench import Bench
     from accelsim.runner.estimate import sizes
 
-    gemms = config.gemms()
     workloads = Counter(gemm.workload for gemm in gemms)
     small, large = sizes(gemms)
     bench = Bench(config)
-    lines = [
-        f"{config.path} is valid: {len(cases)} records",
+    yield f"{config.path} is valid for accelsim run: {records} records"
+    yield (
         f"  {len(gemms)} GEMMs ({', '.join(f'{n} of {name}' for name, n in workloads.items())}), "
-        f"from {small.n}×{small.d}×{small.h} to {large.n}×{large.d}×{large.h}",
+        f"from {small.n}×{small.d}×{small.h} to {large.n}×{large.d}×{large.h}"
+    )
+    yield (
         f"  {len(config.quantize_points())} ways to round, {len(config.unpack_points())} to "
-        f"unpack, {len(config.backends)} backends",
-    ]
+        f"unpack, {len(config.backends)} backends"
+    )
+    states: Counter[str] = Counter()
     for choice in config.backends:
         found = bench.availability(choice)
         state = f"on {found.device}" if found.available else f"unavailable: {found.reason}"
-        lines.append(f"  {choice.name}: {state}")
-    return [*lines, f"  results in {config.output}"]
+        states[f"{choice.name}: {state}"] += 1
+    for state, times in states.items():
+        yield f"  {state}" if times == 1 else f"  {times} × {state}"
+    yield f"  results in {config.output}"
 
 
-def _cost(found: Estimate) -> list[str]:
-    return [
+def _cost(found: Estimate) -> Iterator[str]:
+    yield (
         f"about {_duration(found.seconds)} and {found.memory_bytes / 2**30:.1f} GiB of memory "
-        "(from a sample; with timing.target_error it may be longer)"
-    ]
+        f"(from samples of {found.sampled} of {found.settings} settings; with "
+        "timing.target_error it may be longer)"
+    )
+
+
+def _evaluation(file: Path, overrides: Sequence[str]) -> Iterator[str]:
+    from accelsim.parity.configs import load_eval_config
+
+    config = load_eval_config(file, overrides)
+    sections = config.sections
+    yield f"{file} is valid for accelsim eval: {len(config.treatments)} records"
+    yield f"  {sections.model}, {sections.windows} windows of {sections.tokens} tokens"
+    yield from _treatments(config)
+
+
+def _training(file: Path, overrides: Sequence[str]) -> Iterator[str]:
+    from accelsim.parity.configs import load_train_config
+
+    config = load_train_config(file, overrides)
+    sections = config.sections
+    records = len(config.treatments) * len(sections.seeds)
+    yield f"{file} is valid for accelsim train: {records} records"
+    yield (
+        f"  {sections.task}, {sections.layers} layers {sections.width} wide, {sections.steps} "
+        f"steps, {len(sections.seeds)} seeds, on {sections.device}"
+    )
+    yield from _treatments(config)
+
+
+def _treatments(config: ParityConfig[Any]) -> Iterator[str]:
+    for treatment in config.treatments:
+        yield f"  {treatment.label}"
+    yield f"  results in {config.output}"
 
 
 def _duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accelsim.config.document import Document
 from accelsim.config.messages import validated
@@ -16,12 +16,15 @@ from accelsim.config.settings import strategy_choice
 from accelsim.errors import InputError, unknown_name
 from accelsim.plugins.options import parse_options
 from accelsim.plugins.registry import split_reference
+from accelsim.records.keyed import canonical_json
 from accelsim.types import FUSED, StrategyChoice
 from accelsim.unpack import load_strategy, strategy_class
 from gemm_backends import GemmBackend, backend_class
 from workloads.paths import from_folder
 from workloads.sources import SOURCE, EntryError, WorkloadSource
 from workloads.sources import registry as sources
+
+T = TypeVar("T")
 
 
 def check_workloads(document: Document, entries: Sequence[Any]) -> tuple[WorkloadSource, ...]:
@@ -111,36 +114,40 @@ def check_backends(document: Document, entries: Sequence[Any]) -> tuple[BackendC
     Problems go to `document`; entries that have one are left out of the result.
     """
     choices: list[BackendChoice] = []
+    names = _Names()
+    found: set[tuple[type[GemmBackend], str]] = set()
     for index, entry in enumerate(entries):
-        choice = _backend(document, entry, ("backends", index))
-        if choice is None:
+        made = _backend(document, entry, ("backends", index))
+        if made is None:
             continue
-        if any(_same(choice, other) for other in choices):
+        choice, backend = made
+        key = (type(backend), canonical_json(backend.options))
+        if key in found:
             message = f"found {shown(choice.to_record())} twice; expected different backends"
             document.report(("backends", index), message)
-        elif shared := _same_name(choices, choice):
+        elif shared := names.taken(choice):
             document.report(("backends", index, "name"), shared)
+        found.add(key)
         choices.append(choice)
     return tuple(choices)
 
 
-def _same(choice: BackendChoice, other: BackendChoice) -> bool:
-    """Say whether two entries are one backend with the same options, defaults included."""
-    own, plugin = backend_class(choice.target), backend_class(other.target)
-    return own is plugin and choice.load().options == other.load().options
+class _Names:
+    """What the classes of backends call themselves, and which choice brought each name."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, tuple[type[GemmBackend], BackendChoice]] = {}
+
+    def taken(self, choice: BackendChoice) -> str | None:
+        """Take note of a choice; return a message if another class has the name of its class."""
+        own = backend_class(choice.target)
+        owner, other = self._owners.setdefault(own.name, (own, choice))
+        if owner is own:
+            return None
+        return f"{other.name} and {choice.name} are both called {own.name!r}; rename one"
 
 
-def _same_name(choices: Iterable[BackendChoice], choice: BackendChoice) -> str | None:
-    """Return the message for a class that calls itself as another class among `choices` does."""
-    own = backend_class(choice.target)
-    for other in choices:
-        plugin = backend_class(other.target)
-        if plugin is not own and plugin.name == own.name:
-            return f"{other.name} and {choice.name} are both called {own.name!r}; rename one"
-    return None
-
-
-def _backend(document: Document, entry: Any, loc: Loc) -> BackendChoice | None:
+def _backend(document: Document, entry: Any, loc: Loc) -> tuple[BackendChoice, GemmBackend] | None:
     named = isinstance(entry, dict) and "name" in entry
     name = entry["name"] if named else entry
     if not isinstance(name, str):
@@ -156,7 +163,8 @@ def _backend(document: Document, entry: Any, loc: Loc) -> BackendChoice | None:
         return None
     if not _options_fit(document, plugin, f"backend {plugin.name!r}", options, loc):
         return None
-    return choice if _can_be_made(document, lambda: _loaded(choice), options, loc) else None
+    backend = _made(document, lambda: _loaded(choice), options, loc)
+    return None if backend is None else (choice, backend)
 
 
 def _loaded(choice: BackendChoice) -> GemmBackend:
@@ -184,16 +192,15 @@ def _options_fit(
     return not errors
 
 
-def _can_be_made(
-    document: Document, make: Callable[[], object], options: Mapping[str, Any], loc: Loc
-) -> bool:
+def _made(
+    document: Document, make: Callable[[], T], options: Mapping[str, Any], loc: Loc
+) -> T | None:
     """Call a constructor, and report what it raises at the option that the message names."""
     try:
-        make()
+        return make()
     except InputError as error:
         document.report((*loc, _blamed(str(error), options) or "name"), str(error))
-        return False
-    return True
+        return None
 
 
 def _blamed(message: str, options: Iterable[str]) -> str | None:
@@ -233,8 +240,8 @@ def choose_backends(
         If a name is unknown, or two classes share one.
     """
     chosen: dict[str, list[BackendChoice]] = {}
+    taken = _Names()
     for name in names:
-        earlier = [choice for choices in chosen.values() for choice in choices]
         chosen[name] = [choice for choice in configured if choice.name == name]
         if not chosen[name]:
             choice = BackendChoice(name, {}, name)
@@ -244,7 +251,7 @@ def choose_backends(
                 raise InputError(f"--backend {name}: {error}") from error
             chosen[name] = [choice]
         for choice in chosen[name]:
-            if message := _same_name(earlier, choice):
+            if message := taken.taken(choice):
                 raise InputError(f"--backend {name}: {message}")
     return tuple(choice for choices in chosen.values() for choice in choices)
 
@@ -274,7 +281,7 @@ def _strategy(document: Document, choice: StrategyChoice, loc: Loc) -> None:
         return
     plugin = strategy_class(name, folder)
     if plugin is None or _options_fit(document, plugin, f"strategy {name!r}", options, loc):
-        _can_be_made(document, lambda: load_strategy(choice, folder=folder), options, loc)
+        _made(document, lambda: load_strategy(choice, folder=folder), options, loc)
 
 
 def check_names(document: Document, loc: Loc, kind: str, known: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from accelsim.config.config_kind import refuse_other_kinds
 from accelsim.config.document import Document, apply_override, read_document
 from accelsim.config.entries import (
     check_backends,
@@ -46,6 +47,7 @@ def load_config(
     document = read_document(path)
     for rank, override in enumerate(overrides, start=1):
         apply_override(document, override, rank)
+    refuse_other_kinds(document, "run")
     data = {"backends": list(backends), **document.data} if backends else document.data
     sections = validated(document, ConfigSections, data)
     workloads = check_workloads(document, _entries(document, "workloads"))

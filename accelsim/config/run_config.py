@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelsim.config.problems import Places, Problem
 from accelsim.config.sections import TimingSection
 from accelsim.config.settings import QuantizeSection, UnpackSection
+from accelsim.records.keyed import canonical_json
 from accelsim.settings import Unpacking
 from accelsim.types import PerOperand, Rounding, StrategyChoice
 from accelsim.unpack import Strategy, load_strategy
@@ -39,6 +41,11 @@ class BackendChoice:
     name: str
     options: dict[str, Any]
     target: str
+
+    @cached_property
+    def key(self) -> str:
+        """What tells it from the other backends of a config."""
+        return canonical_json([self.target, self.options])
 
     def load(self) -> GemmBackend:
         """Make an instance of the backend."""

@@ -13,7 +13,7 @@ from gemm_backends.baselines import list_baselines
 from workloads.sources import SOURCE
 from workloads.sources import registry as sources
 
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _IN_A_FILE = {"type": "string", "pattern": r"\.py:\w+$", "description": "path/to/file.py:ClassName"}
 
@@ -45,7 +45,7 @@ def config_schema() -> dict[str, Any]:
     ):
         least = 0 if key == "baselines" else 1
         section[key] = _described(section[key]) | _one_or_more(entry, least)
-    return {"$schema": _DIALECT, **schema, "title": "accelsim config"}
+    return {"$schema": DIALECT, **schema, "title": "accelsim config"}
 
 
 def _described(key: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
+from accelsim.config.config_kind import refuse_other_kinds
 from accelsim.config.document import Document, apply_override, read_document
 from accelsim.config.entries import target
 from accelsim.config.fields import Section, Sweep
@@ -28,6 +29,9 @@ def _listed(value: Any) -> Any:
 
 
 class _Common(Section):
+    command: ClassVar[str]
+    """What carries such a config out: ``accelsim COMMAND``."""
+
     name: str | None = Field(default=None, description="text")
     treatments: Annotated[tuple[TreatmentSweep, ...], BeforeValidator(_listed)] = Field(
         min_length=1, description="a list of mappings such as {beta: [255, 127]}"
@@ -39,6 +43,8 @@ class _Common(Section):
 
 class EvalSections(_Common):
     """A config of ``accelsim eval``: a model, a text, and what is done with the model's GEMMs."""
+
+    command = "eval"
 
     model: str = Field(description="a model of the catalog, or the path of a local folder")
     gguf: str | None = Field(default=None, description="the name of a GGUF file in that folder")
@@ -61,6 +67,8 @@ class ProbeSection(Section):
 
 class TrainSections(_Common):
     """A config of ``accelsim train``: a small model, trained once for each treatment and seed."""
+
+    command = "train"
 
     task: Literal["gpt", "vit"] = Field(description="gpt or vit")
     batch: int | None = Field(default=None, ge=1, description="a whole number, at least 1")
@@ -162,6 +170,7 @@ def _load(path: Path, overrides: Sequence[str], kind: type[S]) -> tuple[Document
     document = read_document(path)
     for rank, override in enumerate(overrides, start=1):
         apply_override(document, override, rank)
+    refuse_other_kinds(document, kind.command)
     sections = validated(document, kind, document.data)
     document.raise_problems()
     assert sections is not None, "sections that are not valid have left a problem"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, JsonValue, NonNegativeInt, model_validator
 
-from accelsim.records.keyed import Keyed, RecordKey, Strict
+from accelsim.records.keyed import Keyed, RecordKey, Strict, canonical_json
 
 Number: TypeAlias = int | float
 Time: TypeAlias = Annotated[float, Field(ge=0)]
@@ -264,17 +263,4 @@ def record_key(record: Record | Mapping[str, Any]) -> RecordKey:
         If a mapping lacks a key field.
     """
     values = record.to_dict() if isinstance(record, Record) else record
-    return tuple(
-        json.dumps(_canonical(values[field]), sort_keys=True, allow_nan=False)
-        for field in KEY_FIELDS
-    )
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _canonical(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+    return tuple(canonical_json(values[field]) for field in KEY_FIELDS)

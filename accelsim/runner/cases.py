@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from accelsim.config import BackendChoice, RunConfig
+from accelsim.records import RecordKey, record_key
 from accelsim.settings import Unpacking
 from accelsim.types import PerOperand, Rounding
 from gemm_backends import GemmBackend
 from workloads import Gemm
+
+
+class Setting(NamedTuple):
+    """All of a case but its GEMM; see `Case`."""
+
+    quantize: PerOperand[Rounding]
+    unpack: Unpacking
+    choice: BackendChoice
+    backend: GemmBackend
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,11 @@ class Case:
     unpack: Unpacking
     choice: BackendChoice
     backend: GemmBackend
+
+    @cached_property
+    def key(self) -> RecordKey:
+        """What tells its record from all others of the run."""
+        return record_key(self.fields)
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -73,14 +89,22 @@ def list_cases(config: RunConfig, gemms: Sequence[Gemm]) -> list[Case]:
     gemms : sequence of Gemm
         What ``config.gemms()`` returned.
     """
-    return list(_cases(config, gemms))
+    settings = list_settings(config)
+    return [Case(gemm, *setting) for gemm in gemms for setting in settings]
 
 
-def _cases(config: RunConfig, gemms: Sequence[Gemm]) -> Iterator[Case]:
+def list_settings(config: RunConfig) -> list[Setting]:
+    """Return every combination of rounding, unpacking and backend of a config, in its order."""
+    unpacking = config.unpack_points()
     backends = [(choice, choice.load()) for choice in config.backends]
-    for gemm in gemms:
-        for rounding in config.quantize_points():
-            for unpacking in config.unpack_points():
-                for choice, backend in backends:
-                    configured = backend.for_bits(unpacking.bits.a, unpacking.bits.b)
-                    yield Case(gemm, rounding, unpacking, choice, configured)
+    configured = {
+        (choice.key, bits): backend.for_bits(bits.a, bits.b)
+        for choice, backend in backends
+        for bits in dict.fromkeys(point.bits for point in unpacking)
+    }
+    return [
+        Setting(rounding, point, choice, configured[choice.key, point.bits])
+        for rounding in config.quantize_points()
+        for point in unpacking
+        for choice, _ in backends
+    ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import resource
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import gcd
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from accelsim.config import RunConfig
 from accelsim.errors import AccelsimError
 from accelsim.measure.timing import StageTimer
 from accelsim.runner.bench import Bench
-from accelsim.runner.cases import Case
+from accelsim.runner.cases import Case, Setting
 from accelsim.runner.pipeline import Pipeline
 from workloads import Gemm
 
@@ -23,7 +24,10 @@ CROP = (4, 256, 256, 256)
 """The largest batch, n, d and h of a sample."""
 
 REPEATS = 3
-"""Of a sample; the first may compile, and the shortest counts."""
+"""Repeats per sample. The first may include compilation, so the fastest is used."""
+
+BUDGET_S = 4.0
+"""How long sampling may take; the settings left over are taken to cost what their like do."""
 
 _FLOAT, _INTEGER, _WIDE = 4, 4, 8
 """Bytes of an entry of an operand, of its rounded form, and of a product."""
@@ -39,10 +43,14 @@ class Estimate:
         All records, warm-up and baselines included, checks of the operands not.
     memory_bytes : int
         The resident memory of the process at its largest record.
+    sampled, settings : int
+        How many of the combinations of rounding, unpacking and available backend were sampled.
     """
 
     seconds: float
     memory_bytes: int
+    sampled: int
+    settings: int
 
 
 @dataclass(frozen=True)
@@ -53,43 +61,87 @@ class _Sample:
     ratio: float
 
 
-def estimate(config: RunConfig, cases: Sequence[Case]) -> Estimate:
-    """Time each backend and setting on a crop of a GEMM of middling size, and scale it up.
+def estimate(config: RunConfig, gemms: Sequence[Gemm], settings: Sequence[Setting]) -> Estimate:
+    """Time backends and settings on a crop of a GEMM of middling size, and scale the times up.
 
     Times are taken to grow with the multiplications, memory with the operands, the product and
-    the unpack ratio of the sample. A backend that is unavailable takes nothing.
+    the unpack ratio of the sample. A backend that is unavailable takes nothing. Of a large sweep
+    as many settings are sampled as `BUDGET_S` allows, each strategy on each backend first; the
+    others count as the mean of those that share their strategy and backend, or else of all.
 
     Parameters
     ----------
     config : RunConfig
         What would run.
-    cases : sequence of Case
-        Its cases.
+    gemms : sequence of Gemm
+        What ``config.gemms()`` returned.
+    settings : sequence of Setting
+        What `accelsim.runner.cases.list_settings` returned.
     """
     bench = Bench(config)
-    settings: dict[str, list[Case]] = defaultdict(list)
-    for case in cases:
-        if bench.availability(case.choice).available:
-            settings[repr((case.quantize, case.unpack, case.choice))].append(case)
+    status = {choice.key: bench.availability(choice) for choice in config.backends}
+    devices = {key: found.device for key, found in status.items() if found.available}
+    kinds: dict[tuple[str, str], list[Setting]] = defaultdict(list)
+    for setting in settings:
+        kind = (str(setting.unpack.strategy), setting.choice.key)
+        if kind[1] in devices:
+            kinds[kind].append(setting)
+    middle = sorted(gemms, key=lambda gemm: gemm.macs)[len(gemms) // 2]
+    samples = _samples(middle, kinds, devices, config)
+    macs = sum(gemm.macs for gemm in gemms)
     repeats = config.timing.warmup + config.timing.repeats
-    seconds, most = 0.0, 0
-    for same in settings.values():
-        middle = sorted(same, key=lambda case: case.gemm.macs)[len(same) // 2]
-        device = torch.device(bench.availability(middle.choice).device)
-        sample = _sample(middle, config, device)
-        if sample is not None:
-            seconds += repeats * sum(c.gemm.macs for c in same) * sample.seconds_per_mac
-            most = max(most, *(_bytes(case.gemm, sample.ratio) for case in same))
+    every = [sample for found in samples.values() for sample in found]
+    seconds = sum(
+        repeats * macs * len(same) * _seconds_per_mac(samples[kind] or every)
+        for kind, same in kinds.items()
+    )
+    ratio = max((sample.ratio for sample in every), default=0.0)
+    most = max(_bytes(gemm, ratio) for gemm in gemms) if ratio else 0
     here = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Estimate(seconds, here + most)
+    return Estimate(seconds, here + most, len(every), sum(map(len, kinds.values())))
 
 
-def _sample(case: Case, config: RunConfig, device: torch.device) -> _Sample | None:
-    a, b = case.gemm.load()
+def _seconds_per_mac(samples: Sequence[_Sample]) -> float:
+    return sum(sample.seconds_per_mac for sample in samples) / len(samples)
+
+
+def _samples(
+    gemm: Gemm,
+    kinds: Mapping[tuple[str, str], Sequence[Setting]],
+    devices: Mapping[str, str],
+    config: RunConfig,
+) -> dict[tuple[str, str], list[_Sample]]:
+    """Sample the settings of every kind in turn, spread over each kind, while there is time."""
+    operands = _crop(gemm)
+    samples: dict[tuple[str, str], list[_Sample]] = {kind: [] for kind in kinds}
+    start = time.perf_counter()
+    for turn in range(max(map(len, kinds.values()), default=0)):
+        for kind, same in kinds.items():
+            if turn < len(same) and time.perf_counter() - start < BUDGET_S:
+                setting = same[_spread(turn, len(same))]
+                device = torch.device(devices[kind[1]])
+                samples[kind].append(_sample(Case(gemm, *setting), operands, config, device))
+    return samples
+
+
+def _spread(turn: int, count: int) -> int:
+    """Return the place of a turn in an order in which any first few are spread over all."""
+    step = next(s for s in range(max(1, round(0.618 * count)), count + 1) if gcd(s, count) == 1)
+    return (turn * step + count // 2) % count
+
+
+def _crop(gemm: Gemm) -> tuple[Tensor, Tensor]:
+    a, b = gemm.load()
     batch, n, d, h = CROP
-    if case.gemm.batched:
+    if gemm.batched:
         a, b = a[:batch], b[:batch]
-    small = a[..., :n, :d].contiguous().to(device), b[..., :h, :d].contiguous().to(device)
+    return a[..., :n, :d].contiguous(), b[..., :h, :d].contiguous()
+
+
+def _sample(
+    case: Case, operands: tuple[Tensor, Tensor], config: RunConfig, device: torch.device
+) -> _Sample:
+    small = operands[0].to(device), operands[1].to(device)
     try:
         pipeline = Pipeline(replace(case, gemm=_cropped(case.gemm, small)), small, config)
         seconds = []
@@ -101,7 +153,7 @@ def _sample(case: Case, config: RunConfig, device: torch.device) -> _Sample | No
             seconds.append(time.perf_counter() - start)
         counts = pipeline.counts()
     except AccelsimError:
-        return None
+        return _Sample(0.0, 0.0)  # as unsupported, which takes no time
     return _Sample(min(seconds) / max(1, counts["dense_macs"]), counts["ratio"] or 1.0)
 
 

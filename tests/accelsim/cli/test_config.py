@@ -3,9 +3,15 @@
 import json
 import re
 
+import jsonschema
 import pytest
+import yaml
 
 from accelsim.cli import main
+from accelsim.config import BackendChoice, load_config
+from accelsim.config.config_kind import OWN_KEYS
+from accelsim.config.sections import ConfigSections
+from accelsim.parity.configs import EvalSections, TrainSections
 
 CONFIG = """\
 workloads:
@@ -45,7 +51,7 @@ def test_the_schema_is_json(config):
 def test_check_says_what_would_run_and_writes_nothing(config, file):
     code, out, _ = config("check", file)
     assert code == 0
-    assert f"{file} is valid: 8 records" in out
+    assert f"{file} is valid for accelsim run: 8 records" in out
     assert "1 GEMMs (1 of synthetic), from 24×32×16" in out
     assert "2 ways to round, 2 to unpack, 2 backends" in out
     assert "int64: on cpu" in out
@@ -56,7 +62,106 @@ def test_check_says_what_would_run_and_writes_nothing(config, file):
 def test_check_takes_what_run_takes(config, file):
     code, out, _ = config("check", file, "--set", "unpack.bits=8", "--backend", "int64")
     assert code == 0
-    assert "valid: 2 records" in out
+    assert "valid for accelsim run: 2 records" in out
+
+
+PARITY = {
+    "eval": "model: smollm2-135m\ntreatments:\n  - method: float\n  - {beta: [31, 15]}\n",
+    "train": "task: gpt\nseeds: [0, 1]\ntreatments:\n  - {beta: [31, 15]}\n",
+}
+
+
+@pytest.mark.parametrize(("kind", "records"), [("eval", 3), ("train", 4)])
+def test_check_knows_the_configs_of_eval_and_train(config, tmp_path, kind, records):
+    path = tmp_path / "c.yaml"
+    path.write_text(PARITY[kind])
+    code, out, err = config("check", path)
+    assert code == 0, err
+    assert f"{path} is valid for accelsim {kind}: {records} records" in out
+    assert "results in runs/c" in out
+
+
+def test_check_names_the_place_of_a_mistake_in_a_config_of_eval(config, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(PARITY["eval"] + "window: 3\n")
+    code, out, err = config("check", path)
+    assert (code, out) == (2, "")
+    assert f"{path}:5:1: window: " in err
+    assert "did you mean 'windows'?" in err
+
+
+def test_check_refuses_backends_for_a_config_that_has_none(config, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(PARITY["train"])
+    code, _, err = config("check", path, "--backend", "int64")
+    assert code == 2
+    assert "--backend is for configs of `accelsim run`" in err
+
+
+@pytest.mark.parametrize("asked", ["run", "eval", "train"])
+@pytest.mark.parametrize("kind", ["run", "eval", "train"])
+def test_a_config_of_another_command_is_named_as_such(capsys, tmp_path, monkeypatch, asked, kind):
+    if asked == kind:
+        return
+    path = tmp_path / "c.yaml"
+    path.write_text("name: x\n" + ({"run": CONFIG} | PARITY)[kind])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        main([asked, str(path)])
+    assert exit_.value.code == 2
+    err = capsys.readouterr().err
+    assert re.search(rf"c\.yaml:2:1: \w+: this is a config of `accelsim {kind}`", err), err
+    assert err.endswith(f"use accelsim {kind} {path}\n")
+    assert [found.name for found in tmp_path.iterdir()] == ["c.yaml"]
+
+
+def test_the_keys_that_tell_configs_apart_are_those_of_their_sections():
+    sections = {"run": ConfigSections, "eval": EvalSections, "train": TrainSections}
+    for kind, own in OWN_KEYS.items():
+        others = [set(sections[other].model_fields) for other in sections if other != kind]
+        assert own == set(sections[kind].model_fields).difference(*others), kind
+
+
+@pytest.mark.parametrize("kind", ["eval", "train"])
+def test_the_schemas_of_eval_and_train_take_their_configs(config, kind):
+    code, out, _ = config("schema", kind)
+    assert code == 0
+    schema = jsonschema.Draft202012Validator(json.loads(out))
+    schema.validate(yaml.safe_load(PARITY[kind]))
+    assert not schema.is_valid({**yaml.safe_load(PARITY[kind]), "betas": 3})
+
+
+@pytest.mark.parametrize(
+    ("betas", "records"), [(30, 3240), pytest.param(3000, 324_000, marks=pytest.mark.slow)]
+)
+def test_a_large_sweep_is_checked_from_a_part_of_it(config, tmp_path, monkeypatch, betas, records):
+    monkeypatch.setattr("accelsim.runner.estimate.BUDGET_S", 0.5)
+    widths = range(16, 16 + 27)
+    path = tmp_path / "large.yaml"
+    path.write_text(
+        "workloads: [{synthetic: {n: 8, d: 16, h: 8, seed: 0}}]\n"
+        f"quantize: {{beta: {[5 + beta for beta in range(betas)]}}}\n"
+        "unpack: {bits: [4, 5, 6, 8], strategy: mix}\n"
+        f"backends: {[{'name': 'emulator', 'accumulator_bits': width} for width in widths]}\n"
+    )
+    code, out, err = config("check", path)
+    assert code == 0, err
+    assert f"valid for accelsim run: {records} records" in out
+    assert "27 × emulator: on cpu" in out
+    assert re.search(rf"from samples of \d+ of {records} settings", out), out
+
+
+def test_backends_are_made_once_however_many_there_are(tmp_path, monkeypatch):
+    made = []
+    load = BackendChoice.load
+    monkeypatch.setattr(BackendChoice, "load", lambda self: made.append(self) or load(self))
+    backends = [{"name": "emulator", "accumulator_bits": width} for width in range(20, 30)]
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        f"workloads: [{{synthetic: {{n: 8, d: 16, h: 8, seed: 0}}}}]\nbackends: {backends}\n"
+    )
+    load_config(path)
+    assert len(made) == len(backends)
 
 
 def test_check_names_the_place_of_a_mistake(config, file):

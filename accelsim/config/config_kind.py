@@ -1,0 +1,66 @@
+"""Which command a config is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelsim.config.document import Document, apply_override, read_document
+from accelsim.config.problems import Problem, config_error
+
+OWN_KEYS: Mapping[str, frozenset[str]] = {
+    "run": frozenset(
+        {"workloads", "quantize", "unpack", "backends", "baselines", "k_split", "timing"}
+    ),
+    "eval": frozenset({"model", "gguf", "text", "windows", "tokens"}),
+    "train": frozenset(
+        {
+            "task", "batch", "context", "width", "layers", "heads", "steps", "learning_rate",
+            "evaluate_every", "seeds", "probe", "device",
+        }
+    ),
+}  # fmt: skip
+"""Top-level keys that only the configs of one command have."""
+
+
+def kind_of(data: Mapping[str, Any]) -> str:
+    """Return the command that a config is for: the one that most of its keys belong to."""
+    found = {kind: len(keys & data.keys()) for kind, keys in OWN_KEYS.items()}
+    if not any(found.values()) and "treatments" in data:
+        return "eval"
+    return max(found, key=found.__getitem__)
+
+
+def refuse_other_kinds(document: Document, asked: str) -> None:
+    """Refuse a config that is for another command, and say for which.
+
+    Raises
+    ------
+    InputError
+        If the config has keys of another command and none of `asked`.
+    """
+    kind = kind_of(document.data)
+    if kind == asked or OWN_KEYS[asked] & document.data.keys():
+        return
+    key = next(key for key in document.data if key in OWN_KEYS[kind] | {"treatments"})
+    place = document.places.keys.get((key,)) or document.places.values[(key,)]
+    message = (
+        f"this is a config of `accelsim {kind}`, not of `accelsim {asked}`: "
+        f"use accelsim {kind} {document.path}"
+    )
+    raise config_error([Problem(place, (key,), message)])
+
+
+def read_kind(path: Path, overrides: Sequence[str] = ()) -> str:
+    """Return the command that a config file is for, with what the command line changes in it.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is not YAML, or is not a mapping.
+    """
+    document = read_document(path)
+    for rank, override in enumerate(overrides, start=1):
+        apply_override(document, override, rank)
+    return kind_of(document.data)
