@@ -12,6 +12,7 @@ from gemm_backends.conformance import (
     exactness,
     layouts,
     operands,
+    routes,
     running,
     sparse,
 )
@@ -28,6 +29,7 @@ CHECKS: tuple[Check, ...] = (
     *sparse.CHECKS,
     *claims.CHECKS,
     *running.CHECKS,
+    *routes.CHECKS,
 )
 """Every check of the kit, in the order in which they run."""
 

@@ -1,0 +1,99 @@
+"""Checks that a route is exact for every kind of request that it takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from accelsim.types import PerOperand, Request, Rounding
+from gemm_backends.conformance.check import NotApplicable, check
+from gemm_backends.conformance.routes.opened import each
+from gemm_backends.conformance.routes.requests import covering, usual
+from gemm_backends.conformance.subject import Subject
+
+PAIRS = (
+    PerOperand("scattered heavy hitters", "a negative last column"),
+    PerOperand("no heavy hitters", "no heavy hitters"),
+    PerOperand("a negative first row", "entries of all sizes"),
+)
+"""Kinds of values that every request is tried with."""
+
+OUTPUTS = (torch.bfloat16, torch.float16, torch.float32)
+
+
+@check
+def route_requests(subject: Subject) -> str:
+    """Fused routes give the integers, scales and floats of a sort and an independent product."""
+    requests = covering(subject)
+    taken = 0
+    for route in each(subject, requests):
+        taken += 1
+        for seed, kinds in enumerate(PAIRS):
+            what = f"A with {kinds.a}, B with {kinds.b}"
+            route.verify(route.draw(kinds, 2 * seed), what)
+        for rows in (1, 0) if route.request.shape[1] is None else ():
+            route.verify(route.draw(PAIRS[0], rows, rows), f"{rows} rows of A")
+    refused = f"; {len(requests) - taken} refused" if taken < len(requests) else ""
+    return f"{taken} requests{refused}"
+
+
+@check
+def route_output(subject: Subject) -> str:
+    """Floats are rounded once from the exact quotient, on ties and one step beside them."""
+    tried = 0
+    for granularity in ("tensor", "row"):
+        for beta, operands in ((4096.0, _beside_ties()), (14.0, _quotients_on_ties())):
+            for request in _on_ties(subject, granularity, beta, operands):
+                for route in each(subject, [request]):
+                    tried += 1
+                    route.verify(operands.map(route.placed), "quotients on ties and beside them")
+    if not tried:
+        raise NotApplicable("no request of these is taken")
+    return f"{tried} requests whose quotients are made"
+
+
+def _on_ties(
+    subject: Subject, granularity: str, beta: float, operands: PerOperand[Tensor]
+) -> list[Request]:
+    """Return requests in which α is made, so that the scales are ``beta / (2 * alpha)``."""
+    (n, d), h = operands.a.shape, len(operands.b)
+    rounding = Rounding(95, beta, granularity)
+    request = replace(
+        usual(subject), shape=(1, n, d, h), rounding=PerOperand.both(rounding), dtype=torch.float32
+    )
+    return [replace(request, output=output) for output in OUTPUTS]
+
+
+def _beside_ties() -> PerOperand[Tensor]:
+    """Return operands of scale 256 whose quotients are ties of each type, or one bit beside.
+
+    α is 8. The last three columns alone meet in a product, which becomes ``2^30 + 2^k + j``: with k
+    of 22, 19 and 6 a tie of bfloat16, float16 and float32 where j is 0. Where it is 1, the bit is
+    lost if a product is rounded to float32 on its way to a shorter type.
+    """
+    a, b = torch.zeros(12, 200), torch.zeros(8, 200)
+    a[:, :100], b[:, 100:197] = 8.0, 8.0
+    powers = torch.tensor([11.0, 10.0, 9.0, 3.0])
+    a[:, 197], b[:, 197] = 2.0**7, 2.0**7
+    a[:, 198], b[:, 198] = 2 ** (powers.repeat(3) - 8), 2 ** (powers.repeat(2) - 8)
+    a[:, 199] = torch.arange(3).repeat_interleave(4) / 256
+    b[:, 199] = torch.tensor([1.0, -1.0]).repeat_interleave(4) / 256
+    a[1::3] *= -1
+    return PerOperand(a, b)
+
+
+def _quotients_on_ties() -> PerOperand[Tensor]:
+    """Return operands of scale 7 whose quotients are sums of integers, many of them ties.
+
+    ``1 / 49`` is no float, so that a product with it falls beside the tie.
+    """
+    a, b = torch.ones(12, 60), torch.ones(8, 60)
+    a[:, 0] = torch.tensor([318.0, 2818.0, 2.0**24]).repeat(4)
+    a[:, 1] = 2.0 * torch.arange(12) + 1
+    b[1::2, 1] = 2.0
+    return PerOperand(a, b)
+
+
+CHECKS = (route_requests, route_output)

@@ -1,0 +1,189 @@
+"""What a route must give: rounding by a sort, the independent oracle, and one exact rounding.
+
+Nothing here is shared with a route: no kernel, no digits, no selection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accelsim.arithmetic.oracle import Wide, oracle
+from accelsim.types import PerOperand, Rounding
+
+ORACLE_LIMIT = 1 << 31
+"""Magnitudes up to which the oracle multiplies; larger integers are multiplied by Python."""
+
+CLOSE = 2.0**-45
+"""Quotients this close to the middle of two floats, by their float64 value, are compared exactly.
+
+The float64 value itself is off by less than 2^-50 of it.
+"""
+
+_fractions = np.frompyfunc(Fraction, 1, 1)
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """An operand as integers.
+
+    Parameters
+    ----------
+    integers : Tensor
+        int64, the shape of the operand.
+    scale : Tensor
+        float32: a scalar, or ``[..., rows, 1]`` by rows.
+    """
+
+    integers: Tensor
+    scale: Tensor
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A product and what it was made of, on the CPU.
+
+    Parameters
+    ----------
+    operands : PerOperand of Rounded
+        The integers and scales of both operands.
+    integers : Tensor or ndarray of object
+        ``[..., n, h]``.
+    """
+
+    operands: PerOperand[Rounded]
+    integers: Tensor | Wide
+
+    def inverse(self) -> Tensor:
+        """Return ``1 / (scale_a * scale_b)`` in float64, broadcastable to the product."""
+        a, b = (self.operands.of(side).scale.to(torch.float64) for side in ("a", "b"))
+        return 1 / (a * (b.mT if b.ndim else b))
+
+
+def expected(a: Tensor, b: Tensor, rounding: PerOperand[Rounding]) -> Expected:
+    """Round two operands ``[..., n, d]`` and ``[..., h, d]`` and multiply their integers."""
+    operands = PerOperand(rounded(a, rounding.a), rounded(b, rounding.b))
+    x, y = operands.a.integers, operands.b.integers
+    return Expected(operands, _product(x, y))
+
+
+def rounded(x: Tensor, rounding: Rounding) -> Rounded:
+    """Round an operand whose entries are finite and whose scale is defined and fits float32."""
+    values = x.detach().cpu().to(torch.float32)
+    rows = values if rounding.granularity == "row" else values.reshape(1, -1)
+    magnitudes = rows.abs().sort(dim=-1, descending=True).values
+    alpha = _ranked(magnitudes, rounding.percentile)
+    if rounding.zero_alpha == "nonzero":
+        for index in (alpha == 0).nonzero().tolist():
+            row = magnitudes[tuple(index)]
+            alpha[tuple(index)] = _ranked(row[row > 0], rounding.percentile)
+    scale = (rounding.beta / (2 * alpha.to(torch.float64))).to(torch.float32)
+    zero = magnitudes.amax(-1) == 0 if rows.numel() else torch.ones_like(scale, dtype=torch.bool)
+    scale = scale.masked_fill(zero, 1.0)
+    scale = scale.unsqueeze(-1) if rounding.granularity == "row" else scale.reshape(())
+    return Rounded((values * scale).round().to(torch.int64), scale)
+
+
+def not_rounded_once(found: Tensor, expected: Expected) -> Tensor:
+    """Return where floats are not the exact quotients of integers and scales, rounded once.
+
+    A float is right if the exact quotient lies between the middles to its two neighbours; on a
+    middle, if its last bit is even.
+
+    Parameters
+    ----------
+    found : Tensor
+        ``[..., n, h]`` float32, float16 or bfloat16.
+    expected : Expected
+        The integers and scales.
+
+    Returns
+    -------
+    Tensor
+        bool, on the CPU.
+    """
+    found = found.detach().cpu()
+    low, high = _middles(found)
+    even = _bits(found) % 2 == 0
+    if isinstance(expected.integers, Tensor):
+        integers = expected.integers.to(torch.float64)
+    else:
+        integers = torch.from_numpy(expected.integers.astype(np.float64))
+    quotient = (integers * expected.inverse()).abs()
+    wrong = (quotient < low * (1 - CLOSE)) | (quotient > high * (1 + CLOSE)) | found.isnan()
+    wrong |= (found != 0) & (found.sign() != integers.sign())
+    close = ((quotient - low).abs() <= CLOSE * low) | ((quotient - high).abs() <= CLOSE * high)
+    index = (close & ~wrong & (quotient > 0)).nonzero(as_tuple=True)
+    if len(index[0]):
+        exact = _quotients(expected, index)
+        below, above = (_fractions(middle[index].numpy()) for middle in (low, high))
+        on_even = even[index].numpy()
+        inside = (below < exact) & (exact < above)
+        wrong[index] = torch.from_numpy(
+            ~(inside | (on_even & ((exact == below) | (exact == above)))).astype(bool)
+        )
+    return wrong
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor | Wide:
+    largest = max((int(x.abs().max()) for x in (a, b) if x.numel()), default=0)
+    if largest < ORACLE_LIMIT:
+        return oracle(a, b)
+    wide: Wide = np.matmul(a.numpy().astype(object), b.mT.numpy().astype(object))
+    return wide
+
+
+def _ranked(descending: Tensor, percentile: float) -> Tensor:
+    """Return the k-th of magnitudes ``[..., count]`` in descending order; 0 where there is none."""
+    count = descending.shape[-1]
+    if count == 0:
+        return descending.new_zeros(descending.shape[:-1])
+    above = Fraction(count) * (100 - Fraction(str(percentile))) / 100
+    return descending[..., max(1, int(above)) - 1].clone()
+
+
+def _bits(floats: Tensor) -> Tensor:
+    """Return the bit patterns of magnitudes, which are ordered as the magnitudes are."""
+    integer = torch.int32 if floats.dtype == torch.float32 else torch.int16
+    return floats.abs().contiguous().view(integer).to(torch.int64)
+
+
+def _middles(floats: Tensor) -> tuple[Tensor, Tensor]:
+    """Return in float64 the middles from each magnitude to the one below and to the one above.
+
+    Below 0 there is none: the middle is 0. Above the largest the next would be one step further,
+    had the type one more exponent; from its middle on, magnitudes round to infinity.
+    """
+    bits, top = _bits(floats), _bits(torch.tensor(torch.inf, dtype=floats.dtype))
+    value, below, above = (
+        _value(bits.add(step).clamp(0, int(top)), floats.dtype) for step in (0, -1, 1)
+    )
+    largest = torch.finfo(floats.dtype).max
+    beyond = largest + (largest - float(_value(top - 2, floats.dtype)))
+    value, above = (x.masked_fill(torch.isinf(x), beyond) for x in (value, above))
+    no_end = torch.finfo(torch.float64).max
+    high = ((value + above) / 2).masked_fill(torch.isinf(floats), no_end)
+    return (value + below) / 2, high
+
+
+def _value(bits: Tensor, dtype: torch.dtype) -> Tensor:
+    integer = torch.int32 if dtype == torch.float32 else torch.int16
+    return bits.to(integer).view(dtype).to(torch.float64)
+
+
+def _quotients(expected: Expected, index: tuple[Tensor, ...]) -> Wide:
+    """Return the magnitudes of some entries as fractions."""
+    shape = tuple(expected.integers.shape)
+    integers = expected.integers
+    values = integers if isinstance(integers, np.ndarray) else integers.numpy()
+    places = tuple(part.numpy() for part in index)
+    result: Wide = _fractions(values[places].astype(object))
+    for side in ("a", "b"):
+        scale = expected.operands.of(side).scale.to(torch.float64)
+        spread = (scale.mT if side == "b" and scale.ndim else scale).expand(shape)
+        result = result / _fractions(spread.numpy()[places])
+    return np.abs(result)
