@@ -27,6 +27,7 @@ from gemm_backends.types import (
     OverflowReport,
     Support,
     Tile,
+    UnpackWork,
 )
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "SparseDigits",
     "Support",
     "Tile",
+    "UnpackWork",
     "backend_class",
     "list_backends",
     "load_backend",

@@ -35,6 +35,7 @@ from gemm_backends.types import (
     OverflowReport,
     Support,
     Tile,
+    UnpackWork,
 )
 
 Result = TypeVar("Result")
@@ -235,6 +236,13 @@ class GemmBackend(ABC, metaclass=_BackendType):
         are for the products alone.
         """
         return None
+
+    def unpack_cost(self, work: UnpackWork) -> Cost | None:
+        """Predict what surrounds the products of one GEMM: splitting operands, putting together.
+
+        The default is `shift_add_cost` of its shift-adds.
+        """
+        return self.shift_add_cost(work.shift_adds)
 
     @classmethod
     def actions(cls) -> Sequence[Action]:

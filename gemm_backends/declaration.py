@@ -30,12 +30,13 @@ METHODS = {
     "executed_macs": ("spec",),
     "cost": ("spec",),
     "shift_add_cost": ("count",),
+    "unpack_cost": ("work",),
     "actions": (),
     "fused": ("request",),
 }
 """What an author may define, with the arguments that it is called with, by position."""
 
-SINCE = {"fused": (1, 1)}
+SINCE = {"fused": (1, 1), "unpack_cost": (1, 1)}
 """The version that brought a method; the others were there from the first.
 
 To a class written for an earlier one the name says nothing, and is its author's own.

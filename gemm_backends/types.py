@@ -181,6 +181,16 @@ class Cost:
     basis : mapping
         Where figures come from: for ``"cycles"``, ``"energy"`` or ``"relative_area"`` a word such
         as ``"measured"``, ``"computed"``, ``"cited"`` or ``"interpolated"``, and the source.
+    stall_cycles : float or None
+        Those of the cycles in which the array waits for memory.
+    seconds : float or None
+        The cycles at the accelerator's clock.
+    traffic : mapping
+        Bytes that move, by level and operand: ``{"dram": {"a": ..., "b": ..., "c_read": ...,
+        "c_write": ..., "front_end": ..., "maps": ...}, "sram": {...}}``.
+    energy_by_pj : mapping
+        Picojoules by component, such as ``"multiply"``, ``"accumulate"``, ``"shift_add"``,
+        ``"sram"``, ``"dram"`` and ``"leakage"``.
     """
 
     cycles: float | None = None
@@ -190,6 +200,36 @@ class Cost:
     relative_area: float | None = None
     peak_macs: int | None = None
     basis: Mapping[str, str] = field(default_factory=dict)
+    stall_cycles: float | None = None
+    seconds: float | None = None
+    traffic: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    energy_by_pj: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UnpackWork:
+    """What one GEMM takes beside its low-bit products.
+
+    Parameters
+    ----------
+    shift_adds : int
+        Additions of shifted entries of products into C.
+    sums : int
+        Entries of one matrix of C.
+    operand_bytes : int
+        Bytes of the float operands, which a pass reads to find and split heavy hitters.
+    digits_a, digits_b : int
+        Digits that this pass writes.
+    mapped_lines : int
+        Lines of products that belong to another line of C than their own, or have a power of two.
+    """
+
+    shift_adds: int
+    sums: int = 0
+    operand_bytes: int = 0
+    digits_a: int = 0
+    digits_b: int = 0
+    mapped_lines: int = 0
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,8 @@ class Record(Keyed):
     are the digits that the products read and the 32-bit sums that they write, each once.
     `samples_ms` holds every repeat that `time_ms` sums up, in the order of measurement.
     Times are in ms, `tops` and `effective_tops` in 10^12 operations per second (a multiply-add is
-    two), `energy` in joules. `cycles` are those of the products and `shift_add_cycles`;
+    two), `energy` and `energy_by` in joules, `traffic` in bytes by level and operand. `cycles` are
+    those of the products, `compute_cycles`, with `shift_add_cycles` and `stall_cycles`;
     `utilization` is the share of them in which a multiplier had a low-bit multiplication to do;
     `area_time` is `relative_area` times `cycles`; `cost_basis` says of each such figure where it
     comes from. None means that the value does not exist, as for the times of a backend that is
@@ -187,6 +188,12 @@ class Record(Keyed):
     utilization: float | None = None
     relative_area: float | None = None
     area_time: float | None = None
+    area_mm2: float | None = None
+    compute_cycles: NonNegativeInt | None = None
+    stall_cycles: NonNegativeInt | None = None
+    seconds: float | None = None
+    traffic: dict[str, dict[str, float]] = Field(default_factory=dict)
+    energy_by: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _verdict_fits(self) -> Record:

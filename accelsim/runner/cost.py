@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from torch import Tensor
 
 from accelsim.records.totals import total
 from accelsim.routes.execute import spec
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, LowBitProblem
-from gemm_backends import GemmBackend
+from accelsim.unpack.problem import LineMap, Product
+from gemm_backends import Cost, GemmBackend, UnpackWork
+from gemm_backends.declaration import written_for
 
 
 def modelled(
-    backend: GemmBackend, systems: PerOperand[DigitSystem], problem: LowBitProblem
+    backend: GemmBackend,
+    systems: PerOperand[DigitSystem],
+    problem: LowBitProblem,
+    float_bytes: int = 4,
 ) -> dict[str, Any]:
-    """Sum the costs of all products and of the shift-adds that put them together.
+    """Sum the costs of all products, and of splitting the operands and adding the products up.
 
     Parameters
     ----------
@@ -24,6 +32,8 @@ def modelled(
         The digits of A and B.
     problem : LowBitProblem
         The scheduled products.
+    float_bytes : int
+        Bytes of an entry of the float operands.
 
     Returns
     -------
@@ -32,23 +42,102 @@ def modelled(
     """
     if problem.sparse_macs:
         return {}
-    costs = [backend.cost(spec(systems, product)) for product in problem.products]
-    known = [cost for cost in costs if cost is not None]
-    if not known or len(known) < len(costs):
+    products = [backend.cost(spec(systems, product)) for product in problem.products]
+    costs = [cost for cost in products if cost is not None]
+    if not costs or len(costs) < len(products):
         return {}
-    cycles = total(cost.cycles for cost in known)
-    energy = total(cost.energy_pj for cost in known)
-    packing = backend.shift_add_cost(problem.shift_adds)
-    packed = None if packing is None or packing.cycles is None else round(packing.cycles)
-    together = None if cycles is None else round(cycles) + (packed or 0)
-    area, peak = known[0].relative_area, known[0].peak_macs
+    around = _around(backend, unpack_work(problem, float_bytes))
+    busy = total(_busy(cost) for cost in costs)
+    packed = None if around is None else _busy(around)
+    waited = [cost.stall_cycles for cost in (*costs, around) if cost is not None]
+    stalls = total(waited) if any(each is not None for each in waited) else None
+    together = None if busy is None else round(busy) + round(packed or 0) + round(stalls or 0)
+    every = costs if around is None else [*costs, around]
+    area, peak = costs[0].relative_area, costs[0].peak_macs
+    energy = total(cost.energy_pj for cost in costs)
+    if energy is not None and around is not None:
+        energy += around.energy_pj or 0.0
+    basis = dict(costs[0].basis)
     return {
-        "cost_model": known[0].model or backend.name,
-        "cost_basis": dict(known[0].basis),
+        "cost_model": costs[0].model or backend.name,
+        "cost_basis": basis if around is None else {**around.basis, **basis},
         "cycles": together,
-        "shift_add_cycles": packed,
+        "compute_cycles": None if busy is None else round(busy),
+        "shift_add_cycles": None if packed is None else round(packed),
+        "stall_cycles": None if stalls is None else round(stalls),
+        "seconds": _seconds(every),
         "utilization": problem.low_bit_macs / (peak * together) if peak and together else None,
         "relative_area": area,
         "area_time": None if area is None or together is None else area * together,
+        "area_mm2": None if costs[0].area_um2 is None else costs[0].area_um2 * 1e-6,
+        "traffic": {
+            level: _summed(cost.traffic.get(level, {}) for cost in every)
+            for level in dict.fromkeys(level for cost in every for level in cost.traffic)
+        },
         "energy": None if energy is None else energy * 1e-12,
+        "energy_by": {
+            part: picojoules * 1e-12
+            for part, picojoules in _summed(cost.energy_by_pj for cost in every).items()
+        },
     }
+
+
+def unpack_work(problem: LowBitProblem, float_bytes: int) -> UnpackWork:
+    """Describe what one GEMM takes beside its products.
+
+    Digits that several products share are written once.
+    """
+    batch, n, d, h = problem.shape
+    return UnpackWork(
+        shift_adds=problem.shift_adds,
+        sums=n * h,
+        operand_bytes=batch * (n + h) * d * float_bytes,
+        digits_a=_distinct(product.a for product in problem.products),
+        digits_b=_distinct(product.b for product in problem.products),
+        mapped_lines=sum(map(_mapped, problem.products)),
+    )
+
+
+def _around(backend: GemmBackend, work: UnpackWork) -> Cost | None:
+    if written_for(type(backend), "unpack_cost"):
+        return backend.unpack_cost(work)
+    return backend.shift_add_cost(work.shift_adds)
+
+
+def _busy(cost: Cost) -> float | None:
+    return None if cost.cycles is None else cost.cycles - (cost.stall_cycles or 0)
+
+
+def _seconds(costs: Iterable[Cost]) -> float | None:
+    """Return the sum, or None unless the model knows a clock."""
+    return total(cost.seconds for cost in costs)
+
+
+def _distinct(operands: Iterable[Any]) -> int:
+    matrices = {
+        (matrix.data_ptr(), matrix.shape, matrix.stride()): matrix.numel()
+        for matrix in operands
+        if isinstance(matrix, Tensor)
+    }
+    return sum(matrices.values())
+
+
+def _mapped(product: Product) -> int:
+    """Count the lines of a product that do not simply become the lines of C."""
+    return sum(_moved(lines, product.exponent) for lines in (product.rows, product.columns))
+
+
+def _moved(lines: LineMap, exponent: int) -> int:
+    return sum(
+        segment.count
+        for segment in lines
+        if segment.index is not None or segment.exponent or exponent
+    )
+
+
+def _summed(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for part in parts:
+        for name, value in part.items():
+            sums[name] = sums.get(name, 0.0) + value
+    return sums

@@ -147,7 +147,7 @@ class Pipeline:
             "max_digits_b": problem.max_digits_b,
             "out_of_bound_a": problem.out_of_bound_a,
             "out_of_bound_b": problem.out_of_bound_b,
-            **modelled(backend, self.systems, scheduled),
+            **modelled(backend, self.systems, scheduled, self._operands[0].element_size()),
         }
 
 

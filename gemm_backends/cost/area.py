@@ -16,6 +16,12 @@ from gemm_backends.cost.estimate import Estimate
 TABLE = Path(__file__).parent / "area.json"
 """The table; it holds the tool's version, the script, and what was synthesized."""
 
+MULTIPLIER_45NM_UM2 = 729.8
+"""Area of an exact signed 8-bit multiplier in 45 nm, in square micrometres."""
+
+MULTIPLIER_45NM_SOURCE = "729.8 um2 in 45 nm (mul8s_1KV6 of EvoApproxLib)"
+"""Which multiplier that is."""
+
 Row: TypeAlias = tuple[str, tuple[tuple[str, int], ...]]
 """A module and the values of its parameters, by name."""
 

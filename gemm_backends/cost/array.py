@@ -84,15 +84,18 @@ class Array:
         steps = sum(-(-(k.stop - k.start) // self.datapath.tree) for k in blocks)
         rows, columns = self.shape
         relative, each = self.relative_area, self._multiply_accumulate_pj
+        macs, parts = n * d * h, {}
         basis = {"cycles": f"computed: {cycles.SOURCE}"}
         if relative is not None:
             basis["relative_area"] = f"{relative.basis}: synthesis, over {REFERENCE}"
         if each is not None:
             what = "multiplications and accumulations alone"
             basis["energy"] = f"{each.basis}: {what}, {energy.SOURCE}"
+            parts = {"multiply": macs * each.multiply, "accumulate": macs * each.accumulate}
         return Cost(
             cycles=cycles.cycles(self.dataflow, rows, columns, n, steps, h, self.drain),
-            energy_pj=None if each is None else n * d * h * each.value,
+            energy_pj=None if each is None else macs * (each.multiply + each.accumulate),
+            energy_by_pj=parts,
             relative_area=None if relative is None else relative.value,
             peak_macs=rows * columns * self.datapath.tree,
             model=self._description,
@@ -126,16 +129,20 @@ class Array:
             return None
         place = _place(self.bits, self.datapath)
         shift_adder = area.shift_adder(self.datapath.result.bits)
-        reference = _place((8, 8), Datapath(Accumulator(32, "wrap"))).value
         rows, columns = self.shape
         whole = rows * columns * place.value + columns * shift_adder.value
-        return Estimate(whole / reference, weakest(place.basis, shift_adder.basis))
+        return Estimate(whole / reference_area(), weakest(place.basis, shift_adder.basis))
 
     @functools.cached_property
-    def _multiply_accumulate_pj(self) -> Estimate | None:
+    def _multiply_accumulate_pj(self) -> energy.MultiplyAccumulate | None:
         if not self._synthesized or self.datapath.tree > 1 or self.datapath.outer is not None:
             return None
         return energy.multiply_accumulate(*self.bits, self.datapath.inner.bits)
+
+
+def reference_area() -> float:
+    """Return the area of the `REFERENCE` in the units of the table."""
+    return _place((8, 8), Datapath(Accumulator(32, "wrap"))).value
 
 
 def _place(bits: tuple[int, int], datapath: Datapath) -> Estimate:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from accelsim.errors import InputError
 from gemm_backends.base import GemmBackend
+from gemm_backends.cost.accelerator import Accelerator
 from gemm_backends.cost.array import Array
 from gemm_backends.cost.cycles import Dataflow
+from gemm_backends.cost.model import CostModel
+from gemm_backends.cost.options import memory_system
 from gemm_backends.emulator import compiled, shortcut, stepwise
 from gemm_backends.emulator.datapath import Datapath
 from gemm_backends.emulator.multipliers import (
@@ -33,6 +36,7 @@ from gemm_backends.types import (
     GemmSpec,
     Outcome,
     OverflowReport,
+    UnpackWork,
 )
 
 WIDEST = 16
@@ -77,6 +81,9 @@ class Emulator(GemmBackend):
     drain : bool
         Whether the sums of an output-stationary array leave row by row before the next tile
         begins; otherwise all are read at once.
+    memory : mapping or "none"
+        SRAM and DRAM around the array (`gemm_backends.cost.options.memory_system`), which stalls,
+        traffic and their energy are modelled for. They change no result.
 
     Raises
     ------
@@ -102,6 +109,7 @@ class Emulator(GemmBackend):
         array: Sequence[int] = (32, 32),
         dataflow: Dataflow = "output-stationary",
         drain: bool = False,
+        memory: Mapping[str, Any] | Literal["none"] = "none",
     ) -> None:
         _check_range("accumulator_bits", accumulator_bits, 8, 64)
         _check_range("outer_bits", outer_bits, 8, 64)
@@ -129,7 +137,7 @@ class Emulator(GemmBackend):
             a.largest * b.largest if self._table is None else self._table.largest
         )
         self.accumulator = self._datapath.declared(self._largest_product)
-        self._array = Array(
+        places = Array(
             tuple(array),
             dataflow,
             drain,
@@ -138,7 +146,8 @@ class Emulator(GemmBackend):
             signed=unsigned is None,
             products="exact" if self._table is None else self._table.source,
         )
-        self.tile = self._array.tile
+        self._model: CostModel = Accelerator(places, memory_system(memory))
+        self.tile = self._model.tile
 
     def availability(self) -> Availability:
         """Say that this runs anywhere, in software."""
@@ -197,11 +206,15 @@ class Emulator(GemmBackend):
 
     def cost(self, spec: GemmSpec) -> Cost:
         """Predict cycles, area and energy of a GEMM on the array (``docs/emulator.md``)."""
-        return self._array.cost(spec.n, spec.d, spec.h)
+        return self._model.product(spec.n, spec.d, spec.h)
 
     def shift_add_cost(self, count: int) -> Cost:
-        """Predict the cycles of the shift-adders, one behind every column of the array."""
-        return self._array.shift_add_cost(count)
+        """Predict the shift-adders alone, one behind every column of the array."""
+        return self._model.unpacking(UnpackWork(count))
+
+    def unpack_cost(self, work: UnpackWork) -> Cost:
+        """Predict the shift-adders, one behind every column, and the pass over the operands."""
+        return self._model.unpacking(work)
 
     @classmethod
     def actions(cls) -> Sequence[Action]:

@@ -1,0 +1,25 @@
+"""What a model of an accelerator's cost answers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gemm_backends.types import Cost, Tile, UnpackWork
+
+
+class CostModel(Protocol):
+    """Predicts what low-bit products, and what surrounds them, take on an accelerator.
+
+    The emulator takes any; `gemm_backends.cost.accelerator.Accelerator` is the one that its options
+    describe. Both methods are closed forms: they may be asked thousands of times a second.
+    """
+
+    @property
+    def tile(self) -> Tile:
+        """What the accelerator multiplies at once."""
+
+    def product(self, n: int, d: int, h: int) -> Cost:
+        """Predict what ``[n, d] x [h, d] -> [n, h]`` of digits takes."""
+
+    def unpacking(self, work: UnpackWork) -> Cost:
+        """Predict what splitting the operands and putting the products together takes."""

@@ -1,0 +1,271 @@
+"""Stalls, traffic and energy of an array with memories around it."""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelsim.errors import InputError
+from gemm_backends import GemmSpec, UnpackWork, load_backend
+from gemm_backends.cost.memory import dram, sram
+from gemm_backends.cost.options import memory_system
+from gemm_backends.cost.tiling import Widths, moved, stalls, tiles
+from gemm_backends.types import Tile
+
+DATAFLOWS = ("output-stationary", "weight-stationary", "input-stationary")
+SIZES = st.integers(1, 200)
+
+
+def emulator(bits=8, memory="none", **options):
+    return load_backend("emulator", bits=bits, memory=memory, array=[8, 4], **options)
+
+
+def cost(n, d, h, bits=8, **options):
+    return emulator(bits, **options).cost(GemmSpec(bits, bits, n, d, h))
+
+
+def kb(size=64, speed=None, **more):
+    return {"sram_kb": size, "bandwidth": {} if speed is None else {"dram": speed}, **more}
+
+
+def test_without_a_memory_nothing_is_added():
+    bare = cost(100, 64, 50)
+    assert bare.stall_cycles is None
+    assert bare.seconds is None
+    assert bare.traffic == {}
+    assert bare.energy_pj == pytest.approx(sum(bare.energy_by_pj.values()))
+    assert emulator().unpack_cost(UnpackWork(9, 5, 7, 7, 7, 7)) == emulator().shift_add_cost(9)
+
+
+def walked(dataflow, n, d, h, rows, columns, holds_a, holds_b, holds_c):
+    """Walk over all tiles one by one, with sets for what each SRAM has; count words from DRAM."""
+    read = {"a": 0, "b": 0, "c": 0}
+    written = 0
+    held = {"a": set(), "b": set()}
+
+    def need(name, entries, keeps):
+        missing = entries - held[name]
+        read[name] += len(missing)
+        held[name] = (held[name] | entries) if keeps else set()
+
+    def folds(length, size):
+        return [range(i, min(i + size, length)) for i in range(0, length, size)]
+
+    def grid(x, y):
+        return set(itertools.product(x, y))
+
+    if dataflow == "output-stationary":
+        for js in folds(h, columns):
+            held["b"] = set()
+            for rs in folds(n, rows):
+                need("a", grid(rs, range(d)), holds_a)
+                need("b", grid(js, range(d)), holds_b)
+                written += len(rs) * len(js)
+    elif dataflow == "weight-stationary":
+        for js in folds(h, columns):
+            for at, ks in enumerate(folds(d, rows)):
+                need("a", grid(range(n), ks), holds_a)
+                need("b", grid(js, ks), False)
+                if not holds_c or ks[-1] == d - 1:
+                    written += n * len(js)
+                read["c"] += 0 if holds_c or not at else n * len(js)
+    else:
+        for rs in folds(n, columns):
+            for at, ks in enumerate(folds(d, rows)):
+                need("a", grid(rs, ks), False)
+                need("b", grid(range(h), ks), holds_b)
+                if not holds_c or ks[-1] == d - 1:
+                    written += len(rs) * h
+                read["c"] += 0 if holds_c or not at else len(rs) * h
+    return read["a"], read["b"], read["c"], written
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(DATAFLOWS), *[st.integers(1, 40)] * 3, *[st.booleans()] * 3)
+def test_traffic_is_that_of_a_walk_over_all_tiles(dataflow, n, d, h, fits_a, fits_b, fits_c):
+    size = {
+        name: 8192 if fits else 2
+        for name, fits in zip("abc", (fits_a, fits_b, fits_c), strict=True)
+    }
+    # Words so wide that the small SRAM holds nothing, and the large one everything.
+    memory = memory_system({"sram_kb": size})
+    tile = {
+        "output-stationary": Tile(n=8, h=4),
+        "weight-stationary": Tile(d=8, h=4),
+        "input-stationary": Tile(d=8, n=4),
+    }[dataflow]
+    width = 1025.0
+    found, _ = moved(tiles(dataflow, tile, n, d, h, Widths(width, width, width), memory))
+    expected = walked(dataflow, n, d, h, 8, 4, fits_a, fits_b, fits_c)
+    assert found == tuple(width * words for words in expected)
+
+
+def test_an_operand_stays_where_it_is_smaller_than_half_of_its_sram_and_not_at_half():
+    """By hand: A is 64 x 128 digits of 8 bits, 8192 bytes; 5 column folds read it."""
+    read = [
+        cost(64, 128, 20, memory=kb({"a": size, "b": 64, "c": 64})).traffic["dram"]["a"]
+        for size in (15, 16, 16.1)
+    ]
+    assert read == [5 * 8192, 5 * 8192, 8192]
+    single = kb({"a": 8.1, "b": 64, "c": 64}, double_buffered=False)
+    assert cost(64, 128, 20, memory=single).traffic["dram"]["a"] == 8192
+
+
+def test_stalls_by_hand():
+    """One tile of 8 x 16 x 4: 26 clocks; 192 bytes in, 128 bytes of sums out, 4 a clock."""
+    whole = cost(8, 16, 4, memory=kb(speed=4))
+    assert whole.stall_cycles == (8 * 16 + 4 * 16) / 4 + 8 * 4 * 4 / 4
+    assert whole.cycles == 26 + whole.stall_cycles
+    # Two tiles of n: the second one's 128 bytes of A and the first one's sums take 32 + 32 clocks,
+    # of which 26 each are hidden behind computing.
+    pair = cost(16, 16, 4, memory=kb(speed=4))
+    assert pair.stall_cycles == 48 + (32 - 26) + (32 - 26) + 32
+    alone = cost(16, 16, 4, memory=kb(speed=4, double_buffered=False))
+    assert alone.stall_cycles == 48 + 32 + 32 + 32
+
+
+def test_the_port_of_an_sram_stalls_an_array_that_it_cannot_feed():
+    fast, slow = ({"sram_kb": 64, "bandwidth": {"sram": speed}} for speed in (8, 4))
+    assert cost(8, 1000, 4, memory=fast).stall_cycles == 0
+    assert cost(8, 1000, 4, memory=slow).stall_cycles == 2000 - (8 + 4 + 1000 - 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(DATAFLOWS), SIZES, SIZES, SIZES, st.sampled_from([2, 4, 16, 100]))
+def test_more_bandwidth_never_stalls_more(dataflow, n, d, h, speed):
+    for way in ({"dram": speed}, {"sram": speed}):
+        faster = {name: 1.5 * value for name, value in way.items()}
+        slow, fast = (
+            cost(n, d, h, dataflow=dataflow, memory={"sram_kb": 2, "bandwidth": b})
+            for b in (way, faster)
+        )
+        assert fast.stall_cycles <= slow.stall_cycles
+    assert cost(n, d, h, dataflow=dataflow, memory={"sram_kb": 2}).stall_cycles == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(DATAFLOWS), SIZES, SIZES, SIZES, st.sampled_from("abc"))
+def test_more_sram_never_moves_more(dataflow, n, d, h, grown):
+    sizes = dict.fromkeys("abc", 2)
+    less, more = (
+        cost(n, d, h, 16, dataflow=dataflow, memory=kb(size, 8))
+        for size in (sizes, sizes | {grown: 40})
+    )
+    assert sum(more.traffic["dram"].values()) <= sum(less.traffic["dram"].values())
+    assert more.stall_cycles <= less.stall_cycles
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(DATAFLOWS), SIZES, SIZES, SIZES, st.integers(2, 16))
+def test_traffic_holds_what_must_move_and_b_bits_take_their_share(dataflow, n, d, h, bits):
+    small, large = (
+        cost(n, d, h, b, dataflow=dataflow, memory=kb(8192)).traffic["dram"] for b in (bits, 16)
+    )
+    for side, entries in (("a", n * d), ("b", h * d)):
+        assert small[side] == large[side] * bits / 16 == entries * bits / 8
+    assert small["c_write"] == n * h * 4
+    tight = cost(n, d, h, bits, dataflow=dataflow, memory=kb(2)).traffic
+    assert all(tight["dram"][name] >= small[name] for name in small)
+    assert tight["sram"]["a"] >= n * d * bits / 8
+    wide = cost(n, d, h, 16, dataflow=dataflow, memory=kb(2)).traffic
+    assert tight["dram"]["a"] <= wide["dram"]["a"] * bits / 16
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(DATAFLOWS), SIZES, SIZES, SIZES, st.sampled_from([None, 4, 64]))
+def test_cycles_are_at_least_the_work_and_energy_adds_up(dataflow, n, d, h, speed):
+    memory = kb(16, speed, dram="lpddr4", frequency_mhz=500)
+    found = cost(n, d, h, dataflow=dataflow, memory=memory)
+    assert found.cycles >= n * d * h / found.peak_macs
+    assert found.cycles - found.stall_cycles == cost(n, d, h, dataflow=dataflow).cycles
+    assert found.seconds == pytest.approx(found.cycles / 500e6)
+    assert found.energy_pj == pytest.approx(sum(found.energy_by_pj.values()))
+    names = {"multiply", "accumulate", "sram", "dram", "leakage"}
+    assert set(found.energy_by_pj) == names
+    moved_bits = 8 * sum(found.traffic["dram"].values())
+    assert found.energy_by_pj["dram"] == pytest.approx(8 * moved_bits)
+    if speed is not None:
+        assert found.cycles >= sum(found.traffic["dram"].values()) / speed
+
+
+def test_unpacking_is_paid_for():
+    """By hand: a pass over 4000 bytes, digits, maps, and 100 shift-adds outside of the SRAM."""
+    backend = emulator(4, kb(2, 10))
+    work = UnpackWork(100, 128, 4000, 1000, 500, 30)
+    found = backend.unpack_cost(work)
+    assert found.traffic["dram"] == {
+        "a": 0,
+        "b": 0,
+        "c_read": 100 * (4 + 8),
+        "c_write": 100 * 8,
+        "front_end": 4000 + 1500 * 4 / 8,
+        "maps": 2 * 4 * 30,
+    }
+    adding = 100 / 4
+    assert found.stall_cycles == math.ceil(100 * 20 / 10 - adding + (4750 + 240) / 10)
+    assert found.cycles == adding + found.stall_cycles
+    assert found.energy_by_pj["shift_add"] == pytest.approx(100 * 0.2)
+    inside = backend.unpack_cost(UnpackWork(100, 127, 4000, 1000, 500, 30))
+    assert inside.traffic["dram"]["c_read"] == 0
+    assert inside.traffic["sram"] == found.traffic["sram"]
+
+
+def test_the_sram_has_an_area():
+    bare, found = cost(8, 8, 8), cost(8, 8, 8, memory=kb(64))
+    assert found.area_um2 == pytest.approx(
+        3 * 187950 + bare.relative_area / found.relative_area * found.area_um2
+    )
+    assert "CACTI" in found.basis["relative_area"]
+
+
+def test_energy_below_eight_bits_is_known_for_memory_alone():
+    found = cost(8, 8, 8, bits=4, memory=kb(64))
+    assert found.energy_pj is None
+    assert set(found.energy_by_pj) == {"sram"}
+
+
+def test_sram_is_the_table_s_or_between_two_sizes_and_never_beyond():
+    assert sram(64).read.energy_pj == 39.332
+    assert sram(64).basis == "cited"
+    between = sram(48)
+    assert between.basis == "interpolated"
+    assert sram(32).read.energy_pj < between.read.energy_pj < sram(64).read.energy_pj
+    assert sram(64).energy_pj(16, 32) == pytest.approx(39.332 + 2 * 36.044)
+    for size in (1, 9000):
+        with pytest.raises(ValueError, match="an SRAM has from 2 to 8192 KB, got"):
+            sram(size)
+
+
+def test_dram_costs_by_the_bit():
+    assert dram("ddr3").energy_pj(1, 1) == pytest.approx(16 * 70)
+
+
+@pytest.mark.parametrize(
+    ("memory", "message"),
+    [
+        ("some", "option 'memory' of backend 'emulator' should be an object or should be 'none'"),
+        ({}, "memory needs sram_kb, such as"),
+        ({"sram_kb": {"a": 4, "b": 4}}, "memory.sram_kb needs a size for c"),
+        ({"sram_kb": {"a": 1, "b": 4, "c": 4}}, r"memory.sram_kb.a: an SRAM has from 2 to 8192"),
+        ({"sram_kb": "big"}, "memory.sram_kb must be a mapping of a, b, c"),
+        ({"sram_kb": {"a": True, "b": 4, "c": 4}}, "memory.sram_kb.a must be a number of KB"),
+        ({"sram_kb": 4, "sram_k": 3}, "unknown key of memory 'sram_k'; did you mean 'sram_kb'"),
+        ({"sram_kb": 4, "bandwidth": 3}, "memory.bandwidth must be a mapping of dram, sram"),
+        ({"sram_kb": 4, "bandwidth": {"dram": 0}}, "memory.bandwidth.dram must be a positive"),
+        ({"sram_kb": 4, "bandwidth": {"dran": 1}}, "did you mean 'dram'"),
+        ({"sram_kb": 4, "word_bits": 0}, "memory.word_bits must be an integer from 1 to 64"),
+        ({"sram_kb": 4, "double_buffered": 1}, "memory.double_buffered must be true or false"),
+        ({"sram_kb": 4, "frequency_mhz": -1}, "memory.frequency_mhz must be a positive number"),
+        ({"sram_kb": 4, "dram": "ddr9"}, "unknown dram 'ddr9'; did you mean 'ddr3'"),
+    ],
+)
+def test_wrong_memories(memory, message):
+    with pytest.raises(InputError, match=message):
+        emulator(memory=memory)
+
+
+def test_stalls_of_nothing():
+    assert stalls([], 10, memory_system({"sram_kb": 4})) == 0
+    assert cost(0, 8, 8, memory=kb(64, 4)).cycles == 0
