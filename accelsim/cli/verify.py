@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
-import yaml
 from rich.console import Console
 from rich.progress import track
 
 from accelsim.cli.actions import ActionCommand, chosen, find_action, outcomes
 from accelsim.cli.formats import format_option
+from accelsim.config.problems import Place, config_error
+from accelsim.config.yaml_tree import parse_yaml
 from accelsim.errors import InputError, NothingCouldRunError
 from accelsim.report.tables import Format, render
 from gemm_backends import GemmBackend, Outcome, load_backend
@@ -58,7 +59,7 @@ def command(
     """
     if junit is not None and not junit.parent.is_dir():
         raise InputError(f"cannot write {junit}: there is no folder {junit.parent}")
-    subject = load_backend(backend, **dict(map(_parsed, options)))
+    subject = load_backend(backend, **dict(map(parsed_option, options)))
     actions = [find_action(type(subject), "verify", flag) for flag in chosen(flags)]
     availability = subject.status()
     if not availability.available:
@@ -86,14 +87,22 @@ def command(
     return int(any(outcome.status == "failed" for outcome in found))
 
 
-def _parsed(option: str) -> tuple[str, Any]:
+def parsed_option(option: str) -> tuple[str, Any]:
+    """Split ``KEY=VALUE``, with the value in YAML as a config has it.
+
+    Raises
+    ------
+    InputError
+        If it is not of this form.
+    """
     key, equals, value = option.partition("=")
     if not key or not equals:
         raise InputError(f"--option wants KEY=VALUE, got {option!r}")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"--option {key}: {value!r} is not a YAML value") from error
+    place = Place(0, 0, 0, f"--option {option}")
+    tree = parse_yaml(value, lambda line, column: place)
+    if tree.problems:
+        raise config_error(tree.problems)
+    return key, tree.data
 
 
 def _ignore(error: BaseException) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from accelsim.config.document import Document, apply_override, read_document
+from accelsim.config.document import Document, read_document
 from accelsim.config.problems import Problem, config_error
 
 OWN_KEYS: Mapping[str, frozenset[str]] = {
@@ -60,7 +60,4 @@ def read_kind(path: Path, overrides: Sequence[str] = ()) -> str:
     InputError
         If the file cannot be read, is not YAML, or is not a mapping.
     """
-    document = read_document(path)
-    for rank, override in enumerate(overrides, start=1):
-        apply_override(document, override, rank)
-    return kind_of(document.data)
+    return kind_of(read_document(path, overrides).data)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +44,18 @@ class Document:
         places = self.places.keys if at_key and known in self.places.keys else self.places.values
         self.problems.append(Problem(places[known], known, message))
 
+    def at(self, loc: Loc) -> Any:
+        """Return the value at `loc`, or None where there is none."""
+        value: Any = self.data
+        for key in loc:
+            if isinstance(value, dict):
+                value = value.get(key)
+            elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+                value = value[key]
+            else:
+                return None
+        return value
+
     def raise_problems(self) -> None:
         """Raise one error that lists all problems, if there are any.
 
@@ -53,13 +68,14 @@ class Document:
             raise config_error(self.problems)
 
 
-def read_document(path: Path) -> Document:
-    """Read a config file.
+def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
+    """Read a config file and apply overrides to it, in their order.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is not UTF-8, is not YAML, or is not a mapping.
+        If the file cannot be read, is not UTF-8, is not YAML, or is not a mapping, or an override
+        does not fit it.
     """
     text = _read_text(path)
     tree = parse_yaml(text, lambda line, column: Place.in_file(path, line, column))
@@ -67,7 +83,16 @@ def read_document(path: Path) -> Document:
         start = tree.places.values[()]
         message = f"found {shown(tree.data)}; expected a mapping such as `workloads: [...]`"
         raise config_error([Problem(start, (), message)])
-    return Document(path, tree.data, tree.places, tree.problems)
+    document = Document(path, tree.data, tree.places, tree.problems)
+    for rank, override in enumerate(overrides, start=1):
+        apply_override(document, override, rank)
+    return document
+
+
+def content_hash(values: dict[str, Any]) -> str:
+    """Return the SHA-256 (hexadecimal) of JSON values, whatever the order of their keys."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def apply_override(document: Document, override: str, rank: int) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from accelsim.config.document import Document
 from accelsim.config.messages import validated
@@ -14,7 +13,7 @@ from accelsim.config.problems import Loc, shown
 from accelsim.config.run_config import BackendChoice
 from accelsim.config.settings import strategy_choice
 from accelsim.errors import InputError, unknown_name
-from accelsim.plugins.options import parse_options
+from accelsim.plugins.options import OptionError, parse_options
 from accelsim.plugins.registry import split_reference
 from accelsim.records.keyed import canonical_json
 from accelsim.types import FUSED, StrategyChoice
@@ -23,8 +22,6 @@ from gemm_backends import GemmBackend, backend_class
 from workloads.paths import from_folder
 from workloads.sources import SOURCE, EntryError, WorkloadSource
 from workloads.sources import registry as sources
-
-T = TypeVar("T")
 
 
 def check_workloads(document: Document, entries: Sequence[Any]) -> tuple[WorkloadSource, ...]:
@@ -115,19 +112,19 @@ def check_backends(document: Document, entries: Sequence[Any]) -> tuple[BackendC
     """
     choices: list[BackendChoice] = []
     names = _Names()
-    found: set[tuple[type[GemmBackend], str]] = set()
+    seen: set[tuple[type[GemmBackend], str]] = set()
     for index, entry in enumerate(entries):
-        made = _backend(document, entry, ("backends", index))
-        if made is None:
+        choice = check_backend(document, entry, ("backends", index))
+        if choice is None:
             continue
-        choice, backend = made
-        key = (type(backend), canonical_json(backend.options))
-        if key in found:
+        backend = choice.load()
+        key = type(backend), canonical_json(backend.options)
+        if key in seen:
             message = f"found {shown(choice.to_record())} twice; expected different backends"
             document.report(("backends", index), message)
         elif shared := names.taken(choice):
             document.report(("backends", index, "name"), shared)
-        found.add(key)
+        seen.add(key)
         choices.append(choice)
     return tuple(choices)
 
@@ -140,14 +137,27 @@ class _Names:
 
     def taken(self, choice: BackendChoice) -> str | None:
         """Take note of a choice; return a message if another class has the name of its class."""
-        own = backend_class(choice.target)
+        own = type(choice.load())
         owner, other = self._owners.setdefault(own.name, (own, choice))
         if owner is own:
             return None
         return f"{other.name} and {choice.name} are both called {own.name!r}; rename one"
 
 
-def _backend(document: Document, entry: Any, loc: Loc) -> tuple[BackendChoice, GemmBackend] | None:
+def check_backend(document: Document, entry: Any, loc: Loc) -> BackendChoice | None:
+    """Check an entry that names a backend, with options or without, by making an instance of it.
+
+    Problems go to `document`, which then have no result.
+
+    Parameters
+    ----------
+    document : Document
+        Relative paths start from its folder.
+    entry : str or mapping
+        As the config has it.
+    loc : tuple
+        Where it stands.
+    """
     named = isinstance(entry, dict) and "name" in entry
     name = entry["name"] if named else entry
     if not isinstance(name, str):
@@ -163,8 +173,7 @@ def _backend(document: Document, entry: Any, loc: Loc) -> tuple[BackendChoice, G
         return None
     if not _options_fit(document, plugin, f"backend {plugin.name!r}", options, loc):
         return None
-    backend = _made(document, lambda: _loaded(choice), options, loc)
-    return None if backend is None else (choice, backend)
+    return choice if _can_be_made(document, lambda: _loaded(choice), loc) else None
 
 
 def _loaded(choice: BackendChoice) -> GemmBackend:
@@ -174,9 +183,10 @@ def _loaded(choice: BackendChoice) -> GemmBackend:
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
-            raise InputError(
+            raise OptionError(
                 f"option {option!r} of backend {backend.name!r} is {value!r}, which JSON cannot "
-                "hold; expected text, finite numbers, true, false, null, lists or mappings"
+                "hold; expected text, finite numbers, true, false, null, lists or mappings",
+                option,
             ) from None
     return backend
 
@@ -192,25 +202,17 @@ def _options_fit(
     return not errors
 
 
-def _made(
-    document: Document, make: Callable[[], T], options: Mapping[str, Any], loc: Loc
-) -> T | None:
-    """Call a constructor, and report what it raises at the option that the message names."""
+def _can_be_made(document: Document, make: Callable[[], object], loc: Loc) -> bool:
+    """Call a constructor, and report what it raises at the option that is wrong."""
     try:
-        return make()
+        make()
+    except OptionError as error:
+        document.report((*loc, error.option or "name", *error.inside), str(error))
+        return False
     except InputError as error:
-        document.report((*loc, _blamed(str(error), options) or "name"), str(error))
-        return None
-
-
-def _blamed(message: str, options: Iterable[str]) -> str | None:
-    """Return the option that a message quotes first, or else names first, if it does."""
-    for pattern in ("'{}'", r"\b{}\b"):
-        found = {key: re.search(pattern.format(re.escape(key)), message) for key in options}
-        starts = {key: match.start() for key, match in found.items() if match}
-        if starts:
-            return min(starts, key=starts.__getitem__)
-    return None
+        document.report((*loc, "name"), str(error))
+        return False
+    return True
 
 
 def target(name: str, folder: Path) -> str:
@@ -256,15 +258,14 @@ def choose_backends(
     return tuple(choice for choices in chosen.values() for choice in choices)
 
 
-def check_strategies(document: Document) -> None:
-    """Check the entries of ``unpack.strategy`` by making an instance of each.
+def check_strategies(document: Document, section: Loc) -> None:
+    """Check the strategies of a section, such as ``unpack``, by making an instance of each.
 
     Problems go to `document`.
     """
-    section = document.data.get("unpack")
-    value = section.get("strategy") if isinstance(section, dict) else None
+    value: Any = document.at((*section, "strategy"))
     for index, entry in enumerate(value if isinstance(value, list) else [value]):
-        loc = ("unpack", "strategy", index)
+        loc = (*section, "strategy", index)
         try:
             choice = strategy_choice(entry)
             if isinstance(choice, StrategyChoice):
@@ -281,14 +282,12 @@ def _strategy(document: Document, choice: StrategyChoice, loc: Loc) -> None:
         return
     plugin = strategy_class(name, folder)
     if plugin is None or _options_fit(document, plugin, f"strategy {name!r}", options, loc):
-        _made(document, lambda: load_strategy(choice, folder=folder), options, loc)
+        _can_be_made(document, lambda: load_strategy(choice, folder=folder), loc)
 
 
 def check_names(document: Document, loc: Loc, kind: str, known: Sequence[str]) -> None:
     """Check that the text at `loc`, or each text of the list there, is one of the known names."""
-    value: Any = document.data
-    for key in loc:
-        value = value.get(key) if isinstance(value, dict) else None
+    value: Any = document.at(loc)
     for index, name in enumerate(value if isinstance(value, list) else [value]):
         if isinstance(name, str) and name not in known:
             document.report((*loc, index), unknown_name(kind, name, known))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -18,7 +18,9 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from accelsim.config.problems import shown
-from accelsim.types import PerOperand, StrategyChoice
+from accelsim.errors import InputError
+from accelsim.settings import KINDS, OTHERS, PerKind
+from accelsim.types import SIDES, PerOperand, StrategyChoice
 
 T = TypeVar("T")
 
@@ -38,7 +40,8 @@ def _as_config(value: Any) -> Any:
         return [_as_config(item) for item in value]
     if isinstance(value, Section):
         return value.to_config()
-    return value.to_record() if isinstance(value, PerOperand | StrategyChoice) else value
+    known = isinstance(value, PerOperand | PerKind | StrategyChoice)
+    return value.to_record() if known else value
 
 
 class Pair(Section, Generic[T]):
@@ -77,6 +80,37 @@ class EachOperand:
         return {"anyOf": [one, {**pair, "title": "A and B", "properties": properties}]}
 
 
+class ByKind(Section, Generic[T]):
+    """How a config writes a value for each kind of operand of a model."""
+
+    weights: T | None = None
+    activations: T | None = None
+    attention: T | None = None
+    gradients: T | None = None
+    default: T | None = None
+
+
+@dataclass(frozen=True)
+class EachKind:
+    """Lets a field take ``v`` or a mapping from kinds of operands and gives a `PerKind`.
+
+    Parameters
+    ----------
+    kind : type
+        What each value is, as pydantic takes it.
+    """
+
+    kind: Any
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        by_kind: Any = ByKind
+        return handler.generate_schema(
+            Annotated[by_kind[self.kind], BeforeValidator(_as_default), AfterValidator(_each_kind)]
+        )
+
+
 class OneOrMore:
     """Says in the JSON Schema of a list that its only item may stand alone."""
 
@@ -95,6 +129,37 @@ def _joined(pair: Pair[T]) -> PerOperand[T]:
     return PerOperand(pair.a, pair.b)
 
 
+def _as_default(value: Any) -> Any:
+    return value if isinstance(value, dict) else {OTHERS: value}
+
+
+def _each_kind(given: ByKind[T]) -> PerKind[T]:
+    values: dict[str, T] = {
+        kind: value for kind in (*KINDS, OTHERS) if (value := getattr(given, kind)) is not None
+    }
+    try:
+        return PerKind.spread(values)
+    except InputError as error:
+        raise explained(error) from error
+
+
+def explained(message: object) -> PydanticCustomError:
+    """Make the error whose message stands as it is, not as what a key's description allows."""
+    return PydanticCustomError("explained", "{message}", {"message": str(message)})
+
+
+def alternatives(annotation: Any) -> tuple[str, ...]:
+    """Return the keys of a mapping that a field takes in place of one value, if it takes any."""
+    for part in (*getattr(annotation, "__metadata__", ()), *get_args(annotation)):
+        if isinstance(part, EachOperand):
+            return SIDES
+        if isinstance(part, EachKind):
+            return (*KINDS, OTHERS)
+        if found := alternatives(part):
+            return found
+    return ()
+
+
 def as_tuple(value: Any) -> Any:
     """Take a scalar as a list of one."""
     if value is None:
@@ -105,12 +170,7 @@ def as_tuple(value: Any) -> Any:
 def _different(values: tuple[T, ...]) -> tuple[T, ...]:
     for index, value in enumerate(values):
         if value in values[:index]:
-            plain = value.to_record() if isinstance(value, PerOperand | StrategyChoice) else value
-            raise PydanticCustomError(
-                "explained",
-                "found {value} twice; expected different values",
-                {"value": shown(plain)},
-            )
+            raise explained(f"found {shown(_as_config(value))} twice; expected different values")
     return values
 
 

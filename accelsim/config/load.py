@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from accelsim.config.config_kind import refuse_other_kinds
-from accelsim.config.document import Document, apply_override, read_document
+from accelsim.config.document import Document, read_document
 from accelsim.config.entries import (
     check_backends,
     check_names,
@@ -44,15 +44,13 @@ def load_config(
         column, or the override that is to blame.
     """
     path = Path(path)
-    document = read_document(path)
-    for rank, override in enumerate(overrides, start=1):
-        apply_override(document, override, rank)
+    document = read_document(path, overrides)
     refuse_other_kinds(document, "run")
     data = {"backends": list(backends), **document.data} if backends else document.data
     sections = validated(document, ConfigSections, data)
     workloads = check_workloads(document, _entries(document, "workloads"))
     choices = check_backends(document, _entries(document, "backends"))
-    check_strategies(document)
+    check_strategies(document, ("unpack",))
     check_names(document, ("baselines",), "baseline", list_baselines())
     document.raise_problems()
     assert sections is not None, "sections that are not valid have left a problem"

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from accelsim.config.document import Document
+from accelsim.config.fields import alternatives
 from accelsim.config.problems import Loc, shown
 from accelsim.errors import unknown_name
 
@@ -60,7 +61,8 @@ def _message(model: type[BaseModel], loc: Loc, error: ErrorDetails) -> str:
     kind, found = error["type"], shown(error["input"])
     owner, field = _field(model, loc)
     if kind == "extra_forbidden":
-        return unknown_name("key", loc[-1], owner.model_fields if owner else ("a", "b"))
+        known = owner.model_fields if owner else alternatives(field.annotation if field else None)
+        return unknown_name("key", loc[-1], known)
     allowed = field.description if field is not None else "a mapping"
     if kind == "missing":
         return f"missing key {str(loc[-1])!r}; expected {allowed}"

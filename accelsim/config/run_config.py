@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelsim.config.document import content_hash
 from accelsim.config.problems import Places, Problem
 from accelsim.config.sections import TimingSection
 from accelsim.config.settings import QuantizeSection, UnpackSection
@@ -48,7 +47,17 @@ class BackendChoice:
         return canonical_json([self.target, self.options])
 
     def load(self) -> GemmBackend:
-        """Make an instance of the backend."""
+        """Return the backend, which is made once.
+
+        Raises
+        ------
+        InputError
+            If there is none, or its options are wrong.
+        """
+        return self._backend
+
+    @cached_property
+    def _backend(self) -> GemmBackend:
         from gemm_backends import load_backend
 
         return load_backend(self.target, **self.options)
@@ -120,11 +129,11 @@ class RunConfig:
 
     def quantize_points(self) -> list[PerOperand[Rounding]]:
         """Return every way to round the operands of a GEMM."""
-        return self.quantize.points()
+        return self.quantize.roundings()
 
     def unpack_points(self) -> list[Unpacking]:
         """Return every way to write integers in digits."""
-        return self.unpack.points(self.path.parent)
+        return self.unpack.unpackings(self.path.parent)
 
     def strategy(self, choice: StrategyChoice, block: int | None = None) -> Strategy:
         """Make a strategy of the config, with blocks of `block` columns."""
@@ -150,6 +159,4 @@ class RunConfig:
     @property
     def config_hash(self) -> str:
         """SHA-256 (hexadecimal) of the resolved config without `output`."""
-        content = {key: value for key, value in self.to_dict().items() if key != "output"}
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return content_hash({k: value for k, value in self.to_dict().items() if k != "output"})

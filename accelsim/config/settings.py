@@ -11,25 +11,31 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
-from accelsim.config.fields import EachOperand, Section, Sweep, plain_number
+from accelsim.config.fields import (
+    EachKind,
+    EachOperand,
+    Section,
+    Sweep,
+    explained,
+    plain_number,
+)
 from accelsim.errors import InputError, unknown_name
-from accelsim.settings import Unpacking
+from accelsim.settings import KINDS, PerKind, Unpacking
 from accelsim.types import FUSED, SIDES, PerOperand, Rounding, StrategyChoice
 from accelsim.unpack import DIGIT_SYSTEMS, split_options, strategy_class
 
 T = TypeVar("T")
 
-Percentile: TypeAlias = Annotated[
-    PerOperand[float],
-    EachOperand(Annotated[float, Field(gt=0, le=100), AfterValidator(plain_number)]),
-]
-Beta: TypeAlias = Annotated[
-    PerOperand[float],
-    EachOperand(Annotated[float, Field(gt=0, lt=2**32), AfterValidator(plain_number)]),
-]
+_Percentile: TypeAlias = Annotated[float, Field(gt=0, le=100), AfterValidator(plain_number)]
+_Beta: TypeAlias = Annotated[float, Field(gt=0, lt=2**32), AfterValidator(plain_number)]
 """The integer at the percentile is β / 2, and none may reach 2^31."""
+
+Granularity: TypeAlias = Literal["tensor", "row"]
+ZeroAlpha: TypeAlias = Literal["error", "nonzero"]
+
+_PERCENTILE = "a number above 0 and at most 100"
+_BETA = "a number above 0 and below 2^32"
 
 Bits: TypeAlias = Annotated[PerOperand[int], EachOperand(Annotated[int, Field(ge=2, le=16)])]
 
@@ -56,13 +62,12 @@ def _strategy(value: Any) -> Any:
     try:
         return strategy_choice(value)
     except InputError as error:
-        raise PydanticCustomError("explained", "{message}", {"message": str(error)}) from error
+        raise explained(error) from error
 
 
 def _digits(name: str) -> str:
     if name not in DIGIT_SYSTEMS:
-        message = unknown_name("digit system", name, DIGIT_SYSTEMS)
-        raise PydanticCustomError("explained", "{message}", {"message": message})
+        raise explained(unknown_name("digit system", name, DIGIT_SYSTEMS))
     return name
 
 
@@ -79,28 +84,59 @@ def _default(value: T) -> Callable[[], tuple[T]]:
 
 
 class QuantizeSection(Section):
-    """``quantize``: how operands are rounded to integers (DESIGN section 2)."""
+    """``quantize``: how the operands A and B of a GEMM are rounded to integers."""
 
-    percentile: Sweep[Percentile] = Field(
+    percentile: Sweep[Annotated[PerOperand[float], EachOperand(_Percentile)]] = Field(
         default_factory=_default(PerOperand[float].both(95)),
-        description="a number above 0 and at most 100, {a: ..., b: ...}, or a list of these",
+        description=f"{_PERCENTILE}, {{a: ..., b: ...}}, or a list of these",
     )
-    beta: Sweep[Beta] = Field(
+    beta: Sweep[Annotated[PerOperand[float], EachOperand(_Beta)]] = Field(
         default_factory=_default(PerOperand[float].both(15)),
-        description="a number above 0 and below 2^32, {a: ..., b: ...}, or a list of these",
+        description=f"{_BETA}, {{a: ..., b: ...}}, or a list of these",
     )
-    granularity: Sweep[Literal["tensor", "row"]] = Field(
-        default=("tensor",), description="tensor or row"
-    )
-    zero_alpha: Literal["error", "nonzero"] = Field(default="error", description="error or nonzero")
+    granularity: Sweep[Granularity] = Field(default=("tensor",), description="tensor or row")
+    zero_alpha: ZeroAlpha = Field(default="error", description="error or nonzero")
 
-    def points(self) -> list[PerOperand[Rounding]]:
+    def roundings(self) -> list[PerOperand[Rounding]]:
         """Return every combination of percentile, beta and granularity; the last varies fastest."""
         return [
             PerOperand(
                 *(
                     Rounding(percentile.of(side), beta.of(side), granularity, self.zero_alpha)
                     for side in SIDES
+                )
+            )
+            for percentile, beta, granularity in product(
+                self.percentile, self.beta, self.granularity
+            )
+        ]
+
+
+class ModelQuantizeSection(Section):
+    """The same keys where a model is known: by kind of operand instead of by side.
+
+    β is 255 by default, and the percentile of an operand that is mostly zeros, as attention
+    probabilities are, is that of its other entries.
+    """
+
+    percentile: Sweep[Annotated[PerKind[float], EachKind(_Percentile)]] = Field(
+        default_factory=_default(PerKind[float].all(95)),
+        description=f"{_PERCENTILE}, a mapping from kinds of operands, or a list of these",
+    )
+    beta: Sweep[Annotated[PerKind[float], EachKind(_Beta)]] = Field(
+        default_factory=_default(PerKind[float].all(255)),
+        description=f"{_BETA}, a mapping from kinds of operands, or a list of these",
+    )
+    granularity: Sweep[Granularity] = Field(default=("tensor",), description="tensor or row")
+    zero_alpha: ZeroAlpha = Field(default="nonzero", description="error or nonzero")
+
+    def roundings(self) -> list[PerKind[Rounding]]:
+        """Return every combination of percentile, beta and granularity; the last varies fastest."""
+        return [
+            PerKind(
+                *(
+                    Rounding(percentile.of(kind), beta.of(kind), granularity, self.zero_alpha)
+                    for kind in KINDS
                 )
             )
             for percentile, beta, granularity in product(
@@ -130,7 +166,7 @@ class UnpackSection(Section):
         default=(32,), description="a whole number of columns, at least 1, or a list of these"
     )
 
-    def points(self, folder: Path) -> list[Unpacking]:
+    def unpackings(self, folder: Path) -> list[Unpacking]:
         """Return every combination of bits, strategy, digits and block; the last varies fastest.
 
         Only a strategy whose class says ``uses_block = True`` is swept over `block`; any other

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Any, TypeVar, get_type_hints
@@ -96,21 +97,39 @@ def instantiate(plugin: type[T], owner: str, options: Mapping[str, Any]) -> T:
     Raises
     ------
     OptionError
-        For the first option that is unknown, missing or wrong.
+        For the first option that is unknown, missing or wrong, as the signature or the constructor
+        says: with an `OptionError` of its own, or with a message that names one of `options`.
     InputError
-        If the constructor raises anything.
+        If the constructor raises anything else.
     """
     arguments, errors = parse_options(plugin, owner, options)
     if errors:
         raise errors[0]
     try:
         return plugin(**arguments)
-    except AccelsimError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{owner}: {error}") from error
     except Exception as error:  # a plug-in may raise anything
-        raise InputError(f"{owner} cannot be made: {type(error).__name__}: {error}") from error
+        if isinstance(error, AccelsimError):
+            message = str(error)
+        elif isinstance(error, TypeError | ValueError):
+            message = f"{owner}: {error}"
+        else:
+            message = f"{owner} cannot be made: {type(error).__name__}: {error}"
+        option = None if isinstance(error, OptionError) else _named(message, options)
+        if option is not None:
+            raise OptionError(message, option) from error
+        if isinstance(error, AccelsimError):
+            raise
+        raise InputError(message) from error
+
+
+def _named(message: str, options: Iterable[str]) -> str | None:
+    """Return the option that a message quotes first, or else names first, if it does."""
+    for pattern in ("'{}'", r"\b{}\b"):
+        found = {key: re.search(pattern.format(re.escape(key)), message) for key in options}
+        starts = {key: match.start() for key, match in found.items() if match}
+        if starts:
+            return min(starts, key=starts.__getitem__)
+    return None
 
 
 def resolved_options(

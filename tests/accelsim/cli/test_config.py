@@ -7,11 +7,13 @@ import jsonschema
 import pytest
 import yaml
 
+import gemm_backends
 from accelsim.cli import main
-from accelsim.config import BackendChoice, load_config
+from accelsim.config import load_config
 from accelsim.config.config_kind import OWN_KEYS
 from accelsim.config.sections import ConfigSections
 from accelsim.parity.configs import EvalSections, TrainSections
+from accelsim.runner.cases import list_cases
 
 CONFIG = """\
 workloads:
@@ -153,14 +155,19 @@ def test_a_large_sweep_is_checked_from_a_part_of_it(config, tmp_path, monkeypatc
 
 def test_backends_are_made_once_however_many_there_are(tmp_path, monkeypatch):
     made = []
-    load = BackendChoice.load
-    monkeypatch.setattr(BackendChoice, "load", lambda self: made.append(self) or load(self))
+    load = gemm_backends.load_backend
+    monkeypatch.setattr(
+        gemm_backends,
+        "load_backend",
+        lambda name, **options: made.append(options) or load(name, **options),
+    )
     backends = [{"name": "emulator", "accumulator_bits": width} for width in range(20, 30)]
     path = tmp_path / "c.yaml"
     path.write_text(
         f"workloads: [{{synthetic: {{n: 8, d: 16, h: 8, seed: 0}}}}]\nbackends: {backends}\n"
     )
-    load_config(path)
+    config = load_config(path)
+    assert len(list_cases(config, config.gemms())) == len(backends)
     assert len(made) == len(backends)
 
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from accelsim import cli
-from accelsim.cli.verify import command
+from accelsim.cli.verify import command, parsed_option
 from accelsim.errors import InputError, NothingCouldRunError
 from gemm_backends.conformance import CHECKS, verification
 
@@ -138,7 +138,7 @@ def test_an_unavailable_backend_cannot_be_verified(file):
     [
         (["int46"], "unknown backend 'int46'; did you mean 'int64'?"),
         (["emulator", "--option", "bits"], "--option wants KEY=VALUE, got 'bits'"),
-        (["emulator", "--option", "bits=[4"], "--option bits: '[4' is not a YAML value"),
+        (["emulator", "--option", "bits=[4"], "--option bits=[4: not valid YAML: "),
         (["emulator", "--option", "bit=4"], "unknown option 'bit'; did you mean 'bits'?"),
         (["emulator", "--option", "bits=40"], "bits must be from 2 to 16"),
         (
@@ -151,3 +151,11 @@ def test_wrong_calls(arguments, message):
     result = run(*arguments)
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("on", "on"), ("010", 10), ("1e-3", 1e-3), ("[4, no]", [4, "no"]), ("", None)],
+)
+def test_options_are_read_as_a_config_is(text, value):
+    assert parsed_option(f"key={text}") == ("key", value)

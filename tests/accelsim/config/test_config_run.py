@@ -153,6 +153,25 @@ def test_fused_is_not_looked_up_among_strategies(load):
         config.strategy(StrategyChoice(FUSED))
 
 
+def test_a_backend_is_made_once(load, tmp_path):
+    (tmp_path / "array.py").write_text(
+        "import gemm_backends\n"
+        "class Counting(gemm_backends.GemmBackend):\n"
+        "    name, bits = 'counting', 8\n"
+        "    accumulator = gemm_backends.Accumulator(32, 'wrap')\n"
+        "    made = []\n"
+        "    def __init__(self, rows: int = 1):\n"
+        "        self.made.append(rows)\n"
+        "    def matmul(self, a, b):\n"
+        "        return a.int() @ b.int().T\n"
+    )
+    entries = ", ".join(f"{{name: array.py:Counting, rows: {rows}}}" for rows in (1, 2, 3))
+    config = load(MINIMAL.replace("int64", f"[{entries}]"))
+    cases = list_cases(config, config.gemms())
+    assert [case.backend.options["rows"] for case in cases] == [1, 2, 3]
+    assert type(cases[0].backend).made == [1, 2, 3]
+
+
 def test_gemms_with_the_same_name(load, tmp_path):
     with pytest.raises(InputError) as caught:
         load("backends: int64\nworkloads:\n" + "- bundle: data/tiny.safetensors\n" * 2)

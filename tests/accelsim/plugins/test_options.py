@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from accelsim.errors import InputError
+from accelsim.errors import DataError, InputError
 from accelsim.plugins.options import OptionError, instantiate, parse_options, resolved_options
 
 
@@ -137,3 +137,29 @@ def test_whatever_a_constructor_raises_is_an_input_error():
         instantiate(Explosive, "array 'x'", {"lanes": "1"})
     with pytest.raises(InputError, match="unknown option 'lanes' \\(known: none\\)"):
         instantiate(Bare, "it", {"lanes": "1"})
+
+
+class Picky:
+    def __init__(self, depth: int = 1, width: int = 1):
+        if depth < 1:
+            raise OptionError("the array needs a row", "depth")
+        if width < 1:
+            raise ValueError("width must be positive, whatever depth is")
+        if width > 8:
+            raise DataError("no")
+
+
+@pytest.mark.parametrize(
+    ("options", "option", "message"),
+    [
+        ({"width": 2, "depth": 0}, "depth", "the array needs a row"),
+        ({"depth": 2, "width": 0}, "width", "it: width must be positive, whatever depth is"),
+    ],
+)
+def test_what_a_constructor_refuses_names_the_option(options, option, message):
+    with pytest.raises(OptionError) as caught:
+        instantiate(Picky, "it", options)
+    assert (caught.value.option, str(caught.value)) == (option, message)
+    with pytest.raises(DataError) as other:
+        instantiate(Picky, "it", {"width": 9})
+    assert not isinstance(other.value, OptionError)
