@@ -6,6 +6,7 @@ Importing this package imports no backend.
 from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.errors import InputError
 from accelsim.types import Counts, PerOperand, PreparedOperand, Request, Rounding, Route
+from gemm_backends.actions import Action, Outcome
 from gemm_backends.base import GemmBackend
 from gemm_backends.declaration import API_VERSION
 from gemm_backends.errors import AccumulatorOverflow, BackendError
@@ -18,12 +19,10 @@ from gemm_backends.loading import (
 from gemm_backends.operands import Prepared
 from gemm_backends.types import (
     Accumulator,
-    Action,
     Availability,
     Cost,
     GemmSpec,
     Operand,
-    Outcome,
     OverflowReport,
     Support,
     Tile,

@@ -14,6 +14,7 @@ from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.errors import InputError
 from accelsim.plugins.options import instantiate, resolved_options
 from accelsim.types import Request, Route
+from gemm_backends.actions import Action
 from gemm_backends.declaration import API_VERSION, check_class, check_values
 from gemm_backends.errors import AccumulatorOverflow, BackendError
 from gemm_backends.operands import (
@@ -27,7 +28,6 @@ from gemm_backends.operands import (
 )
 from gemm_backends.types import (
     Accumulator,
-    Action,
     Availability,
     Cost,
     GemmSpec,

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
-
-if TYPE_CHECKING:
-    from gemm_backends.base import GemmBackend
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 Overflow: TypeAlias = Literal["wrap", "saturate", "error", "undefined"]
 """What an accumulator does with a sum that does not fit it."""
@@ -247,59 +243,3 @@ class OverflowReport:
 
     count: int | None = None
     first: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of one check or step.
-
-    Parameters
-    ----------
-    name : str
-        What was checked or done.
-    status : {"passed", "failed", "skipped"}
-        How it ended.
-    detail : str
-        What was found, why it failed or why it was skipped.
-    seconds : float
-        How long it took.
-    """
-
-    name: str
-    status: Status
-    detail: str = ""
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Action:
-    """A command-line flag that a backend adds to a command of the suite.
-
-    Parameters
-    ----------
-    command : {"verify", "doctor"}
-        The command that gets the flag.
-    flag : str
-        Its name without the dashes, such as ``"rtl"``.
-    help : str
-        One sentence for ``--help``.
-    run : callable
-        Takes an instance of the backend and yields an `Outcome` for every step, which the command
-        shows among its own.
-
-    Raises
-    ------
-    ValueError
-        If the command has no such flags, or the flag is no lower-case word.
-    """
-
-    command: Literal["verify", "doctor"]
-    flag: str
-    help: str
-    run: Callable[[GemmBackend], Iterable[Outcome]]
-
-    def __post_init__(self) -> None:
-        if self.command not in ("verify", "doctor"):
-            raise ValueError(f"command must be verify or doctor, got {self.command!r}")
-        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", self.flag):
-            raise ValueError(f"flag must be a word such as 'rtl', got {self.flag!r}")

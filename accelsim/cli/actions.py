@@ -10,6 +10,7 @@ import click
 from accelsim.errors import InputError, unknown_name
 from accelsim.plugins.registry import split_reference
 from gemm_backends import Action, GemmBackend, Outcome, backend_class, list_backends
+from gemm_backends.actions import added_actions
 
 _ARGUMENTS = f"{__name__}.arguments"
 
@@ -83,7 +84,8 @@ def outcomes(action: Action, backend: GemmBackend) -> Iterator[Outcome]:
 def _actions(backend: type[GemmBackend], command: str) -> list[Action]:
     """Return the actions for a command; none of a backend that fails to say them."""
     try:
-        return [action for action in backend.actions() if action.command == command]
+        found = [*backend.actions(), *added_actions(backend.name)]
+        return [action for action in found if action.command == command]
     except Exception:  # a plug-in may raise anything
         return []
 

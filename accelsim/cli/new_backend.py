@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from accelsim.plugins.scaffold import KINDS, write_package
+from gemm_backends import list_backends
 
 
 @click.command("new-backend")
@@ -30,7 +31,7 @@ def command(name: str, kind: str, output: Path | None) -> None:
     can be installed as it is; its tests are the conformance kit.
     """
     folder = output or Path(name)
-    for path in write_package(name, kind, folder):
+    for path in write_package(name, kind, folder, list_backends()):
         click.echo(folder / path)
     click.echo(
         f"\nNext:\n"

@@ -7,10 +7,10 @@ import platform
 import shutil
 import subprocess
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import accelsim
 from accelsim.measure.memory import physical_memory
 
 ISA_FLAGS = (
@@ -24,6 +24,9 @@ ISA_FLAGS = (
     "sve",
 )
 """The instruction sets that decide how a CPU multiplies low-bit integers, as Linux names them."""
+
+PACKAGE = Path(__file__).parents[1]
+"""Where accelsim itself lies."""
 
 _NVIDIA_SMI_FIELDS = {
     "uuid": "uuid",
@@ -53,7 +56,7 @@ def environment() -> dict[str, Any]:
 
     gpus, driver = _gpus()
     return {
-        "accelsim": accelsim.__version__,
+        "accelsim": version("accelsim"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -104,11 +107,10 @@ def git_state() -> dict[str, Any] | None:
     dict or None
         ``{"commit": str, "dirty": bool}``, or None when accelsim runs from no git checkout.
     """
-    package = Path(accelsim.__file__).parent
-    if not _output("git", "-C", str(package), "ls-files", "__init__.py"):
+    if not _output("git", "-C", str(PACKAGE), "ls-files", "__init__.py"):
         return None
-    commit = _output("git", "-C", str(package), "rev-parse", "HEAD")
-    changes = _output("git", "-C", str(package), "status", "--porcelain", "--untracked-files=no")
+    commit = _output("git", "-C", str(PACKAGE), "rev-parse", "HEAD")
+    changes = _output("git", "-C", str(PACKAGE), "status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": bool(changes)} if commit else None
 
 

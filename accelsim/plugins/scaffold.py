@@ -9,13 +9,12 @@ from __future__ import annotations
 import importlib.util
 import keyword
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from accelsim.errors import InputError
-from gemm_backends import list_backends
 
 KINDS = {
     "python": "a model in Python",
@@ -25,7 +24,7 @@ KINDS = {
 """The templates, and what the backend of each is."""
 
 
-def write_package(name: str, kind: str, folder: Path) -> Sequence[Path]:
+def write_package(name: str, kind: str, folder: Path, taken: Collection[str]) -> Sequence[Path]:
     """Write a package that provides a backend.
 
     Parameters
@@ -36,6 +35,8 @@ def write_package(name: str, kind: str, folder: Path) -> Sequence[Path]:
         One of `KINDS`.
     folder : Path
         Where to write it; made if it does not exist.
+    taken : collection of str
+        Names that backends have already.
 
     Returns
     -------
@@ -47,7 +48,7 @@ def write_package(name: str, kind: str, folder: Path) -> Sequence[Path]:
     InputError
         If the name cannot be one or is taken, or the folder is not empty or cannot be written.
     """
-    _check_name(name)
+    _check_name(name, taken)
     module = name.replace("-", "_")
     replacements = {
         "my-accelerator": name,
@@ -68,13 +69,13 @@ def write_package(name: str, kind: str, folder: Path) -> Sequence[Path]:
     return written
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, taken: Collection[str]) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise InputError(
             f"{name!r} cannot be the name of a backend and of a package; write lower-case letters "
             "and digits, words joined by hyphens, such as my-array"
         )
-    if name in list_backends():
+    if name in taken:
         raise InputError(f"the backend name {name!r} is already taken")
     if importlib.util.find_spec(name.replace("-", "_")) is not None:
         raise InputError(f"a module {name.replace('-', '_')!r} is already there; choose another")

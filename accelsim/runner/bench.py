@@ -16,7 +16,6 @@ from accelsim.errors import AccelsimError
 from accelsim.measure.allocator import keep_freed_memory
 from accelsim.measure.machine import clock_mhz
 from accelsim.measure.memory import describe_out_of_memory
-from accelsim.measure.roofs import peak_tops
 from accelsim.measure.sampling import Plan, evictor, load_per_core
 from accelsim.measure.statistics import outliers, relative_error
 from accelsim.measure.timing import TOTAL, Samples, StageTimer
@@ -25,6 +24,7 @@ from accelsim.records.record import FirstMismatch, Minimised, Quartiles, Stage, 
 from accelsim.routes.execute import UnsupportedError
 from accelsim.runner.cases import Case
 from accelsim.runner.mismatch import minimise
+from accelsim.runner.peak import peak_tops
 from accelsim.runner.pipeline import Pipeline
 from gemm_backends import AccumulatorOverflow, Availability, BackendError
 from gemm_backends.baselines import load_baseline

@@ -10,6 +10,7 @@ from accelsim.unpack.bound import least_macs_of_covers
 from accelsim.unpack.heavy import part
 from accelsim.unpack.operand import IntegerOperand
 from accelsim.unpack.problem import Product, macs
+from accelsim.unpack.registry import make, registry
 from accelsim.unpack.strategy import Strategy
 
 COVERS = ("mix", "optimal")
@@ -37,13 +38,11 @@ class Best(Strategy):
     @cached_property
     def candidates(self) -> list[Strategy]:
         """All strategies but this one; the pairs of the paper are in `mix`."""
-        from accelsim.unpack.loading import list_plugins, load_strategy
-
         found = []
-        for name in list_plugins():
+        for name in registry.names():
             if name != self.name:
                 try:
-                    found.append(load_strategy(name, self.block))
+                    found.append(make(registry.get(name), name, {}, self.block))
                 except InputError as error:
                     warnings.warn(f"best leaves a strategy out: {error}", stacklevel=2)
         return sorted(found, key=lambda strategy: strategy.name in COVERS)

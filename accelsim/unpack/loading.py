@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from accelsim.errors import InputError, unknown_name
-from accelsim.plugins.options import instantiate
-from accelsim.plugins.registry import Registry, split_reference
+from accelsim.plugins.registry import split_reference
 from accelsim.types import FUSED, StrategyChoice
 from accelsim.unpack.best import Best
 from accelsim.unpack.block import Block
 from accelsim.unpack.levels import METHODS
 from accelsim.unpack.optimal import Optimal
+from accelsim.unpack.registry import make, registry
 from accelsim.unpack.strategy import Mix, Pair, Strategy
 
 StrategyClass = TypeVar("StrategyClass", bound=type[Strategy])
@@ -25,11 +25,10 @@ _PAIRS = {
     **{method: partial(Pair, method, method) for method in METHODS},
     **{f"{a}/{b}": partial(Pair, a, b) for a, b in product(METHODS, METHODS)},
 }
-_registry: Registry[Strategy] = Registry("strategy", "accelsim.strategies", Strategy)
-_registry.register("mix", Mix)
-_registry.register("best", Best)
-_registry.register("block", Block)
-_registry.register("optimal", Optimal)
+registry.register("mix", Mix)
+registry.register("best", Best)
+registry.register("block", Block)
+registry.register("optimal", Optimal)
 
 
 def list_strategies() -> list[str]:
@@ -39,7 +38,7 @@ def list_strategies() -> list[str]:
 
 def list_plugins() -> list[str]:
     """Return the names of all strategies but the paper's pairs."""
-    return _registry.names()
+    return registry.names()
 
 
 def register_strategy(strategy: StrategyClass) -> StrategyClass:
@@ -54,7 +53,7 @@ def register_strategy(strategy: StrategyClass) -> StrategyClass:
     """
     if strategy.name in _PAIRS or strategy.name == FUSED:
         raise InputError(f"the strategy name {strategy.name!r} is already taken")
-    _registry.register(strategy.name, strategy)
+    registry.register(strategy.name, strategy)
     return strategy
 
 
@@ -80,10 +79,10 @@ def strategy_class(name: str, folder: Path = Path()) -> type[Strategy] | None:
     reference = split_reference(name)
     if reference is not None:
         path, class_name = reference
-        return _registry.get(f"{folder / path.expanduser()}:{class_name}")
-    if name not in _registry.names():
+        return registry.get(f"{folder / path.expanduser()}:{class_name}")
+    if name not in registry.names():
         raise InputError(unknown_name("strategy", name, list_strategies()))
-    return _registry.get(name)
+    return registry.get(name)
 
 
 def load_strategy(
@@ -111,9 +110,7 @@ def load_strategy(
     name, options = choice.name, choice.options
     plugin = strategy_class(name, folder)
     if plugin is not None:
-        if block is not None and plugin.uses_block:
-            options = {"block": block, **options}
-        return instantiate(plugin, f"strategy {name!r}", options)
+        return make(plugin, name, options, block)
     if options:
         raise InputError(f"strategy {name!r} takes no options")
     return _PAIRS[name]()

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from gemm_backends.conformance.subject import Subject
+from gemm_backends.conformance.errors import CheckFailed, NotApplicable
+from gemm_backends.conformance.subject import Subject
 
-
-class CheckFailed(AssertionError):  # noqa: N818 - reads better where it is raised
-    """The backend does not do what it should; the message says what it does instead."""
-
-
-class NotApplicable(Exception):  # noqa: N818 - it is no error
-    """The check says nothing about this backend; the message says why."""
+__all__ = ["Check", "CheckFailed", "NotApplicable", "check"]
 
 
 @dataclass(frozen=True)

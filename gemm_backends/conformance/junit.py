@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from accelsim.errors import InputError
-from gemm_backends.types import Outcome
+from gemm_backends.actions import Outcome
 
 
 def write_junit(path: Path, suite: str, outcomes: Sequence[Outcome]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gemm_backends.base import GemmBackend
-from gemm_backends.conformance.check import CheckFailed
+from gemm_backends.conformance.errors import CheckFailed
 from gemm_backends.types import Accumulator, GemmSpec
 
 Side = Literal["a", "b"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from gemm_backends.actions import Outcome
 from gemm_backends.base import GemmBackend
 from gemm_backends.conformance import (
     accumulation,
@@ -19,7 +20,7 @@ from gemm_backends.conformance import (
 from gemm_backends.conformance.check import Check, CheckFailed, NotApplicable
 from gemm_backends.conformance.subject import Subject
 from gemm_backends.errors import place_in
-from gemm_backends.types import Outcome, Status
+from gemm_backends.types import Status
 
 CHECKS: tuple[Check, ...] = (
     *exactness.CHECKS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gemm_backends.cost import area, cycles, energy
 from gemm_backends.cost.cycles import Dataflow
 from gemm_backends.cost.estimate import Estimate, weakest
-from gemm_backends.emulator.datapath import Datapath
+from gemm_backends.datapath import Datapath
 from gemm_backends.types import Accumulator, Cost, Tile
 
 REFERENCE = "one exact 8-bit multiplier with a 32-bit accumulator and its registers"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gemm_backends.actions import Action, Outcome
 from gemm_backends.base import GemmBackend
 from gemm_backends.cuda.cutlass_kernels import (
     ROW_MULTIPLE,
@@ -19,7 +20,7 @@ from gemm_backends.cuda.cutlass_kernels import (
 from gemm_backends.cuda.cutlass_library import Kernel, cuda_availability
 from gemm_backends.cuda.int8 import PaddedDigits
 from gemm_backends.operands import check_shapes
-from gemm_backends.types import Accumulator, Action, Availability, GemmSpec, Outcome
+from gemm_backends.types import Accumulator, Availability, GemmSpec
 
 KERNELS = (
     Kernel("sm80_int4.cu", "accelsim_int4_sm80_large", (128, 256, 128), least_tiles=100),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from gemm_backends.actions import Outcome
 from gemm_backends.cuda.cutlass_library import (
     Kernel,
     build_outcomes,
@@ -14,7 +15,6 @@ from gemm_backends.cuda.cutlass_library import (
     wanted_architectures,
 )
 from gemm_backends.cuda.int8 import PaddedDigits
-from gemm_backends.types import Outcome
 
 SQUARE = (128, 128, 128)
 

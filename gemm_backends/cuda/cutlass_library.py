@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from accelsim.kernels.nvcc import CSRC, BuildError, CudaSource, architecture_of, missing_tools
-from gemm_backends.types import Availability, Outcome
+from gemm_backends.actions import Outcome
+from gemm_backends.types import Availability
 
 ARCHITECTURES_VARIABLE = "ACCELSIM_CUDA_ARCHITECTURES"
 

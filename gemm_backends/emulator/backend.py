@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,8 +15,8 @@ from gemm_backends.cost.array import Array
 from gemm_backends.cost.cycles import Dataflow
 from gemm_backends.cost.model import CostModel
 from gemm_backends.cost.options import memory_system
+from gemm_backends.datapath import Datapath
 from gemm_backends.emulator import compiled, shortcut, stepwise
-from gemm_backends.emulator.datapath import Datapath
 from gemm_backends.emulator.multipliers import (
     WIDEST_TABLE,
     Digit,
@@ -30,11 +30,9 @@ from gemm_backends.errors import AccumulatorOverflow
 from gemm_backends.operands import Prepared, matrices, summed, unflattened
 from gemm_backends.types import (
     Accumulator,
-    Action,
     Availability,
     Cost,
     GemmSpec,
-    Outcome,
     OverflowReport,
     UnpackWork,
 )
@@ -216,16 +214,6 @@ class Emulator(GemmBackend):
         """Predict the shift-adders, one behind every column, and the pass over the operands."""
         return self._model.unpacking(work)
 
-    @classmethod
-    def actions(cls) -> Sequence[Action]:
-        """Return ``verify --rtl`` and ``verify --area``: comparisons with simulated hardware."""
-        rtl = "Compare with simulated hardware in SystemVerilog: needs accelsim[rtl]."
-        area = "Synthesize all in the table of areas and compare: needs accelsim[rtl]."
-        return (
-            Action("verify", "rtl", rtl, _compare_with_rtl),
-            Action("verify", "area", area, _compare_areas),
-        )
-
     def _checked(self, name: str, operand: Tensor | Digits) -> Digits:
         digits = operand if isinstance(operand, Digits) else self.prepare(operand)
         allowed = self._digits["AB".index(name)]
@@ -281,22 +269,6 @@ class Emulator(GemmBackend):
         largest = Digits.of(shortcut.product(x, y)).largest
         registers = [self._datapath.inner, self._datapath.result]
         return largest > min(register.maximum for register in registers)
-
-
-def _compare_with_rtl(backend: GemmBackend) -> Iterator[Outcome]:
-    from gemm_backends.rtl.proof import prove
-    from gemm_backends.rtl.tools import missing
-
-    problem = missing()
-    if problem:
-        raise InputError(f"--rtl cannot run: {problem}")
-    yield from prove()
-
-
-def _compare_areas(backend: GemmBackend) -> Iterator[Outcome]:
-    from gemm_backends.rtl.area_table import verify
-
-    yield from verify()
 
 
 _UNSIGNED_TYPES = {torch.uint8: torch.int16, torch.uint16: torch.int32}

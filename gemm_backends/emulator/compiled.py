@@ -12,8 +12,8 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from gemm_backends.datapath import Datapath
 from gemm_backends.emulator import stepwise
-from gemm_backends.emulator.datapath import Datapath
 from gemm_backends.types import OverflowReport
 
 Integers = npt.NDArray[np.integer[Any]]

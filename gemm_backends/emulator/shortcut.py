@@ -12,7 +12,7 @@ from gemm_backends.base import GemmBackend
 from gemm_backends.cpu.exact import exact_product
 from gemm_backends.cpu.int8 import CpuInt8
 from gemm_backends.cuda.int8 import CudaInt8
-from gemm_backends.emulator.datapath import Datapath
+from gemm_backends.datapath import Datapath
 from gemm_backends.types import Accumulator
 
 INT32 = 1 << 31

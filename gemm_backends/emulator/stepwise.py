@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gemm_backends.emulator.datapath import Datapath
+from gemm_backends.datapath import Datapath
 from gemm_backends.types import Accumulator, OverflowReport
 
 Products = Callable[[int], Tensor]

@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from accelsim.errors import AccelsimError, InputError
+from gemm_backends.actions import Outcome
 from gemm_backends.cost.area import TABLE, load_table
 from gemm_backends.rtl.synthesis import CELLS, MODULES, SCRIPT, Component, synthesize
 from gemm_backends.rtl.tools import missing, version
-from gemm_backends.types import Outcome
 
 ACCUMULATOR_WIDTHS = (8, 12, 16, 20, 24, 32, 48, 64)
 ADDEND_WIDTHS = (4, 6, 8, 10, 12, 14, 16, 24, 32, 64)

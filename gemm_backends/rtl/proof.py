@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.errors import AccelsimError
+from gemm_backends.actions import Outcome
 from gemm_backends.rtl import bench, compare, mutants, netlists
 from gemm_backends.rtl.array import ArrayShape, ArraySimulator
 from gemm_backends.rtl.bench import Bench, Instance, Simulator
 from gemm_backends.rtl.compare import Disagreement, Integers, Ports
 from gemm_backends.rtl.simulate import Bits, to_bits
 from gemm_backends.rtl.tools import DESIGN, SOURCES
-from gemm_backends.types import Outcome
 
 WIDTHS = range(2, 9)
 UNEQUAL_WIDTHS = ((8, 4), (4, 8), (2, 7), (5, 3))

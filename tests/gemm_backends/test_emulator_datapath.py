@@ -10,9 +10,9 @@ from stepwise import stepwise
 
 from accelsim.errors import InputError
 from gemm_backends import Accumulator, AccumulatorOverflow, OverflowReport, load_backend
+from gemm_backends.datapath import Datapath
 from gemm_backends.emulator import compiled, shortcut
 from gemm_backends.emulator import stepwise as emulated
-from gemm_backends.emulator.datapath import Datapath
 from gemm_backends.emulator.multipliers import Digit, built_in
 
 

@@ -107,7 +107,7 @@ def test_block_is_swept_only_for_strategies_that_use_it(load, monkeypatch, name)
         def unpack_head(self, a, b, head):
             raise NotImplementedError
 
-    monkeypatch.setitem(unpack.loading._registry._registered, name, Blocks)
+    monkeypatch.setitem(unpack.registry.registry._registered, name, Blocks)
     config = load(MINIMAL + f"unpack: {{strategy: [{name}, mix], block: [16, 32], bits: [4, 8]}}\n")
     assert config.unpack_points() == [
         Unpacking(both(bits), "balanced", StrategyChoice(strategy), block)

@@ -94,7 +94,7 @@ def test_the_commit_is_that_of_accelsims_own_checkout(tmp_path, monkeypatch):
     package = tmp_path / "accelsim"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    monkeypatch.setattr(accelsim, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr("accelsim.measure.machine.PACKAGE", package)
     assert git_state() is None
     git(tmp_path, "init")
     # Installed inside some other project's checkout: its commit says nothing about accelsim.

@@ -129,7 +129,7 @@ def test_a_run_of_classes_in_a_file(tmp_path, monkeypatch):
 
 def test_a_strategy_registered_in_code(monkeypatch):
     fresh = registry.Registry("strategy", "accelsim.strategies", Strategy)
-    monkeypatch.setattr(loading, "_registry", fresh)
+    monkeypatch.setattr(loading, "registry", fresh)
 
     @register_strategy
     class Twice(Strategy):

@@ -75,8 +75,9 @@ def test_missing_tools_are_named(monkeypatch):
 
 def test_verify_says_what_is_missing(monkeypatch):
     from accelsim.errors import InputError
+    from gemm_backends.actions import added_actions
 
-    action = next(a for a in type(load_backend("emulator")).actions() if a.flag == "rtl")
+    action = next(a for a in added_actions("emulator") if a.flag == "rtl")
     monkeypatch.setattr(tools, "missing", lambda: "the moon is missing")
     with pytest.raises(InputError, match="--rtl cannot run: the moon is missing"):
         list(action.run(load_backend("emulator")))

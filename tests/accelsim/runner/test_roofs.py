@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from accelsim.cli import main
-from accelsim.measure.roofs import bandwidth_gb_s, peak_tops
+from accelsim.measure.roofs import bandwidth_gb_s
+from accelsim.runner.peak import peak_tops
 from accelsim.types import PerOperand
 from gemm_backends import Accumulator, GemmBackend, Support
 

@@ -1,0 +1,9 @@
+"""How a check says that a backend failed it or that it does not apply."""
+
+
+class CheckFailed(AssertionError):  # noqa: N818 - reads better where it is raised
+    """The backend does not do what it should; the message says what it does instead."""
+
+
+class NotApplicable(Exception):  # noqa: N818 - it is not an error
+    """The check says nothing about this backend; the message says why."""

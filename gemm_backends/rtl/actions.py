@@ -1,0 +1,41 @@
+"""``accelsim verify emulator --rtl`` and ``--area``: the emulator against simulated hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from accelsim.errors import InputError
+from gemm_backends.actions import Action, Outcome
+from gemm_backends.base import GemmBackend
+from gemm_backends.rtl import tools
+
+
+def _compare_with_rtl(backend: GemmBackend) -> Iterator[Outcome]:
+    from gemm_backends.rtl.proof import prove
+
+    problem = tools.missing()
+    if problem:
+        raise InputError(f"--rtl cannot run: {problem}")
+    yield from prove()
+
+
+def _compare_areas(backend: GemmBackend) -> Iterator[Outcome]:
+    from gemm_backends.rtl.area_table import verify
+
+    yield from verify()
+
+
+ACTIONS = (
+    Action(
+        "verify",
+        "rtl",
+        "Compare with simulated hardware in SystemVerilog: needs accelsim[rtl].",
+        _compare_with_rtl,
+    ),
+    Action(
+        "verify",
+        "area",
+        "Synthesize all in the table of areas and compare: needs accelsim[rtl].",
+        _compare_areas,
+    ),
+)
