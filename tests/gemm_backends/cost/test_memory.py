@@ -233,8 +233,8 @@ def test_sram_is_the_table_s_or_between_two_sizes_and_never_beyond():
     assert between.basis == "interpolated"
     assert sram(32).read.energy_pj < between.read.energy_pj < sram(64).read.energy_pj
     assert sram(64).energy_pj(16, 32) == pytest.approx(39.332 + 2 * 36.044)
-    for size in (1, 9000):
-        with pytest.raises(ValueError, match="an SRAM has from 2 to 8192 KB, got"):
+    for size in (1, 33000):
+        with pytest.raises(ValueError, match="an SRAM has from 2 to 32768 KB, got"):
             sram(size)
 
 
@@ -248,7 +248,7 @@ def test_dram_costs_by_the_bit():
         ("some", "option 'memory' of backend 'emulator' should be an object or should be 'none'"),
         ({}, "memory needs sram_kb, such as"),
         ({"sram_kb": {"a": 4, "b": 4}}, "memory.sram_kb needs a size for c"),
-        ({"sram_kb": {"a": 1, "b": 4, "c": 4}}, r"memory.sram_kb.a: an SRAM has from 2 to 8192"),
+        ({"sram_kb": {"a": 1, "b": 4, "c": 4}}, r"memory.sram_kb.a: an SRAM has from 2 to 32768"),
         ({"sram_kb": "big"}, "memory.sram_kb must be a mapping of a, b, c"),
         ({"sram_kb": {"a": True, "b": 4, "c": 4}}, "memory.sram_kb.a must be a number of KB"),
         ({"sram_kb": 4, "sram_k": 3}, "unknown key of memory 'sram_k'; did you mean 'sram_kb'"),

@@ -1,0 +1,55 @@
+"""Accelerators by name: files that describe an array and its memories as the emulator's options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from accelsim.errors import InputError, unknown_name
+
+_HERE = Path(__file__).parent
+FOLDERS = (_HERE / "accelerators", _HERE.parents[1] / "configs" / "accelerators")
+"""Where named accelerators lie: in an installed package, and in a working tree."""
+
+
+def list_accelerators() -> list[str]:
+    """Return the names of the accelerators that come with the suite."""
+    return sorted(path.stem for folder in FOLDERS for path in folder.glob("*.yaml"))
+
+
+def accelerator_options(name: str, folder: Path) -> dict[str, Any]:
+    """Return the emulator's options that describe an accelerator.
+
+    Parameters
+    ----------
+    name : str
+        A name, or the path of a YAML file.
+    folder : Path
+        Where a relative path starts from.
+
+    Raises
+    ------
+    InputError
+        If there is no such name or file, or the file does not hold a mapping.
+    """
+    path = _path(name, folder)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"accelerator {name!r} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"accelerator {name!r} is no YAML: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{path} must hold a mapping of options of the emulator")
+    return content
+
+
+def _path(name: str, folder: Path) -> Path:
+    if name.endswith((".yaml", ".yml")):
+        return folder / Path(name).expanduser()
+    for place in FOLDERS:
+        if (place / f"{name}.yaml").is_file():
+            return place / f"{name}.yaml"
+    raise InputError(unknown_name("accelerator", name, list_accelerators()))
