@@ -11,7 +11,10 @@ from accelsim.config.problems import Problem, config_error
 
 OWN_KEYS: Mapping[str, frozenset[str]] = {
     "run": frozenset(
-        {"workloads", "quantize", "unpack", "backends", "baselines", "k_split", "timing"}
+        {
+            "workloads", "quantize", "unpack", "backends", "accelerator", "baselines", "k_split",
+            "timing",
+        }
     ),
     "eval": frozenset({"model", "gguf", "text", "windows", "tokens"}),
     "train": frozenset(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from accelsim.config.accelerators import add_accelerators
 from accelsim.config.config_kind import refuse_other_kinds
 from accelsim.config.document import Document, read_document
 from accelsim.config.entries import (
@@ -46,6 +47,7 @@ def load_config(
     path = Path(path)
     document = read_document(path, overrides)
     refuse_other_kinds(document, "run")
+    add_accelerators(document)
     data = {"backends": list(backends), **document.data} if backends else document.data
     sections = validated(document, ConfigSections, data)
     workloads = check_workloads(document, _entries(document, "workloads"))

@@ -10,11 +10,13 @@ from accelsim.types import FUSED
 from accelsim.unpack import DIGIT_SYSTEMS, list_strategies
 from gemm_backends import list_backends
 from gemm_backends.baselines import list_baselines
+from gemm_backends.cost.accelerators import list_accelerators
 from workloads.sources import SOURCE
 from workloads.sources import registry as sources
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
+_A_YAML_FILE = {"type": "string", "pattern": r"\.ya?ml$", "description": "path/to/file.yaml"}
 _IN_A_FILE = {"type": "string", "pattern": r"\.py:\w+$", "description": "path/to/file.py:ClassName"}
 
 
@@ -39,13 +41,16 @@ def config_schema() -> dict[str, Any]:
     for section, key, entry in (
         (keys, "workloads", _workloads(definitions)),
         (keys, "backends", _named(list_backends())),
+        (keys, "accelerator", {"anyOf": [{"enum": list_accelerators()}, _A_YAML_FILE]}),
         (keys, "baselines", {"enum": list_baselines()}),
         (unpack, "strategy", _named([*list_strategies(), FUSED])),
         (unpack, "digits", {"enum": list(DIGIT_SYSTEMS)}),
     ):
-        least = 0 if key == "baselines" else 1
+        least = 0 if key in ("accelerator", "baselines") else 1
         section[key] = _described(section[key]) | _one_or_more(entry, least)
-    return {"$schema": DIALECT, **schema, "title": "accelsim config"}
+    schema["required"].remove("backends")
+    either = [_needs("backends"), _needs("accelerator")]
+    return {"$schema": DIALECT, **schema, "title": "accelsim config", "anyOf": either}
 
 
 def _described(key: dict[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,9 @@ class ConfigSections(Section):
     backends: Annotated[tuple[Any, ...], BeforeValidator(as_tuple)] = Field(
         min_length=1, description="a list of at least one backend"
     )
+    accelerator: Selection[str] = Field(
+        default=(), description="a list of the names or YAML files of described accelerators"
+    )
     baselines: Selection[str] = Field(default=(), description="a list of the names of baselines")
     k_split: Literal["auto", "never"] = Field(default="auto", description="auto or never")
     timing: TimingSection = Field(default=TimingSection(), description="a mapping")

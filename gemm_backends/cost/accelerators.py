@@ -16,7 +16,7 @@ FOLDERS = (_HERE / "accelerators", _HERE.parents[1] / "configs" / "accelerators"
 
 def list_accelerators() -> list[str]:
     """Return the names of the accelerators that come with the suite."""
-    return sorted(path.stem for folder in FOLDERS for path in folder.glob("*.yaml"))
+    return sorted({path.stem for folder in FOLDERS for path in folder.glob("*.yaml")})
 
 
 def accelerator_options(name: str, folder: Path) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""The key ``accelerator`` of a config of a run."""
+
+import pytest
+
+from accelsim.config import load_config
+from accelsim.errors import InputError
+from gemm_backends.cost.accelerators import accelerator_options
+
+HEAD = "workloads: [{synthetic: {n: 8, d: 8, h: 8}}]\n"
+
+
+@pytest.fixture
+def load(tmp_path):
+    def of(text, *options, **more):
+        path = tmp_path / "run.yaml"
+        path.write_text(HEAD + text)
+        return load_config(path, *options, **more)
+
+    return of
+
+
+def test_a_name_stands_for_the_emulator_with_all_that_the_file_says(load, tmp_path):
+    (choice,) = load("accelerator: tpu-v1\n").backends
+    assert choice.name == "emulator"
+    assert choice.options == accelerator_options("tpu-v1", tmp_path)
+    assert "24576" in str(load("accelerator: tpu-v1\n").to_dict()["backends"])
+
+
+def test_accelerators_come_after_the_backends(load, tmp_path):
+    (tmp_path / "mine.yaml").write_text("array: [4, 4]\n")
+    config = load("backends: int64\naccelerator: [edge, mine.yaml]\n")
+    assert [choice.name for choice in config.backends] == ["int64", "emulator", "emulator"]
+    assert config.backends[2].options == {"array": [4, 4]}
+    assert len(load("accelerator: edge\n", backends=("emulator",)).backends) == 1
+
+
+def test_resolved_configs_load_again(load, tmp_path):
+    first = load("accelerator: edge\n").to_dict()
+    again = load(f"backends: {first['backends']}\n".replace("'", "").replace("True", "true"))
+    assert again.to_dict()["backends"] == first["backends"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "accelerator: edgy\n",
+            r"run.yaml:2:14: .*accelerator 'edgy'; did you mean 'edge'",
+        ),
+        ("accelerator: [edge, 3]\n", "run.yaml:2:21: "),
+        ("accelerator: [edge, edge]\n", "run.yaml:2:"),
+        ("accelerator: [edge, none.yaml]\n", r"run.yaml:2:21: .*none.yaml.* cannot be read"),
+        ("accelerator: small.yaml\n", r"run.yaml:2:14: .*an SRAM has from 2 to 32768 KB, got 1"),
+        ("accelerator: odd.yaml\n", r"run.yaml:2:14: .*unknown option 'arrays'"),
+        ("accelerator: []\n", "backends"),
+    ],
+)
+def test_what_is_wrong_stands_at_the_accelerator(load, tmp_path, text, message):
+    (tmp_path / "small.yaml").write_text("memory: {sram_kb: 1}\n")
+    (tmp_path / "odd.yaml").write_text("arrays: [4, 4]\n")
+    with pytest.raises(InputError, match=message):
+        load(text)
