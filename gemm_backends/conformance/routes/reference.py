@@ -24,6 +24,8 @@ CLOSE = 2.0**-45
 The float64 value itself is off by less than 2^-50 of it.
 """
 
+NO_EXPONENTS = PerOperand(0, 0)
+
 _fractions = np.frompyfunc(Fraction, 1, 1)
 
 
@@ -37,10 +39,18 @@ class Rounded:
         int64, the shape of the operand.
     scale : Tensor
         float32: a scalar, or ``[..., rows, 1]`` by rows.
+    exponent : int
+        The operand was multiplied by ``2**exponent`` first.
     """
 
     integers: Tensor
     scale: Tensor
+    exponent: int = 0
+
+    @property
+    def whole_scale(self) -> Tensor:
+        """The scale with the power of two, in float64, exactly."""
+        return self.scale.to(torch.float64) * 2.0**self.exponent
 
 
 @dataclass(frozen=True)
@@ -60,20 +70,37 @@ class Expected:
 
     def inverse(self) -> Tensor:
         """Return ``1 / (scale_a * scale_b)`` in float64, broadcastable to the product."""
-        a, b = (self.operands.of(side).scale.to(torch.float64) for side in ("a", "b"))
+        a, b = self.operands.a.whole_scale, self.operands.b.whole_scale
         return 1 / (a * (b.mT if b.ndim else b))
 
 
-def expected(a: Tensor, b: Tensor, rounding: PerOperand[Rounding]) -> Expected:
-    """Round two operands ``[..., n, d]`` and ``[..., h, d]`` and multiply their integers."""
-    operands = PerOperand(rounded(a, rounding.a), rounded(b, rounding.b))
+def expected(
+    a: Tensor,
+    b: Tensor,
+    rounding: PerOperand[Rounding],
+    exponents: PerOperand[int] = NO_EXPONENTS,
+) -> Expected:
+    """Round two operands ``[..., n, d]`` and ``[..., h, d]`` and multiply their integers.
+
+    Parameters
+    ----------
+    a, b : Tensor
+        The operands: finite, and with a scale.
+    rounding : PerOperand of Rounding
+        How each is rounded.
+    exponents : PerOperand of int
+        The powers of two that they are multiplied by first.
+    """
+    operands = PerOperand(rounded(a, rounding.a, exponents.a), rounded(b, rounding.b, exponents.b))
     x, y = operands.a.integers, operands.b.integers
     return Expected(operands, _product(x, y))
 
 
-def rounded(x: Tensor, rounding: Rounding) -> Rounded:
-    """Round an operand whose entries are finite and whose scale is defined and fits float32."""
+def rounded(x: Tensor, rounding: Rounding, exponent: int = 0) -> Rounded:
+    """Round an operand whose entries are finite and whose scale is defined."""
     values = x.detach().cpu().to(torch.float32)
+    if exponent:
+        values = (values.to(torch.float64) * 2.0**exponent).to(torch.float32)
     rows = values if rounding.granularity == "row" else values.reshape(1, -1)
     magnitudes = rows.abs().sort(dim=-1, descending=True).values
     alpha = _ranked(magnitudes, rounding.percentile)
@@ -85,7 +112,7 @@ def rounded(x: Tensor, rounding: Rounding) -> Rounded:
     zero = magnitudes.amax(-1) == 0 if rows.numel() else torch.ones_like(scale, dtype=torch.bool)
     scale = scale.masked_fill(zero, 1.0)
     scale = scale.unsqueeze(-1) if rounding.granularity == "row" else scale.reshape(())
-    return Rounded((values * scale).round().to(torch.int64), scale)
+    return Rounded((values * scale).round().to(torch.int64), scale, exponent)
 
 
 def not_rounded_once(found: Tensor, expected: Expected) -> Tensor:
@@ -183,7 +210,7 @@ def _quotients(expected: Expected, index: tuple[Tensor, ...]) -> Wide:
     places = tuple(part.numpy() for part in index)
     result: Wide = _fractions(values[places].astype(object))
     for side in ("a", "b"):
-        scale = expected.operands.of(side).scale.to(torch.float64)
+        scale = expected.operands.of(side).whole_scale
         spread = (scale.mT if side == "b" and scale.ndim else scale).expand(shape)
         result = result / _fractions(spread.numpy()[places])
     return np.abs(result)
