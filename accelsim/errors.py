@@ -25,6 +25,10 @@ class DataError(InputError):
     """The values of an operand do not allow what was asked (NaN, an undefined scale, too large)."""
 
 
+class UnsupportedError(AccelsimError):
+    """A backend does not do what it was asked for; the message says why."""
+
+
 class InterruptedRunError(AccelsimError):
     """Ctrl-C or SIGTERM ended a run after a record."""
 

@@ -3,94 +3,175 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import TracebackType
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from accelsim.arithmetic.dequantize import dequantize
-from accelsim.arithmetic.rounding import quantize
-from accelsim.errors import InputError
-from accelsim.integer_mode.kinds import PerKind, kinds
-from accelsim.integer_mode.multipliers import Multiplier, Simulated, Unpacked
+from accelsim.errors import DataError, InputError, UnsupportedError, unknown_name
+from accelsim.integer_mode.kinds import KINDS, PerKind, kinds
 from accelsim.integer_mode.replacing import ALL, Replacing, Selection
-from accelsim.integer_mode.rounded import Rounded, Weights
+from accelsim.integer_mode.routes import Automatic, Opener, Routes, is_fused, through
 from accelsim.integer_mode.tally import Tally
-from accelsim.types import PerOperand
-from accelsim.unpack import DigitSystem, load_strategy
+from accelsim.integer_mode.weights import Weights
+from accelsim.routes import GeneralRoute, SimulatedRoute, Untimed, expected, judge
+from accelsim.types import (
+    PerOperand,
+    PreparedOperand,
+    Request,
+    Rounding,
+    Route,
+    Side,
+    StrategyChoice,
+)
+from accelsim.unpack import DigitSystem, Strategy
 from gemm_backends import GemmBackend, load_backend
 from workloads.gemm import OPS
 from workloads.tracing import GemmCall
 
+GRANULARITIES = ("tensor", "row")
+
 
 class IntegerGemms(Replacing):
-    """Quantizes the operands of every chosen GEMM, multiplies integers, and dequantizes.
+    """Computes every chosen GEMM by a route: rounded, multiplied in integers, dequantized.
 
     Parameters
     ----------
     model : nn.Module
         Any model; see `workloads.tracing.Tracer`.
-    beta, percentile : PerKind
-        Of the quantization of each kind of operand; one scale per tensor.
-    multiplier : Multiplier
-        Gives the exact integer product.
+    rounding : mapping
+        How operands of each kind are rounded; every one of `KINDS`.
+    digits : PerOperand of DigitSystem
+        The digits of A and B.
+    opener : callable
+        Opens the route of a request.
     selection : Selection
         Which GEMMs.
-    zero_alpha : {"error", "nonzero"}
-        See `accelsim.arithmetic.rounding.quantize`.
+    check : bool
+        Compare every integer with the oracle's, from the operands as they are then.
 
     Attributes
     ----------
     tally : Tally
-        What was multiplied so far.
+        What was multiplied so far. Reading it waits for the products.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        beta: PerKind,
-        percentile: PerKind,
-        multiplier: Multiplier,
+        rounding: Mapping[str, Rounding],
+        digits: PerOperand[DigitSystem],
+        opener: Opener,
         selection: Selection = ALL,
-        zero_alpha: str = "nonzero",
+        check: bool = False,
     ) -> None:
         super().__init__(model, selection)
-        self.tally = Tally()
-        self._beta, self._percentile = beta, percentile
-        self._multiplier, self._zero_alpha = multiplier, zero_alpha
+        self._rounding, self._digits, self._checking = rounding, digits, check
+        self._tally = Tally()
+        self._routes = Routes(opener)
+
+    @property
+    def tally(self) -> Tally:
+        """What was multiplied so far.
+
+        Raises
+        ------
+        DataError
+            If an operand could not be rounded, where that was not known at once.
+        """
+        self._routes.check()
+        return self._tally
 
     def __enter__(self) -> Self:
         # Outside of the context nobody saw what was written to the weights.
         self._weights = Weights(self.model)
         return super().__enter__()
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, traceback)
+        if error is None:
+            self._routes.check()
+
     def product(self, call: GemmCall) -> Tensor:
         """Return the integer product of a GEMM, dequantized into the type of A."""
-        made_of_weights = PerOperand(*(self._lineage.of(x).weight for x in (call.a, call.b)))
-        kind = kinds(call, made_of_weights)
-        a, b = (
-            self._rounded(operand, kind_of, call)
-            for operand, kind_of in ((call.a, kind.a), (call.b, kind.b))
-        )
-        integers, counts = self._multiplier(a, b)
-        self.tally.add(call, **counts)
-        return dequantize(integers, 1.0 / (a.scale * b.scale), call.a.dtype)
-
-    def _rounded(self, operand: Tensor, kind: str, call: GemmCall) -> Rounded:
-        percentile, beta = self._percentile[kind], self._beta[kind]
-
-        def make(is_weight: bool) -> Rounded:
-            short = operand.float() if operand.dtype == torch.float64 else operand
-            name = f"{call.name} ({call.phase}): {kind}"
-            return Rounded(
-                quantize(short, percentile, beta, zero_alpha=self._zero_alpha, name=name), is_weight
+        name = f"{call.name} ({call.phase})"
+        request = self._request(call)
+        try:
+            route = self._routes.get(request)
+            result = route.run(
+                self._operand(call.a, "a", request, route),
+                self._operand(call.b, "b", request, route),
+                _UNTIMED,
             )
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
+        except UnsupportedError as error:
+            raise InputError(f"{name}: {error}") from error
+        self._routes.ran(request, name)
+        self._count(call, request, route)
+        if isinstance(route, GeneralRoute | SimulatedRoute):
+            route.forget()
+        assert isinstance(result, Tensor), "a route with an output type gives a tensor"
+        return result
 
-        return self._weights.get(operand, (percentile, beta), make)
+    def _request(self, call: GemmCall) -> Request:
+        a, b = call.a, call.b
+        weights = PerOperand(*(self._lineage.of(x).weight for x in (a, b)))
+        kind = kinds(call, weights)
+        sides: tuple[tuple[Side, Tensor], ...] = (("a", a), ("b", b))
+        fixed = frozenset(side for side, x in sides if self._weights.stays(x))
+        return Request(
+            shape=(
+                a.shape[:-2].numel(),
+                None if fixed == {"b"} else a.shape[-2],
+                a.shape[-1],
+                b.shape[-2],
+            ),
+            device=a.device,
+            dtype=torch.float32 if a.dtype == torch.float64 else a.dtype,
+            rounding=kind.map(self._rounding.__getitem__),
+            digits=self._digits,
+            fixed=fixed,
+            output=a.dtype,
+            names=kind,
+        )
+
+    def _operand(
+        self, x: Tensor, side: Side, request: Request, route: Route
+    ) -> Tensor | PreparedOperand:
+        if side in request.fixed:
+            return self._weights.prepared(x, side, request, route)
+        return x
+
+    def _count(self, call: GemmCall, request: Request, route: Route) -> None:
+        counts = route.counts()
+        found = {}
+        if counts.products:
+            found = {
+                "unpacked": 1,
+                "unpacked_macs": counts.dense_macs,
+                "low_bit_macs": counts.low_bit_macs,
+                "entries": counts.entries_a + counts.entries_b,
+                "out_of_bound": counts.out_of_bound_a + counts.out_of_bound_b,
+                "overflows": counts.overflows,
+            }
+        if self._checking:
+            right = expected(request, call.a, call.b)
+            found |= {"checked": 1, "inexact": int(not judge(route.integers(), right).exact)}
+        self._tally.add(call, **found)
 
     def _dispatch(self, mode: Any, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         self._weights.watch(func, args, kwargs)
         return super()._dispatch(mode, func, args, kwargs)
+
+
+_UNTIMED = Untimed()
 
 
 def integer_gemms(
@@ -98,11 +179,12 @@ def integer_gemms(
     beta: float | Mapping[str, float],
     percentile: float | Mapping[str, float] = 95,
     *,
+    granularity: str = "tensor",
     backend: str | GemmBackend | None = None,
     bits: int = 8,
-    strategy: str = "mix",
+    strategy: str | StrategyChoice | Strategy | None = None,
     digits: str = "balanced",
-    exact: Literal["backend", "simulate"] = "backend",
+    exact: Literal["auto", "backend", "simulate"] = "auto",
     gemms: Sequence[str] = ("*",),
     skip: Sequence[str] = (),
     ops: Sequence[str] = OPS,
@@ -113,14 +195,13 @@ def integer_gemms(
 
     ::
 
-        with integer_gemms(model, beta=127, backend="emulator", bits=4) as mode:
+        with integer_gemms(model, beta=127) as mode:
             model(batch).loss.backward()
         print(mode.tally.total)
 
-    Each operand is rounded to integers without clipping (one scale per tensor), unpacked into
-    digits of b bits, multiplied on the backend, packed exactly, and dequantized with one rounding.
-    Weights are rounded and unpacked once, until something writes to them. Leaving the context
-    leaves the model as it was.
+    Each operand is rounded to integers without clipping, unpacked into digits of b bits, multiplied
+    on the backend, packed exactly, and dequantized with one rounding. Weights are rounded and
+    unpacked once, until something writes to them. Leaving the context leaves the model as it was.
 
     Parameters
     ----------
@@ -129,17 +210,24 @@ def integer_gemms(
     beta, percentile : float or mapping
         Of the quantization (DESIGN: RTN), for all operands or by kind: ``weights``,
         ``activations``, ``attention`` and ``gradients``, and ``default`` for the rest.
-    backend : str or GemmBackend
-        What multiplies; see `gemm_backends.load_backend`.
+    granularity : {"tensor", "row"}
+        One scale for a tensor, or one for each row of both operands of a product: for each token
+        and each output channel. In backward products operands are rounded along their own rows.
+    backend : str, GemmBackend or None
+        What multiplies; see `gemm_backends.load_backend`. Without one, a backend's fused route
+        where the operands lie on a GPU that has any, and else floats as with ``exact="simulate"``;
+        the integers are the same.
     bits : int
         Width of the digits, 2 to 16.
-    strategy : str
-        How operands are unpacked; see `accelsim.unpack.load_strategy`.
+    strategy : str, StrategyChoice, Strategy or None
+        How operands are unpacked; see `accelsim.unpack.load_strategy`. ``fused`` is the backend's
+        own way from floats to the product. By default ``mix`` with a backend.
     digits : {"balanced", "paper"}
         The digit system.
-    exact : {"backend", "simulate"}
+    exact : {"auto", "backend", "simulate"}
         ``simulate`` multiplies the same integers in floating point, in a type that is proved to
-        hold every sum exactly: the same results, bit for bit, without a backend, and faster.
+        hold every sum exactly: the same results, bit for bit, without a backend. ``backend`` takes
+        nothing but the backend that is named.
     gemms, skip, ops : sequence of str
         Which GEMMs; see `Selection`.
     zero_alpha : {"nonzero", "error"}
@@ -158,43 +246,49 @@ def integer_gemms(
         If an option is wrong, or, when the model runs, if the backend refuses a product.
     DataError
         When the model runs, if an operand holds NaN or infinity; the message names its GEMM.
+        Where the products are queued on a GPU, at the end of the context at the latest.
 
     Notes
     -----
     Zeng, Sankaralingam, Singh, "IM-Unpack: Training and Inference with Arbitrarily Low Precision
     Integers", ICML 2024.
     """
+    if granularity not in GRANULARITIES:
+        raise InputError(f"granularity: {unknown_name('value', granularity, GRANULARITIES)}")
+    betas = PerKind.of(beta, "beta")
+    percentiles = PerKind.of(percentile, "percentile", at_most=100)
+    rounding = {
+        kind: Rounding(percentiles[kind], betas[kind], granularity, zero_alpha) for kind in KINDS
+    }
     return IntegerGemms(
         model,
-        PerKind.of(beta, "beta"),
-        PerKind.of(percentile, "percentile", at_most=100),
-        _multiplier(exact, backend, bits, strategy, digits, check),
+        rounding,
+        PerOperand.both(DigitSystem(digits, bits)),
+        _opener(exact, backend, bits, strategy, check),
         Selection(gemms, skip, ops),
-        zero_alpha,
+        check,
     )
 
 
-def _multiplier(
+def _opener(
     exact: str,
     backend: str | GemmBackend | None,
     bits: int,
-    strategy: str,
-    digits: str,
+    strategy: str | StrategyChoice | Strategy | None,
     check: bool,
-) -> Multiplier:
+) -> Opener:
     if exact == "simulate":
-        return Simulated()
-    if exact != "backend":
-        raise InputError(f"exact: found {exact!r}; expected 'backend' or 'simulate'")
+        return SimulatedRoute
+    if exact not in ("auto", "backend"):
+        raise InputError(f"exact: found {exact!r}; expected 'auto', 'backend' or 'simulate'")
     if backend is None:
-        raise InputError("name a backend, or set exact='simulate'")
+        if exact == "backend":
+            raise InputError("exact='backend': name a backend")
+        if strategy is not None and not is_fused(strategy):
+            raise InputError(f"strategy {str(strategy)!r}: name a backend for its products")
+        return Automatic(bits, must=strategy is not None)
     loaded = load_backend(backend) if isinstance(backend, str) else backend
     availability = loaded.status()
     if not availability.available:
         raise InputError(f"backend {loaded.name!r} cannot run here: {availability.reason}")
-    return Unpacked(
-        loaded.for_bits(bits, bits),
-        PerOperand.both(DigitSystem(digits, bits)),
-        load_strategy(strategy),
-        check,
-    )
+    return through(loaded.for_bits(bits, bits), "mix" if strategy is None else strategy, check)

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from accelsim.arithmetic.totals import total
 from accelsim.records import Record, Status
-from accelsim.records.totals import total
 from accelsim.report.cells import MISSING, count, number
 from accelsim.report.settings import ASKED, SWEPT, Settings
 from accelsim.report.summary_rows import Labels

@@ -1,1 +1,17 @@
-"""The one way from float operands to the exact product."""
+"""Routes: the ways from float operands to the exact product, which everything here goes by."""
+
+from accelsim.routes.general import GeneralRoute
+from accelsim.routes.opening import Untimed, open_route
+from accelsim.routes.simulated import SimulatedRoute
+from accelsim.routes.verdict import Expected, expected, judge, wrong_floats
+
+__all__ = [
+    "Expected",
+    "GeneralRoute",
+    "SimulatedRoute",
+    "Untimed",
+    "expected",
+    "judge",
+    "open_route",
+    "wrong_floats",
+]

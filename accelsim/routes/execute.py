@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from accelsim.arithmetic.bounds import largest, longest_k
-from accelsim.arithmetic.oracle import Wide
 from accelsim.arithmetic.sparse import SparseDigits
-from accelsim.measure.timing import StageTimer
-from accelsim.types import PerOperand
+from accelsim.errors import UnsupportedError
+from accelsim.types import PerOperand, Side, Timer, Wide
 from accelsim.unpack import DigitSystem, LowBitProblem, Product, pack, pack_wide
 from gemm_backends import GemmBackend, GemmSpec, OverflowReport
 from gemm_backends.operands import Prepared
 
 POISON = 0x7BADBEEF
 
-
-class UnsupportedError(Exception):
-    """The backend does not do one of the products; the message says why."""
+Layout: TypeAlias = Callable[[Side, Tensor, int], Prepared]
+"""Makes digits of an operand, of one matrix of the batch, ready for a backend."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +127,10 @@ def _proved(
 def execute(
     problem: LowBitProblem,
     backend: GemmBackend,
-    timer: StageTimer,
+    timer: Timer,
     watch_overflow: bool,
     wide: bool,
-    prepare: Callable[[Tensor], Prepared] | None = None,
+    layout: Layout | None = None,
 ) -> Execution:
     """Prepare, multiply and pack, timing each stage.
 
@@ -142,15 +140,14 @@ def execute(
         The scheduled products.
     backend : GemmBackend
         What multiplies.
-    timer : StageTimer
-        Inside a repeat.
+    timer : Timer
+        Times the stages.
     watch_overflow : bool
         Ask the backend for its overflow report.
     wide : bool
         Pack in Python integers because C may not fit int64.
-    prepare : callable or None
-        What makes digits ready for the backend, such as `PreparedAhead`; by default its own
-        `prepared`.
+    layout : callable or None
+        What makes digits ready for the backend; by default its own `prepared`.
 
     Raises
     ------
@@ -158,7 +155,8 @@ def execute(
         If the accumulator overflowed and its overflow is ``"error"``.
     """
     with timer.stage("prepare"):
-        operands = [_prepared(p, prepare or backend.prepared) for p in problem.products]
+        ready = layout or (lambda side, digits, head: backend.prepared(digits))
+        operands = [_laid_out(product, ready) for product in problem.products]
     overflows = 0
     with timer.stage("gemm"):
         if watch_overflow:
@@ -192,38 +190,11 @@ def _poison(results: Sequence[Tensor]) -> None:
             result.fill_(POISON)
 
 
-def _prepared(product: Product, prepare: Callable[[Tensor], Prepared]) -> tuple[Any, Any]:
+def _laid_out(product: Product, layout: Layout) -> tuple[Any, Any]:
     a, b = product.a, product.b
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return prepare(a), prepare(b)
+        return layout("a", a, product.head), layout("b", b, product.head)
     return a, b
-
-
-class PreparedAhead:
-    """Prepares digits for a backend, but for those that it prepared when it was made.
-
-    Parameters
-    ----------
-    backend : GemmBackend
-        What multiplies.
-    digits : iterable of Tensor
-        What is prepared at once, as for weights that meet many operands.
-    """
-
-    def __init__(self, backend: GemmBackend, digits: Iterable[Tensor]) -> None:
-        self._backend = backend
-        # A tensor that is held here cannot give its identity to another.
-        self._known = {id(tensor): (tensor, backend.prepared(tensor)) for tensor in digits}
-
-    def __call__(self, digits: Tensor) -> Prepared:
-        """Return the digits as the backend takes them."""
-        known = self.get(digits)
-        return self._backend.prepared(digits) if known is None else known
-
-    def get(self, digits: Tensor) -> Prepared | None:
-        """Return what was prepared ahead, or None."""
-        known = self._known.get(id(digits))
-        return None if known is None else known[1]
 
 
 def _largest(digits: Tensor | SparseDigits) -> int:

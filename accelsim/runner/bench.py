@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from accelsim.arithmetic.oracle import Verdict, compare, oracle
+from accelsim.arithmetic.oracle import Verdict
 from accelsim.config import BackendChoice, RunConfig
-from accelsim.errors import AccelsimError
+from accelsim.errors import AccelsimError, UnsupportedError
 from accelsim.measure.allocator import keep_freed_memory
 from accelsim.measure.machine import clock_mhz
 from accelsim.measure.memory import describe_out_of_memory
@@ -21,11 +22,12 @@ from accelsim.measure.statistics import outliers, relative_error
 from accelsim.measure.timing import TOTAL, Samples, StageTimer
 from accelsim.records import Record, Status
 from accelsim.records.record import FirstMismatch, Minimised, Quartiles, Stage, TimingNotes
-from accelsim.routes.execute import UnsupportedError
+from accelsim.routes import Expected, expected
 from accelsim.runner.cases import Case
 from accelsim.runner.mismatch import minimise
 from accelsim.runner.peak import peak_tops
-from accelsim.runner.pipeline import Pipeline
+from accelsim.runner.trial import Judgement, Trial
+from accelsim.types import SIDES, Counts, Side
 from gemm_backends import AccumulatorOverflow, Availability, BackendError
 from gemm_backends.baselines import load_baseline
 from gemm_backends.errors import place_in
@@ -52,7 +54,7 @@ class Bench:
         )
         self._availability: dict[str, Availability] = {}
         self._operands: tuple[Any, tuple[Tensor, Tensor]] | None = None
-        self._expected: tuple[Any, Any] | None = None
+        self._expected: tuple[Any, Expected] | None = None
         self._baselines: dict[Any, dict[str, Samples]] = {}
 
     def record(self, case: Case) -> Record:
@@ -105,19 +107,20 @@ class Bench:
     def _measured(self, case: Case, fields: dict[str, Any], device: torch.device) -> Record:
         """Run every repeat of a case and judge the product of each."""
         operands = self._load(case.gemm, device)
-        pipeline = Pipeline(case, operands, self._config)
+        trial = Trial(case, operands, self._config)
         timer = StageTimer(device, self._plan.warmup)
         notes = _Notes(self._plan, device)
-        verdict, overflows = self._repeat(case, pipeline, timer, device)
-        clipped = overflows > 0 and case.backend.accumulator.overflow == "saturate"
+        found = self._repeat(case, trial, timer, device)
+        verdict = found.judgement.integers
+        clipped = found.overflows > 0 and case.backend.accumulator.overflow == "saturate"
         times = timer.summary()
         samples = {stage: list(s.milliseconds) for stage, s in timer.samples.items()}
         total_s = times[TOTAL]["median"] / 1e3
-        gemm_s = times["gemm"]["median"] / 1e3
-        counts = pipeline.counts()
+        gemm_s = times["gemm"]["median"] / 1e3 if "gemm" in times else 0.0
+        counts = trial.counts()
         baselines = self._baseline_times(case.gemm, operands, device)
         medians = {name: times.summary()["median"] for name, times in baselines.items()}
-        status, reason = _judge(verdict, overflows, clipped)
+        status, reason = _judge(found, clipped)
         return Record(
             **fields,
             status=status,
@@ -125,42 +128,44 @@ class Bench:
             exact=verdict.exact and not clipped,
             mismatches=verdict.mismatches,
             max_abs_error=verdict.max_abs_error,
-            relative_error_vs_float=pipeline.relative_error(),
+            relative_error_vs_float=trial.relative_error(),
             first_mismatch=_first_mismatch(verdict),
-            **counts,
+            **_counted(counts),
             time_ms={stage: Quartiles(**times[stage]) for stage in STAGES if stage in times},
             baselines=medians,
             samples_ms={stage: samples[stage] for stage in STAGES if stage in samples},
             baseline_samples_ms={name: list(s.milliseconds) for name, s in baselines.items()},
             timing=notes.close(samples[TOTAL]),
-            tops=2 * counts["low_bit_macs"] / gemm_s / 1e12 if gemm_s else None,
-            effective_tops=2 * counts["dense_macs"] / total_s / 1e12 if total_s else None,
+            tops=2 * counts.low_bit_macs / gemm_s / 1e12 if gemm_s else None,
+            effective_tops=2 * counts.dense_macs / total_s / 1e12 if total_s else None,
             speedup_vs={name: ms / 1e3 / total_s for name, ms in medians.items() if total_s},
         )
 
-    def _repeat(
-        self, case: Case, pipeline: Pipeline, timer: StageTimer, device: torch.device
-    ) -> tuple[Verdict, int]:
-        """Repeat until the plan says enough; return the first verdict that is not exact, if any."""
+    def _repeat(self, case: Case, trial: Trial, timer: StageTimer, device: torch.device) -> _Found:
+        """Repeat until the plan says enough; keep the first judgement that is not right, if any."""
         evict = evictor(device) if self._plan.cache == "cold" else None
-        verdict, overflows = Verdict(0, 0), 0
+        found, first = _Found(), True
+        right = self._expect(case, trial)
         warmup = self._plan.warmup
         totals: tuple[float, ...] = ()
         start = time.perf_counter()
         while warmup or not self._plan.enough(totals, time.perf_counter() - start):
             if evict:
                 evict()
-            with timer.repeat():
-                pipeline.repeat(timer)
-            if verdict.exact:
-                verdict = compare(pipeline.result, self._oracle(case, pipeline))
-                overflows = pipeline.overflows
+            trial.repeat(timer)
+            if trial.tells_apart:
+                found.see(trial.counts(), timed=not warmup)
+            if found.judgement.right:
+                found.judgement = trial.judge(right)
+            if first and found.judgement.right:
+                found.judgement = trial.run_changed(right) or found.judgement
+            first = False
             if warmup:
                 warmup -= 1
                 start = time.perf_counter()
             else:
                 totals = timer.samples[TOTAL].milliseconds
-        return verdict, overflows
+        return found
 
     def _load(self, gemm: Gemm, device: torch.device) -> tuple[Tensor, Tensor]:
         key = (gemm.id, device)
@@ -169,12 +174,11 @@ class Bench:
             self._operands = (key, (a.to(device), b.to(device)))
         return self._operands[1]
 
-    def _oracle(self, case: Case, pipeline: Pipeline) -> Any:
+    def _expect(self, case: Case, trial: Trial) -> Expected:
+        """Return the right product, which all strategies and backends have in common."""
         key = (case.gemm.id, case.quantize)
         if self._expected is None or self._expected[0] != key:
-            a, b = (x.values for x in pipeline.quantized)
-            product = oracle(a, b)
-            self._expected = (key, product if product.ndim == 3 else product[None])
+            self._expected = key, expected(trial.request, *trial.operands)
         return self._expected[1]
 
     def _baseline_times(
@@ -190,6 +194,40 @@ class Bench:
                 times[name] = self._plan.sample(baseline.bind(*operands), device)
             self._baselines[key] = times
         return self._baselines[key]
+
+
+@dataclass
+class _Found:
+    """What the repeats of a case gave.
+
+    Parameters
+    ----------
+    judgement : Judgement
+        Of the first repeat that was not right, or of the last.
+    overflows : int
+        Steps at which the backend reported an overflow, in the repeat that is judged.
+    prepared : tuple of {"a", "b"}
+        Operands that had been prepared before every timed repeat.
+    replans : int
+        Times that a fused route met operands beyond its plan in timed repeats.
+    """
+
+    judgement: Judgement = field(default_factory=lambda: Judgement(Verdict(0, 0)))
+    overflows: int = 0
+    prepared: tuple[Side, ...] | None = None
+    replans: int = 0
+    _before: int = 0
+
+    def see(self, counts: Counts, timed: bool) -> None:
+        """Take the counts of a repeat."""
+        if self.judgement.right:
+            self.overflows = counts.overflows
+        if not timed:
+            self._before = counts.replans
+            return
+        earlier = SIDES if self.prepared is None else self.prepared
+        self.prepared = tuple(side for side in earlier if side in counts.prepared)
+        self.replans = counts.replans - self._before
 
 
 class _Notes:
@@ -226,11 +264,22 @@ def _first_mismatch(verdict: Verdict) -> FirstMismatch | None:
     return FirstMismatch(index=list(first.index), expected=first.expected, found=first.found)
 
 
-def _judge(verdict: Verdict, overflows: int, clipped: bool) -> tuple[Status, str]:
-    if verdict.exact and not clipped:
+def _counted(counts: Counts) -> dict[str, Any]:
+    """Return the fields of a record that hold what a run took."""
+    same = (
+        "strategy_chosen", "ratio", "dense_macs", "low_bit_macs", "correction_macs", "sparse_macs",
+        "executed_macs", "shift_adds", "gather_bytes", "scatter_bytes", "gemm_bytes", "products",
+        "max_digits_a", "max_digits_b", "out_of_bound_a", "out_of_bound_b",
+    )  # fmt: skip
+    return {**{name: getattr(counts, name) for name in same}, **counts.modelled}
+
+
+def _judge(found: _Found, clipped: bool) -> tuple[Status, str]:
+    verdict = found.judgement.integers
+    if found.judgement.right and not clipped:
         return Status.OK, ""
-    if overflows:
-        steps = "1 step" if overflows == 1 else f"{overflows} steps"
+    if found.overflows:
+        steps = "1 step" if found.overflows == 1 else f"{found.overflows} steps"
         chance = ", and that every integer is equal is chance" if verdict.exact else ""
         return Status.OVERFLOW, f"the accumulator overflowed at {steps}{chance}"
     reason = f"{verdict.mismatches} entries differ by up to {verdict.max_abs_error}"

@@ -17,7 +17,7 @@ from accelsim.errors import AccelsimError
 from accelsim.measure.timing import StageTimer
 from accelsim.runner.bench import Bench
 from accelsim.runner.cases import Case, Setting
-from accelsim.runner.pipeline import Pipeline
+from accelsim.runner.trial import Trial
 from workloads import Gemm
 
 CROP = (4, 256, 256, 256)
@@ -143,18 +143,17 @@ def _sample(
 ) -> _Sample:
     small = operands[0].to(device), operands[1].to(device)
     try:
-        pipeline = Pipeline(replace(case, gemm=_cropped(case.gemm, small)), small, config)
+        trial = Trial(replace(case, gemm=_cropped(case.gemm, small)), small, config)
         seconds = []
         for _ in range(REPEATS):
             timer = StageTimer(device)
             start = time.perf_counter()
-            with timer.repeat():
-                pipeline.repeat(timer)
+            trial.repeat(timer)
             seconds.append(time.perf_counter() - start)
-        counts = pipeline.counts()
+        counts = trial.counts()
     except AccelsimError:
         return _Sample(0.0, 0.0)  # as unsupported, which takes no time
-    return _Sample(min(seconds) / max(1, counts["dense_macs"]), counts["ratio"] or 1.0)
+    return _Sample(min(seconds) / max(1, counts.dense_macs), counts.ratio or 1.0)
 
 
 def _cropped(gemm: Gemm, operands: tuple[Tensor, Tensor]) -> Gemm:

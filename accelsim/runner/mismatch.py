@@ -15,7 +15,6 @@ import yaml
 from torch import Tensor
 
 from accelsim.arithmetic.bounds import largest
-from accelsim.arithmetic.oracle import compare, oracle
 from accelsim.config import RunConfig
 from accelsim.errors import AccelsimError
 from accelsim.measure.timing import StageTimer
@@ -23,9 +22,12 @@ from accelsim.plugins.registry import split_reference
 from accelsim.records import record_key
 from accelsim.records.folder import MISMATCHES
 from accelsim.records.record import Minimised
+from accelsim.routes import expected
+from accelsim.routes.rounding import rounded
 from accelsim.runner.cases import Case
-from accelsim.runner.pipeline import Pipeline
-from accelsim.types import PerOperand, Rounding
+from accelsim.runner.opening import request_of
+from accelsim.runner.trial import Trial
+from accelsim.types import SIDES, PerOperand, Rounding
 from workloads import Gemm
 from workloads.bundle_writer import write_bundle
 
@@ -118,7 +120,8 @@ def minimise(
 
 def _integers(case: Case, config: RunConfig, operands: Operands) -> Operands:
     """Return the quantized operands as float32, which holds them exactly, with a batch."""
-    a, b = Pipeline(case, operands, config).quantize()
+    request = request_of(case, operands, config)
+    a, b = (rounded(request, side, x) for side, x in zip(SIDES, operands, strict=True))
     pair = (a.values.to(torch.float32), b.values.to(torch.float32))
     return pair if pair[0].ndim == 3 else (pair[0][None], pair[1][None])
 
@@ -130,16 +133,13 @@ def _identity(operands: Operands) -> PerOperand[Rounding]:
 
 def _is_wrong(case: Case, config: RunConfig, operands: Operands) -> bool:
     """Run a sub-GEMM; one that raises shows no mismatch."""
-    timer = StageTimer(operands[0].device)
     try:
-        pipeline = Pipeline(replace(case, quantize=_identity(operands)), operands, config)
-        with timer.repeat():
-            pipeline.repeat(timer)
+        trial = Trial(replace(case, quantize=_identity(operands)), operands, config)
+        trial.repeat(StageTimer(operands[0].device))
+        right = expected(trial.request, *operands)
     except Exception:
         return False
-    a, b = (x.values for x in pipeline.quantized)
-    expected = oracle(a, b)
-    return not compare(pipeline.result.reshape(expected.shape), expected).exact
+    return not trial.judge(right).right
 
 
 def _shrink_axis(

@@ -146,10 +146,9 @@ class IntegerOperand:
         """What a strategy has worked out about this operand alone, by a key of its own."""
         return {}
 
-    @property
-    def kept(self) -> list[Tensor]:
-        """The digits that a prepared operand has kept, the last of each matrix of the batch."""
-        return [digits for _, digits in self._kept.values()]
+    def kept(self, head: int) -> Tensor | None:
+        """Return the digits that a prepared operand keeps of one matrix of the batch, if any."""
+        return self._kept[head][1] if head in self._kept else None
 
     @cached_property
     def _kept(self) -> dict[int, tuple[bytes, Tensor]]:

@@ -9,9 +9,9 @@ import torch
 from accelsim.arithmetic.oracle import compare, oracle
 from accelsim.arithmetic.rounding import quantize
 from accelsim.measure.timing import StageTimer
-from accelsim.routes.execute import PreparedAhead, execute, schedule
-from accelsim.types import PerOperand
-from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
+from accelsim.routes import GeneralRoute
+from accelsim.types import PerOperand, Request, Rounding
+from accelsim.unpack import DigitSystem, load_strategy
 from gemm_backends import load_backend
 
 SIZE = 2048
@@ -27,6 +27,17 @@ def operands():
     return a, b
 
 
+def request():
+    return Request(
+        shape=(1, SIZE, SIZE, SIZE),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        rounding=PerOperand.both(Rounding(beta=BETA)),
+        digits=PerOperand.both(SYSTEM),
+        fixed=frozenset("b"),
+    )
+
+
 @pytest.mark.parametrize("name", ["cpu-int8"])
 def test_b_prepared(measure, operands, name):
     """Quantize A, unpack, multiply, pack; floor: A read, its digits and C written, B's digits read.
@@ -36,9 +47,8 @@ def test_b_prepared(measure, operands, name):
     """
     a, b = operands
     backend, strategy = load_backend(name), load_strategy("column")
-    integers_b = IntegerOperand(quantize(b, 95, BETA), SYSTEM, prepared=True)
-    strategy.unpack(IntegerOperand(quantize(a, 95, BETA), SYSTEM), integers_b)
-    ahead = PreparedAhead(backend, integers_b.kept)
+    route = GeneralRoute(request(), strategy, backend)
+    prepared_b = route.prepare("b", b)
     stages, fp32 = StageTimer(), list[float]()
 
     def multiply_fp32():
@@ -52,14 +62,7 @@ def test_b_prepared(measure, operands, name):
 
     def run():
         with stages.repeat():
-            with stages.stage("quantize"):
-                integers_a = IntegerOperand(quantize(a, 95, BETA), SYSTEM)
-            with stages.stage("unpack"):
-                problem = strategy.unpack(integers_a, integers_b)
-                problem = schedule(problem, backend, PerOperand.both(SYSTEM), "auto")
-            return execute(
-                problem, backend, stages, watch_overflow=False, wide=False, prepare=ahead
-            )
+            return route.run(a, prepared_b, stages)
 
     done = measure(
         run,
@@ -73,4 +76,5 @@ def test_b_prepared(measure, operands, name):
         ),
     )
     exact = oracle(quantize(a, 95, BETA).values, quantize(b, 95, BETA).values)
-    assert compare(done.result, exact[None]).exact
+    assert compare(done, exact).exact
+    assert route.counts().prepared == ("b",)

@@ -147,11 +147,11 @@ def test_a_layer_that_is_skipped_is_skipped_whenever_it_runs():
 def test_weights_are_prepared_once_until_something_writes_to_them(monkeypatch):
     calls = []
 
-    def counted(x, *args, **kwargs):
-        calls.append(kwargs["name"])
-        return quantize(x, *args, **kwargs)
+    def counted(x, *args):
+        calls.append(args[-1])
+        return quantize(x, *args)
 
-    monkeypatch.setattr("accelsim.integer_mode.mode.quantize", counted)
+    monkeypatch.setattr("accelsim.routes.rounding.quantize", counted)
     layer, x = nn.Linear(8, 4, bias=False), torch.randn(3, 8)
     with integers(layer, exact="simulate") as mode, torch.no_grad():
         first = layer(x)
@@ -308,9 +308,11 @@ def test_nan_in_a_gradient_is_reported_with_its_layer():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "name a backend, or set exact='simulate'"),
+        ({"exact": "backend"}, "exact='backend': name a backend"),
+        ({"strategy": "mix"}, "strategy 'mix': name a backend for its products"),
+        ({"granularity": "rows"}, "did you mean 'row'"),
         ({"backend": "emulater"}, "did you mean 'emulator'"),
-        ({"exact": "simulated"}, "expected 'backend' or 'simulate'"),
+        ({"exact": "simulated"}, "expected 'auto', 'backend' or 'simulate'"),
         ({"exact": "simulate", "beta": {"weights": 3}}, "nothing for activations, attention"),
         ({"exact": "simulate", "beta": {"weight": 3}}, "did you mean 'weights'"),
         ({"exact": "simulate", "percentile": 0}, "expected a number above 0"),

@@ -5,9 +5,10 @@ import torch
 
 from accelsim.arithmetic.bounds import longest_k
 from accelsim.arithmetic.oracle import compare, oracle
+from accelsim.errors import UnsupportedError
 from accelsim.measure.timing import StageTimer
 from accelsim.routes import execute as module
-from accelsim.routes.execute import PreparedAhead, UnsupportedError, execute, schedule
+from accelsim.routes.execute import execute, schedule
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from gemm_backends import load_backend
@@ -56,12 +57,3 @@ def test_without_a_split_the_overflow_is_counted():
 def test_an_accumulator_for_no_single_product_is_refused():
     with pytest.raises(UnsupportedError, match="may overflow the 15-bit accumulator"):
         multiply(4, accumulator_bits=15)
-
-
-def test_what_was_prepared_ahead_is_not_prepared_again():
-    backend = load_backend("int64")
-    known, new = torch.ones(2, 3, dtype=torch.int8), torch.ones(2, 3, dtype=torch.int8)
-    prepare = PreparedAhead(backend, [known])
-    assert prepare(known) is prepare(known)
-    assert prepare(new) is not prepare(new)
-    assert prepare(new).operands[0] is new

@@ -82,9 +82,11 @@ def test_a_prepared_operand_writes_a_whole_matrix_once():
     first = operand.digits(0, rows[0], None, skip, skip == 0)
     other = operand.digits(1, rows[1], None, skip, skip == 0)
     assert operand.digits(0, rows[0], None, skip, skip == 0) is first
-    assert [id(digits) for digits in operand.kept] == [id(first), id(other)]
+    assert operand.kept(0) is first
+    assert operand.kept(1) is other
     deeper = operand.digits(0, rows[0] + 1, None, skip, skip == 0)
     assert len(deeper) == len(first) + 6
     some = torch.arange(9)
     assert operand.digits(0, rows[0], some, skip, skip == 0) is not first
-    assert [id(digits) for digits in operand.kept] == [id(deeper), id(other)]
+    assert operand.kept(0) is deeper
+    assert operand.kept(1) is other

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from accelsim.arithmetic.rounding import quantize
+from accelsim.routes.cost import modelled, unpack_work
 from accelsim.routes.execute import schedule
-from accelsim.runner.cost import modelled, unpack_work
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from gemm_backends import GemmSpec, UnpackWork, load_backend

@@ -1,4 +1,4 @@
-"""What a backend's own model predicts for an unpacked GEMM, as fields of a record."""
+"""What a backend's own model predicts for an unpacked GEMM, by the names of a record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from accelsim.records.totals import total
+from accelsim.arithmetic.totals import total
 from accelsim.routes.execute import spec
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, LowBitProblem
@@ -38,7 +38,7 @@ def modelled(
     Returns
     -------
     dict
-        The fields of a record; empty if the backend models no cost, or a product is sparse.
+        Empty if the backend models no cost, or a product is sparse.
     """
     if problem.sparse_macs:
         return {}

@@ -1,0 +1,167 @@
+"""The routes that a model's GEMMs go by, each opened once."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeAlias
+
+from accelsim.errors import DataError, InputError, UnsupportedError
+from accelsim.routes import SimulatedRoute, open_route
+from accelsim.types import FUSED, Request, Route, StrategyChoice
+from accelsim.unpack import Strategy, load_strategy
+from gemm_backends import GemmBackend, list_backends, load_backend
+
+Opener: TypeAlias = Callable[[Request], Route]
+
+MOST = 256
+"""Routes that are held at a time; the one that was used least recently is let go first."""
+
+_NAMED = 3
+"""GEMMs that a message about several lists."""
+
+
+class Routes:
+    """Opens a route for each kind of GEMM, and keeps it for the next of its kind.
+
+    Parameters
+    ----------
+    opener : callable
+        Opens the route of a request.
+    """
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+        self._open: OrderedDict[Request, Route] = OrderedDict()
+        self._unchecked: dict[Request, list[str]] = {}
+
+    def get(self, request: Request) -> Route:
+        """Return the route of a request."""
+        route = self._open.get(request)
+        if route is None:
+            if len(self._open) >= MOST:
+                oldest = next(iter(self._open))
+                self._check(oldest)
+                del self._open[oldest]
+            route = self._open[request] = self._opener(request)
+        self._open.move_to_end(request)
+        return route
+
+    def ran(self, request: Request, name: str) -> None:
+        """Remember that the route of a request has run a GEMM, which `check` will wait for."""
+        self._unchecked.setdefault(request, []).append(name)
+
+    def check(self) -> None:
+        """Wait for all runs since the last check.
+
+        Raises
+        ------
+        DataError
+            If an operand held NaN or infinity or had no scale; the message names the GEMMs that
+            may be meant.
+        """
+        for request in list(self._unchecked):
+            self._check(request)
+
+    def _check(self, request: Request) -> None:
+        names = self._unchecked.pop(request, [])
+        if not names:
+            return
+        try:
+            self._open[request].check()
+        except DataError as error:
+            unique = list(dict.fromkeys(names))
+            listed = ", ".join(unique[:_NAMED])
+            more = f" or {len(unique) - _NAMED} others" if len(unique) > _NAMED else ""
+            raise DataError(f"{listed}{more}: {error}") from error
+
+
+def through(backend: GemmBackend, strategy: str | StrategyChoice | Strategy, check: bool) -> Opener:
+    """Return what opens routes through a backend.
+
+    Parameters
+    ----------
+    backend : GemmBackend
+        What multiplies.
+    strategy : str, StrategyChoice or Strategy
+        How operands are unpacked, or ``fused``.
+    check : bool
+        Whether the backend's accumulator is watched.
+
+    Raises
+    ------
+    InputError
+        If there is no such strategy.
+    """
+    if not is_fused(strategy) and not isinstance(strategy, Strategy):
+        strategy = load_strategy(strategy)
+
+    def opener(request: Request) -> Route:
+        return open_route(request, strategy, backend, check)
+
+    return opener
+
+
+class Automatic:
+    """Opens a fused route of any backend that has one on the operands' GPU, else simulates.
+
+    Either gives the same integers.
+
+    Parameters
+    ----------
+    bits : int
+        Width of the digits.
+    must : bool
+        Whether a fused route must be found.
+    """
+
+    def __init__(self, bits: int, must: bool = False) -> None:
+        self._bits, self._must = bits, must
+        self._backends: dict[str, list[GemmBackend]] = {}
+
+    def __call__(self, request: Request) -> Route:
+        """Open the route of a request.
+
+        Raises
+        ------
+        InputError
+            If a fused route must be found and there is none.
+        """
+        kind = request.device.type
+        if kind not in self._backends and (self._must or kind != "cpu"):
+            self._backends[kind] = _fused_backends(kind, self._bits)
+        reasons = []
+        for backend in self._backends.get(kind, []):
+            try:
+                return open_route(request, FUSED, backend)
+            except UnsupportedError as error:
+                reasons.append(f"{backend.name}: {error}")
+        if self._must:
+            found = "; ".join(reasons) or f"no backend has one on the device {kind!r}"
+            raise InputError(f"strategy {FUSED!r}: {found}")
+        return SimulatedRoute(request)
+
+
+def is_fused(strategy: str | StrategyChoice | Strategy) -> bool:
+    """Say whether a strategy stands for the backend's own route."""
+    return (
+        not isinstance(strategy, Strategy)
+        and (strategy if isinstance(strategy, str) else strategy.name) == FUSED
+    )
+
+
+def _fused_backends(kind: str, bits: int) -> list[GemmBackend]:
+    """Return the backends that define a fused route and run on a kind of device."""
+    found = []
+    for name in list_backends():
+        try:
+            backend = load_backend(name)
+            status = backend.status()
+        except Exception as error:  # a plug-in may raise anything
+            warnings.warn(f"backend {name!r} is left out: {error}", stacklevel=2)
+            continue
+        here = status.available and str(status.device).partition(":")[0] == kind
+        if here and type(backend).fused is not GemmBackend.fused:
+            found.append(backend.for_bits(bits, bits))
+    return found

@@ -1,0 +1,96 @@
+"""A model's weights, which are prepared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from accelsim.types import PreparedOperand, Request, Route, Side
+
+_View: TypeAlias = tuple[Any, ...]
+_State: TypeAlias = tuple[int, int | None]
+
+
+@dataclass
+class _Kept:
+    """What is known of one view of a weight, in one state of its memory.
+
+    Parameters
+    ----------
+    state : tuple
+        The writes that were seen, and PyTorch's own version.
+    prepared : dict
+        The operand as a route took it, by what the route does.
+    """
+
+    state: _State
+    prepared: dict[tuple[Request, Side], tuple[Route, PreparedOperand]] = field(
+        default_factory=dict
+    )
+
+
+class Weights:
+    """A model's weights, each prepared once as long as no PyTorch operator writes to it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Its parameters and buffers, and their views, are what is kept.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        # A storage that is held here cannot give its address to another.
+        self._storages = [x.untyped_storage() for x in (*model.parameters(), *model.buffers())]
+        self._writes = {storage.data_ptr(): 0 for storage in self._storages}
+        self._kept: dict[int, dict[_View, _Kept]] = {}
+
+    def stays(self, operand: Tensor) -> bool:
+        """Say whether an operand is a weight that is worth preparing.
+
+        One that was written to, as in training or in a cache of keys, is so from its second use
+        without a write on.
+        """
+        address = _address(operand)
+        if address not in self._writes:
+            return False
+        view, views = _view(operand), self._kept.setdefault(address, {})
+        state = self._writes[address], _version(operand)
+        if view in views and views[view].state == state:
+            return True
+        if any(kept.state[0] != state[0] for kept in views.values()):
+            views.clear()
+        views[view] = _Kept(state)
+        return self._writes[address] == 0
+
+    def prepared(
+        self, operand: Tensor, side: Side, request: Request, route: Route
+    ) -> PreparedOperand:
+        """Return a weight as a route prepared it; `stays` has just said that it is worth it."""
+        kept = self._kept[_address(operand)][_view(operand)].prepared
+        known = kept.get((request, side))
+        if known is None or known[0] is not route:
+            known = kept[request, side] = route, route.prepare(side, operand)
+        return known[1]
+
+    def watch(self, func: Any, args: Any, kwargs: Any) -> None:
+        """Notice an operator that is about to write to a weight, through whichever view."""
+        if not func._schema.is_mutable:
+            return
+        for tensor in tree_leaves((args, kwargs)):
+            if isinstance(tensor, Tensor) and (address := _address(tensor)) in self._writes:
+                self._writes[address] += 1
+
+
+def _view(tensor: Tensor) -> _View:
+    return tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _version(tensor: Tensor) -> int | None:
+    return None if tensor.is_inference() else int(tensor._version)

@@ -1,0 +1,232 @@
+"""The general route: round, unpack by a strategy, multiply on a backend, pack, dequantize."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from accelsim.arithmetic.bounds import fits_int64
+from accelsim.arithmetic.rounding import Quantized
+from accelsim.errors import InputError, UnsupportedError
+from accelsim.routes.cost import modelled
+from accelsim.routes.dequantizing import dequantized
+from accelsim.routes.execute import execute, executed_macs, schedule
+from accelsim.routes.operand import UnpackedOperand
+from accelsim.routes.rounding import rounded
+from accelsim.types import SIDES, Counts, PerOperand, PreparedOperand, Request, Side, Timer, Wide
+from accelsim.unpack import IntegerOperand, LowBitProblem, Product, Strategy
+from gemm_backends import GemmBackend
+from gemm_backends.operands import Prepared, check_shapes
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run did.
+
+    Parameters
+    ----------
+    operands : PerOperand of Quantized
+        The operands, rounded.
+    problem, scheduled : LowBitProblem
+        What the strategy made of them, and the same with K cut where an accumulator needs it.
+    integers : Tensor or ndarray of object
+        The product, ``[..., n, h]``.
+    overflows : int
+        Steps at which the backend reported an overflow.
+    prepared : tuple of {"a", "b"}
+        Operands of which nothing was left to round, to write in digits or to lay out.
+    """
+
+    operands: PerOperand[Quantized]
+    problem: LowBitProblem
+    scheduled: LowBitProblem
+    integers: Tensor | Wide
+    overflows: int
+    prepared: tuple[Side, ...]
+
+
+class GeneralRoute:
+    """Any strategy on any backend; see `accelsim.types.Route`.
+
+    The stages of a run are ``quantize``, ``unpack``, ``prepare``, ``gemm``, ``pack`` and, with an
+    output type, ``dequantize``.
+
+    Parameters
+    ----------
+    request : Request
+        What is asked for.
+    strategy : Strategy
+        How operands are unpacked.
+    backend : GemmBackend
+        What multiplies the low-bit products.
+    watch_overflow : bool
+        Ask the backend at how many steps its accumulator overflowed.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        strategy: Strategy,
+        backend: GemmBackend,
+        watch_overflow: bool = False,
+    ) -> None:
+        self._request, self._strategy, self._backend = request, strategy, backend
+        self._watch_overflow = watch_overflow
+        self._last: _Run | None = None
+
+    def prepare(self, side: Side, x: Tensor) -> UnpackedOperand:
+        """Round an operand, write it in digits, and lay these out for the backend.
+
+        The digits are those that the strategy asks for where the other operand fits one digit
+        everywhere. Runs in which it asks for others write them then; `counts` tells.
+        """
+        integers = IntegerOperand(
+            rounded(self._request, side, x), self._request.digits.of(side), prepared=True
+        )
+        operand = UnpackedOperand(side, x.shape, integers, self, self._backend)
+        other: Side = "b" if side == "a" else "a"
+        pair = {side: integers, other: self._stand_in(other, integers)}
+        problem = self._strategy.unpack(pair["a"], pair["b"])
+        try:
+            # Digits that it refuses are not shown to the backend; a run says why.
+            schedule(problem, self._backend, self._request.digits, self._request.k_split)
+        except UnsupportedError:
+            return operand
+        for product in problem.products:
+            digits = product.a if side == "a" else product.b
+            if not product.is_sparse and digits is integers.kept(product.head):
+                operand.lay_out(digits, product.head)
+        return operand
+
+    def _stand_in(self, side: Side, operand: IntegerOperand) -> IntegerOperand:
+        """Return an operand of zeros that another can be unpacked beside."""
+        batch, rows, d = operand.shape
+        _, n, _, h = self._request.shape
+        count = (n if side == "a" else h) or rows
+        device = operand.survey.rows.device
+        zeros = torch.zeros((), dtype=torch.int32, device=device).expand(batch, count, d)
+        return IntegerOperand(zeros, self._request.digits.of(side))
+
+    def run(
+        self, a: Tensor | PreparedOperand, b: Tensor | PreparedOperand, timer: Timer
+    ) -> Tensor | Wide:
+        """Compute the product of two operands.
+
+        Raises
+        ------
+        DataError
+            If an operand cannot be rounded.
+        UnsupportedError
+            If the backend refuses a product.
+        AccumulatorOverflow
+            If the accumulator overflowed and its overflow is ``"error"``.
+        """
+        check_shapes(a.shape, b.shape)
+        request, backend = self._request, self._backend
+        ahead = PerOperand(self._own("a", a), self._own("b", b))
+        with timer.stage("quantize"):
+            pair = PerOperand(self._integers("a", a), self._integers("b", b))
+        operands = pair.map(_quantized)
+        with timer.stage("unpack"):
+            problem = self._strategy.unpack(pair.a, pair.b)
+            scheduled = schedule(problem, backend, request.digits, request.k_split)
+        busy: set[Side] = set()
+
+        def lay_out(side: Side, digits: Tensor, head: int) -> Prepared:
+            operand = ahead.of(side)
+            if operand is None:
+                return backend.prepared(digits)
+            ready, was_ready = operand.lay_out(digits, head)
+            if not was_ready:
+                busy.add(side)
+            return ready
+
+        done = execute(
+            scheduled,
+            backend,
+            timer,
+            watch_overflow=self._watch_overflow or request.k_split == "never",
+            wide=not fits_int64(pair.a.shape[2], operands.a.largest, operands.b.largest),
+            layout=lay_out,
+        )
+        integers = done.result.reshape((*a.shape[:-1], b.shape[-2]))
+        prepared = tuple(s for s in SIDES if ahead.of(s) is not None and s not in busy)
+        self._last = _Run(operands, problem, scheduled, integers, done.overflows, prepared)
+        if request.output is None:
+            return integers
+        with timer.stage("dequantize"):
+            return dequantized(integers, self.scales(), request.output)
+
+    def _own(self, side: Side, x: Tensor | PreparedOperand) -> UnpackedOperand | None:
+        """Return an operand that was prepared ahead, or None for a tensor."""
+        if isinstance(x, Tensor):
+            return None
+        if not isinstance(x, UnpackedOperand) or x.route is not self or x.side != side:
+            name = self._request.names.of(side)
+            raise InputError(f"{name}: was prepared for another route, or as the other operand")
+        return x
+
+    def _integers(self, side: Side, x: Tensor | PreparedOperand) -> IntegerOperand:
+        if isinstance(x, UnpackedOperand):
+            return x.integers
+        assert isinstance(x, Tensor), "others were refused"
+        return IntegerOperand(rounded(self._request, side, x), self._request.digits.of(side))
+
+    def check(self) -> None:
+        """Do nothing: what is wrong with an operand has been raised by `run`."""
+
+    def integers(self) -> Tensor | Wide:
+        """Return the integers of the last run, ``[..., n, h]``."""
+        return self._done.integers
+
+    def scales(self) -> PerOperand[Tensor]:
+        """Return the float32 scales of the last run."""
+        return self._done.operands.map(lambda operand: operand.scale)
+
+    def counts(self) -> Counts:
+        """Return what the last run took."""
+        run, systems = self._done, self._request.digits
+        problem, scheduled = run.problem, run.scheduled
+        return Counts(
+            strategy_chosen=problem.strategy_chosen,
+            dense_macs=problem.dense_macs,
+            low_bit_macs=scheduled.low_bit_macs,
+            sparse_macs=scheduled.sparse_macs,
+            executed_macs=executed_macs(scheduled, self._backend, systems),
+            shift_adds=scheduled.shift_adds,
+            gather_bytes=scheduled.gather_bytes,
+            scatter_bytes=scheduled.scatter_bytes,
+            gemm_bytes=sum(map(_bytes, scheduled.products)),
+            products=len(scheduled.products),
+            max_digits_a=problem.max_digits_a,
+            max_digits_b=problem.max_digits_b,
+            out_of_bound_a=problem.out_of_bound_a,
+            out_of_bound_b=problem.out_of_bound_b,
+            entries_a=run.operands.a.operand.numel(),
+            entries_b=run.operands.b.operand.numel(),
+            prepared=run.prepared,
+            overflows=run.overflows,
+            modelled=modelled(self._backend, systems, scheduled, self._request.dtype.itemsize),
+        )
+
+    def forget(self) -> None:
+        """Let go of the last run, whose operands and product are kept for the verdict."""
+        self._last = None
+
+    @property
+    def _done(self) -> _Run:
+        if self._last is None:
+            raise InputError("this route has no last run: nothing was run, or it was forgotten")
+        return self._last
+
+
+def _quantized(integers: IntegerOperand) -> Quantized:
+    assert isinstance(integers.values, Quantized), "the route has rounded it"
+    return integers.values
+
+
+def _bytes(product: Product) -> int:
+    """Return the digits read and the 32-bit sums written, each once, in bytes."""
+    return product.a.nbytes + product.b.nbytes + 4 * product.a.shape[0] * product.b.shape[0]

@@ -1,0 +1,61 @@
+"""What a product must be, found apart from the route that is judged, and the comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from accelsim.arithmetic.oracle import Verdict, compare, oracle
+from accelsim.routes.dequantizing import combined
+from accelsim.routes.nearest import count_not_nearest
+from accelsim.routes.rounding import rounded
+from accelsim.types import PerOperand, Request, Wide
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The right product of two operands.
+
+    Parameters
+    ----------
+    integers : Tensor or ndarray of object
+        ``[batch, n, h]``.
+    scales : PerOperand of Tensor
+        float32: scalars, or ``[..., rows, 1]`` by rows.
+    """
+
+    integers: Tensor | Wide
+    scales: PerOperand[Tensor]
+
+    def integers_like(self, product: Tensor) -> Tensor | Wide:
+        """Return the integers in the shape of a product, which may have no batch dimension."""
+        return self.integers.reshape(tuple(product.shape))
+
+
+def expected(request: Request, a: Tensor, b: Tensor) -> Expected:
+    """Round the float operands as they are now, and multiply them without digits or backends.
+
+    Raises
+    ------
+    DataError
+        If an operand cannot be rounded.
+    """
+    operands = PerOperand(rounded(request, "a", a), rounded(request, "b", b))
+    product = oracle(operands.a.values, operands.b.values)
+    return Expected(batched(product), operands.map(lambda operand: operand.scale))
+
+
+def judge(integers: Tensor | Wide, right: Expected) -> Verdict:
+    """Compare every integer of a product ``[..., n, h]`` with the right one."""
+    return compare(batched(integers), right.integers)
+
+
+def wrong_floats(floats: Tensor, right: Expected) -> int:
+    """Count the floats that are not the exact product over the scales, rounded once."""
+    return count_not_nearest(floats, right.integers_like(floats), combined(right.scales))
+
+
+def batched(product: Tensor | Wide) -> Tensor | Wide:
+    """Return a product with a batch dimension, of 1 if it has none."""
+    return product if product.ndim == 3 else product[None]
