@@ -639,3 +639,10 @@ class Refusing(Correct):
         if any(request.rounding.of(side).granularity == "row" for side in ("a", "b")):
             return Support(False, "takes one scale per tensor")
         return Exact(request)
+
+
+class IntegersAlone(Correct):
+    """Gives integers, no floats."""
+
+    def fused(self, request):
+        return Exact(request) if request.output is None else Support(False, "gives no floats")

@@ -6,6 +6,7 @@ from faulty import Correct
 from faulty_routes import (
     FAULTY_ROUTES,
     Exact,
+    IntegersAlone,
     KeepsTheOldFloats,
     PlansByTheCapture,
     RaisesForGood,
@@ -56,6 +57,8 @@ def test_a_route_may_refuse_kinds_of_requests():
     outcome = run_check(BY_NAME["route_requests"], Subject(Refusing()))
     assert outcome.status == "passed"
     assert outcome.detail == "3 requests; 21 refused"
+    for name in ("route_new_values", "route_prepared", "route_strides", "route_counts"):
+        assert run_check(BY_NAME[name], Subject(IntegersAlone())).status == "passed"
     outcome = run_check(BY_NAME["route_prepared"], Subject(Refusing()))
     assert (outcome.status, outcome.detail) == ("skipped", "takes float32 alone")
 

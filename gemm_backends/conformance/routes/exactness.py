@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from accelsim.types import PerOperand, Request, Rounding
-from gemm_backends.conformance.check import NotApplicable, check
+from gemm_backends.conformance.check import check
 from gemm_backends.conformance.routes.opened import each
 from gemm_backends.conformance.routes.requests import covering, usual
 from gemm_backends.conformance.subject import Subject
@@ -43,27 +43,22 @@ def route_requests(subject: Subject) -> str:
 def route_output(subject: Subject) -> str:
     """Floats are rounded once from the exact quotient, on ties and one step beside them."""
     tried = 0
-    for granularity in ("tensor", "row"):
-        for beta, operands in ((4096.0, _beside_ties()), (14.0, _quotients_on_ties())):
-            for request in _on_ties(subject, granularity, beta, operands):
-                for route in each(subject, [request]):
-                    tried += 1
-                    route.verify(operands.map(route.placed), "quotients on ties and beside them")
-    if not tried:
-        raise NotApplicable("no request of these is taken")
+    for beta, operands in ((4096.0, _beside_ties()), (14.0, _quotients_on_ties())):
+        for route in each(subject, _on_ties(subject, beta, operands)):
+            tried += 1
+            route.verify(operands.map(route.placed), "quotients on ties and beside them")
     return f"{tried} requests whose quotients are made"
 
 
-def _on_ties(
-    subject: Subject, granularity: str, beta: float, operands: PerOperand[Tensor]
-) -> list[Request]:
+def _on_ties(subject: Subject, beta: float, operands: PerOperand[Tensor]) -> list[Request]:
     """Return requests in which α is made, so that the scales are ``beta / (2 * alpha)``."""
     (n, d), h = operands.a.shape, len(operands.b)
-    rounding = Rounding(95, beta, granularity)
-    request = replace(
-        usual(subject), shape=(1, n, d, h), rounding=PerOperand.both(rounding), dtype=torch.float32
-    )
-    return [replace(request, output=output) for output in OUTPUTS]
+    request = replace(usual(subject), shape=(1, n, d, h), dtype=torch.float32)
+    return [
+        replace(request, rounding=PerOperand.both(Rounding(95, beta, granularity)), output=output)
+        for granularity in ("tensor", "row")
+        for output in OUTPUTS
+    ]
 
 
 def _beside_ties() -> PerOperand[Tensor]:
