@@ -45,7 +45,6 @@ quantize: {percentile: 95, beta: 15}
 unpack: {bits: 8, strategy: row}
 backends: [BACKENDS]
 timing: {repeats: 3, warmup: 1}
-output: out
 """
 
 
@@ -59,7 +58,7 @@ def records(tmp_path):
         listed = ", ".join(name if name.islower() else f"'{file}:{name}'" for name in names)
         config.write_text(CONFIG.replace("BACKENDS", listed))
         with pytest.raises(SystemExit) as ended:
-            main(["run", str(config)])
+            main(["run", str(config), "--output", str(tmp_path / "out")])
         lines = (tmp_path / "out" / "records.jsonl").read_text().splitlines()
         return ended.value.code, [json.loads(line) for line in lines]
 

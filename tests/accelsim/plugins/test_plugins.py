@@ -204,7 +204,8 @@ class TestBroken:
             "workloads: {synthetic: {n: 4, d: 3, h: 2}}\nbackends: [undecided, array]\n"
             "timing: {repeats: 1, warmup: 0}\n"
         )
-        assert run("run", tmp_path / "c.yaml", "--format", "json") == 0
+        out = tmp_path / "out"
+        assert run("run", tmp_path / "c.yaml", "--format", "json", "--output", out) == 0
         records = json.loads(capsys.readouterr().out)
         assert [record["status"] for record in records] == ["unavailable", "ok"]
         assert "no such bus" in records[0]["reason"]
