@@ -66,7 +66,7 @@ def test_a_route_may_refuse_kinds_of_requests():
 @pytest.mark.parametrize(
     ("route", "check", "explanation"),
     [
-        ("RoundsTwice", "route_output", "the quotient is -16448.00001525879"),
+        ("RoundsTwice", "route_output", "the quotient is -1077936129/65536"),
         ("IgnoresNaN", "route_errors", "nan in the middle of A: neither run() nor check() raised"),
         ("NamesNoOperand", "route_errors", "the error does not name 'the hidden states': A holds"),
         ("KeepsAStaleWeight", "route_prepared", "B was overwritten and prepared again: the intege"),

@@ -170,13 +170,10 @@ class Opened:
         wrong = not_rounded_once(output, right).nonzero()
         if len(wrong):
             first = tuple(wrong[0].tolist())
-            quotient = float(right.integers[first]) * float(
-                right.inverse().expand(output.shape)[first]
-            )
             raise CheckFailed(
                 f"{what}: {len(wrong)} of {output.numel()} floats are not the exact quotient "
                 f"rounded once, first at {first}: got {output[first].item()!r}, the quotient is "
-                f"{quotient!r}"
+                f"{right.quotient(first)}"
             )
 
 

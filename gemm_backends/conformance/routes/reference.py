@@ -26,8 +26,6 @@ The float64 value itself is off by less than 2^-50 of it.
 
 NO_EXPONENTS = PerOperand(0, 0)
 
-_fractions = np.frompyfunc(Fraction, 1, 1)
-
 
 @dataclass(frozen=True)
 class Rounded:
@@ -67,6 +65,15 @@ class Expected:
 
     operands: PerOperand[Rounded]
     integers: Tensor | Wide
+
+    def quotient(self, index: tuple[int, ...]) -> Fraction:
+        """Return one entry of the product divided by its scales, exactly."""
+        value = Fraction(int(self.integers[index]))
+        for side in ("a", "b"):
+            scale = self.operands.of(side).whole_scale
+            scale = scale.mT if side == "b" and scale.ndim else scale
+            value /= Fraction(float(scale.expand(tuple(self.integers.shape))[index]))
+        return value
 
     def inverse(self) -> Tensor:
         """Return ``1 / (scale_a * scale_b)`` in float64, broadcastable to the product."""
@@ -144,15 +151,11 @@ def not_rounded_once(found: Tensor, expected: Expected) -> Tensor:
     wrong = (quotient < low * (1 - CLOSE)) | (quotient > high * (1 + CLOSE)) | found.isnan()
     wrong |= (found != 0) & (found.sign() != integers.sign())
     close = ((quotient - low).abs() <= CLOSE * low) | ((quotient - high).abs() <= CLOSE * high)
-    index = (close & ~wrong & (quotient > 0)).nonzero(as_tuple=True)
-    if len(index[0]):
-        exact = _quotients(expected, index)
-        below, above = (_fractions(middle[index].numpy()) for middle in (low, high))
-        on_even = even[index].numpy()
-        inside = (below < exact) & (exact < above)
-        wrong[index] = torch.from_numpy(
-            ~(inside | (on_even & ((exact == below) | (exact == above)))).astype(bool)
-        )
+    for place in map(tuple, (close & ~wrong & (quotient > 0)).nonzero().tolist()):
+        exact = abs(expected.quotient(place))
+        below, above = (Fraction(float(middle[place])) for middle in (low, high))
+        on_middle = exact in (below, above)
+        wrong[place] = not (below < exact < above or (on_middle and bool(even[place])))
     return wrong
 
 
@@ -200,17 +203,3 @@ def _middles(floats: Tensor) -> tuple[Tensor, Tensor]:
 def _value(bits: Tensor, dtype: torch.dtype) -> Tensor:
     integer = torch.int32 if dtype == torch.float32 else torch.int16
     return bits.to(integer).view(dtype).to(torch.float64)
-
-
-def _quotients(expected: Expected, index: tuple[Tensor, ...]) -> Wide:
-    """Return the magnitudes of some entries as fractions."""
-    shape = tuple(expected.integers.shape)
-    integers = expected.integers
-    values = integers if isinstance(integers, np.ndarray) else integers.numpy()
-    places = tuple(part.numpy() for part in index)
-    result: Wide = _fractions(values[places].astype(object))
-    for side in ("a", "b"):
-        scale = expected.operands.of(side).whole_scale
-        spread = (scale.mT if side == "b" and scale.ndim else scale).expand(shape)
-        result = result / _fractions(spread.numpy()[places])
-    return np.abs(result)
