@@ -11,7 +11,8 @@ def largest(values: Tensor) -> int:
     """Return the largest magnitude, 0 for an empty tensor."""
     if values.numel() == 0:
         return 0
-    return max(abs(int(values.min())), abs(int(values.max())))
+    low, high = values.aminmax()
+    return max(-int(low), int(high))
 
 
 def fits_int64(d: int, largest_a: int, largest_b: int) -> bool:

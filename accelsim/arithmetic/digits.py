@@ -1,4 +1,4 @@
-"""The two systems of b-bit signed digits."""
+"""Integers in b-bit signed digits of either system."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.digit_systems import RULES
 from accelsim.errors import InputError, unknown_name
 
-DIGIT_SYSTEMS = ("paper", "balanced")
+DIGIT_SYSTEMS = tuple(RULES)
+
+INTEGER_BITS = 62
+"""Integers have magnitudes below 2^62: int64 holds them with every carry of a split added."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +23,9 @@ class DigitSystem:
     Parameters
     ----------
     name : {"paper", "balanced"}
-        ``paper``: radix ``2**(bits-1)``, low digits by floor and modulo, in bound when
-        ``|v| < 2**(bits-1)``. ``balanced``: radix ``2**bits``, digits in the full
-        two's-complement range.
+        One of the `accelsim.arithmetic.digit_systems`. ``paper``: radix ``2**(bits-1)``, low
+        digits by floor and modulo, in bound when ``|v| < 2**(bits-1)``. ``balanced``: radix
+        ``2**bits``, digits in the full two's-complement range.
     bits : int
         Width of a digit, 2 to 16.
 
@@ -35,27 +39,33 @@ class DigitSystem:
     bits: int
 
     def __post_init__(self) -> None:
-        if self.name not in DIGIT_SYSTEMS:
-            raise InputError(unknown_name("digit system", self.name, DIGIT_SYSTEMS))
+        if self.name not in RULES:
+            raise InputError(unknown_name("digit system", self.name, tuple(RULES)))
         if not 2 <= self.bits <= 16:
             raise InputError(f"bits: found {self.bits}; allowed: an integer from 2 to 16")
 
     @property
     def shift(self) -> int:
         """Exponent of the radix."""
-        return self.bits - 1 if self.name == "paper" else self.bits
+        return RULES[self.name].shift(self.bits)
 
     @property
     def low_digits(self) -> tuple[int, int]:
         """Smallest and largest low digit, the one that a split leaves behind."""
-        half = 1 << (self.bits - 1)
-        return (0, half - 1) if self.name == "paper" else (-half, half - 1)
+        return RULES[self.name].low_digits(self.bits)
 
     @property
     def digits(self) -> tuple[int, int]:
         """Smallest and largest digit: the values that are in bound."""
-        half = 1 << (self.bits - 1)
-        return (1 - half, half - 1) if self.name == "paper" else (-half, half - 1)
+        return RULES[self.name].digits(self.bits)
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether an entry's last digit may be one that no split leaves behind.
+
+        Then all that is left is written as it is; else it is its own low digit.
+        """
+        return self.digits != self.low_digits
 
     @property
     def largest(self) -> int:
@@ -75,6 +85,16 @@ class DigitSystem:
         """
         lowest = self.low_digits[0]
         return sum(-lowest << (self.shift * split) for split in range(splits))
+
+    def parts_of_split(self, splits: int) -> tuple[int, int]:
+        """Cut a number of splits into two that int64 takes, one after the other.
+
+        Each of ``(v + carry(k)) >> (k * shift)`` stays within int64 for magnitudes below 2^62. What
+        is left after the first has at most one digit and a carry, so that more than two further
+        splits change nothing.
+        """
+        first = min(splits, INTEGER_BITS // self.shift)
+        return first, min(splits - first, 2)
 
     def reach(self, levels: int) -> tuple[int, int]:
         """Return the smallest and the largest value that `levels` digits can write."""
@@ -102,7 +122,7 @@ class DigitSystem:
         Parameters
         ----------
         values : Tensor
-            int64, any shape.
+            int64, any shape, magnitudes below 2^62.
         """
         high = (values + self.carry(1)) >> self.shift
         return values - (high << self.shift), high

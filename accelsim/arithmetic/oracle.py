@@ -13,6 +13,12 @@ from accelsim.arithmetic.bounds import fits_int64, largest
 
 Wide = npt.NDArray[np.object_]
 
+PART_BITS = 16
+FLOAT64_EXACT = 2**53
+"""Below it float64 has every integer."""
+
+INT64_BITS = 64
+
 
 @dataclass(frozen=True)
 class Mismatch:
@@ -61,7 +67,7 @@ def oracle(a: Tensor, b: Tensor) -> Tensor | Wide:
     Parameters
     ----------
     a, b : Tensor
-        Integers ``[..., n, d]`` and ``[..., h, d]``, magnitudes below 2^31.
+        Integers ``[..., n, d]`` and ``[..., h, d]``, magnitudes below 2^62.
 
     Returns
     -------
@@ -70,23 +76,23 @@ def oracle(a: Tensor, b: Tensor) -> Tensor | Wide:
 
     Notes
     -----
-    Each operand is cut into 16-bit halves whose float64 products are exact: every partial sum of
+    Each operand is cut into parts of 16 bits whose float64 products are exact: every partial sum of
     at most 2^20 of them stays below 2^53, in any order of summation.
     """
-    if a.shape[-1] * largest(a) * largest(b) < 2**53:
+    depth, largest_a, largest_b = a.shape[-1], largest(a), largest(b)
+    if depth * largest_a * largest_b < FLOAT64_EXACT:
         return _float64_product(a, b)
-    parts = [
-        (_float64_product(x, y), shift_a + shift_b)
-        for x, shift_a in _halves(a)
-        for y, shift_b in _halves(b)
-    ]
-    if fits_int64(a.shape[-1], largest(a), largest(b)):
-        total = torch.zeros_like(parts[0][0])
-        for part, shift in parts:
-            total += part << shift
-        return total
-    wide: Wide = np.full(parts[0][0].shape, 0, dtype=object)
-    for part, shift in parts:
+    by_shift: dict[int, Tensor] = {}
+    for x, shift_a in _parts(a, largest_a):
+        for y, shift_b in _parts(b, largest_b):
+            part, shift = _float64_product(x, y), shift_a + shift_b
+            by_shift[shift] = by_shift[shift] + part if shift in by_shift else part
+    if fits_int64(depth, largest_a, largest_b):
+        # Modulo 2^64, where what is shifted further is 0.
+        shifted = [part << shift for shift, part in by_shift.items() if shift < INT64_BITS]
+        return torch.stack(shifted).sum(dim=0)
+    wide: Wide = np.full(by_shift[0].shape, 0, dtype=object)
+    for shift, part in by_shift.items():
         wide += part.cpu().numpy().astype(object) * (1 << shift)
     return wide
 
@@ -99,10 +105,9 @@ def compare(result: Tensor | Wide, expected: Tensor | Wide) -> Verdict:
         count = int(wrong.sum())
         if count == 0:
             return Verdict(0, 0)
-        pairs = zip(result[wrong].tolist(), expected[wrong].tolist(), strict=True)
         index = tuple(int(i) for i in wrong.nonzero()[0])
         first = Mismatch(index, int(expected[index]), int(result[index]))
-        return Verdict(count, max(abs(x - y) for x, y in pairs), first)
+        return Verdict(count, _largest_difference(result[wrong], expected[wrong]), first)
     found, right = _objects(result), _objects(expected)
     difference = np.abs(found - right)
     places = np.argwhere(difference != 0)
@@ -113,13 +118,28 @@ def compare(result: Tensor | Wide, expected: Tensor | Wide) -> Verdict:
     return Verdict(len(places), int(difference.max()), first)
 
 
+def _largest_difference(found: Tensor, right: Tensor) -> int:
+    """Return the largest difference, which may be anything below 2^64.
+
+    Modulo 2^64 it is exact as an unsigned number; those are ordered as signed ones whose first bit
+    is inverted.
+    """
+    found, right = found.to(torch.int64), right.to(torch.int64)
+    lowest = torch.iinfo(torch.int64).min
+    ordered = (torch.maximum(found, right) - torch.minimum(found, right)) ^ lowest
+    return int(ordered.max()) - lowest
+
+
 def _objects(values: Tensor | Wide) -> Wide:
     return values.cpu().numpy().astype(object) if isinstance(values, Tensor) else values
 
 
-def _halves(values: Tensor) -> list[tuple[Tensor, int]]:
+def _parts(values: Tensor, largest: int) -> list[tuple[Tensor, int]]:
+    """Cut integers into unsigned parts of 16 bits and a signed last one, each with its shift."""
     integers = values.to(torch.int64)
-    return [(integers & 0xFFFF, 0), (integers >> 16, 16)]
+    last = largest.bit_length() // PART_BITS
+    parts = [(integers >> (PART_BITS * i) & (2**PART_BITS - 1), PART_BITS * i) for i in range(last)]
+    return [*parts, (integers >> (PART_BITS * last), PART_BITS * last)]
 
 
 def _float64_product(a: Tensor, b: Tensor) -> Tensor:

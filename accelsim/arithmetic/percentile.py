@@ -68,6 +68,26 @@ def largest_magnitude(values: npt.NDArray[np.float32]) -> float:
     return _float(max(over_lines(_largest, len(bits), 1, bits)))
 
 
+def kth_largest_magnitudes(values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.float32]:
+    """Return the k-th largest ``|v|`` of each row of contiguous float32 ``[rows, count]``."""
+    magnitudes = values.view(np.int32) & _SIGN
+    rows, count = magnitudes.shape
+
+    def select(start: int, stop: int) -> None:
+        magnitudes[start:stop].partition(count - k, axis=1)
+
+    over_lines(select, rows, count)
+    return magnitudes[:, count - k].copy().view(np.float32)
+
+
+def largest_magnitudes(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the largest ``|v|`` of each row of contiguous float32 ``[rows, count]``."""
+    bits = values.view(np.int32)
+    largest = np.empty(len(bits), np.int32)
+    over_lines(_largest_of_rows, *bits.shape, bits, largest)
+    return largest.view(np.float32)
+
+
 def _bracket(bits: npt.NDArray[np.int32], k: int) -> tuple[np.int32, np.int32]:
     """Guess two bit patterns between which the k-th largest lies."""
     drawn = np.random.default_rng(0).integers(0, len(bits), SAMPLE)
@@ -101,6 +121,16 @@ def _largest(start: Any, stop: Any, bits: Any) -> Any:
     for index in range(len(part)):
         largest = max(largest, np.int32(part[index] & _SIGN))
     return largest
+
+
+@njit(cache=True, nogil=True)
+def _largest_of_rows(start: Any, stop: Any, bits: Any, out: Any) -> None:
+    for row in range(start, stop):
+        part = bits[row]
+        largest = np.int32(0)
+        for index in range(len(part)):
+            largest = max(largest, np.int32(part[index] & _SIGN))
+        out[row] = largest
 
 
 @njit(cache=True, nogil=True)

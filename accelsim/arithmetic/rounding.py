@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from accelsim.arithmetic.percentile import kth_largest_magnitude, largest_magnitude
-from accelsim.errors import DataError
+from accelsim.arithmetic.digits import INTEGER_BITS
+from accelsim.arithmetic.exactly import times_power, widened
+from accelsim.arithmetic.granularity import GRANULARITIES, Granularity, granularity_of
+from accelsim.arithmetic.magnitudes import alpha, alphas_and_peaks, nonzero_alpha, rank
+from accelsim.arithmetic.scales import ideal_scales, in_float32
+from accelsim.errors import DataError, InputError
 
-LIMIT = 2**31
+__all__ = ["LIMIT", "Quantized", "alpha", "quantize", "rank"]
+
+LIMIT = 1 << INTEGER_BITS
 """Quantized integers stay below this magnitude."""
+
+INT32 = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -25,61 +31,40 @@ class Quantized:
     Parameters
     ----------
     operand : Tensor
-        float32, contiguous.
+        float32, contiguous; multiplied by ``2**scale_exponent``.
     scale : Tensor
         float32: a scalar, or ``[..., rows, 1]`` for row granularity.
     largest : int
         Largest magnitude of the integers.
+    scale_exponent : int
+        The power of two that the operand was multiplied by; 0 unless its scale would leave
+        float32.
+    granularity : Granularity
+        Which entries share a scale.
     """
 
     operand: Tensor
     scale: Tensor
     largest: int
+    scale_exponent: int = 0
+    granularity: Granularity = GRANULARITIES["tensor"]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of `values`: int32, or int64 where the largest needs it."""
+        return torch.int32 if self.largest < INT32 else torch.int64
 
     @cached_property
     def values(self) -> Tensor:
-        """The integers ``rint(x * scale)``, int32, the shape of the operand."""
-        return (self.operand * self.scale).round_().to(torch.int32)
-
-
-def rank(count: int, percentile: float) -> int:
-    """Return k such that the k-th largest of `count` magnitudes is the percentile, exactly."""
-    share = (100 - Decimal(str(percentile))) / 100
-    return max(1, int(count * share))
-
-
-def alpha(x: Tensor, percentile: float) -> Tensor:
-    """Return the k-th largest magnitude of each row of `x`.
-
-    Parameters
-    ----------
-    x : Tensor
-        ``[..., count]``, float32, ``count`` at least 1.
-    percentile : float
-        In (0, 100]; ``k = max(1, floor(count * (100 - percentile) / 100))``.
-
-    Returns
-    -------
-    Tensor
-        ``[...]``, float32.
-    """
-    count = x.shape[-1]
-    k = rank(count, percentile)
-    if k == 1:
-        return _peaks(x)
-    if x.device.type != "cpu":
-        return x.abs().topk(k, dim=-1, sorted=False).values.amin(dim=-1)
-    if x.numel() == count:
-        return torch.full(x.shape[:-1], kth_largest_magnitude(x.numpy(), k))
-    partitioned = np.partition(x.abs().numpy(), count - k, axis=-1)
-    return torch.from_numpy(np.ascontiguousarray(partitioned[..., count - k]))
+        """The integers ``rint(x * scale)``, the shape of the operand."""
+        return (self.operand * self.scale).round_().to(self.dtype)
 
 
 def quantize(
     x: Tensor,
     percentile: float,
     beta: float,
-    granularity: str = "tensor",
+    granularity: str | Granularity = "tensor",
     zero_alpha: str = "error",
     name: str = "operand",
 ) -> Quantized:
@@ -93,18 +78,20 @@ def quantize(
         Which magnitude is mapped to ``beta / 2``, in (0, 100].
     beta : float
         Number of integer steps that the central `percentile` of the values span.
-    granularity : {"tensor", "row"}
+    granularity : {"tensor", "row"} or Granularity
         One scale for the tensor, all heads together, or one for each row.
     zero_alpha : {"error", "nonzero"}
         What to do where the scale is undefined: raise, or take the percentile over the non-zero
-        entries.
+        entries of the tensor, or of the row.
     name : str
         What messages call the operand.
 
     Raises
     ------
     DataError
-        If an entry is NaN or infinite, if the scale is undefined, or if an integer reaches 2^31.
+        If an entry is NaN or infinite, if the scale is undefined, or if an integer reaches 2^62.
+    InputError
+        If `beta` is not a positive number, or there is no such granularity.
 
     Notes
     -----
@@ -113,56 +100,50 @@ def quantize(
     """
     if not x.is_floating_point() or x.dtype == torch.float64:
         raise DataError(f"{name}: found {x.dtype}; expected float32, float16 or bfloat16")
+    if not (beta > 0 and math.isfinite(beta)):
+        raise InputError(f"beta: found {beta}; allowed: a number above 0")
+    shares = granularity_of(granularity)
     values = x.detach().to(torch.float32).contiguous()
-    rows = values if granularity == "row" else values.reshape(1, -1)
-    peaks = _peaks(rows)
+    groups = shares.groups(values)
+    alphas, peaks = alphas_and_peaks(groups, percentile)
     if not bool(torch.isfinite(peaks).all()):
         index = (~torch.isfinite(values)).nonzero()[0].tolist()
         raise DataError(
             f"{name}: found {values[tuple(index)].item()} at {index}; all entries must be finite"
         )
-    scales = _scales(rows, peaks, percentile, beta, zero_alpha, name)
-    largest = float((peaks * scales).round_().max()) if peaks.numel() else 0.0
-    if largest >= LIMIT:
-        raise DataError(
-            f"{name}: an entry becomes {largest:.0f}, which is not below 2^31; "
-            f"choose a smaller beta or a higher percentile"
-        )
-    scale = scales.unsqueeze(-1) if granularity == "row" else scales.reshape(())
-    return Quantized(values, scale, int(largest))
-
-
-def _peaks(rows: Tensor) -> Tensor:
-    """Return the largest magnitude of each row, 0 for an empty one; NaN and infinity show."""
-    if rows.numel() == 0:
-        return rows.new_zeros(rows.shape[:-1])
-    if rows.numel() == rows.shape[-1] and rows.device.type == "cpu":
-        return torch.full(rows.shape[:-1], largest_magnitude(rows.numpy()))
-    low, high = rows.aminmax(dim=-1)
-    return torch.maximum(-low, high)
-
-
-def _scales(
-    rows: Tensor, peaks: Tensor, percentile: float, beta: float, zero_alpha: str, name: str
-) -> Tensor:
-    """Return the float32 scale of each row of ``[..., count]``."""
-    if rows.numel() == 0:
-        return torch.ones_like(peaks)
-    alphas = alpha(rows, percentile).to(torch.float64)
-    scales = (beta / (2 * alphas)).to(torch.float32)
-    scales = torch.where(peaks == 0, torch.ones_like(scales), scales)
-    undefined = ~(torch.isfinite(scales) & (scales > 0))
-    for index in undefined.nonzero().tolist():
-        where = tuple(index)
-        value = float(alphas[where])
-        if zero_alpha == "nonzero":
-            row = rows[where]
-            value = float(alpha(row[row != 0], percentile))
-            scales[where] = torch.tensor(beta / (2 * value), dtype=torch.float64).float()
-        if not (math.isfinite(float(scales[where])) and float(scales[where]) > 0):
+    alphas, peaks = widened(alphas), widened(peaks)
+    undefined = (alphas == 0) & (peaks != 0)
+    if bool(undefined.any()):
+        if zero_alpha != "nonzero":
             raise DataError(
                 f"{name}: the scale is undefined: the {percentile}th percentile of the magnitudes "
-                f"is {value:g} while the tensor is not zero; raise the percentile"
-                + ("" if zero_alpha == "nonzero" else " or set zero_alpha: nonzero")
+                "is 0 while the tensor is not zero; raise the percentile or set zero_alpha: nonzero"
             )
-    return scales
+        chosen = groups[undefined.to(groups.device)]
+        alphas[undefined] = widened(nonzero_alpha(chosen, percentile).cpu())
+    ideal = ideal_scales(alphas, peaks, beta)
+    # Far beyond the limit no power of two helps; near it the float32 product decides.
+    _check_limit(_most(peaks * ideal), 2 * LIMIT, percentile, name)
+    scales = in_float32(ideal, peaks, name)
+    scaled_peaks = (peaks * 2.0**scales.exponent).to(torch.float32)
+    largest = _most((scaled_peaks * scales.values).round_())
+    _check_limit(largest, LIMIT, percentile, name)
+    return Quantized(
+        times_power(values, scales.exponent) if scales.exponent else values,
+        shares.scale(scales.values, values.shape).to(values.device),
+        int(largest),
+        scales.exponent,
+        shares,
+    )
+
+
+def _most(values: Tensor) -> float:
+    return float(values.max()) if values.numel() else 0.0
+
+
+def _check_limit(largest: float, limit: int, percentile: float, name: str) -> None:
+    if largest >= limit:
+        raise DataError(
+            f"{name}: an entry becomes {largest:.0f}, which is not below 2^{INTEGER_BITS}; "
+            f"choose a smaller beta{' or a higher percentile' if percentile < 100 else ''}"
+        )

@@ -37,8 +37,11 @@ def copy_columns(parted: Parted, t: int) -> tuple[Parted, list[Panel]]:
     n, high = parted.low.shape[0], parted.high
     d = high.shape[1]
     levels = torch.cat(
-        [torch.full((x.count,), i) for i, x in enumerate(parted.lines)] or [torch.empty(0).long()]
-    ).to(high.columns.device)
+        [
+            high.columns.new_empty(0),
+            *(high.columns.new_full((x.count,), i) for i, x in enumerate(parted.lines)),
+        ]
+    )
     key = levels[high.row_of_entry] * d + high.columns
     counts = torch.bincount(key, minlength=1)
     order = torch.argsort(counts, descending=True, stable=True)

@@ -62,8 +62,8 @@ def part(operand: IntegerOperand, head: int) -> Parted:
 def _part(operand: IntegerOperand, head: int) -> Parted:
     system, (_, n, d) = operand.system, operand.shape
     rows, columns, rest = operand.outside(head)
-    one_level = torch.ones(n, dtype=torch.int64, device=rows.device)
-    first, last = (torch.full((d,), x, device=rows.device) for x in (0, True))
+    one_level = torch.ones(n, dtype=torch.int64, device="cpu")
+    first, last = (torch.full((d,), x, device="cpu") for x in (0, True))
     low = operand.digits(head, one_level, None, first, last)
     digit, rest = system.split(rest)
     low[rows, columns] = digit.to(system.dtype)

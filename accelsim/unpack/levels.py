@@ -29,7 +29,7 @@ class Levels:
     Parameters
     ----------
     rows, columns : Tensor
-        int64 ``[n]`` and ``[d]``, at least 1: levels of each row and each column.
+        int64 ``[n]`` and ``[d]`` on the CPU, at least 1: levels of each row and each column.
     """
 
     rows: Tensor
@@ -48,18 +48,20 @@ def cover(operand: IntegerOperand, head: int, method: str, columns: Tensor | Non
     method : {"row", "column", "both"}
         The paper's UnpackRow, UnpackColumn or UnpackBoth.
     columns : Tensor or None
-        int64: its columns as they are repeated, every one at least once; None for each once.
+        int64 on the CPU: its columns as they are repeated, every one at least once; None for each
+        once.
     """
-    survey = operand.survey
-    rows, own = survey.rows[head], survey.columns[head]
-    needed = own if columns is None else own[columns]
+    survey, width = operand.survey, operand.shape[2] if columns is None else len(columns)
+    rows = survey.rows[head]
     if method == "row" or not survey.out_of_bound[head]:
-        return Levels(rows, torch.ones_like(needed))
+        return Levels(rows, torch.ones(width, dtype=torch.int64, device="cpu"))
     if method == "column":
+        own = survey.columns[head]
+        needed = own if columns is None else own[columns]
         return Levels(torch.ones_like(rows), needed)
     counts = operand.counts[head].cpu().numpy()
-    found = _greedy(counts if columns is None else counts[:, columns.cpu().numpy()])
-    return Levels(*(torch.from_numpy(levels).to(rows.device) for levels in found))
+    found = _greedy(counts if columns is None else counts[:, columns.numpy()])
+    return Levels(*(torch.from_numpy(levels) for levels in found))
 
 
 def _greedy(counts: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

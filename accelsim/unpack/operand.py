@@ -7,35 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from accelsim.arithmetic.digits import DigitSystem
 from accelsim.arithmetic.rounding import Quantized
-from accelsim.unpack.kernels import cpu, generic
-
-
-@dataclass(frozen=True)
-class Survey:
-    """How many digits the lines of an operand need.
-
-    Parameters
-    ----------
-    rows, columns : Tensor
-        int64 ``[batch, n]`` and ``[batch, d]``: digits of the entry that needs most, at least 1.
-    out_of_bound : tuple of int
-        Entries of each matrix of the batch that do not fit one digit.
-    """
-
-    rows: Tensor
-    columns: Tensor
-    out_of_bound: tuple[int, ...]
-
-    @property
-    def max_digits(self) -> int:
-        """Digits that the largest entry needs."""
-        return int(self.rows.max()) if self.rows.numel() else 1
+from accelsim.unpack.kernels import Kernels, Survey, kernels_for
 
 
 @dataclass(frozen=True)
@@ -45,7 +22,7 @@ class IntegerOperand:
     Parameters
     ----------
     values : Tensor or Quantized
-        Integers ``[n, d]`` or ``[batch, n, d]``, magnitudes below 2^31. Those of a `Quantized` are
+        Integers ``[n, d]`` or ``[batch, n, d]``, magnitudes below 2^62. Those of a `Quantized` are
         rounded as the digits are written, so that they need no memory of their own.
     system : DigitSystem
         The digits to write it in.
@@ -59,40 +36,34 @@ class IntegerOperand:
     prepared: bool = False
 
     @cached_property
+    def kernels(self) -> Kernels:
+        """What counts and writes the digits where the operand lies."""
+        return kernels_for(self.values, self.system)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """``(batch, n, d)``."""
-        shape = (self.values.operand if isinstance(self.values, Quantized) else self.values).shape
-        return shape if len(shape) == 3 else (1, *shape)
+        return self.kernels.shape
 
-    @cached_property
+    @property
+    def device(self) -> torch.device:
+        """Where the operand lies, and its digits."""
+        return (self.values.operand if isinstance(self.values, Quantized) else self.values).device
+
+    @property
     def heads(self) -> Tensor:
-        """The integers as ``[batch, n, d]``, int32."""
-        values = self.values.values if isinstance(self.values, Quantized) else self.values
-        return values.to(torch.int32).reshape(self.shape)
+        """The integers as ``[batch, n, d]``: int32, or int64 where the largest needs it."""
+        return self.kernels.integers()
 
     @cached_property
     def survey(self) -> Survey:
-        """Digits that rows and columns need, found in one pass over the entries."""
-        batch, n, d = self.shape
-        if self._on_cpu:
-            found = [cpu.extremes(source, self.system) for source in self._sources]
-        else:
-            found = [generic.extremes(head, self.system) for head in self.heads]
-        rows, columns, out_of_bound = zip(*found, strict=True) if found else ((), (), ())
-        return Survey(
-            self._joined(rows, (batch, n)),
-            self._joined(columns, (batch, d)),
-            tuple(out_of_bound),
-        )
+        """Digits that rows and columns need."""
+        return Survey(self.kernels)
 
     @cached_property
     def counts(self) -> Tensor:
         """Digits that each entry needs, ``[batch, n, d]`` uint8."""
-        if not self._on_cpu:
-            return self.system.count(self.heads).to(torch.uint8)
-        levels = self.survey.max_digits
-        counts = [cpu.counts(source, self.system, levels) for source in self._sources]
-        return self._joined(counts, self.shape)
+        return self.kernels.counts()
 
     def digits(
         self, head: int, row_levels: Tensor, columns: Tensor | None, skip: Tensor, last: Tensor
@@ -104,14 +75,16 @@ class IntegerOperand:
         head : int
             The matrix of the batch.
         row_levels : Tensor
-            int64 ``[n]``, at least 1: how many lines each row is unpacked into.
+            int64 ``[n]`` on the CPU, at least 1: how many lines each row is unpacked into.
         columns : Tensor or None
-            int64 ``[c]``, the columns to write; None for all in order.
+            int64 ``[c]`` on the CPU, the columns to write; None for all in order, from their
+            first level.
         skip : Tensor
-            int64 ``[c]``: the level of each column that is written, from 0: how many of the digits
-            beyond those of its row an entry has written in levels before.
+            int64 ``[c]`` on the CPU: the level of each column that is written, from 0: how many of
+            the digits beyond those of its row an entry has written in levels before.
         last : Tensor
-            bool ``[c]``: whether this is the column's last level, which takes all that is left.
+            bool ``[c]`` on the CPU: whether this is the column's last level, which takes all that
+            is left.
 
         Returns
         -------
@@ -120,10 +93,11 @@ class IntegerOperand:
             its row first, then along those of its column.
         """
         if not self.prepared or columns is not None:
-            return self._write(head, row_levels, columns, skip, last)
-        key = b"".join(tensor.cpu().numpy().tobytes() for tensor in (row_levels, skip, last))
+            return self.kernels.digits(head, row_levels, columns, skip, last)
+        key = b"".join(tensor.numpy().tobytes() for tensor in (row_levels, skip, last))
         if self._kept.get(head, (b"",))[0] != key:
-            self._kept[head] = key, self._write(head, row_levels, None, skip, last)
+            digits = self.kernels.digits(head, row_levels, None, skip, last)
+            self._kept[head] = key, digits
         return self._kept[head][1]
 
     def outside(self, head: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -135,11 +109,9 @@ class IntegerOperand:
             int64: their rows, their columns and their values, row by row.
         """
         if not self.survey.out_of_bound[head]:
-            none = self.survey.rows.new_empty(0)
+            none = torch.empty(0, dtype=torch.int64, device=self.device)
             return none, none, none
-        if self._on_cpu:
-            return cpu.outside(self._sources[head], self.system)
-        return generic.outside(self.heads[head], self.system)
+        return self.kernels.outside(head)
 
     @cached_property
     def notes(self) -> dict[Hashable, Any]:
@@ -153,34 +125,3 @@ class IntegerOperand:
     @cached_property
     def _kept(self) -> dict[int, tuple[bytes, Tensor]]:
         return {}
-
-    def _write(
-        self, head: int, row_levels: Tensor, columns: Tensor | None, skip: Tensor, last: Tensor
-    ) -> Tensor:
-        if self._on_cpu:
-            source = self._sources[head]
-            return cpu.digits(source, self.system, row_levels, columns, skip, last)
-        return generic.digits(self.heads[head], self.system, row_levels, columns, skip, last)
-
-    @property
-    def _on_cpu(self) -> bool:
-        tensor = self.values.operand if isinstance(self.values, Quantized) else self.values
-        return tensor.device.type == "cpu"
-
-    @cached_property
-    def _sources(self) -> list[cpu.Source]:
-        """The matrices of the batch as the compiled kernels read them."""
-        batch, n, _ = self.shape
-        if not isinstance(self.values, Quantized):
-            return [cpu.Source(head.numpy(), None) for head in self.heads.contiguous()]
-        operands = self.values.operand.reshape(self.shape).numpy()
-        scales = self.values.scale.numpy()
-        scales = np.ascontiguousarray(
-            np.broadcast_to(scales if scales.ndim == 0 else scales.reshape(batch, n), (batch, n))
-        )
-        return [cpu.Source(*pair) for pair in zip(operands, scales, strict=True)]
-
-    def _joined(self, parts: list[Tensor] | tuple[Tensor, ...], shape: tuple[int, ...]) -> Tensor:
-        if len(parts) == 1:
-            return parts[0].reshape(shape)
-        return torch.stack(list(parts)) if parts else torch.ones(shape, dtype=torch.int64)

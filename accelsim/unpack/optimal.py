@@ -90,9 +90,9 @@ def search(
     for side, method in product((0, 1), METHODS):
         if deadline is not None and time.monotonic() >= deadline:
             break
-        weights = cover(sides[side], head, method).columns.cpu().numpy()
+        weights = cover(sides[side], head, method).columns.numpy()
         one, other = _alternate(operands[1 - side], operands[side], weights)
-        found = _found(one, other, a) if side else _found(other, one, a)
+        found = _found(one, other) if side else _found(other, one)
         if best is None or found.pair.macs < best.pair.macs:
             best = found
     if best is None or mix.macs < best.pair.macs:
@@ -143,9 +143,9 @@ def _alternate(
         one = again
 
 
-def _found(a: LeastCover, b: LeastCover, operand: IntegerOperand) -> Found:
+def _found(a: LeastCover, b: LeastCover) -> Found:
     rows_a, columns_a, rows_b, columns_b = (
-        torch.from_numpy(levels).to(operand.survey.rows.device)
+        torch.from_numpy(levels)
         for levels in (a.point.rows, a.point.columns, b.point.rows, b.point.columns)
     )
     levels_a = Levels(rows_a, columns_a)

@@ -12,6 +12,8 @@ from torch import Tensor
 from accelsim.unpack.kernels.cpu_pack import pack_on_cpu
 from accelsim.unpack.problem import LineMap, LowBitProblem, Product, Segment
 
+INT64_BITS = 64
+
 
 def pack(problem: LowBitProblem, results: Sequence[Tensor]) -> Tensor:
     """Shift and add the results of all products into C.
@@ -36,8 +38,10 @@ def pack(problem: LowBitProblem, results: Sequence[Tensor]) -> Tensor:
     total = torch.zeros((batch, n, h), dtype=torch.int64, device=device)
     for product, result in zip(problem.products, results, strict=True):
         for row, column, block in _blocks(product, result):
-            shifted = block.to(torch.int64) << (product.exponent + row.exponent + column.exponent)
-            _add(total[product.head], row.index, column.index, shifted)
+            exponent = product.exponent + row.exponent + column.exponent
+            if exponent < INT64_BITS:  # what is shifted further is 0 modulo 2^64
+                shifted = block.to(torch.int64) << exponent
+                _add(total[product.head], row.index, column.index, shifted)
     return total
 
 

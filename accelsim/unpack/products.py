@@ -53,8 +53,8 @@ def build(
     list of Product
         One for each exponent: the columns of the same exponent lie in one product.
     """
-    rows = line_map(levels_a.rows, a.system.shift)
-    columns = line_map(levels_b.rows, b.system.shift)
+    rows = line_map(levels_a.rows, a.system.shift, a.device)
+    columns = line_map(levels_b.rows, b.system.shift, b.device)
     groups: dict[int, list[_Columns]] = defaultdict(list)
     for part in _meetings(levels_a, levels_b):
         groups[part.level_a * a.system.shift + part.level_b * b.system.shift].append(part)
@@ -101,12 +101,22 @@ def _digits(
     return operand.digits(head, levels.rows, None if whole else index, skip, last)
 
 
-def line_map(levels: Tensor, shift: int) -> LineMap:
-    """Return where the unpacked lines go: level by level, each weighing ``2**shift`` more."""
+def line_map(levels: Tensor, shift: int, device: torch.device) -> LineMap:
+    """Return where the unpacked lines go: level by level, each weighing ``2**shift`` more.
+
+    Parameters
+    ----------
+    levels : Tensor
+        int64, on the CPU: of each line.
+    shift : int
+        Exponent of the radix.
+    device : torch.device
+        Where the indices of lines are to lie.
+    """
     segments = [Segment(levels.numel(), 0)]
     for level in range(1, _most(levels)):
         index = (levels > level).nonzero().squeeze(1)
-        segments.append(Segment(index.numel(), level * shift, index))
+        segments.append(Segment(index.numel(), level * shift, index.to(device)))
     return tuple(segments)
 
 

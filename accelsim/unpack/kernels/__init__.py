@@ -1,1 +1,35 @@
-"""Kernels that count and write digits, on the CPU and on any other device."""
+"""The kernels that count, write and add up digits: one kind for each sort of device."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from accelsim.arithmetic.digits import DigitSystem
+from accelsim.arithmetic.rounding import Quantized
+from accelsim.unpack.kernels.cpu import CpuKernels
+from accelsim.unpack.kernels.generic import GenericKernels
+from accelsim.unpack.kernels.protocol import Kernels, Survey
+
+__all__ = ["Kernels", "Survey", "kernels_for"]
+
+
+def kernels_for(operand: Tensor | Quantized, system: DigitSystem) -> Kernels:
+    """Return what counts and writes the digits of an operand where it lies.
+
+    Parameters
+    ----------
+    operand : Tensor or Quantized
+        Integers ``[n, d]`` or ``[batch, n, d]`` of magnitudes below 2^62, or floats with their
+        scale.
+    system : DigitSystem
+        The digits to write it in.
+
+    Raises
+    ------
+    DataError
+        If an integer is not below 2^62.
+    """
+    tensor = operand.operand if isinstance(operand, Quantized) else operand
+    if tensor.device.type == "cpu":
+        return CpuKernels(operand, system)
+    return GenericKernels(operand, system)

@@ -7,6 +7,7 @@ stored. Kernels run on ranges of rows without the GIL, on as many threads as tor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,10 @@ from numba.extending import overload
 from torch import Tensor
 
 from accelsim.arithmetic.digits import DigitSystem
+from accelsim.arithmetic.granularity import row_scales
+from accelsim.arithmetic.rounding import Quantized
 from accelsim.kernels.threads import over_lines
+from accelsim.unpack.kernels.source import batched_integers, batched_shape
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,96 @@ class Source:
     Parameters
     ----------
     values : ndarray
-        ``[n, d]``, int32 or float32, contiguous.
+        ``[n, d]``, int32, int64 or float32, contiguous. Floats become int32.
     scales : ndarray or None
         float32 ``[n]``, one per row, for float32 values.
     """
 
     values: npt.NDArray[Any]
     scales: npt.NDArray[np.float32] | None
+
+    @property
+    def dtype(self) -> type[np.signedinteger[Any]]:
+        """The type of the integers."""
+        return np.int64 if self.values.dtype == np.int64 else np.int32
+
+
+class CpuKernels:
+    """Implements `Kernels` for an operand on the CPU.
+
+    Parameters
+    ----------
+    operand : Tensor or Quantized
+        Integers, or floats with their scale, which are rounded as their digits are written, so that
+        the integers need no memory of their own; those beyond int32 are written out.
+    system : DigitSystem
+        The digits to write it in.
+    """
+
+    def __init__(self, operand: Tensor | Quantized, system: DigitSystem) -> None:
+        self._operand, self._system = operand, system
+        self.shape = batched_shape(operand)
+
+    def integers(self) -> Tensor:
+        """Return the integers."""
+        return self._integers
+
+    def begin(self) -> None:
+        """Do nothing ahead."""
+
+    def row_levels(self) -> Tensor:
+        """Return the digits that the rows need."""
+        return self._joined([rows for rows, _, _ in self._extremes], self.shape[:2])
+
+    def column_levels(self) -> Tensor:
+        """Return the digits that the columns need."""
+        shape = self.shape[0], self.shape[2]
+        return self._joined([columns for _, columns, _ in self._extremes], shape)
+
+    def out_of_bound(self) -> tuple[int, ...]:
+        """Return the entries of each matrix that do not fit one digit."""
+        return tuple(outside for _, _, outside in self._extremes)
+
+    def counts(self) -> Tensor:
+        """Return the digits that each entry needs."""
+        levels = max((int(rows.max()) for rows, _, _ in self._extremes if rows.numel()), default=1)
+        found = [counts(source, self._system, levels) for source in self._sources]
+        return self._joined(found, self.shape)
+
+    def outside(self, head: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rows, columns and values of what does not fit one digit."""
+        return outside(self._sources[head], self._system)
+
+    def digits(
+        self, head: int, row_levels: Tensor, columns: Tensor | None, skip: Tensor, last: Tensor
+    ) -> Tensor:
+        """Write one matrix in digits."""
+        return digits(self._sources[head], self._system, row_levels, columns, skip, last)
+
+    @cached_property
+    def _integers(self) -> Tensor:
+        return batched_integers(self._operand)
+
+    @cached_property
+    def _extremes(self) -> list[tuple[Tensor, Tensor, int]]:
+        return [extremes(source, self._system) for source in self._sources]
+
+    @cached_property
+    def _sources(self) -> list[Source]:
+        """The matrices of the batch as the compiled kernels read them."""
+        operand = self._operand
+        if not isinstance(operand, Quantized) or operand.dtype != torch.int32:
+            return [Source(head.numpy(), None) for head in self._integers.contiguous()]
+        scales = row_scales(operand.scale, operand.operand.shape).reshape(self.shape[:2])
+        pairs = zip(
+            operand.operand.reshape(self.shape).numpy(), scales.contiguous().numpy(), strict=True
+        )
+        return [Source(*pair) for pair in pairs]
+
+    def _joined(self, parts: list[Tensor], shape: tuple[int, ...]) -> Tensor:
+        if len(parts) == 1:
+            return parts[0].reshape(shape)
+        return torch.stack(parts) if parts else torch.ones(shape, dtype=torch.int64, device="cpu")
 
 
 def extremes(source: Source, system: DigitSystem) -> tuple[Tensor, Tensor, int]:
@@ -44,7 +131,7 @@ def extremes(source: Source, system: DigitSystem) -> tuple[Tensor, Tensor, int]:
     largest entry of a line tell.
     """
     n, d = source.values.shape
-    rows = np.zeros((2, n), np.int32)
+    rows = np.zeros((2, n), source.dtype)
     parts = over_lines(_extremes, n, d, source.values, source.scales, *system.digits, rows)
     least, most, outside = zip(*parts, strict=True)
     columns = np.stack([np.min(least, axis=0), np.max(most, axis=0)])
@@ -86,10 +173,7 @@ def digits(
     last: Tensor,
 ) -> Tensor:
     """Write the matrix in digits; see `accelsim.unpack.operand.IntegerOperand.digits`."""
-    deepest = 62 // system.shift
-    carries = np.array([system.carry(splits) for splits in range(deepest + 1)], np.int64)
-    # A balanced digit that is all that is left is its own low digit; one of the paper's is not.
-    kept = (last & (system.name == "paper")).numpy()
+    kept = (last & system.keeps_last).numpy()
     width = source.values.shape[1] if columns is None else len(columns)
     out = np.empty((int(row_levels.sum()), width), np.int8 if system.bits <= 8 else np.int16)
     start, level = 0, 1
@@ -100,15 +184,26 @@ def digits(
         radix = system.shift, system.low_digits[0]
         common = (source.values, source.scales, rows.numpy(), ends, kept, *radix, part)
         if columns is None:
-            splits = min(level - 1, deepest)
-            over_lines(_all_columns, len(rows), width, *common, splits, carries[splits])
+            first, then = system.parts_of_split(level - 1)
+            carries = system.carry(first), system.carry(then)
+            over_lines(_all_columns, len(rows), width, *common, (first, then), carries)
         else:
-            split = (skip + level - 1).clamp(max=deepest).numpy()
+            splits = _splits(system, skip.numpy() + (level - 1))
             beyond = (skip > 0).numpy()
             chosen = columns.numpy()
-            over_lines(_some_columns, len(rows), width, *common, split, carries, beyond, chosen)
+            over_lines(_some_columns, len(rows), width, *common, *splits, beyond, chosen)
         start, level = start + len(rows), level + 1
     return torch.from_numpy(out)
+
+
+def _splits(
+    system: DigitSystem, splits: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the two parts of each number of splits and their carries, both ``[2, c]``."""
+    most = int(splits.max(initial=0))
+    parts = np.array([system.parts_of_split(number) for number in range(most + 1)]).T
+    carries = np.array([[system.carry(number) for number in row] for row in parts.tolist()])
+    return parts[:, splits], carries[:, splits]
 
 
 def _integer(values: Any, scales: Any, i: Any, j: Any) -> Any:
@@ -128,13 +223,14 @@ def _extremes(
     start: Any, stop: Any, values: Any, scales: Any, low: Any, high: Any, rows: Any
 ) -> Any:
     d = values.shape[1]
-    least = np.zeros(d, np.int32)
-    most = np.zeros(d, np.int32)
-    lowest, highest = np.int32(low), np.int32(high)
+    integer = rows.dtype.type
+    least = np.zeros(d, rows.dtype)
+    most = np.zeros(d, rows.dtype)
+    lowest, highest = integer(low), integer(high)
     outside = 0
     for i in range(start, stop):
-        row_least = np.int32(0)
-        row_most = np.int32(0)
+        row_least = integer(0)
+        row_most = integer(0)
         in_row = np.int32(0)
         for j in range(d):
             value = _integer(values, scales, i, j)
@@ -202,20 +298,22 @@ def _all_columns(
     lowest: Any,
     out: Any,
     splits: Any,
-    carry: Any,
+    carries: Any,
 ) -> None:
     d = values.shape[1]
     mask = (1 << shift) - 1
-    by = splits * shift
+    by, then_by = splits[0] * shift, splits[1] * shift
+    carry, then_carry = carries
     any_kept = np.any(kept)
     for r in range(start, stop):
         i = rows[r]
-        if splits == 0 and not (ends[r] and any_kept):
+        if splits[0] == 0 and not (ends[r] and any_kept):
             for j in range(d):
                 out[r, j] = ((_integer(values, scales, i, j) - lowest) & mask) + lowest
         else:
             for j in range(d):
                 left = (np.int64(_integer(values, scales, i, j)) + carry) >> by
+                left = (left + then_carry) >> then_by
                 low = ((left - lowest) & mask) + lowest
                 out[r, j] = left if ends[r] & kept[j] else low
 
@@ -242,7 +340,8 @@ def _some_columns(
         i = rows[r]
         for c in range(len(columns)):
             left = np.int64(_integer(values, scales, i, columns[c]))
-            left = (left + carries[splits[c]]) >> (splits[c] * shift)
+            left = (left + carries[0, c]) >> (splits[0, c] * shift)
+            left = (left + carries[1, c]) >> (splits[1, c] * shift)
             low = ((left - lowest) & mask) + lowest
             digit = left if ends[r] & kept[c] else low
             out[r, c] = 0 if beyond[c] and not ends[r] else digit

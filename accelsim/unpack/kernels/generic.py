@@ -1,33 +1,85 @@
 """Count and write digits with torch operations, on any device.
 
-The CPU has compiled kernels for this (`accelsim.unpack.kernels.cpu`); both give the same digits.
+The CPU and CUDA devices have compiled kernels for this; all give the same digits.
 """
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from accelsim.arithmetic.digits import DigitSystem
+from accelsim.arithmetic.rounding import Quantized
+from accelsim.unpack.kernels.source import batched_integers, batched_shape
 
 
-def extremes(values: Tensor, system: DigitSystem) -> tuple[Tensor, Tensor, int]:
-    """Return the digits that each row and column of ``[n, d]`` needs, and the entries over one."""
-    n, d = values.shape
-    if not values.numel():
-        ones = torch.ones(n + d, dtype=torch.int64, device=values.device)
-        return ones[:n], ones[n:], 0
-    counts = system.count(values)
-    return counts.amax(dim=1), counts.amax(dim=0), int((counts > 1).sum())
+class GenericKernels:
+    """Implements `Kernels` for an operand on any device.
+
+    Parameters
+    ----------
+    operand : Tensor or Quantized
+        Integers, or floats with their scale.
+    system : DigitSystem
+        The digits to write it in.
+    """
+
+    def __init__(self, operand: Tensor | Quantized, system: DigitSystem) -> None:
+        self._operand, self._system = operand, system
+        self.shape = batched_shape(operand)
+
+    def integers(self) -> Tensor:
+        """Return the integers."""
+        return self._integers
+
+    def begin(self) -> None:
+        """Do nothing ahead."""
+
+    def row_levels(self) -> Tensor:
+        """Return the digits that the rows need."""
+        return self._levels(2, self.shape[:2])
+
+    def column_levels(self) -> Tensor:
+        """Return the digits that the columns need."""
+        return self._levels(1, (self.shape[0], self.shape[2]))
+
+    def out_of_bound(self) -> tuple[int, ...]:
+        """Return the entries of each matrix that do not fit one digit."""
+        return tuple((self._counts > 1).sum(dim=(1, 2)).tolist())
+
+    def counts(self) -> Tensor:
+        """Return the digits that each entry needs."""
+        return self._counts
+
+    def outside(self, head: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rows, columns and values of what does not fit one digit."""
+        values = self._integers[head]
+        rows, columns = self._system.out_of_bound(values).nonzero(as_tuple=True)
+        return rows, columns, values[rows, columns].to(torch.int64)
+
+    def digits(
+        self, head: int, row_levels: Tensor, columns: Tensor | None, skip: Tensor, last: Tensor
+    ) -> Tensor:
+        """Write one matrix in digits."""
+        return write(self._integers[head], self._system, row_levels, columns, skip, last)
+
+    @cached_property
+    def _integers(self) -> Tensor:
+        return batched_integers(self._operand)
+
+    @cached_property
+    def _counts(self) -> Tensor:
+        return self._system.count(self._integers).to(torch.uint8)
+
+    def _levels(self, dim: int, shape: tuple[int, int]) -> Tensor:
+        if not self._counts.numel():
+            return torch.ones(shape, dtype=torch.int64, device="cpu")
+        return self._counts.amax(dim=dim).to("cpu", torch.int64)
 
 
-def outside(values: Tensor, system: DigitSystem) -> tuple[Tensor, Tensor, Tensor]:
-    """Return rows, columns and values of the entries of ``[n, d]`` that do not fit one digit."""
-    rows, columns = system.out_of_bound(values).nonzero(as_tuple=True)
-    return rows, columns, values[rows, columns].to(torch.int64)
-
-
-def digits(
+def write(
     values: Tensor,
     system: DigitSystem,
     row_levels: Tensor,
@@ -35,15 +87,13 @@ def digits(
     skip: Tensor,
     last: Tensor,
 ) -> Tensor:
-    """Write ``[n, d]`` in digits; see `accelsim.unpack.operand.IntegerOperand.digits`."""
-    rest = (values if columns is None else values[:, columns]).to(torch.int64)
-    deepest = 62 // system.shift
-    carries = torch.tensor([system.carry(k) for k in range(deepest + 1)], device=values.device)
+    """Write integers ``[n, d]`` in digits; see `accelsim.unpack.operand.IntegerOperand.digits`."""
+    row_levels, skip, last = (x.to(values.device) for x in (row_levels, skip, last))
+    rest = (values if columns is None else values[:, columns.to(values.device)]).to(torch.int64)
     parts = []
     level = 1
     while level == 1 or rest.shape[0]:
-        splits = (skip + level - 1).clamp(max=deepest)
-        left = (rest + carries[splits]) >> (splits * system.shift)
+        left = _after(rest, skip + level - 1, system)
         low = system.split(left)[0]
         ends = (row_levels == level).unsqueeze(1)
         part = torch.where(ends & last, left, low)
@@ -51,3 +101,28 @@ def digits(
         deeper = row_levels > level
         rest, row_levels, level = rest[deeper], row_levels[deeper], level + 1
     return torch.cat(parts)
+
+
+def _after(values: Tensor, splits: Tensor, system: DigitSystem) -> Tensor:
+    """Return what is left of ``[n, c]`` after splits, as many as int64 ``[c]`` says."""
+    for part in split_table(system, values.device)[splits.clamp(max=_deepest(system))].unbind(-1):
+        carries = carry_table(system, values.device)[part]
+        values = (values + carries) >> (part * system.shift)
+    return values
+
+
+def _deepest(system: DigitSystem) -> int:
+    """Return a number of splits beyond which nothing changes."""
+    return sum(system.parts_of_split(1 << 10))
+
+
+def split_table(system: DigitSystem, device: torch.device) -> Tensor:
+    """Return `DigitSystem.parts_of_split` of 0, 1, 2, … splits, int64 ``[deepest + 1, 2]``."""
+    parts = [system.parts_of_split(splits) for splits in range(_deepest(system) + 1)]
+    return torch.tensor(parts, device=device)
+
+
+def carry_table(system: DigitSystem, device: torch.device) -> Tensor:
+    """Return `DigitSystem.carry` of 0, 1, 2, … splits, int64."""
+    most = system.parts_of_split(1 << 10)[0]
+    return torch.tensor([system.carry(splits) for splits in range(most + 1)], device=device)

@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -5,12 +7,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.arithmetic.rounding import alpha, quantize, rank
-from accelsim.errors import DataError
+from accelsim.errors import DataError, InputError
 
 
 @pytest.mark.parametrize(
     ("count", "percentile", "k"),
-    [(100, 95, 5), (10, 95, 1), (1000, 99.9, 1), (60, 95, 3), (7, 100, 1)],
+    [
+        (100, 95, 5),
+        (10, 95, 1),
+        (1000, 99.9, 1),
+        (2000, 99.9, 2),
+        (60, 95, 3),
+        (7, 100, 1),
+        # In binary these fall short of the whole number, or exceed it.
+        (1000, 99.7, 3),
+        (10**9, 99.999, 10**4),
+        (3 * 10**5, 94.9, 15300),
+        (59, 95, 2),
+    ],
 )
 def test_the_rank_is_exact_in_decimals(count, percentile, k):
     assert rank(count, percentile) == k
@@ -67,16 +81,102 @@ def test_a_zero_percentile_is_an_error_or_taken_over_the_nonzero_entries():
     assert int(quantize(x, 95, 8, zero_alpha="nonzero").values[0, 0]) == 4
 
 
-def test_a_scale_that_float32_cannot_hold_is_undefined():
-    with pytest.raises(DataError, match="scale is undefined"):
-        quantize(torch.full((2, 2), 1e-45), 95, 15)
+@pytest.mark.parametrize("magnitude", [2.0**-149, 1e-44, 1e-39, 1.2e-38, 4.4e-38, 1e-37, 3e38])
+@pytest.mark.parametrize("beta", [5, 31, 16383])
+def test_scales_beyond_float32_go_with_a_power_of_two(magnitude, beta):
+    x = torch.tensor([[1.0, -0.5, 0.25, 0.9, 0.7], [0.01, 0, -1e-9, 0.3, 1]]) * magnitude
+    done = quantize(x, 60, beta)
+    alpha = sorted(abs(v) for row in x.tolist() for v in row)[-4]
+    exact = Fraction(beta) / (2 * Fraction(alpha))
+    assert Fraction(float(done.scale)) * Fraction(2) ** done.scale_exponent == rounded(exact)
+    scale = Fraction(float(done.scale)) * Fraction(2) ** done.scale_exponent
+    expected = [[round(rounded(Fraction(v) * scale)) for v in row] for row in x.tolist()]
+    assert done.values.tolist() == expected
+    assert done.largest == max(abs(v) for row in expected for v in row)
+    assert (done.scale_exponent == 0) == (2.0**-126 <= exact < 2.0**125)
 
 
-def test_integers_must_stay_below_two_to_the_31():
-    x = torch.ones(1, 1000)
-    x[0, 0] = 1e9
-    with pytest.raises(DataError, match="not below 2\\^31"):
-        quantize(x, 95, 255)
+def rounded(value, bits=24):
+    """Round a positive fraction to float32 without limits to its exponent but the lowest one."""
+    if not value:
+        return Fraction(0)
+    sign, value = (-1 if value < 0 else 1), abs(value)
+    exponent = value.numerator.bit_length() - value.denominator.bit_length() - bits
+    while value / Fraction(2) ** exponent >= 2**bits:
+        exponent += 1
+    exponent = max(exponent, -149)
+    return sign * round(value / Fraction(2) ** exponent) * Fraction(2) ** exponent
+
+
+def test_rows_share_one_power_of_two_or_are_refused():
+    x = torch.tensor([[1e-44, 2e-44], [1.0, 3.0], [0, 0]])
+    done = quantize(x, 100, 31, "row")
+    alone = [quantize(row[None], 100, 31).values[0].tolist() for row in x]
+    assert done.values.tolist() == alone
+    assert done.scale_exponent > 0
+    assert done.scale[2] == 1
+    with pytest.raises(DataError, match="one scale per tensor"):
+        quantize(torch.tensor([[1e-44], [1e35]]), 100, 31, "row")
+
+
+def test_a_row_of_zeros_but_one_is_an_error_or_taken_over_its_nonzero_entries():
+    x = torch.zeros(3, 100)
+    x[0] = torch.arange(1, 101)
+    x[1, 7] = 3.0
+    x[1, 8] = 1.0
+    with pytest.raises(DataError, match="zero_alpha: nonzero"):
+        quantize(x, 95, 8, "row")
+    done = quantize(x, 95, 8, "row", zero_alpha="nonzero")
+    assert done.values[1, 7:9].tolist() == [4, 1]
+    assert float(done.scale[0]) == np.float32(8 / (2 * 96.0))
+    assert float(done.scale[2]) == 1
+
+
+def at_limit(top):
+    """Return an operand whose integers are its entries, the largest of them `top`."""
+    return quantize(torch.tensor([[float(top), 1.0, -float(top), 0.0]]), 50, 2.0 * top)
+
+
+BELOW_2_62 = 2**62 - 2**38
+
+
+@pytest.mark.parametrize(
+    ("top", "dtype"),
+    [
+        (2**31 - 2**7, torch.int32),
+        (2**31, torch.int64),
+        (2**53 + 2**30, torch.int64),
+        (BELOW_2_62, torch.int64),
+    ],
+)
+def test_integers_up_to_two_to_the_62(top, dtype):
+    done = at_limit(top)
+    assert float(done.scale) == 1
+    assert done.values.tolist() == [[top, 1, -top, 0]]
+    assert (done.largest, done.values.dtype) == (top, dtype)
+
+
+def test_integers_from_two_to_the_62_on_are_refused():
+    with pytest.raises(
+        DataError, match=r"becomes 4611686018427387904, which is not below 2\^62; cho"
+    ):
+        at_limit(2**62)
+    with pytest.raises(DataError, match="or a higher percentile"):
+        quantize(torch.tensor([[1e30, 1e-30, 1e-30, 1e-30]]), 50, 31)
+    with pytest.raises(DataError) as caught:
+        quantize(torch.tensor([[1e30]]), 100, 2.0**64)
+    assert "percentile" not in str(caught.value)
+
+
+@pytest.mark.parametrize("beta", [0, -3, float("inf"), float("nan")])
+def test_a_beta_that_is_not_a_positive_number_is_refused(beta):
+    with pytest.raises(InputError, match="beta"):
+        quantize(torch.ones(2, 2), 95, beta)
+
+
+def test_an_unknown_granularity_is_refused():
+    with pytest.raises(InputError, match="did you mean 'row'"):
+        quantize(torch.ones(2, 2), 95, 15, "rows")
 
 
 def test_integer_operands_are_refused():

@@ -8,10 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accelsim.arithmetic import digits as digits_module
 from accelsim.arithmetic.bounds import fits_int64, largest, longest_k
+from accelsim.arithmetic.digit_systems import DigitRules
 from accelsim.arithmetic.oracle import compare, oracle
 from accelsim.arithmetic.sparse import SparseDigits
-from accelsim.errors import InputError
+from accelsim.errors import DataError, InputError
 from accelsim.unpack import (
     DigitSystem,
     IntegerOperand,
@@ -51,14 +53,15 @@ def unpacked(a, b, strategy, system_a, system_b, block=None):
 @st.composite
 def operands(draw):
     batch, n, d, h = draw(st.tuples(st.integers(1, 2), *[st.integers(0, 5)] * 3))
-    top = draw(st.sampled_from([3, 200, 2**31 - 1]))
+    top = draw(st.sampled_from([3, 200, 2**31 - 1, 2**31, 2**53 + 1, 2**62 - 1]))
     seed = draw(st.integers(0, 2**32 - 1))
     generator = np.random.default_rng(seed)
 
     def one(rows):
         heavy = generator.random((batch, rows, d)) < 0.3
         values = np.where(heavy, generator.integers(-top, top, (batch, rows, d), endpoint=True), 1)
-        return torch.from_numpy(values.astype(np.int32))
+        values[generator.random(values.shape) < 0.05] = top * int(generator.choice([-1, 1]))
+        return torch.from_numpy(values).to(torch.int32 if top < 2**31 else torch.int64)
 
     return one(n), one(h)
 
@@ -88,7 +91,9 @@ def test_any_integers_come_back_exactly_from_digits_in_range(
     assert compare(oracle(a, b), expected).exact
 
 
-@given(st.lists(st.integers(-(2**31) + 1, 2**31 - 1), min_size=1), SYSTEMS)
+@given(
+    st.lists(st.integers(1 - 2**62, 2**62 - 1) | st.integers(-(2**31), 2**31), min_size=1), SYSTEMS
+)
 def test_splitting_keeps_the_value_and_counts_the_digits(values, system):
     rest = torch.tensor(values, dtype=torch.int64)
     counts = system.count(rest)
@@ -102,6 +107,133 @@ def test_splitting_keeps_the_value_and_counts_the_digits(values, system):
         )
         rest, weight = high, weight + system.shift
     assert total.tolist() == values
+
+
+BOUNDS = [2**31 - 1, 2**31, 2**53 - 1, 2**53 + 1, 2**62 - 1]
+
+
+@pytest.mark.parametrize("strategy", ["row", "column", "both", "mix", "block", "optimal", "best"])
+@pytest.mark.parametrize("top", BOUNDS)
+@pytest.mark.parametrize(("digits", "bits"), [("paper", 2), ("balanced", 3), ("balanced", 16)])
+def test_magnitudes_up_to_two_to_the_62(top, strategy, digits, bits):
+    system = DigitSystem(digits, bits)
+    a = torch.tensor([[[top, -3, 0, 1], [1, -top, 2, 0], [0, 7, 1, -1]]])
+    b = torch.tensor([[[-top, 1, 9, 2], [5, 1, -1, 1], [1, top, top, 0]]])
+    problem = unpacked(a, b, strategy, system, system)
+    expected = python_product(a, b)
+    assert compare(pack_wide(problem, low_bit_results(problem)), expected).exact
+    assert compare(oracle(a, b), expected).exact
+    assert problem.max_digits_a == next(x for x in range(1, 64) if wide_enough(system, x, top))
+
+
+def wide_enough(system, levels, top):
+    low, high = system.reach(levels)
+    return low <= -top and top <= high
+
+
+@pytest.mark.parametrize("value", [2**62, -(2**62), 2**63 - 1, -(2**63)])
+def test_magnitudes_from_two_to_the_62_on_are_refused(value):
+    operand = IntegerOperand(torch.tensor([[1, value]]), DigitSystem("balanced", 8))
+    with pytest.raises(DataError, match="below 2\\^62"):
+        operand.heads  # noqa: B018
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("beyond", [False, True])
+def test_sums_at_the_limit_of_int64_and_one_beyond(sign, beyond):
+    # 2 * (2^62 - 1) + 1 = 2^63 - 1, and one more.
+    top = 2**62 - 1
+    a = torch.tensor([[sign * top, sign * top, sign * (2 if beyond else 1)]])
+    b = torch.tensor([[1, 1, 1]])
+    system = DigitSystem("balanced", 8)
+    problem = unpacked(a, b, "mix", system, system)
+    results = low_bit_results(problem)
+    expected = python_product(a[None], b[None])
+    assert int(expected[0, 0, 0]) == sign * (2**63 if beyond else 2**63 - 1)
+    assert compare(pack_wide(problem, results), expected).exact
+    assert not fits_int64(3, largest(a), largest(b))
+    assert compare(oracle(a, b), expected[0]).exact
+    packed = pack(problem, results)
+    assert compare(packed, expected).exact == (not beyond or sign < 0)
+
+
+@pytest.mark.parametrize(("d", "fits"), [(2**23 - 1, True), (2**23, False)])
+def test_the_bound_of_int64_is_at_two_to_the_63(d, fits):
+    assert fits_int64(d, 2**20, 2**20) == fits
+    assert fits_int64(1, 2**63 - 1, 1)
+    assert not fits_int64(1, 2**63, 1)
+
+
+@pytest.mark.parametrize("factors", [(2**26 - 1, 2**27 + 1), (2**26 + 1, 2**27 + 1)])
+def test_the_oracle_uses_one_float64_product_only_below_two_to_the_53(factors):
+    # Both products are odd; the second is above 2^53, and float64 does not have it.
+    x, y = factors
+    assert (x * y < 2**53) == (int(float(x * y)) == x * y)
+    assert oracle(torch.tensor([[x]]), torch.tensor([[y]])).tolist() == [[x * y]]
+
+
+def test_a_shift_of_64_adds_nothing_to_the_oracle():
+    # The bound proves that int64 is enough, while both operands have a part at 2^32.
+    a, b = torch.tensor([[2**32 - 2]]), torch.tensor([[2**31]])
+    for sign in (1, -1):
+        assert fits_int64(1, largest(a), largest(b))
+        assert oracle(sign * a, b).tolist() == [[sign * (2**32 - 2) * 2**31]]
+
+
+@pytest.mark.parametrize(
+    ("found", "right"),
+    [
+        ([5, 7, -3], [5, 7, -3]),
+        ([5, 8, -3], [5, 7, -9]),
+        ([2**63 - 1, 0, 0], [-(2**63), 0, 1]),
+        ([0, 2**62, -1], [0, -(2**62) - 1, 1]),
+    ],
+)
+def test_the_largest_difference_is_exact(found, right):
+    errors = [abs(x - y) for x, y in zip(found, right, strict=True)]
+    wrong = [i for i, error in enumerate(errors) if error]
+    for kind in (torch.tensor, lambda values: np.array(values, dtype=object)):
+        verdict = compare(kind(found), torch.tensor(right))
+        assert (verdict.mismatches, verdict.max_abs_error) == (len(wrong), max(errors))
+        if wrong:
+            place = wrong[0]
+            assert (verdict.first.index, verdict.first.expected, verdict.first.found) == (
+                (place,), right[place], found[place],
+            )  # fmt: skip
+
+
+class Redundant(DigitRules):
+    """A third system: radix ``2**(b-1)``, low digits around 0, one more bit in the last one."""
+
+    name = "redundant"
+
+    def shift(self, bits):
+        return bits - 1
+
+    def low_digits(self, bits):
+        return -(1 << (bits - 1)) // 2, (1 << (bits - 1)) // 2 - 1
+
+    def digits(self, bits):
+        return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+@pytest.mark.parametrize("strategy", ["row", "column", "mix", "block", "optimal"])
+@pytest.mark.parametrize("bits", [2, 3, 8, 16])
+def test_a_third_digit_system_is_one_object(monkeypatch, strategy, bits):
+    monkeypatch.setattr(digits_module, "RULES", {"redundant": Redundant()})
+    system = DigitSystem("redundant", bits)
+    generator = np.random.default_rng(bits)
+    pair = []
+    for rows in (7, 5):
+        values = generator.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (1, rows, 9))
+        values[generator.random(values.shape) < 0.1] = 2**40 + 11
+        values[generator.random(values.shape) < 0.1] *= -3
+        pair.append(torch.from_numpy(values))
+    problem = unpacked(*pair, strategy, system, system)
+    for product in problem.products:
+        assert not bool(system.out_of_bound(torch.cat([dense(product.a), dense(product.b)])).any())
+    found = pack_wide(problem, low_bit_results(problem))
+    assert compare(found, python_product(*pair)).exact
 
 
 def brute_greedy(values, bits):

@@ -1,0 +1,88 @@
+"""The float32 scale of every group of entries, and the power of two that goes with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from accelsim.errors import DataError
+
+LARGEST_EXPONENT = 124
+"""Scales stay below ``2**125``: what they multiply to 1/2 and more is no subnormal number."""
+
+SMALLEST_EXPONENT = -126
+"""Scales stay normal numbers."""
+
+_UNIT = 2.0**-149
+_LIMIT = 2.0**128
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Scales of groups of entries that are first multiplied by a power of two.
+
+    Parameters
+    ----------
+    values : Tensor
+        float32 ``[groups]``.
+    exponent : int
+        Entries are first multiplied by ``2**exponent``; 0 unless a scale would leave float32.
+    """
+
+    values: Tensor
+    exponent: int
+
+
+def ideal_scales(alphas: Tensor, peaks: Tensor, beta: float) -> Tensor:
+    """Return ``beta / (2 * alpha)`` of every group in float64; 1 for a group of zeros.
+
+    Parameters
+    ----------
+    alphas, peaks : Tensor
+        float64 ``[groups]``: α and the largest magnitude of each.
+    beta : float
+        Number of integer steps that α spans on both sides.
+    """
+    zero = peaks == 0
+    return torch.where(zero, 1.0, beta / (2 * torch.where(zero, 1.0, alphas)))
+
+
+def in_float32(ideal: Tensor, peaks: Tensor, name: str) -> Scales:
+    """Round scales to float32, once, with a power of two for those that are out of its range.
+
+    Parameters
+    ----------
+    ideal, peaks : Tensor
+        float64 ``[groups]``: the scales, and the largest magnitude of each group.
+    name : str
+        What messages call the operand.
+
+    Raises
+    ------
+    DataError
+        If no power of two brings all scales and all entries into float32.
+
+    Notes
+    -----
+    Where a scale would not be a normal float32 below 2^125, all entries are to be multiplied by one
+    power of two, and all scales are divided by it. Both are exact, and so is every integer: entries
+    that become subnormal are far below 1/2 after they are scaled.
+    """
+    # A float32 below its normal range is a multiple of 2^-149.
+    coarse = (ideal / _UNIT).round() * _UNIT
+    rounded = torch.where(ideal < 2.0**SMALLEST_EXPONENT, coarse, ideal)
+    exponents = torch.frexp(rounded).exponent[peaks != 0] - 1
+    if not exponents.numel():
+        return Scales(rounded.to(torch.float32), 0)
+    least, most = int(exponents.min()), int(exponents.max())
+    exponent = max(0, most - LARGEST_EXPONENT) or min(0, least - SMALLEST_EXPONENT)
+    in_range = least - exponent >= SMALLEST_EXPONENT and most - exponent <= LARGEST_EXPONENT
+    if not in_range or float(peaks.max()) * 2.0**exponent >= _LIMIT:
+        raise DataError(
+            f"{name}: its rows have scales from 2^{least} to 2^{most}, which float32 does not hold "
+            "beside each other; choose one scale per tensor"
+        )
+    scaled = torch.where(peaks == 0, 1.0, rounded * 2.0**-exponent)
+    return Scales(scaled.to(torch.float32), exponent)
