@@ -33,6 +33,8 @@ class Selector:
     alpha, scale : Tensor
         float32 scalars on the device: the answer of the last `run`, and ``beta / (2 * alpha)``
         rounded once (1 for a tensor of zeros, NaN where it is not a positive finite float32).
+    nonfinite : Tensor
+        int64 scalar on the device: `count` less the index of the first NaN or infinity; 0 for none.
     """
 
     def __init__(self, count: int, device: torch.device) -> None:
@@ -42,6 +44,7 @@ class Selector:
         self._buffer = torch.empty(capacity, dtype=torch.int32, device=device)
         self.alpha = self._state[14].view(torch.float32)
         self.scale = self._state[15].view(torch.float32)
+        self.nonfinite = self._state[4:6].view(torch.int64)[0]
         self._sm_count = torch.cuda.get_device_properties(device).multi_processor_count
 
     def run(self, x: Tensor, rank: int, beta: float) -> None:

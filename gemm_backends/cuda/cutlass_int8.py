@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from accelsim.types import Request, Route
 from gemm_backends.actions import Action, Outcome
 from gemm_backends.base import GemmBackend
 from gemm_backends.cuda.cutlass_kernels import (
@@ -22,9 +23,10 @@ from gemm_backends.cuda.cutlass_kernels import (
     shaped,
 )
 from gemm_backends.cuda.cutlass_library import Kernel, cuda_availability
+from gemm_backends.cuda.fused.offer import offer
 from gemm_backends.cuda.int8 import PaddedDigits
 from gemm_backends.operands import check_shapes
-from gemm_backends.types import Accumulator, Availability, GemmSpec
+from gemm_backends.types import Accumulator, Availability, GemmSpec, Support
 
 ALIGNMENT = 16
 """K and every row start on this many bytes, which wide loads and TMA need."""
@@ -86,6 +88,12 @@ class CutlassInt8(GemmBackend):
             d = x.shape[-1]
             select(self._kernels(), n, h, d, batch)(x, y, product, d)
         return shaped(product, a, b)
+
+    def fused(self, request: Request) -> Route | Support:
+        """Offer the way from float operands to the exact product that Hopper GPUs have."""
+        if self._kernels() is not HOPPER:
+            return Support(False, "the fused route needs wgmma instructions")
+        return offer(request)
 
     def _kernels(self) -> Sequence[Kernel]:
         hopper = has_wgmma() if self._instructions == "auto" else self._instructions == "wgmma"

@@ -31,7 +31,7 @@ OTHERS = (
 """The kernels, from the one for the most tiles to the one for the fewest."""
 
 DEQUANTIZING = Kernel("sm90_int8_large_bf16.cu", "accelsim_int8_sm90_large_bf16", (128, 256, 128))
-"""Multiplies the sums by a float64 scale and rounds them to bfloat16 once, where wgmma exists."""
+"""Divides the sums by a float64 scale and rounds them to bfloat16 once, where wgmma exists."""
 
 ROW_MULTIPLE = 4
 """Rows of the int32 result hold whole vectors of 16 bytes."""

@@ -82,7 +82,7 @@ class GemmArguments(ctypes.Structure):
         ("a", ctypes.c_void_p),
         ("b", ctypes.c_void_p),
         ("c", ctypes.c_void_p),
-        ("inverse_scale", ctypes.c_void_p),
+        ("scale", ctypes.c_void_p),
         ("row_strides", ctypes.c_int64 * 3),
         ("batch_strides", ctypes.c_int64 * 3),
         ("n", ctypes.c_int32),
@@ -98,6 +98,7 @@ class GemmArguments(ctypes.Structure):
         ("segments", _CSegment * SEGMENTS),
         ("corrections", ctypes.c_void_p),
         ("correction_room", ctypes.c_int32),
+        ("gate", ctypes.c_void_p),
     )
 
 
@@ -161,8 +162,9 @@ class Kernel:
         c: Tensor,
         d: int,
         elements_per_byte: int = 1,
-        inverse_scale: Tensor | None = None,
+        scale: Tensor | None = None,
         groups: DigitGroups | None = None,
+        gate: Tensor | None = None,
     ) -> None:
         """Compute ``C = A @ B.T`` on the current stream.
 
@@ -175,10 +177,12 @@ class Kernel:
             Digits of K.
         elements_per_byte : int
             Digits in a byte of A and B.
-        inverse_scale : Tensor, optional
-            float64 scalar on the GPU by which a dequantizing kernel multiplies.
+        scale : Tensor, optional
+            Two float64 on the GPU: by which a dequantizing kernel divides, and its inverse.
         groups : DigitGroups, optional
             What K is made of; without it, of the rows of A and B as they are.
+        gate : Tensor, optional
+            int32 scalar on the GPU: where it is 0, nothing is done. For kernels that know groups.
 
         Raises
         ------
@@ -197,7 +201,8 @@ class Kernel:
             a=a.data_ptr(),
             b=b.data_ptr(),
             c=c.data_ptr(),
-            inverse_scale=None if inverse_scale is None else inverse_scale.data_ptr(),
+            scale=None if scale is None else scale.data_ptr(),
+            gate=None if gate is None else gate.data_ptr(),
             batch_strides=(ctypes.c_int64 * 3)(*(batch_stride for batch_stride, _ in strides)),
             row_strides=(ctypes.c_int64 * 3)(*(row_stride for _, row_stride in strides)),
             n=n,

@@ -1,4 +1,4 @@
-// Integers to floating point with one rounding.
+// Integers to floating point with one rounding: the exact quotient C / scale, to nearest, ties to even.
 #pragma once
 
 #include <cstdint>
@@ -7,15 +7,25 @@
 
 namespace accelsim {
 
-// Round a double to a float whose last bit is sticky (round to odd): a second rounding to at most
-// 22 bits then gives what one rounding of the double would (Boldo and Melquiond, IEEE Trans.
-// Computers 57(4), 2008).
+// Round-to-odd makes the last bit sticky: a second rounding to at most two bits less then gives what
+// one rounding would (Boldo and Melquiond, IEEE Trans. Computers 57(4), 2008).
+
 __device__ inline float round_to_odd(double x) {
   float const toward_zero = __double2float_rz(x);
   unsigned const bits = __float_as_uint(toward_zero);
   return static_cast<double>(toward_zero) == x || (bits & 0x7fffffffu) >= 0x7f800000u
              ? toward_zero
              : __uint_as_float(bits | 1u);
+}
+
+// c / scale, scale positive, rounded to odd. The remainder of a quotient is exact in an fma.
+__device__ inline double quotient_to_odd(double c, double scale) {
+  double const quotient = c / scale;
+  double const remainder = fma(-quotient, scale, c);
+  if (remainder == 0) return quotient;
+  long long bits = __double_as_longlong(quotient);
+  if ((remainder < 0) != (c < 0)) --bits;  // it was rounded away from zero
+  return __longlong_as_double(bits | 1);
 }
 
 template <class T>
@@ -33,32 +43,53 @@ __device__ inline float round_once(double x) {
   return __double2float_rn(x);
 }
 
-// Turns int32 sums into a floating-point type: the integer times a float64 scale, rounded once.
+// The scale of all of C, on the device, and that of each row and column if they have their own.
+struct ResultScales {
+  double const *common;  // and its inverse behind it; NaN for a result that does not count
+  float const *rows;     // null: none
+  float const *columns;
+};
+
+// Turns int32 sums into a floating-point type by one scale for all.
 template <class T>
 struct Dequantizer {
-  double scale;
+  double scale, inverse;
 
-  __device__ explicit Dequantizer(double scale) : scale(scale) {}
+  __device__ explicit Dequantizer(double const *common) : scale(common[0]), inverse(common[1]) {}
+
+  // The quotient in float64 is off by less than 4 units in its last place: unless it is that close
+  // to the middle between two numbers of the type, it rounds as the exact one does.
   template <int kCount>
   __device__ void operator()(int const (&sums)[kCount], T (&results)[kCount]) const {
+    constexpr int kDropped = sizeof(T) == 4 ? 29 : 42;  // bits of a float64
+    constexpr unsigned long long kMiddle = 1ull << (kDropped - 1), kMargin = 4;
+    double const smallest = sizeof(T) == 4 ? 0x1p-125 : 0x1p-13;  // beyond subnormal numbers
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) results[i] = round_once<T>(sums[i] * scale);
+    for (int i = 0; i < kCount; ++i) {
+      double quotient = sums[i] * inverse;
+      unsigned long long const rest =
+          (static_cast<unsigned long long>(__double_as_longlong(quotient)) & (2 * kMiddle - 1)) -
+          (kMiddle - kMargin);
+      if (rest <= 2 * kMargin || !(fabs(quotient) >= smallest))
+        quotient = quotient_to_odd(sums[i], scale);
+      results[i] = round_once<T>(quotient);
+    }
   }
 };
 
-// Conversions from and to float64 are slow. In float32 the sum, the scale and their product are
-// rounded, each by at most 2^-24 of its size and so all together by at most 3 units in the last
-// place. Unless that is how close the product is to the middle between two bfloat16s, it rounds as
-// the float64 product does.
+// Conversions from and to float64 are slow. In float32 the sum, the inverse of the scale and their
+// product are rounded, each by at most 2^-24 of its size and so all together by at most 3 units in the
+// last place. Unless that is how close the product is to the middle between two bfloat16s, it rounds
+// as the exact quotient does.
 template <>
 struct Dequantizer<__nv_bfloat16> {
   double scale;
-  float rounded_scale;
+  float inverse;
   bool simple;  // nothing overflows or becomes subnormal
 
-  __device__ explicit Dequantizer(double scale)
-      : scale(scale),
-        rounded_scale(static_cast<float>(scale)),
+  __device__ explicit Dequantizer(double const *common)
+      : scale(common[0]),
+        inverse(static_cast<float>(common[1])),
         simple(scale > 0x1p-90 && scale < 0x1p90) {}
 
   template <int kCount>
@@ -68,7 +99,7 @@ struct Dequantizer<__nv_bfloat16> {
     unsigned nearest = ~0u;  // to a middle, in the upper half
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      products[i] = __fmul_rn(__int2float_rn(sums[i]), rounded_scale);
+      products[i] = __fmul_rn(__int2float_rn(sums[i]), inverse);
       nearest = min(nearest, (__float_as_uint(products[i]) - (kMiddle - kMargin)) << 16);
     }
     if (simple && nearest > (2 * kMargin) << 16) {
@@ -76,19 +107,9 @@ struct Dequantizer<__nv_bfloat16> {
       for (int i = 0; i < kCount; ++i) results[i] = __float2bfloat16_rn(products[i]);
     } else {
 #pragma unroll
-      for (int i = 0; i < kCount; ++i) results[i] = round_once<__nv_bfloat16>(sums[i] * scale);
+      for (int i = 0; i < kCount; ++i)
+        results[i] = round_once<__nv_bfloat16>(quotient_to_odd(sums[i], scale));
     }
-  }
-};
-
-// int64 results are the integers themselves.
-template <>
-struct Dequantizer<int64_t> {
-  __device__ explicit Dequantizer(double) {}
-  template <int kCount>
-  __device__ void operator()(int const (&sums)[kCount], int64_t (&results)[kCount]) const {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) results[i] = sums[i];
   }
 };
 

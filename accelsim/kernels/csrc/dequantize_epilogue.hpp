@@ -1,4 +1,4 @@
-// An epilogue that turns int32 sums into bfloat16: corrections added, the exact integer times a
+// An epilogue that turns int32 sums into bfloat16: corrections added, the exact integer divided by a
 // float64 scale, rounded once.
 #pragma once
 
@@ -13,7 +13,7 @@ namespace fusion = cutlass::epilogue::fusion;
 struct DequantizeSums {
   struct SharedStorage {};
   struct Arguments {
-    double const *inverse_scale = nullptr;
+    double const *scale = nullptr;
     Correction const *corrections = nullptr;
     int correction_room = 0;
   };
@@ -64,9 +64,9 @@ struct DequantizeSums {
     Correction at_hand[kAtHand];
     int found = 0;
 
-    CUTLASS_DEVICE Store(double inverse_scale, Places const &places, int first,
+    CUTLASS_DEVICE Store(double const *scale, Places const &places, int first,
                          Correction const *list, int room)
-        : dequantize(inverse_scale), places(places), first(first), list(list), room(room) {
+        : dequantize(scale), places(places), first(first), list(list), room(room) {
       constexpr unsigned kAll = 0xffffffffu;
       int const lane = threadIdx.x % 32, row = (first - 1) / kWidth, column = (first - 1) % kWidth;
       for (int begin = 0; begin < room; begin += 32) {
@@ -136,7 +136,7 @@ struct DequantizeSums {
     int const column = h - get<1>(args.residue_tCcD) - tile_column * kWidth;
     int const tile = tile_row * ceil_div(h, kWidth) + tile_column;
     return Store<kWidth, decltype(args.tCcD)>(
-        *params_.inverse_scale, args.tCcD, row * kWidth + column + 1,
+        params_.scale, args.tCcD, row * kWidth + column + 1,
         params_.corrections + int64_t{tile} * params_.correction_room,
         params_.corrections ? params_.correction_room : 0);
   }

@@ -46,6 +46,7 @@ struct DigitGroupsMma : Base {
     int shift;
     int segment_count;
     Segment segments[kSegments];
+    int const *gate;
   };
 
   template <class ProblemShape>
@@ -55,7 +56,7 @@ struct DigitGroupsMma : Base {
     auto with_columns = shape;
     get<2>(with_columns) = gemm.columns_a;
     Params params{Base::to_underlying_arguments(with_columns, args.operands, workspace),
-                  {}, gemm.shift, gemm.segment_count, {}};
+                  {}, gemm.shift, gemm.segment_count, {}, gemm.gate};
     get<2>(with_columns) = gemm.columns_b;
     params.tma_load_b =
         Base::to_underlying_arguments(with_columns, args.operands, workspace).tma_load_b;
@@ -193,6 +194,15 @@ struct DigitGroupsMma : Base {
     }
     warpgroup_commit_batch();
     ++read;
+  }
+};
+
+// A kernel that does nothing where its gate is 0.
+template <class Kernel>
+struct Gated : Kernel {
+  CUTLASS_DEVICE void operator()(typename Kernel::Params const &params, char *shared) {
+    if (params.mainloop.gate && *params.mainloop.gate == 0) return;
+    Kernel::operator()(params, shared);
   }
 };
 

@@ -1,17 +1,27 @@
-// What the kernels of the pipeline share about the entries of an operand that 8 bits do not hold.
+// What the kernels of the fused route share about the entries of an operand that 8 bits do not hold.
 #pragma once
 
 #include "common.hpp"
 
 namespace accelsim {
 
-// Why a run's result does not count.
+// Why a run's result does not count. Also known to the Python side (status.py).
 enum Flag : unsigned {
   kListFull = 1,     // a row has more high parts than its list holds
   kColumnsFull = 2,  // more columns have high parts than there is room for
-  kDigitsFew = 4,    // a high part needs more digits than there are groups
-  kNoProof = 8,      // the product's bound reaches 2^31
+  kDigitsFew = 4,    // an entry needs more digits than were planned
+  kNoProof = 8,      // the product's bound is beyond what the sums hold
   kCrossFull = 16,   // a tile of C has more products of two high parts than its list holds
+  kUndefined = 32,   // a scale is no positive finite float32
+  kNotFinite = 64,   // an entry is NaN or infinite
+};
+
+// What a pass over an operand finds; zeros before it. Also known to the Python side (operand.py).
+struct Found {
+  float largest_square;  // the largest sum of squares of a row, off by less than one part in 500
+  int digits;            // how many 8-bit digits the largest entry needs, where more than expected
+  unsigned flags;
+  unsigned unused;
 };
 
 // A listed entry: what is left of it above its low 8-bit digit.

@@ -24,7 +24,7 @@ struct GemmArguments {
   void const *a;  // [batch, n, d], K contiguous
   void const *b;  // [batch, h, d], K contiguous
   void *c;        // [batch, n, h], h contiguous
-  double const *inverse_scale;  // on the device; only for dequantized results
+  double const *scale;  // of the sums, and its inverse, on the device; only for dequantized results
   int64_t row_stride_a, row_stride_b, row_stride_c;
   int64_t batch_stride_a, batch_stride_b, batch_stride_c;
   int32_t n, h, d, batch;
@@ -42,6 +42,8 @@ struct GemmArguments {
   // `correction_room` of them, which it may fill. Null: none.
   struct Correction const *corrections;
   int32_t correction_room;
+  // On the device: the kernel does nothing where this is 0. Null: it always runs.
+  int32_t const *gate;
 };
 }
 

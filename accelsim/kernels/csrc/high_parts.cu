@@ -179,17 +179,6 @@ __global__ void __launch_bounds__(kThreads) fill(HighColumns columns, Lists list
   }
 }
 
-// Prove that every sum fits, and write the scale of the sums.
-__global__ void prove(float const *largest_square_a, float const *largest_square_b,
-                      float const *scale_a, float const *scale_b, double *inverse_scale,
-                      unsigned *flags) {
-  // Cauchy and Schwarz: no entry of C exceeds the product of the norms of its row and column.
-  // The float32 sums of squares are off by less than one part in 500.
-  double const bound = static_cast<double>(*largest_square_a) * *largest_square_b * 1.004;
-  if (!(bound < 2147483647.0 * 2147483647.0)) atomicOr(flags, kNoProof);
-  *inverse_scale = 1.0 / (static_cast<double>(*scale_a) * static_cast<double>(*scale_b));
-}
-
 // Four words of four bytes each: byte i of word j becomes byte j of word i.
 __device__ inline void transpose(uint32_t (&words)[4]) {
   uint32_t const low01 = __byte_perm(words[0], words[1], 0x5140);
@@ -301,14 +290,6 @@ ACCELSIM_EXPORT int accelsim_fill(int8_t *digits, int64_t stride, int rows, int 
                     tiles_across};
   unsigned const blocks = (int64_t{rows} * 32 + kThreads - 1) / kThreads;
   fill<<<blocks, kThreads, 0, stream>>>(columns, lists, rows, d, cross, flags);
-  return cudaGetLastError();
-}
-
-ACCELSIM_EXPORT int accelsim_prove(float const *largest_square_a, float const *largest_square_b,
-                                   float const *scale_a, float const *scale_b,
-                                   double *inverse_scale, unsigned *flags, cudaStream_t stream) {
-  accelsim::prove<<<1, 1, 0, stream>>>(largest_square_a, largest_square_b, scale_a, scale_b,
-                                       inverse_scale, flags);
   return cudaGetLastError();
 }
 

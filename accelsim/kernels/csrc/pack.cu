@@ -1,4 +1,6 @@
 // From the sums of a product to its result, where the product's own epilogue does not do it.
+#include <type_traits>
+
 #include "dequantize.hpp"
 #include "entries.hpp"
 
@@ -7,6 +9,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kPerThread = 4;
+constexpr int64_t kPoison = INT64_MIN;  // an integer that no run gives
 
 // One block a tile of C: add its corrections (modulo 2^32) to the sums. They have a place, row by row
 // from 1, and a value; a place of 0 ends the list.
@@ -22,20 +25,84 @@ __global__ void correct(int *sums, int64_t stride, int tiles_across, int2 const 
   }
 }
 
-// Rows of the sums are filled up to a multiple of four.
+// Add products of digits of one weight to 64-bit sums, modulo 2^64.
+__global__ void __launch_bounds__(kThreads) accumulate(int const *sums, int64_t count, int shift,
+                                                       int64_t *totals) {
+  int64_t const i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i < count)
+    totals[i] += static_cast<int64_t>(static_cast<uint64_t>(int64_t{sums[i]}) << shift);
+}
+
+// |c| / scale as significand * 2^exponent; the significand has 64 bits, the last one sticky.
+__device__ void divide(uint64_t magnitude, double scale, uint64_t &significand, int &exponent) {
+  int const up = __clzll(magnitude);
+  // scale = divisor * 2^(exponent - 53), exactly; the quotient has 64 bits or one more.
+  auto const divisor = static_cast<uint64_t>(ldexp(frexp(scale, &exponent), 53));
+  unsigned __int128 const dividend = static_cast<unsigned __int128>(magnitude << up) << 53;
+  unsigned __int128 const quotient = dividend / divisor;
+  bool const inexact = quotient * divisor != dividend;
+  int const down = quotient >> 64 != 0;
+  significand = static_cast<uint64_t>(quotient >> down) | inexact | (down && (quotient & 1));
+  exponent = down - up - exponent;
+}
+
+// c / scale of any size: rounded to nearest if it is wanted in float64, else to odd.
+__device__ double wide_quotient(int64_t c, double scale, bool nearest) {
+  if (c == 0 || isnan(scale)) return c / scale;
+  uint64_t significand;
+  int exponent;
+  divide(c < 0 ? -static_cast<uint64_t>(c) : static_cast<uint64_t>(c), scale, significand, exponent);
+  if (!nearest) significand = significand >> 11 << 11 | uint64_t{(significand & 0x7ff) != 0} << 11;
+  double const result = ldexp(__ull2double_rn(significand), exponent);
+  return c < 0 ? -result : result;
+}
+
 template <class Out>
-__global__ void __launch_bounds__(kThreads) pack(int const *sums, int64_t stride, int64_t n, int h,
-                                                 double const *inverse_scale, Out *out) {
+__device__ Out converted(int64_t sum, double scale) {
+  bool const narrow = sum > -(int64_t{1} << 53) && sum < int64_t{1} << 53;
+  if constexpr (std::is_same_v<Out, int64_t>) {
+    return isnan(scale) ? kPoison : sum;
+  } else if constexpr (std::is_same_v<Out, double>) {
+    return narrow ? static_cast<double>(sum) / scale : wide_quotient(sum, scale, true);
+  } else {
+    return round_once<Out>(narrow ? quotient_to_odd(static_cast<double>(sum), scale)
+                                  : wide_quotient(sum, scale, false));
+  }
+}
+
+// Rows of the sums are filled up to a multiple of four. Head after head has `n` rows.
+template <class Sum, class Out>
+__global__ void __launch_bounds__(kThreads) pack(Sum const *sums, int64_t stride, int64_t rows,
+                                                 int64_t n, int h, ResultScales scales, Out *out) {
   int64_t const thread = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   int const across = (h + kPerThread - 1) / kPerThread;
   int64_t const row = thread / across;
   int const column = static_cast<int>(thread % across) * kPerThread;
-  if (row >= n) return;
-  int4 const four = __ldcs(reinterpret_cast<int4 const *>(sums + row * stride + column));
-  int const values[kPerThread] = {four.x, four.y, four.z, four.w};
+  if (row >= rows) return;
+  Sum values[kPerThread];
+#pragma unroll
+  for (int i = 0; i < kPerThread; i += 16 / sizeof(Sum))
+    *reinterpret_cast<int4 *>(values + i) =
+        __ldcs(reinterpret_cast<int4 const *>(sums + row * stride + column + i));
   Out results[kPerThread];
-  Dequantizer<Out> const dequantize(*inverse_scale);
-  dequantize(values, results);
+  bool const by_lines = scales.rows || scales.columns;
+  if constexpr (std::is_same_v<Sum, int> && !std::is_same_v<Out, int64_t> &&
+                !std::is_same_v<Out, double>) {
+    if (!by_lines) {
+      Dequantizer<Out> const dequantize(scales.common);
+      dequantize(values, results);
+    }
+  }
+  if (by_lines || std::is_same_v<Sum, int64_t> || std::is_same_v<Out, int64_t> ||
+      std::is_same_v<Out, double>) {
+    double const of_row = scales.common[0] * (scales.rows ? scales.rows[row] : 1.0f);
+    float const *of_columns = scales.columns ? scales.columns + row / n * h : nullptr;
+#pragma unroll
+    for (int i = 0; i < kPerThread; ++i) {
+      double const of_column = of_columns && column + i < h ? of_columns[column + i] : 1.0;
+      results[i] = converted<Out>(values[i], of_row * of_column);
+    }
+  }
 #pragma unroll
   for (int i = 0; i < kPerThread; ++i)
     if (column + i < h) out[row * h + column + i] = results[i];
@@ -51,18 +118,35 @@ ACCELSIM_EXPORT int accelsim_correct(int *sums, int64_t stride, int tiles, int t
   return cudaGetLastError();
 }
 
-// `type` is that of common.hpp, or 3 for int64.
-ACCELSIM_EXPORT int accelsim_pack(int const *sums, int64_t stride, int64_t n, int h,
-                                  double const *inverse_scale, void *out, int type,
+ACCELSIM_EXPORT int accelsim_accumulate(int const *sums, int64_t count, int shift, int64_t *totals,
+                                        cudaStream_t stream) {
+  using namespace accelsim;
+  accumulate<<<static_cast<unsigned>((count + kThreads - 1) / kThreads), kThreads, 0, stream>>>(
+      sums, count, shift, totals);
+  return cudaGetLastError();
+}
+
+// Sums [rows, stride] are int32, or int64 if `wide`; out [rows, h] has a type of common.hpp, or 3 for
+// int64, 4 for float64.
+ACCELSIM_EXPORT int accelsim_pack(void const *sums, int wide, int64_t stride, int64_t rows, int64_t n,
+                                  int h, double const *common, float const *row_scales,
+                                  float const *column_scales, void *out, int type,
                                   cudaStream_t stream) {
   using namespace accelsim;
+  ResultScales const scales{common, row_scales, column_scales};
+  int64_t const threads = rows * ((h + kPerThread - 1) / kPerThread);
+  unsigned const blocks = static_cast<unsigned>((threads + kThreads - 1) / kThreads);
   auto const run = [&](auto element) {
     using Out = decltype(element);
-    int64_t const threads = n * ((h + kPerThread - 1) / kPerThread);
-    pack<<<static_cast<unsigned>((threads + kThreads - 1) / kThreads), kThreads, 0, stream>>>(
-        sums, stride, n, h, inverse_scale, static_cast<Out *>(out));
+    if (wide)
+      pack<<<blocks, kThreads, 0, stream>>>(static_cast<int64_t const *>(sums), stride, rows, n, h,
+                                            scales, static_cast<Out *>(out));
+    else
+      pack<<<blocks, kThreads, 0, stream>>>(static_cast<int const *>(sums), stride, rows, n, h,
+                                            scales, static_cast<Out *>(out));
   };
-  if (type != 3) return with_type(type, run);
-  run(int64_t{});
+  if (type < 3) return with_type(type, run);
+  if (type == 3) run(int64_t{});
+  else run(double{});
   return cudaGetLastError();
 }

@@ -30,8 +30,8 @@ struct Sm90Gemm {
       cutlass::gemm::collective::StageCountAutoCarveout<
           static_cast<int>(sizeof(typename Epilogue::SharedStorage))>,
       Schedule>::CollectiveOp>;
-  using Kernel =
-      cutlass::gemm::kernel::GemmUniversal<cute::Shape<int, int, int, int>, Mainloop, Epilogue>;
+  using Kernel = Gated<
+      cutlass::gemm::kernel::GemmUniversal<cute::Shape<int, int, int, int>, Mainloop, Epilogue>>;
   using Device = cutlass::gemm::device::GemmUniversalAdapter<Kernel>;
 
   static int run(GemmArguments const &args, cudaStream_t stream) {
@@ -48,7 +48,7 @@ struct Sm90Gemm {
          static_cast<Output *>(args.c),
          Stride{args.row_stride_c, {}, args.batch_stride_c}}};
     if constexpr (kDequantize) {
-      arguments.epilogue.thread = {args.inverse_scale, args.corrections, args.correction_room};
+      arguments.epilogue.thread = {args.scale, args.corrections, args.correction_room};
     } else {
       arguments.epilogue.thread.alpha = 1;
       arguments.epilogue.thread.beta = 0;

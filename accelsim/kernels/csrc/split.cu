@@ -1,26 +1,14 @@
-// From floating-point entries to the low 8-bit digits of the integers that they round to.
+// From an operand to the low 8-bit digits of its integers.
 //
 // What is left of an entry above its low digit (its high part, rare) is written or listed row by row
 // in the same pass.
 #include "entries.hpp"
+#include "integers.hpp"
 
 namespace accelsim {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kPerThread = 16;
-
-// The rounded entry; adding 1.5 * 2^23 rounds to nearest even in the last place of a float.
-__device__ inline int to_integer(float product) {
-  constexpr float kMagic = 12582912.0f;
-  if (fabsf(product) < 4194304.0f)
-    return __float_as_int(product + kMagic) - __float_as_int(kMagic);
-  return __float2int_rn(product);
-}
-
-__device__ inline bool has_high_part(int value) {
-  return static_cast<unsigned>(value + 128) > 255u;
-}
 
 // Columns of high digits, `groups` times `count` in a row, whose owners are known ahead: there high
 // parts are written, not listed. `of` is the slot of a column of K, or -1; null: none is known.
@@ -43,6 +31,14 @@ struct Lists {
   int *next;
 };
 
+// Rows of low digits. Behind `padded` of them lie the slots, at `slots`.
+struct Target {
+  int8_t *digits;
+  int64_t stride;
+  int64_t padded;
+  int64_t slots;
+};
+
 __device__ inline void note(Lists const &lists, int64_t row, int64_t d, int column, int high,
                             int position) {
   if (lists.column_counts) atomicAdd(&lists.column_counts[column], 1);
@@ -53,29 +49,26 @@ __device__ inline void note(Lists const &lists, int64_t row, int64_t d, int colu
   if (lists.chains) lists.next[index] = atomicExch(&lists.chains[column], index + 1);
 }
 
-// One block a row. Low digits go to `low`, zeros up to `padded`; slots lie behind them.
-template <class T>
-__global__ void __launch_bounds__(kThreads) split(T const *x, int64_t d, int64_t padded,
-                                                  float const *scale, int8_t *low,
-                                                  int64_t low_stride, Slots slots, Lists lists,
-                                                  float *largest_square, unsigned *flags,
-                                                  bool aligned) {
-  __shared__ int listed;
+// One block a row. Low digits are followed by zeros up to `padded`.
+template <class Source>
+__global__ void __launch_bounds__(kThreads) split(Source source, int64_t d, Target target,
+                                                  Slots slots, Lists lists, Found *found,
+                                                  unsigned *flags) {
+  __shared__ int listed, most;
   __shared__ float scratch[kThreads / 32];
   int64_t const row = blockIdx.x;
-  T const *source = x + row * d;
-  int8_t *target = low + row * low_stride;
-  if (threadIdx.x == 0) listed = 0;
+  auto const line = source.line(row);
+  int8_t *digits = target.digits + row * target.stride;
+  if (threadIdx.x == 0) listed = most = 0;
   if (slots.of)
     for (int byte = threadIdx.x * 16; byte < slots.groups * slots.count; byte += kThreads * 16)
-      *reinterpret_cast<uint4 *>(target + padded + byte) = {0, 0, 0, 0};
+      *reinterpret_cast<uint4 *>(digits + target.slots + byte) = {0, 0, 0, 0};
   __syncthreads();
-  float const s = *scale;
   float squares = 0;
-  for (int64_t first = int64_t{threadIdx.x} * kPerThread; first < padded;
+  for (int64_t first = int64_t{threadIdx.x} * kPerThread; first < target.padded;
        first += kThreads * kPerThread) {
-    float values[kPerThread];
-    load(source, first, d, aligned, values);
+    int values[kPerThread];
+    line.load(first, values);
     uint32_t words[kPerThread / 4];
     unsigned high = 0;  // bit i: entry i has a high part
 #pragma unroll
@@ -83,22 +76,24 @@ __global__ void __launch_bounds__(kThreads) split(T const *x, int64_t d, int64_t
       words[w] = 0;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        int const value = to_integer(__fmul_rn(values[4 * w + i], s));
+        int const value = values[4 * w + i];
         words[w] |= (value & 255u) << (8 * i);
         float const magnitude = value;
         squares = fmaf(magnitude, magnitude, squares);
         high |= static_cast<unsigned>(has_high_part(value)) << (4 * w + i);
       }
     }
-    *reinterpret_cast<uint4 *>(target + first) = {words[0], words[1], words[2], words[3]};
-    // Few have one: the cache still has their entries, and the registers stay free for the others.
+    *reinterpret_cast<uint4 *>(digits + first) = {words[0], words[1], words[2], words[3]};
+    // Few have one: they are read again, and the registers stay free for the others.
     for (; high; high &= high - 1) {
       int const column = static_cast<int>(first) + __ffs(high) - 1;
-      int const rest = high_part<8>(to_integer(__fmul_rn(to_float(source[column]), s)));
+      int64_t const value = line.at(column);
+      atomicMax(&most, digits_of(value));
+      int const rest = static_cast<int>((value + 128) >> 8);
       int const slot = slots.of ? __ldg(slots.of + column) : -1;
       if (slot < 0)
         note(lists, row, d, column, rest, atomicAdd(&listed, 1));
-      else if (!write_high_digits(target + padded + slot, slots.count, slots.groups, rest))
+      else if (!write_high_digits(digits + target.slots + slot, slots.count, slots.groups, rest))
         atomicOr(flags, kDigitsFew);
     }
   }
@@ -106,29 +101,30 @@ __global__ void __launch_bounds__(kThreads) split(T const *x, int64_t d, int64_t
   if (threadIdx.x == 0) {
     lists.counts[row] = min(listed, lists.length);
     if (listed > lists.length) atomicOr(flags, kListFull);
-    atomicMax(reinterpret_cast<int *>(largest_square), __float_as_int(squares));
+    atomicMax(reinterpret_cast<int *>(&found->largest_square), __float_as_int(squares));
+    if (most > 1) atomicMax(&found->digits, most);
   }
 }
 
 // Count the high parts of every column in each `step`-th row; a block has 32 columns.
 template <class T>
-__global__ void __launch_bounds__(kThreads) sample_columns(T const *x, int64_t n, int64_t d,
-                                                           int64_t step, float const *scale,
+__global__ void __launch_bounds__(kThreads) sample_columns(Floats<T> source, int64_t n, int64_t step,
                                                            int *counts) {
   constexpr int kWarps = kThreads / 32;
   __shared__ int found[kWarps][32];
   int const lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   int64_t const column = int64_t{blockIdx.x} * 32 + lane;
-  float const s = *scale;
   int count = 0;
-  if (column < d) {
+  if (column < source.d) {
 #pragma unroll 8
-    for (int64_t row = warp * step; row < n; row += kWarps * step)
-      count += has_high_part(to_integer(__fmul_rn(to_float(x[row * d + column]), s)));
+    for (int64_t row = warp * step; row < n; row += kWarps * step) {
+      float const x = to_float(source.x[row * source.d + column]);
+      count += has_high_part(to_integer(__fmul_rn(x, source.scale.of(row))));
+    }
   }
   found[warp][lane] = count;
   __syncthreads();
-  if (warp > 0 || column >= d) return;
+  if (warp > 0 || column >= source.d) return;
   for (int other = 1; other < kWarps; ++other) count += found[other][lane];
   counts[column] = count;
 }
@@ -136,33 +132,35 @@ __global__ void __launch_bounds__(kThreads) sample_columns(T const *x, int64_t n
 }  // namespace
 }  // namespace accelsim
 
-// `slots` is null without columns that are known ahead.
-ACCELSIM_EXPORT int accelsim_split(void const *x, int type, int64_t n, int64_t d, int64_t padded,
-                                   float const *scale, int8_t *low, int64_t low_stride,
+// x [n, d] is floats, or with `planes` rows of as many planes of digits, `x_stride` apart. `slots` is
+// null without columns that are known ahead.
+ACCELSIM_EXPORT int accelsim_split(void const *x, int type, int planes, int64_t x_stride, int64_t n,
+                                   int64_t d, int64_t padded, float const *scale, int scale_step,
+                                   int8_t *low, int64_t low_stride, int64_t slots_at,
                                    int const *slots, int groups, int slot_count, void *entries,
                                    int list_length, int *list_counts, int *column_counts,
-                                   uint8_t *marks, int *chains, int *next, float *largest_square,
+                                   uint8_t *marks, int *chains, int *next, void *found,
                                    unsigned *flags, cudaStream_t stream) {
   using namespace accelsim;
   Slots const known{slots, groups, slot_count};
   Lists const lists{static_cast<Entry *>(entries), list_length, list_counts, column_counts, marks,
                     chains, next};
-  return with_type(type, [&](auto element) {
-    using T = decltype(element);
-    bool const aligned = reinterpret_cast<uintptr_t>(x) % 16 == 0 && d * sizeof(T) % 16 == 0;
-    split<T><<<static_cast<unsigned>(n), kThreads, 0, stream>>>(
-        static_cast<T const *>(x), d, padded, scale, low, low_stride, known, lists, largest_square,
-        flags, aligned);
-  });
+  auto const run = [&](auto source) {
+    split<<<static_cast<unsigned>(n), kThreads, 0, stream>>>(
+        source, d, Target{low, low_stride, padded, slots_at}, known, lists,
+        static_cast<Found *>(found), flags);
+  };
+  if (planes == 0) return with_floats(x, type, d, scale, scale_step, run);
+  run(Planes{static_cast<int8_t const *>(x), x_stride, padded, planes});
+  return cudaGetLastError();
 }
 
 ACCELSIM_EXPORT int accelsim_sample_columns(void const *x, int type, int64_t n, int64_t d,
-                                            int64_t step, float const *scale, int *counts,
-                                            cudaStream_t stream) {
+                                            int64_t step, float const *scale, int scale_step,
+                                            int *counts, cudaStream_t stream) {
   using namespace accelsim;
-  return with_type(type, [&](auto element) {
-    using T = decltype(element);
-    sample_columns<T><<<static_cast<unsigned>((d + 31) / 32), kThreads, 0, stream>>>(
-        static_cast<T const *>(x), n, d, step, scale, counts);
+  return with_floats(x, type, d, scale, scale_step, [&](auto source) {
+    sample_columns<<<static_cast<unsigned>((d + 31) / 32), kThreads, 0, stream>>>(source, n, step,
+                                                                                  counts);
   });
 }

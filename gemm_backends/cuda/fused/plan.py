@@ -1,14 +1,19 @@
-"""Which shapes and kernels a GEMM on the GPU needs, decided ahead from a sample of its operands."""
+"""How the high digits of a GEMM's operands are laid out, decided from the integers of a run.
+
+A plan bounds what the kernels may meet. Every run finds out on the device whether it was enough;
+where it was not, the run is made again with another one.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from accelsim.errors import DataError
+from accelsim.types import PerOperand
 
 TILE = 128
 BLOCK = 256
@@ -31,6 +36,10 @@ SURVEYED_FROM = 1 << 18
 
 LONGEST_LIST = 2048
 LONGEST_CROSS = 256
+SHORTEST_LIST = 16
+
+MOST_LISTED = (1 << 31) - 1
+"""Entries in all lists of an operand, which 32-bit numbers count."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +65,8 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Sizes that bound what a pipeline may meet.
+class Columns:
+    """A plan with columns of high digits: slots for heavy columns, places for the others.
 
     Parameters
     ----------
@@ -68,7 +77,8 @@ class Plan:
     threshold_product : int
         A column of K is heavy, too, if its high parts in A times those in B are so many.
     cross_length : int
-        The most products of two high parts, outside the heavy columns, in a tile of C.
+        The most products of two high parts, outside the heavy columns, in a tile of C. It is 0
+        only where one of the operands has no places, so that there cannot be any.
     surveyed : bool
         Whether columns that are heavy throughout are looked for in a few rows, before an operand is
         split.
@@ -82,25 +92,52 @@ class Plan:
     surveyed: bool
 
 
+@dataclass(frozen=True)
+class Dense:
+    """A plan with planes: so many digits of every entry.
+
+    Parameters
+    ----------
+    a, b : int
+        Digits of A and of B.
+    wide : bool
+        Whether sums have 64 bits: a GEMM for every weight, and K cut where 32 bits could overflow.
+    """
+
+    a: int
+    b: int
+    wide: bool = False
+
+
+Plan: TypeAlias = Columns | Dense
+
+PLANES_BEHIND = 2
+"""Digits of a new operand that the dense product behind the gate of a CUDA graph takes."""
+
+
 def high_parts(integers: Tensor) -> Tensor:
     """Return what is left above the low 8-bit digit: ``v = low + 256 * high``."""
     return (integers + 128) >> 8
 
 
-def make_plan(a: Tensor, b: Tensor, prepared: bool) -> Plan:
-    """Choose the sizes for operands like these.
+def plan_columns(
+    a: Tensor, b: Tensor, prepared: PerOperand[bool], slack: int = 1
+) -> Columns | None:
+    """Choose slots and places for operands like these.
 
     Parameters
     ----------
     a, b : Tensor
-        The integers of A ``[n, d]`` and of B ``[h, d]``, int32.
-    prepared : bool
-        Whether B is this very one.
+        The integers of A ``[n, d]`` and of B ``[h, d]``, int32, magnitudes below 2^31 - 128.
+    prepared : PerOperand of bool
+        Which operand is this very one in all runs.
+    slack : int
+        How much more room than usual an operand gets that is not.
 
-    Raises
-    ------
-    DataError
-        If an entry has more than three digits, or a row too many entries of more than one.
+    Returns
+    -------
+    Columns or None
+        None where a high part has more than two digits, or a row too many of them to be listed.
     """
     high_a, high_b = high_parts(a), high_parts(b)
     present_a, present_b = high_a != 0, high_b != 0
@@ -114,60 +151,73 @@ def make_plan(a: Tensor, b: Tensor, prepared: bool) -> Plan:
         heavy = (counts_a >= threshold_a) | (counts_b >= threshold_b)
         heavy |= counts_a * counts_b >= threshold_product
         cross = _most_cross(present_a[:, ~heavy], present_b[:, ~heavy])
-    dense = counts_a * DENSE_SHARE >= len(a)
-    if not prepared:
+    dense = torch.zeros_like(heavy)
+    if not prepared.a:
+        dense |= counts_a * DENSE_SHARE >= len(a)
+    if not prepared.b:
         dense |= counts_b * DENSE_SHARE >= len(b)
-    ahead = int(counts_a[dense].sum()) + (0 if prepared else int(counts_b[dense].sum()))
+    ahead = sum(
+        int(counts[dense].sum())
+        for counts, fixed in ((counts_a, prepared.a), (counts_b, prepared.b))
+        if not fixed
+    )
     surveyed = ahead >= SURVEYED_FROM
     slots = int(heavy.sum())
-    room = slots if prepared and not counts_a.any() else slots * 4 // 3
-    return Plan(
-        a=_side("A", high_a, heavy, threshold_a, 2.0, ~dense if surveyed else None),
-        b=_side(
-            "B",
-            high_b,
-            heavy,
-            threshold_b,
-            0.0 if prepared else 2.0,
-            ~dense if surveyed and not prepared else None,
-        ),
+    fixed = all(
+        is_fixed or not counts.any()
+        for counts, is_fixed in ((counts_a, prepared.a), (counts_b, prepared.b))
+    )
+    room = slots if fixed else slots * (3 + slack) // 3
+    sides = [
+        _side(
+            high, heavy, threshold, is_fixed, slack, ~dense if surveyed and not is_fixed else None
+        )
+        for high, threshold, is_fixed in (
+            (high_a, threshold_a, prepared.a),
+            (high_b, threshold_b, prepared.b),
+        )
+    ]
+    side_a, side_b = sides
+    if side_a is None or side_b is None:
+        return None
+    meet = side_a.place_tiles > 0 and side_b.place_tiles > 0
+    return Columns(
+        a=side_a,
+        b=side_b,
         slot_tiles=min(_tiles(room), _tiles(a.shape[1])),
         threshold_product=threshold_product,
-        cross_length=_up(2 * cross, 16),
+        cross_length=_up(max(2 * cross * slack, SHORTEST_LIST), 16) if meet else 0,
         surveyed=surveyed,
     )
 
 
 def _side(
-    name: str, high: Tensor, heavy: Tensor, threshold: int, slack: float, listed: Tensor | None
-) -> Side:
-    """Leave room for a number of columns in a block that is `slack` times its root larger.
+    high: Tensor, heavy: Tensor, threshold: int, fixed: bool, slack: int, listed: Tensor | None
+) -> Side | None:
+    """Leave room for what differs in other runs, unless the operand is `fixed`.
 
     `listed` are the columns whose high parts are listed; None: all of them.
     """
-    largest = int(high.abs().max())
+    low, largest = (int(extreme) for extreme in high.aminmax())
+    largest = max(-low, largest)
     if largest >= 1 << 15:
-        raise DataError(
-            f"an entry of {name} reaches {largest << 8}, and the GPU pipeline has three 8-bit "
-            "digits; choose a smaller beta or a higher percentile"
-        )
+        return None
     present = high != 0
     fullest = int((present if listed is None else present[:, listed]).sum(dim=1).max())
-    if fullest > LONGEST_LIST:
-        raise DataError(
-            f"a row of {name} has {fullest} entries beyond 8 bits, and the GPU pipeline lists at "
-            f"most {LONGEST_LIST}; choose a smaller beta or a higher percentile"
-        )
+    length = max(SHORTEST_LIST, _up(fullest if fixed else 2 * slack * fullest, 8))
+    if fullest > LONGEST_LIST or len(high) * length > MOST_LISTED:
+        return None
     light = present[:, ~heavy]
     columns = max(
         (int(block.any(dim=0).sum()) for block in torch.split(light, BLOCK)),
         default=0,
     )
+    spare = 0.0 if fixed else 2.0 * slack * math.sqrt(columns)
     return Side(
-        groups=0 if not largest else 1 if largest < 96 else 2,
-        place_tiles=min(_tiles(columns + slack * math.sqrt(columns)), _tiles(high.shape[1])),
+        groups=0 if not largest else 1 if largest < 96 or (fixed and largest < 127) else 2,
+        place_tiles=min(_tiles(columns + spare), _tiles(high.shape[1])),
         threshold=threshold,
-        list_length=max(16, _up(2 * fullest, 8)),
+        list_length=length,
     )
 
 

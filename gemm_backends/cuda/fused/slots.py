@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gemm_backends.cuda.fused.operand import HIGH_PARTS, Operand
-from gemm_backends.cuda.fused.plan import TILE, Plan
+from accelsim.types import PerOperand
+from gemm_backends.cuda.fused.operand import HIGH_PARTS, ColumnDigits
+from gemm_backends.cuda.fused.plan import TILE, Columns
+from gemm_backends.cuda.fused.sides import Source
 
 SURVEYED_ROWS = 128
 SHARE_OF_SAMPLE = 8
@@ -22,12 +24,12 @@ class Slots:
 
     Parameters
     ----------
-    plan : Plan
+    plan : Columns
         With `slot_tiles`.
-    a, b : Operand
+    digits : PerOperand of ColumnDigits
         What the slots are for.
-    flags : Tensor
-        int32 scalar that collects what does not fit.
+    copied : PerOperand of (Tensor or None)
+        Where the columns go that each operand copies for the slots.
 
     Attributes
     ----------
@@ -35,37 +37,49 @@ class Slots:
         ``[d]`` int32.
     """
 
-    def __init__(self, plan: Plan, a: Operand, b: Operand, flags: Tensor) -> None:
-        self._plan, self._a, self._b, self._flags = plan, a, b, flags
-        self.of = torch.zeros(a.d, dtype=torch.int32, device=flags.device)
-        self._sampled = torch.zeros((2, a.d), dtype=torch.int32, device=flags.device)
-        self._taken = torch.zeros((), dtype=torch.int32, device=flags.device)
+    def __init__(
+        self,
+        plan: Columns,
+        digits: PerOperand[ColumnDigits],
+        copied: PerOperand[Tensor | None],
+    ) -> None:
+        self._plan, self._digits, self._copied = plan, digits, copied
+        d, device = digits.a.d, digits.a.matrix.device
+        self.of = torch.empty(d, dtype=torch.int32, device=device)
+        self._sampled = torch.empty((2, d), dtype=torch.int32, device=device)
+        self._taken = torch.empty((), dtype=torch.int32, device=device)
 
-    def survey(self, dynamic: Sequence[tuple[Operand, Tensor]]) -> None:
+    def survey(self, new: PerOperand[Source | None], flags: Tensor) -> None:
         """Give slots to columns that are heavy throughout, from a few rows of each operand.
 
         Parameters
         ----------
-        dynamic : sequence of (Operand, Tensor)
+        new : PerOperand of (Source or None)
             Those that are about to be split. The others' high parts have been counted.
+        flags : Tensor
+            int32 scalar that collects what does not fit.
         """
-        counts = [self._a.column_counts, self._b.column_counts]
+        counts = [self._digits.a.column_counts, self._digits.b.column_counts]
         thresholds = [self._plan.a.threshold, self._plan.b.threshold]
-        for side, (operand, x) in enumerate(dynamic):
-            step = max(1, operand.rows // SURVEYED_ROWS)
-            operand.sample(x, step, self._sampled[side])
-            counts[side] = self._sampled[side]
-            thresholds[side] = max(1, -(-operand.rows // step) // SHARE_OF_SAMPLE)
-        self._assign(counts, thresholds, NEVER, first=True)
+        for index, (digits, source) in enumerate(
+            ((self._digits.a, new.a), (self._digits.b, new.b))
+        ):
+            if source is not None:
+                step = max(1, digits.rows // SURVEYED_ROWS)
+                digits.sample(source, step, self._sampled[index])
+                counts[index] = self._sampled[index]
+                thresholds[index] = max(1, -(-digits.rows // step) // SHARE_OF_SAMPLE)
+        self._assign(counts, thresholds, NEVER, True, flags)
 
-    def assign(self) -> None:
+    def assign(self, flags: Tensor) -> None:
         """Give slots to all heavy columns that have none, once high parts have been counted."""
         plan = self._plan
         self._assign(
-            [self._a.column_counts, self._b.column_counts],
+            [self._digits.a.column_counts, self._digits.b.column_counts],
             [plan.a.threshold, plan.b.threshold],
             plan.threshold_product,
-            first=not plan.surveyed,
+            not plan.surveyed,
+            flags,
         )
 
     def _assign(
@@ -74,20 +88,20 @@ class Slots:
         thresholds: Sequence[int],
         threshold_product: int,
         first: bool,
+        flags: Tensor,
     ) -> None:
-        a, b = self._a, self._b
         HIGH_PARTS.launch(
             "accelsim_assign_slots",
             self.of.device,
             *counts,
-            a.d,
+            self._digits.a.d,
             *thresholds,
             threshold_product,
             self._plan.slot_tiles * TILE,
             first,
             self.of,
             self._taken,
-            a.sources if a.layout.copied_slots else None,
-            b.sources if b.layout.copied_slots else None,
-            self._flags,
+            self._copied.a,
+            self._copied.b,
+            flags,
         )

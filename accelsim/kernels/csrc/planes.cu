@@ -1,0 +1,96 @@
+// From an operand to planes of digits: every entry has so many 8-bit digits, needed or not.
+#include "entries.hpp"
+#include "integers.hpp"
+
+namespace accelsim {
+namespace {
+
+constexpr int kThreads = 256;
+
+// Where the planes go. A head of `rows` rows has room for `stored` of them.
+struct Target {
+  int8_t *digits;
+  int64_t stride;
+  int64_t padded;  // width of a plane, a multiple of 16
+  int64_t rows, stored;
+
+  __device__ int8_t *line(int64_t row) const {
+    return digits + (row / rows * stored + row % rows) * stride;
+  }
+};
+
+// Write `count` digits of every entry, from level `first` up. Entries that need more are what `found`
+// tells, if it is not null. Nothing is done where `gate` says so. A block works on a row.
+template <class Value, class Source>
+__global__ void __launch_bounds__(kThreads) planes(Source source, int64_t d, Target target,
+                                                   int first_level, int count, Found *found,
+                                                   int const *gate) {
+  __shared__ float scratch[kThreads / 32];
+  __shared__ int most;
+  if (gate && *gate == 0) return;
+  int64_t const row = blockIdx.x;
+  auto const line = source.line(row);
+  int8_t *digits = target.line(row);
+  if (threadIdx.x == 0) most = 0;
+  __syncthreads();
+  float squares = 0;
+  for (int64_t first = int64_t{threadIdx.x} * kPerThread; first < target.padded;
+       first += int64_t{blockDim.x} * kPerThread) {
+    Value rest[kPerThread];
+    if constexpr (sizeof(Value) == sizeof(int)) {
+      line.load(first, rest);
+    } else {
+      for (int i = 0; i < kPerThread; ++i) rest[i] = first + i < d ? line.at(first + i) : 0;
+    }
+#pragma unroll
+    for (int i = 0; i < kPerThread; ++i) {
+      float const magnitude = rest[i];
+      squares = fmaf(magnitude, magnitude, squares);
+    }
+    for (int level = 0; level < first_level + count; ++level) {
+      uint32_t words[kPerThread / 4] = {};
+#pragma unroll
+      for (int i = 0; i < kPerThread; ++i) {
+        words[i / 4] |= (static_cast<unsigned>(rest[i]) & 255u) << (8 * (i % 4));
+        rest[i] = (rest[i] >> 8) + ((rest[i] >> 7) & 1);
+      }
+      if (level >= first_level)
+        *reinterpret_cast<uint4 *>(digits + (level - first_level) * target.padded + first) = {
+            words[0], words[1], words[2], words[3]};
+    }
+    unsigned more = 0;  // bit i: entry i has more digits
+#pragma unroll
+    for (int i = 0; i < kPerThread; ++i) more |= static_cast<unsigned>(rest[i] != 0) << i;
+    for (; more; more &= more - 1) atomicMax(&most, digits_of(line.at(first + __ffs(more) - 1)));
+  }
+  if (!found) return;
+  __syncthreads();
+  squares = reduce_block(squares, scratch, [](float a, float b) { return a + b; });
+  if (threadIdx.x > 0) return;
+  atomicMax(reinterpret_cast<int *>(&found->largest_square), __float_as_int(squares));
+  if (most > 0) atomicMax(&found->digits, most);
+}
+
+}  // namespace
+}  // namespace accelsim
+
+// x [n, d] is floats of a type of common.hpp, or int64 (type 3). Two digits are had from int32, more
+// from int64; the sum of squares is right if no entry needs more digits than are written.
+ACCELSIM_EXPORT int accelsim_planes(void const *x, int type, int64_t n, int64_t d, float const *scale,
+                                    int scale_step, int8_t *digits, int64_t stride, int64_t padded,
+                                    int64_t rows, int64_t stored, int first, int count, void *found,
+                                    int const *gate, cudaStream_t stream) {
+  using namespace accelsim;
+  Target const target{digits, stride, padded, rows, stored};
+  int64_t const wanted = (padded / kPerThread + 31) / 32 * 32;
+  unsigned const threads = static_cast<unsigned>(wanted < kThreads ? wanted : kThreads);
+  auto const run = [&](auto source) {
+    auto *const kernel = first + count <= 3 ? planes<int, decltype(source)>
+                                            : planes<int64_t, decltype(source)>;
+    kernel<<<static_cast<unsigned>(n), threads, 0, stream>>>(
+        source, d, target, first, count, static_cast<Found *>(found), gate);
+  };
+  if (type != 3) return with_floats(x, type, d, scale, scale_step, run);
+  run(Integers{static_cast<int64_t const *>(x), d});
+  return cudaGetLastError();
+}

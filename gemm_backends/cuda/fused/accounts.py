@@ -1,0 +1,83 @@
+"""What a run took, for records and tallies."""
+
+from __future__ import annotations
+
+import torch
+
+from accelsim.types import Counts, PerOperand, Side
+from gemm_backends.cuda.cutlass_kernels import HOPPER, select
+from gemm_backends.cuda.fused.columns import ColumnsWay
+from gemm_backends.cuda.fused.plan import TILE
+from gemm_backends.cuda.fused.prepared import FusedOperand
+from gemm_backends.cuda.fused.status import Report
+from gemm_backends.cuda.fused.way import Incoming, Shape, Way
+
+
+def counts_of(
+    way: Way | None,
+    report: Report | None,
+    sides: PerOperand[Incoming],
+    shape: Shape,
+    operands: PerOperand[torch.Size],
+    replans: int,
+) -> Counts:
+    """Return what the last run of a way took; waits for it.
+
+    Parameters
+    ----------
+    way : Way or None
+        None where there was nothing to multiply.
+    report : Report or None
+        What was concluded.
+    sides : PerOperand of Incoming
+        Its operands.
+    shape : tuple of int
+        batch, n, d, h.
+    operands : PerOperand of torch.Size
+        Shapes of the float operands.
+    replans : int
+        Of the route so far.
+    """
+    batch, n, d, h = shape
+    named: tuple[tuple[Side, Incoming], ...] = (("a", sides.a), ("b", sides.b))
+    prepared = tuple(side for side, x in named if isinstance(x, FusedOperand))
+    entries = operands.map(torch.Size.numel)
+    if way is None or report is None:
+        return Counts(
+            strategy_chosen="none",
+            dense_macs=0,
+            low_bit_macs=0,
+            products=0,
+            entries_a=entries.a,
+            entries_b=entries.b,
+            prepared=prepared,
+            replans=replans,
+        )
+    work = way.work(report)
+    rows, columns, _ = select(HOPPER, n, h, d, batch).tile
+    digits, beyond = way.max_digits(report), way.out_of_bound(report)
+    result = batch * n * h
+    return Counts(
+        strategy_chosen="columns" if isinstance(way, ColumnsWay) else "planes",
+        dense_macs=result * d,
+        low_bit_macs=work.low_bit_macs,
+        executed_macs=batch * _up(n, rows) * _up(h, columns) * TILE * work.tiles + work.listed,
+        shift_adds=work.listed + (work.products - 1) * result,
+        gather_bytes=work.copied_bytes,
+        scatter_bytes=16 * (work.products - 1) * result,
+        gemm_bytes=batch * (n + h) * TILE * work.tiles + 4 * work.products * result,
+        products=work.products,
+        max_digits_a=digits.a,
+        max_digits_b=digits.b,
+        out_of_bound_a=beyond.a,
+        out_of_bound_b=beyond.b,
+        entries_a=entries.a,
+        entries_b=entries.b,
+        prepared=prepared,
+        replans=replans,
+        scale_exponent=sides.map(lambda x: x.exponent),
+    )
+
+
+def _up(size: int, step: int) -> int:
+    return -(-size // step) * step

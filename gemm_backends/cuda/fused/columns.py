@@ -1,0 +1,238 @@
+"""The way with columns of high digits: one dense int8 product carries all the work.
+
+Entries that do not fit 8 bits have their high digits in columns of their own (`layout`): heavy
+columns in the same ones in all rows, the others in ones that every block of rows uses for other
+columns of K. The GEMM takes K from where it lies for the tile of C at hand, and weighs the digits
+by shifting its accumulators. The few products of two high parts outside the slots are listed for
+each tile of C.
+
+All that the plan bounds is counted on the device. Inside a CUDA graph a product of two planes of
+each operand stands behind a gate, for runs that met more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from accelsim.errors import AccelsimError
+from accelsim.types import PerOperand
+from gemm_backends.cuda.fused.layout import Layout, column_groups, layouts, plane_groups
+from gemm_backends.cuda.fused.operand import ColumnDigits
+from gemm_backends.cuda.fused.plan import PLANES_BEHIND, TILE, TILE_OF_C, Columns
+from gemm_backends.cuda.fused.prepared import FusedOperand
+from gemm_backends.cuda.fused.sides import Floats, Source
+from gemm_backends.cuda.fused.slots import Slots
+from gemm_backends.cuda.fused.status import Report, Status
+from gemm_backends.cuda.fused.way import PACK, Incoming, Shape, Way, Work
+
+
+class PlanDoesNotFitError(AccelsimError):
+    """A prepared operand has no room in a plan."""
+
+
+class ColumnsWay(Way):
+    """Runs of one shape, without heads, by a plan with slots and places.
+
+    Parameters
+    ----------
+    plan : Columns
+        Sizes.
+    shape : tuple of int
+        1, n, d, h.
+    sides : PerOperand of Incoming
+        Operands like those to come; prepared ones are those to come.
+    status : Status
+        Where the device concludes whether a run is exact.
+    device : torch.device
+        A CUDA device.
+
+    Raises
+    ------
+    PlanDoesNotFitError
+        If a prepared operand does not fit the plan.
+    """
+
+    def __init__(
+        self,
+        plan: Columns,
+        shape: Shape,
+        sides: PerOperand[Incoming],
+        status: Status,
+        device: torch.device,
+    ) -> None:
+        _, n, d, h = shape
+        # Zeros: lists of products of high parts for each tile of C, and how many each has.
+        tiles = [-(-rows // size) for rows, size in zip((n, h), TILE_OF_C, strict=True)]
+        count = tiles[0] * tiles[1]
+        listed = 2 * count * plan.cross_length
+        super().__init__(shape, status, listed + count, device)
+        self.plan, self._tiles_across = plan, tiles[1]
+        self._cross_counts = self.own_zeros[listed:]
+        self._planes = tuple(
+            x.count if isinstance(x, FusedOperand) else PLANES_BEHIND for x in (sides.a, sides.b)
+        )
+        layout_a, layout_b = layouts(plan, n, d, h, (self._planes[0], self._planes[1]))
+        self._layouts = PerOperand(layout_a, layout_b)
+        self.digits = PerOperand(
+            self._digits(sides.a, layout_a, n, False),
+            self._digits(sides.b, layout_b, h, plan.cross_length > 0),
+        )
+        self._groups = column_groups(layout_a, layout_b)
+        self._behind = plane_groups(layout_a, layout_b, (self._planes[0], self._planes[1]))
+        if plan.cross_length:
+            lists = self.own_zeros[:listed].view(count, plan.cross_length, 2)
+            self._groups = replace(self._groups, corrections=lists)
+
+        def sources(tiles: int) -> Tensor:
+            return torch.empty(max(4, tiles * TILE), dtype=torch.int32, device=device)
+
+        self._copied = PerOperand(sources(layout_a.copied_tiles), sources(layout_b.copied_tiles))
+        self._slots = None
+        if plan.slot_tiles:
+            copied = PerOperand(
+                self._copied.a if layout_a.copied_slots else None,
+                self._copied.b if layout_b.copied_slots else None,
+            )
+            self._slots = Slots(plan, self.digits, copied)
+        # High digits of a prepared operand stay as they are where no slots change.
+        self._fixed = PerOperand(
+            self._slots is None and isinstance(sides.a, FusedOperand),
+            self._slots is None and isinstance(sides.b, FusedOperand),
+        )
+        self._settled = False
+        self._beside = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
+
+    def unpack(self, capturing: bool) -> None:
+        """Queue what writes the digits, and the conclusion."""
+        a, b = self.digits.a, self.digits.b
+        slots, new = self._slots, PerOperand(_new(self.sides.a), _new(self.sides.b))
+        if slots and self.plan.surveyed:
+            slots.survey(new, self.flags)
+        of = slots.of if slots else None
+        for digits, source, found in ((a, new.a, self.found.a), (b, new.b, self.found.b)):
+            if source is not None:
+                digits.split(source, of, found, self.flags)
+        if slots:
+            slots.assign(self.flags)
+        if not (self._fixed.b and self._settled):
+            self._write_high_digits_of_b(of)
+        # A's copies wait for nothing that is still to be done for A: they are made beside it.
+        current = torch.cuda.current_stream(self._device)
+        self._beside.wait_stream(current)
+        with torch.cuda.stream(self._beside):
+            self._write_high_digits_of_a(of)
+            behind = (self._planes[0], self._planes[1]) if capturing else (0, 0)
+            planned = [
+                x.count if isinstance(x, FusedOperand) else 1 + side.groups
+                for x, side in ((self.sides.a, self.plan.a), (self.sides.b, self.plan.b))
+            ]
+            self.conclude((planned[0], planned[1]), behind, capturing)
+            if capturing:
+                for digits, source in ((a, new.a), (b, new.b)):
+                    if source is not None:
+                        digits.write_planes(source, 1, None, first=1, gate=self.status.gate)
+        a.gather(self._copied.a, self._layouts.a.copied_tiles)
+        current.wait_stream(self._beside)
+        b.gather(self._copied.b, self._layouts.b.copied_tiles)
+
+    def multiply(self, out: Tensor, capturing: bool) -> None:
+        """Queue the product, and inside a CUDA graph the one behind the gate."""
+        self.gemm(self.digits.a, self.digits.b, self._groups, out)
+        if out.dtype is torch.int32:
+            self._correct(out)
+        if capturing:
+            self.gemm(self.digits.a, self.digits.b, self._behind, out, self.status.gate)
+
+    def remultiply(self, report: Report, sums: Tensor) -> None:
+        """Queue the product of the last run once more, into sums."""
+        if report.gate:
+            self.gemm(self.digits.a, self.digits.b, self._behind, sums)
+        else:
+            self.gemm(self.digits.a, self.digits.b, self._groups, sums)
+            self._correct(sums)
+
+    def settle(self) -> None:
+        """Take note that all high digits had room."""
+        self._settled = True
+
+    def work(self, report: Report) -> Work:
+        """Return what the products of the last run took."""
+        _, n, d, h = self.shape
+        if report.gate:
+            pairs = len(self._behind.segments)
+            return Work(pairs * self._layouts.a.low, n * h * d * pairs)
+        listed = int(self._cross_counts.sum())
+        extra = sum(self._groups.high_tiles)
+        copied = n * self._layouts.a.copied_tiles + h * self._layouts.b.copied_tiles
+        return Work(
+            self._layouts.a.low + extra,
+            n * h * (d + TILE * extra) + listed,
+            listed=listed,
+            copied_bytes=copied * TILE,
+        )
+
+    def max_digits(self, report: Report) -> PerOperand[int]:
+        """Return how many digits the largest entries of the last run need."""
+        found = [
+            x.count if isinstance(x, FusedOperand) else max(1, digits)
+            for x, digits in zip((self.sides.a, self.sides.b), report.digits, strict=True)
+        ]
+        return PerOperand(found[0], found[1])
+
+    def out_of_bound(self, report: Report) -> PerOperand[int]:
+        """Count the entries of the last run that need more than one digit."""
+        if report.gate:
+            return PerOperand(
+                self.digits.a.beyond(self._planes[0]), self.digits.b.beyond(self._planes[1])
+            )
+        return self.digits.map(ColumnDigits.high_entries)
+
+    def _digits(self, x: Incoming, layout: Layout, rows: int, chained: bool) -> ColumnDigits:
+        if isinstance(x, Floats):
+            d = self.shape[2]
+            return ColumnDigits(rows, d, layout, self._device, self.plan.surveyed, chained)
+        digits = x.with_columns(layout, chained)
+        if digits is None:
+            raise PlanDoesNotFitError
+        return digits
+
+    def _write_high_digits_of_a(self, slots: Tensor | None) -> None:
+        a, b, layout = self.digits.a, self.digits.b, self._layouts.b
+        lists = self._groups.corrections
+        if not (self._fixed.a and self._settled):
+            a.assign_places(slots, self._copied.b[layout.copied_slots * TILE :], self.flags)
+        elif lists is None:
+            return
+        if lists is None:
+            a.fill(slots, self.flags)
+        else:
+            a.fill(
+                slots, self.flags, b.lists, b.layout.own.list_length, b.chains, b.next,
+                self._cross_counts, lists, lists.shape[1], self._tiles_across,
+            )  # fmt: skip
+
+    def _write_high_digits_of_b(self, slots: Tensor | None) -> None:
+        copied = self._copied.a[self._layouts.a.copied_slots * TILE :]
+        self.digits.b.assign_places(slots, copied, self.flags)
+        self.digits.b.fill(slots, self.flags)
+
+    def _correct(self, sums: Tensor) -> None:
+        lists = self._groups.corrections
+        if lists is not None:
+            PACK.launch(
+                "accelsim_correct",
+                sums.device,
+                sums,
+                sums.stride(1),
+                lists.shape[0],
+                self._tiles_across,
+                lists,
+                lists.shape[1],
+            )
+
+
+def _new(x: Incoming) -> Source | None:
+    return x.source if isinstance(x, Floats) else None

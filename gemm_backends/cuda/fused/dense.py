@@ -1,0 +1,188 @@
+"""The way with planes: so many digits of every entry, needed or not.
+
+Nothing is listed, so nothing but digits and sums can be too few. Sums of 32 bits take one GEMM,
+whose accumulators are shifted between the weights of the digits. Where 32 bits are not proved to be
+enough, there is a GEMM for each weight, with K cut where its sums could overflow, and their sum has
+64 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from accelsim.types import PerOperand
+from gemm_backends.cuda.cutlass_library import Segment
+from gemm_backends.cuda.fused.layout import (
+    DIGIT_BITS,
+    Layout,
+    plane_groups,
+    plane_segments,
+    slices,
+)
+from gemm_backends.cuda.fused.operand import Digits
+from gemm_backends.cuda.fused.plan import PLANES_BEHIND, TILE, Dense
+from gemm_backends.cuda.fused.prepared import FusedOperand
+from gemm_backends.cuda.fused.sides import Floats
+from gemm_backends.cuda.fused.status import Report, Status
+from gemm_backends.cuda.fused.way import PACK, Incoming, Shape, Way, Work
+
+WEIGHTS = 8
+"""Weights of 8-bit digits that 64-bit sums hold; products of others are multiples of 2^64."""
+
+
+class DenseWay(Way):
+    """Runs of one shape by a plan with planes.
+
+    Parameters
+    ----------
+    plan : Dense
+        Digits of new operands; prepared ones have their own.
+    shape : tuple of int
+        batch, n, d, h.
+    sides : PerOperand of Incoming
+        Operands like those to come; prepared ones are those to come.
+    status : Status
+        Where the device concludes whether a run is exact.
+    device : torch.device
+        A CUDA device.
+    """
+
+    def __init__(
+        self,
+        plan: Dense,
+        shape: Shape,
+        sides: PerOperand[Incoming],
+        status: Status,
+        device: torch.device,
+    ) -> None:
+        super().__init__(shape, status, 0, device, plan.wide)
+        batch, n, d, h = shape
+        self.plan = plan
+        self._count = _count(sides.a, plan.a), _count(sides.b, plan.b)
+        self._behind = tuple(
+            count if isinstance(x, FusedOperand) else max(count, PLANES_BEHIND)
+            for x, count in zip((sides.a, sides.b), self._count, strict=True)
+        )
+        self.digits = PerOperand(
+            self._digits(sides.a, batch, n, d, self._behind[0]),
+            self._digits(sides.b, batch, h, d, self._behind[1]),
+        )
+
+    def unpack(self, capturing: bool) -> None:
+        """Queue what writes the planes, and the conclusion."""
+        new = [
+            (x.source, digits, count, found)
+            for x, digits, count, found in zip(
+                (self.sides.a, self.sides.b),
+                (self.digits.a, self.digits.b),
+                self._count,
+                (self.found.a, self.found.b),
+                strict=True,
+            )
+            if isinstance(x, Floats)
+        ]
+        for source, digits, count, found in new:
+            digits.write_planes(source, count, found)
+        gated = self._has_gate(capturing)
+        self.conclude(
+            self._count, (self._behind[0], self._behind[1]) if gated else (0, 0), capturing
+        )
+        if gated:
+            for source, digits, count, _ in new:
+                if count < PLANES_BEHIND:
+                    digits.write_planes(source, 1, None, first=1, gate=self.status.gate)
+
+    def multiply(self, out: Tensor, capturing: bool) -> None:
+        """Queue the products, and inside a CUDA graph the one behind the gate."""
+        if self.wide:
+            self._accumulate(out)
+            return
+        self._multiply(self._count, out)
+        if self._has_gate(capturing):
+            self._multiply((self._behind[0], self._behind[1]), out, self.status.gate)
+
+    def remultiply(self, report: Report, sums: Tensor) -> None:
+        """Queue the products of the last run once more, into sums."""
+        if self.wide:
+            self._accumulate(sums)
+        else:
+            self._multiply(self._used(report), sums)
+
+    def settle(self) -> None:
+        """Nothing is kept from run to run."""
+
+    def work(self, report: Report) -> Work:
+        """Return what the products of the last run took."""
+        batch, n, d, h = self.shape
+        low = self.digits.a.layout.low
+        if not self.wide:
+            count = self._used(report)
+            groups = plane_groups(self.digits.a.layout, self.digits.b.layout, count)
+            pairs, products = len(groups.segments), 1
+        else:
+            weights = [self._segments(weight) for weight in range(WEIGHTS)]
+            pairs = sum(map(len, weights))
+            products = sum(len(list(slices(found))) for found in weights)
+        return Work(pairs * low, batch * n * h * d * pairs, products)
+
+    def max_digits(self, report: Report) -> PerOperand[int]:
+        """Return how many digits the largest entries of the last run need."""
+        a, b = self._used(report)
+        return PerOperand(self.digits.a.used(a), self.digits.b.used(b))
+
+    def out_of_bound(self, report: Report) -> PerOperand[int]:
+        """Count the entries of the last run that need more than one digit."""
+        a, b = self._used(report)
+        return PerOperand(self.digits.a.beyond(a), self.digits.b.beyond(b))
+
+    def by_weight(self) -> Iterator[tuple[int, Tensor]]:
+        """Multiply once more, and yield each weight's exponent and its sums, in int64."""
+        batch, n, _, h = self.shape
+        sums = torch.empty((batch, n, self.digits.b.stored), dtype=torch.int32, device=self._device)
+        for weight in range(sum(self._count) - 1):
+            total = torch.zeros(sums.shape, dtype=torch.int64, device=self._device)
+            for groups in slices(self._segments(weight)):
+                self.gemm(self.digits.a, self.digits.b, groups, sums)
+                total += sums
+            yield DIGIT_BITS * weight, total[..., :h]
+
+    def _used(self, report: Report) -> tuple[int, int]:
+        """Return how many planes of A and of B the last run multiplied."""
+        return (self._behind[0], self._behind[1]) if report.gate else self._count
+
+    def _has_gate(self, capturing: bool) -> bool:
+        return capturing and not self.wide and self._count != self._behind
+
+    def _digits(self, x: Incoming, batch: int, rows: int, d: int, planes: int) -> Digits:
+        if isinstance(x, FusedOperand):
+            return x.digits
+        return Digits(batch, rows, d, Layout(-(-d // TILE), planes), self._device)
+
+    def _multiply(self, count: tuple[int, int], out: Tensor, gate: Tensor | None = None) -> None:
+        groups = plane_groups(self.digits.a.layout, self.digits.b.layout, count)
+        self.gemm(self.digits.a, self.digits.b, groups, out, gate)
+
+    def _segments(self, weight: int) -> list[Segment]:
+        return plane_segments(self.digits.a.layout, self.digits.b.layout, self._count, weight)
+
+    def _accumulate(self, totals: Tensor) -> None:
+        totals.zero_()
+        sums = torch.empty(totals.shape, dtype=torch.int32, device=totals.device)
+        for weight in range(WEIGHTS):
+            for groups in slices(self._segments(weight)):
+                self.gemm(self.digits.a, self.digits.b, groups, sums)
+                PACK.launch(
+                    "accelsim_accumulate",
+                    totals.device,
+                    sums,
+                    sums.numel(),
+                    DIGIT_BITS * weight,
+                    totals,
+                )
+
+
+def _count(x: Incoming, planned: int) -> int:
+    return x.count if isinstance(x, FusedOperand) else planned

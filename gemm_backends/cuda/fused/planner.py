@@ -1,0 +1,108 @@
+"""Chooses the plan of a run: at first, and again where it was not enough."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from accelsim.types import PerOperand
+from gemm_backends.cuda.fused.layout import column_groups, layouts
+from gemm_backends.cuda.fused.plan import TILE, Columns, Dense, Plan, high_parts, plan_columns
+from gemm_backends.cuda.fused.prepared import FusedOperand
+from gemm_backends.cuda.fused.sides import FOUND_WORDS
+from gemm_backends.cuda.fused.status import NO_PROOF, Report
+from gemm_backends.cuda.fused.way import Incoming, Shape
+
+MOST_COLUMN_DIGITS = 3
+"""Digits of the largest entry of an operand with slots and places."""
+
+MOST_SLACK = 4
+"""How much more room than usual is tried before planes are taken."""
+
+COLUMNS_ADVANTAGE = 0.9
+"""Slots and places are written and copied, so they must save at least this much of the GEMM."""
+
+CLAMP = 2**31 - 256
+"""Integers are looked at up to this magnitude."""
+
+
+def first_plan(sides: PerOperand[Incoming], shape: Shape) -> Plan:
+    """Return a plan for operands like these; waits for the GPU."""
+    if shape[0] > 1 or max(_prepared_digits(x) for x in (sides.a, sides.b)) > MOST_COLUMN_DIGITS:
+        return blind_plan(sides)
+    return _plan_for(sides, shape, slack=1)
+
+
+def blind_plan(sides: PerOperand[Incoming]) -> Dense:
+    """Return a plan for operands of which nothing is known: one digit, unless it is prepared."""
+    return Dense(_prepared_digits(sides.a), _prepared_digits(sides.b))
+
+
+def next_plan(
+    plan: Plan, report: Report, sides: PerOperand[Incoming], shape: Shape, attempt: int
+) -> Plan:
+    """Return another plan for operands that the last one did not fit.
+
+    Parameters
+    ----------
+    plan : Plan
+        The last one.
+    report : Report
+        Why the operands do not fit it.
+    sides : PerOperand of Incoming
+        The operands.
+    shape : tuple of int
+        batch, n, d, h.
+    attempt : int
+        How many plans these operands have not fitted.
+    """
+    unproved = bool(report.flags & NO_PROOF)
+    if isinstance(plan, Columns):
+        slack = 1 << attempt
+        if not unproved and max(report.digits) <= MOST_COLUMN_DIGITS and slack <= MOST_SLACK:
+            again = _plan_for(sides, shape, slack)
+            if again != plan:
+                return again
+        digits = [max(1, *pair) for pair in zip(report.digits, _digits(sides), strict=True)]
+        return Dense(digits[0], digits[1])
+    digits = [max(pair) for pair in zip((plan.a, plan.b), report.digits, strict=True)]
+    grown = digits != [plan.a, plan.b]
+    return Dense(digits[0], digits[1], plan.wide or (unproved and not grown))
+
+
+def _plan_for(sides: PerOperand[Incoming], shape: Shape, slack: int) -> Plan:
+    _, n, d, h = shape
+    a, b = _integers(sides.a), _integers(sides.b)
+    dense = Dense(_needed(a), _needed(b))
+    prepared = sides.map(lambda x: isinstance(x, FusedOperand))
+    plan = plan_columns(a, b, prepared, slack)
+    if plan is None:
+        return dense
+    groups = column_groups(*layouts(plan, n, d, h))
+    tiles = sum(segment.tiles for segment in groups.segments)
+    return plan if tiles * TILE <= COLUMNS_ADVANTAGE * dense.a * dense.b * d + 2 * TILE else dense
+
+
+def _integers(x: Incoming) -> Tensor:
+    if isinstance(x, FusedOperand):
+        return x.integers()
+    x.rounder.run(x.x, torch.zeros(FOUND_WORDS, dtype=torch.int32, device=x.x.device))
+    scale = x.rounder.scale.reshape(-1, 1)
+    values = (x.x.to(torch.float32) * scale).nan_to_num_().round_().clamp_(-CLAMP, CLAMP)
+    return values.to(torch.int32)
+
+
+def _needed(integers: Tensor) -> int:
+    digits = 1
+    rest = high_parts(integers)
+    while rest.any():
+        digits, rest = digits + 1, high_parts(rest)
+    return digits
+
+
+def _digits(sides: PerOperand[Incoming]) -> tuple[int, int]:
+    return _prepared_digits(sides.a), _prepared_digits(sides.b)
+
+
+def _prepared_digits(x: Incoming) -> int:
+    return x.count if isinstance(x, FusedOperand) else 1

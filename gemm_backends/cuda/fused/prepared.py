@@ -1,0 +1,111 @@
+"""An operand that stays, as a weight does: rounded and written in digits once."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from accelsim.types import PreparedOperand, Side
+from gemm_backends.cuda.fused.layout import Layout
+from gemm_backends.cuda.fused.operand import ColumnDigits, Digits
+from gemm_backends.cuda.fused.plan import TILE
+from gemm_backends.cuda.fused.sides import Source
+
+_NUMBERS = itertools.count()
+
+
+class FusedOperand(PreparedOperand):
+    """Planes of digits of an operand, enough for every entry, and what was found on the way.
+
+    Parameters
+    ----------
+    side : {"a", "b"}
+        Which operand it is.
+    shape : torch.Size
+        Of the float operand.
+    digits : Digits
+        Its digits; the first `count` planes are never written again.
+    count : int
+        Digits that the largest entry needs.
+    scale : Tensor
+        ``[1]`` or ``[rows]``, float32.
+    by_row : bool
+        Which of the two.
+    found : Tensor
+        What the pass over it found, as the kernels know it.
+    exponent : int
+        The operand was multiplied by ``2**exponent`` before it was rounded.
+    """
+
+    def __init__(
+        self,
+        side: Side,
+        shape: torch.Size,
+        digits: Digits,
+        count: int,
+        scale: Tensor,
+        by_row: bool,
+        found: Tensor,
+        exponent: int = 0,
+    ) -> None:
+        super().__init__(side, shape)
+        self.number = next(_NUMBERS)
+        self.digits, self.count = digits, count
+        self.scale, self.by_row, self.found, self.exponent = scale, by_row, found, exponent
+
+    @property
+    def source(self) -> Source:
+        """Where its integers are read from."""
+        return Source(self.digits.matrix, planes=self.count)
+
+    def integers(self) -> Tensor:
+        """Return the integers as ``[heads * rows, d]`` int32; for three digits at most."""
+        total = torch.zeros((), dtype=torch.int32, device=self.scale.device)
+        for plane in self.digits.planes(self.count).flip(0).unbind():
+            total = total * 256 + plane[:, : self.digits.d].to(torch.int32)
+        return total
+
+    def with_columns(self, layout: Layout, chained: bool) -> ColumnDigits | None:
+        """Return its digits with room for slots, places and copies.
+
+        Parameters
+        ----------
+        layout : Layout
+            Of a row; its planes are those of the operand.
+        chained : bool
+            Whether listed high parts are chained by columns, too.
+
+        Returns
+        -------
+        ColumnDigits or None
+            None where the layout has no room for its high parts.
+        """
+        old = self.digits
+        if (
+            isinstance(old, ColumnDigits)
+            and old.chained >= chained
+            and _same_rows(old.layout, layout)
+            and old.layout.other_blocks >= layout.other_blocks
+        ):
+            return old
+        new = ColumnDigits(old.rows, old.d, layout, old.matrix.device, False, chained)
+        flags = torch.zeros(1, dtype=torch.int32, device=old.matrix.device)
+        new.split(self.source, None, torch.zeros_like(self.found), flags)
+        if int(flags):
+            return None
+        first, end = layout.plane(1) * TILE, layout.plane(self.count) * TILE
+        new.matrix[:, first:end] = old.matrix[:, first:end]
+        self.digits = new
+        return new
+
+
+def _same_rows(first: Layout, second: Layout) -> bool:
+    return (first.low, first.planes, first.own, first.other, first.slot_tiles) == (
+        second.low,
+        second.planes,
+        second.own,
+        second.other,
+        second.slot_tiles,
+    )

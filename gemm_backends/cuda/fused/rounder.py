@@ -1,0 +1,72 @@
+"""The scale of an operand, one for all of it or one for each row, found on the GPU."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import torch
+from torch import Tensor
+
+from accelsim.arithmetic.rounding import rank
+from accelsim.kernels.nvcc import CSRC, CudaSource
+from accelsim.kernels.select import TYPES, Selector
+from accelsim.types import Rounding
+
+ROW_SCALES = CudaSource(CSRC / "row_scales.cu")
+
+
+class Rounder:
+    """Finds the scales of operands of one shape.
+
+    Parameters
+    ----------
+    rounding : Rounding
+        Percentile, β, granularity and what an α of 0 means.
+    rows, d : int
+        The shape, all heads below each other.
+    device : torch.device
+        A CUDA device.
+
+    Attributes
+    ----------
+    scale : Tensor
+        ``[1]`` or ``[rows]``, float32: the answer of the last `run`.
+    by_row : bool
+        Which of the two.
+    nonfinite : Tensor
+        int64 scalar: entries less the index of the first NaN or infinity; 0 for none.
+    """
+
+    def __init__(self, rounding: Rounding, rows: int, d: int, device: torch.device) -> None:
+        self._rounding = rounding
+        self.by_row = rounding.granularity == "row"
+        if self.by_row:
+            self.scale = torch.empty(rows, dtype=torch.float32, device=device)
+            self.nonfinite = torch.empty((), dtype=torch.int64, device=device)
+            share = (100 - Decimal(str(rounding.percentile))) / 100
+            self._share = share.as_integer_ratio()
+        else:
+            self._selector = Selector(rows * d, device)
+            self._rank = rank(rows * d, rounding.percentile)
+            self.scale = self._selector.scale.reshape(1)
+            self.nonfinite = self._selector.nonfinite
+
+    def run(self, x: Tensor, found: Tensor) -> None:
+        """Queue the search for the scales of ``[rows, d]``; `found` gets flags, by rows."""
+        if not self.by_row:
+            self._selector.run(x, self._rank, self._rounding.beta)
+            return
+        self.nonfinite.zero_()
+        ROW_SCALES.launch(
+            "accelsim_row_scales",
+            x.device,
+            x,
+            TYPES[x.dtype],
+            *x.shape,
+            *self._share,
+            self._rounding.zero_alpha == "nonzero",
+            float(self._rounding.beta),
+            self.scale,
+            self.nonfinite,
+            found,
+        )

@@ -1,0 +1,163 @@
+"""From float operands to what a run takes: their shape and kind, their integers made ahead."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor
+
+from accelsim.arithmetic.rounding import Quantized, quantize
+from accelsim.errors import DataError, InputError
+from accelsim.kernels.select import TYPES
+from accelsim.types import PreparedOperand, Request, Rounding, Side
+from gemm_backends.cuda.fused.layout import Layout
+from gemm_backends.cuda.fused.operand import Digits
+from gemm_backends.cuda.fused.plan import TILE
+from gemm_backends.cuda.fused.prepared import FusedOperand
+from gemm_backends.cuda.fused.rounder import Rounder
+from gemm_backends.cuda.fused.sides import FOUND_WORDS, INT64_KIND, Floats, Source
+from gemm_backends.cuda.fused.status import MOST_DIGITS
+
+KEPT = 8
+"""Shapes whose buffers are kept for the next run."""
+
+
+class Operands:
+    """Makes what a run takes of the operands of a request.
+
+    Parameters
+    ----------
+    request : Request
+        How they are rounded, and what they are called.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._rounders: OrderedDict[tuple[object, int], Rounder] = OrderedDict()
+
+    def incoming(self, side: Side, x: Tensor | PreparedOperand) -> Floats | FusedOperand:
+        """Return an operand as a run takes it.
+
+        Raises
+        ------
+        InputError
+            If it is of another kind.
+        """
+        if isinstance(x, FusedOperand):
+            if x.side != side:
+                raise InputError(f"an operand that was prepared as {x.side!r} came as {side!r}")
+            return x
+        name = self._request.names.of(side)
+        if not isinstance(x, Tensor):
+            raise InputError(f"{name}: found {type(x).__name__}, prepared by another route")
+        if x.dtype not in TYPES or x.device.type != "cuda" or x.ndim < 2:
+            raise InputError(
+                f"{name}: found {x.dtype} {[*x.shape]} on {x.device}; expected float32, float16 or "
+                f"bfloat16 [..., rows, d] on a CUDA device"
+            )
+        matrix = x.detach().contiguous().reshape(-1, x.shape[-1])
+        return Floats(matrix, self._rounder(side, matrix))
+
+    def prepare(self, side: Side, x: Tensor) -> FusedOperand:
+        """Round an operand that stays, and write all digits of its entries.
+
+        Raises
+        ------
+        DataError
+            If it holds NaN or infinity, has no scale, or reaches 2^62.
+        """
+        floats = self.incoming(side, x)
+        if not isinstance(floats, Floats):
+            raise InputError(f"{self._request.names.of(side)} is prepared already")
+        if torch.cuda.is_current_stream_capturing():
+            raise InputError("operands are prepared before a CUDA graph is captured")
+        if not x.numel():
+            raise InputError(f"{self._request.names.of(side)} has no entries to prepare")
+        rounding = self._request.rounding.of(side)
+        rounder = _rounder_for(rounding, floats.x)
+        found = _found(floats.x)
+        rounder.run(floats.x, found)
+        if int(rounder.nonfinite) or not bool((rounder.scale > 0).all()):
+            return self.round_exactly(side, x)
+        return self._written(side, x.shape, Floats(floats.x, rounder).source, rounder)
+
+    def round_exactly(self, side: Side, x: Tensor) -> FusedOperand:
+        """Round an operand whose scale the kernels do not find.
+
+        Raises
+        ------
+        DataError
+            If it cannot be rounded.
+        """
+        request = self._request
+        rounding, name = request.rounding.of(side), request.names.of(side)
+        quantized = quantize(
+            x, rounding.percentile, rounding.beta, rounding.granularity, rounding.zero_alpha, name
+        )
+        integers = quantized.values.to(torch.int64).reshape(-1, x.shape[-1])
+        return self._written(side, x.shape, Source(integers, INT64_KIND), quantized)
+
+    def _written(
+        self, side: Side, shape: torch.Size, source: Source, scaled: Rounder | Quantized
+    ) -> FusedOperand:
+        rows, d = shape[-2:]
+        heads = source.x.shape[0] // rows
+        count = 1
+        while True:
+            layout = Layout(-(-d // TILE), count)
+            digits, found = Digits(heads, rows, d, layout, source.x.device), _found(source.x)
+            digits.write_planes(source, count, found)
+            needed = int(found[1])
+            if needed > MOST_DIGITS:
+                raise DataError(self.too_large(side))
+            if needed <= count:
+                break
+            count = needed
+        by_row = self._request.rounding.of(side).granularity == "row"
+        scale = scaled.scale.reshape(-1).clone()
+        exponent = getattr(scaled, "exponent", 0)
+        return FusedOperand(side, shape, digits, count, scale, by_row, found, exponent)
+
+    def too_large(self, side: Side) -> str:
+        """Say that an integer is larger than a route takes."""
+        return (
+            f"{self._request.names.of(side)}: an entry becomes an integer that is not below 2^62; "
+            "choose a smaller beta or a higher percentile"
+        )
+
+    def not_finite(self, side: Side, shape: torch.Size, index: int, x: Tensor | None) -> str:
+        """Say which entry is the first one that is NaN or infinite."""
+        place = [int(i) for i in torch.unravel_index(torch.tensor(index), shape)]
+        value = "NaN or infinity" if x is None else x.reshape(-1)[index].item()
+        return (
+            f"{self._request.names.of(side)}: found {value} at {place}; all entries must be finite"
+        )
+
+    def _rounder(self, side: Side, matrix: Tensor) -> Rounder:
+        """Return the one for a shape on this stream or, for a CUDA graph, on any."""
+        rounding = self._request.rounding.of(side)
+        if not matrix.numel():
+            return Rounder(rounding, 1, 1, matrix.device)
+        shape = side, matrix.shape, matrix.device
+        if torch.cuda.is_current_stream_capturing():
+            found = [rounder for (known, _), rounder in self._rounders.items() if known == shape]
+            if found:
+                return found[-1]
+            return _rounder_for(rounding, matrix)
+        name = shape, torch.cuda.current_stream(matrix.device).cuda_stream
+        if name not in self._rounders:
+            self._rounders[name] = _rounder_for(rounding, matrix)
+        self._rounders.move_to_end(name)
+        if len(self._rounders) > KEPT:
+            self._rounders.popitem(last=False)
+        return self._rounders[name]
+
+
+def _rounder_for(rounding: Rounding, matrix: Tensor) -> Rounder:
+    rows, d = matrix.shape
+    return Rounder(rounding, rows, d, matrix.device)
+
+
+def _found(like: Tensor) -> Tensor:
+    return torch.zeros(FOUND_WORDS, dtype=torch.int32, device=like.device)

@@ -1,0 +1,320 @@
+"""The fused route: float operands to the exact product on a Hopper GPU, whatever their values."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from accelsim.errors import DataError, InputError
+from accelsim.types import SIDES, Counts, PerOperand, PreparedOperand, Request, Side, Timer, Wide
+from gemm_backends.cuda.fused.accounts import counts_of
+from gemm_backends.cuda.fused.columns import ColumnsWay, PlanDoesNotFitError
+from gemm_backends.cuda.fused.dense import DenseWay
+from gemm_backends.cuda.fused.exact import wide_floats, wide_integers
+from gemm_backends.cuda.fused.plan import Columns, Dense, Plan
+from gemm_backends.cuda.fused.planner import blind_plan, first_plan, next_plan
+from gemm_backends.cuda.fused.rounding import KEPT, Operands
+from gemm_backends.cuda.fused.sides import Floats
+from gemm_backends.cuda.fused.status import (
+    MOST_DIGITS,
+    NO_PROOF,
+    NOT_FINITE,
+    UNDEFINED,
+    Report,
+    StatusPool,
+)
+from gemm_backends.cuda.fused.way import Incoming, Shape, Way
+
+
+@dataclass
+class _Run:
+    """The last run: its way, what was concluded, and its shapes."""
+
+    way: Way | None
+    report: Report | None
+    sides: PerOperand[Incoming]
+    shape: Shape
+    result: torch.Size
+    operands: PerOperand[torch.Size]
+    wide: Wide | None = None
+    error: DataError | None = None
+
+
+class FusedRoute:
+    """Rounds, unpacks and multiplies in kernels of its own; exact for every value.
+
+    A run is made by a plan, and finds out on the device whether its operands fit it. Where they do
+    not, it is made again by another plan, and the route goes on with that one. Inside a CUDA graph
+    nothing can be planned anew: two digits of every entry are taken there where a plan is exceeded,
+    and what is beyond that poisons the result and makes the next `check` raise.
+
+    Parameters
+    ----------
+    request : Request
+        What the route is for.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._operands = Operands(request)
+        self._statuses = StatusPool(request.device)
+        self._ways: OrderedDict[tuple[object, int], Way] = OrderedDict()
+        self._captured: dict[Way, PerOperand[torch.Size]] = {}
+        self._plans: dict[object, Plan] = {}
+        self._errors: list[DataError] = []
+        self._replans = 0
+        self._last: _Run | None = None
+
+    def prepare(self, side: Side, x: Tensor) -> PreparedOperand:
+        """Round an operand that stays, and write its digits; waits for the GPU.
+
+        Raises
+        ------
+        DataError
+            If it holds NaN or infinity, has no scale, or reaches 2^62.
+        """
+        return self._operands.prepare(side, x)
+
+    def run(
+        self, a: Tensor | PreparedOperand, b: Tensor | PreparedOperand, timer: Timer
+    ) -> Tensor | Wide:
+        """Compute the product of two operands.
+
+        Outside of a CUDA graph this waits until the operands are rounded and unpacked, not for the
+        product.
+
+        Returns
+        -------
+        Tensor or ndarray of object
+            ``[..., n, h]`` in the output type of the request; without one the integers in int64, or
+            Python integers where 64 bits are not proved to be enough.
+
+        Raises
+        ------
+        InputError
+            If the operands are of another kind, or do not fit each other.
+        """
+        sides = PerOperand(self._operands.incoming("a", a), self._operands.incoming("b", b))
+        if a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-1]:
+            raise InputError(
+                f"{self._request.names.a} {[*a.shape]} and {self._request.names.b} {[*b.shape]} "
+                "differ in their batch or in their last dimension"
+            )
+        result = torch.Size((*a.shape[:-1], b.shape[-2]))
+        shape = a.shape[:-2].numel(), a.shape[-2], a.shape[-1], b.shape[-2]
+        run = _Run(None, None, sides, shape, result, PerOperand(a.shape, b.shape))
+        self._last = run
+        dtype = self._request.output or torch.int64
+        if not result.numel() or not shape[2]:
+            self._look_at(run, PerOperand(a, b))
+            return torch.zeros(result, dtype=dtype, device=self._request.device)
+        out = torch.empty(result, dtype=dtype, device=self._request.device)
+        by_heads = out.view(shape[0], shape[1], shape[3])
+        if torch.cuda.is_current_stream_capturing():
+            self._record(run, by_heads, timer)
+        else:
+            self._run(run, PerOperand(a, b), by_heads, timer)
+        return run.wide if run.wide is not None and self._request.output is None else out
+
+    def check(self) -> None:
+        """Wait for the runs so far, and raise what was found in them.
+
+        Raises
+        ------
+        DataError
+            If an operand held NaN or infinity, or has no scale; or if a run of a CUDA graph met
+            what it has no digits or no proof for.
+        """
+        errors, self._errors = self._errors, []
+        for way, operands in self._captured.items():
+            report = way.status.read()
+            if report.sticky:
+                errors.append(self._error_of(report, operands))
+                way.status.forgive()
+        if errors:
+            raise errors[0]
+
+    def integers(self) -> Tensor | Wide:
+        """Return the integers of the last run, ``[..., n, h]``, multiplied once more.
+
+        Raises
+        ------
+        DataError
+            If that run has none.
+        """
+        run = self._ran()
+        if run.error:
+            raise run.error
+        if run.wide is not None:
+            return run.wide
+        if run.way is None:
+            return torch.zeros(run.result, dtype=torch.int64, device=self._request.device)
+        report = run.report or run.way.status.read()
+        if report.flags and not report.gate:
+            raise self._error_of(report, run.operands)
+        return run.way.integers(report).view(run.result)
+
+    def scales(self) -> PerOperand[Tensor]:
+        """Return the float32 scales of the last run: scalars, or ``[..., rows, 1]`` by rows."""
+        run = self._ran()
+        sides = run.way.sides if run.way else run.sides
+
+        def scale(x: Incoming, shape: torch.Size) -> Tensor:
+            wanted = (*shape[:-1], 1) if x.by_row else ()
+            if not shape.numel():
+                return torch.ones(wanted, device=self._request.device)
+            return x.scale.clone().view(wanted)
+
+        return PerOperand(scale(sides.a, run.operands.a), scale(sides.b, run.operands.b))
+
+    def counts(self) -> Counts:
+        """Return what the last run took; waits for it."""
+        run = self._ran()
+        replans = self._replans + sum(way.status.read().replans for way in self._captured)
+        report = run.report or (run.way.status.read() if run.way else None)
+        return counts_of(run.way, report, run.sides, run.shape, run.operands, replans)
+
+    def _ran(self) -> _Run:
+        if self._last is None:
+            raise InputError("the route has not run yet")
+        return self._last
+
+    def _run(
+        self, run: _Run, given: PerOperand[Tensor | PreparedOperand], out: Tensor, timer: Timer
+    ) -> None:
+        key = run.shape, run.sides.a.number, run.sides.b.number
+        known = self._plans.get(key)
+        plan = known or first_plan(run.sides, run.shape)
+        attempt = 0
+        while True:
+            try:
+                way = self._way(plan, run.sides, run.shape)
+            except PlanDoesNotFitError:
+                plan = blind_plan(run.sides)
+                continue
+            way.run(run.sides, out, timer, capturing=False)
+            report = way.status.wait()
+            run.way, run.report = way, report
+            if not report.flags:
+                way.settle()
+                break
+            if report.flags & (NOT_FINITE | UNDEFINED):
+                if not self._round_exactly(run, given, report):
+                    break
+                plan = blind_plan(run.sides)
+            elif max(report.digits) > MOST_DIGITS:
+                side: Side = "a" if report.digits[0] > MOST_DIGITS else "b"
+                self._fail(run, DataError(self._operands.too_large(side)))
+                break
+            elif isinstance(way, DenseWay) and way.wide and report.flags == NO_PROOF:
+                self._multiply_on_host(run, way, out)
+                break
+            else:
+                attempt += 1
+                plan = next_plan(plan, report, run.sides, run.shape, attempt)
+        way.forget()
+        if key == (run.shape, run.sides.a.number, run.sides.b.number) and not run.error:
+            self._plans[key] = plan
+        self._replans += known is not None and attempt > 0
+
+    def _record(self, run: _Run, out: Tensor, timer: Timer) -> None:
+        key = run.shape, run.sides.a.number, run.sides.b.number
+        plan = self._plans.get(key) or blind_plan(run.sides)
+        found = [way for (name, _), way in self._ways.items() if name == (plan, *key)]
+        if found:
+            way = found[-1]
+        else:
+            # Columns are laid out before: their digits of prepared operands are written only once.
+            dense = plan if isinstance(plan, Dense) else blind_plan(run.sides)
+            way = DenseWay(dense, run.shape, run.sides, self._statuses.take(), out.device)
+        way.run(run.sides, out, timer, capturing=True)
+        way.forget()
+        run.way = way
+        self._captured[way] = run.operands
+
+    def _way(self, plan: Plan, sides: PerOperand[Incoming], shape: Shape) -> Way:
+        device = self._request.device
+        stream = torch.cuda.current_stream(device).cuda_stream
+        name = (plan, shape, sides.a.number, sides.b.number), stream
+        way = self._ways.pop(name, None)
+        if way is None:
+            status = self._statuses.take()
+            way = (
+                ColumnsWay(plan, shape, sides, status, device)
+                if isinstance(plan, Columns)
+                else DenseWay(plan, shape, sides, status, device)
+            )
+        self._ways[name] = way
+        if len(self._ways) > KEPT:
+            self._ways.popitem(last=False)
+        return way
+
+    def _round_exactly(
+        self, run: _Run, given: PerOperand[Tensor | PreparedOperand], report: Report
+    ) -> bool:
+        """Round operands whose scales the kernels did not find; whether there are integers now."""
+        rounded: list[Incoming] = []
+        for side, x, y, nonfinite in zip(
+            SIDES, (run.sides.a, run.sides.b), (given.a, given.b), report.nonfinite, strict=True
+        ):
+            if isinstance(x, Floats) and isinstance(y, Tensor):
+                try:
+                    if nonfinite:
+                        index = y.numel() - nonfinite
+                        raise DataError(self._operands.not_finite(side, y.shape, index, y))
+                    if not bool((x.scale > 0).all()):
+                        rounded.append(self._operands.round_exactly(side, y))
+                        continue
+                except DataError as error:
+                    self._fail(run, error)
+                    return False
+            rounded.append(x)
+        run.sides = PerOperand(rounded[0], rounded[1])
+        return True
+
+    def _multiply_on_host(self, run: _Run, way: DenseWay, out: Tensor) -> None:
+        integers = wide_integers(way)
+        run.wide = integers.reshape(tuple(run.result))
+        if self._request.output is not None:
+            scales = way.sides.map(lambda x: x.scale)
+            exponent = way.sides.a.exponent + way.sides.b.exponent
+            wide_floats(integers, scales, exponent, out)
+
+    def _look_at(self, run: _Run, given: PerOperand[Tensor | PreparedOperand]) -> None:
+        """See whether operands without a product can be rounded."""
+        if torch.cuda.is_current_stream_capturing():
+            return
+        for side, x in zip(SIDES, (given.a, given.b), strict=True):
+            if isinstance(x, Tensor) and x.numel():
+                try:
+                    prepared = self._operands.prepare(side, x)
+                except DataError as error:
+                    self._fail(run, error)
+                    return
+                a, b = run.sides.a, run.sides.b
+                run.sides = PerOperand(prepared, b) if side == "a" else PerOperand(a, prepared)
+
+    def _fail(self, run: _Run, error: DataError) -> None:
+        run.error = error
+        self._errors.append(error)
+
+    def _error_of(self, report: Report, operands: PerOperand[torch.Size]) -> DataError:
+        """Return the error of a run of a CUDA graph."""
+        flags, names = report.flags | report.sticky, self._request.names
+        if flags & NOT_FINITE:
+            for side, nonfinite in zip(SIDES, report.nonfinite, strict=True):
+                if nonfinite:
+                    shape = operands.of(side)
+                    index = shape.numel() - nonfinite
+                    return DataError(self._operands.not_finite(side, shape, index, None))
+        where = f"{names.a} and {names.b}: inside a CUDA graph"
+        if flags & UNDEFINED:
+            return DataError(f"{where} an operand had no float32 scale; raise the percentile")
+        return DataError(
+            f"{where} an entry needs more digits than were recorded, or the norms do not prove "
+            "that every sum fits; record the graph after a run with such operands, or run them "
+            "outside"
+        )
