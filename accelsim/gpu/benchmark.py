@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,9 +11,10 @@ from accelsim.gpu.judge import judge
 from accelsim.gpu.operands import draw
 from accelsim.gpu.rates import BYTES_PER_S, INT8_MACS_PER_S
 from accelsim.gpu.rivals import rivals
-from accelsim.measure.interleave import captured, interleaved
-from accelsim.types import PerOperand
-from gemm_backends.cuda.fused.pipeline import Pipeline
+from accelsim.gpu.route import TimedRoute
+from accelsim.measure.interleave import interleaved
+from accelsim.measure.timing import TimeSummary
+from accelsim.types import Counts
 
 
 def benchmark(
@@ -54,46 +54,55 @@ def benchmark(
     device = device or torch.device("cuda")
     n, h, d = shape
     a, b = draw(kind, n, d, h, torch.bfloat16, device)
-    pipeline = Pipeline(a, b, PerOperand(percentile, percentile), PerOperand(beta, beta), prepared)
-    graph = pipeline.capture()
-    stages = pipeline.stages()
-    stage_graphs = {stage.name: captured(stage.run) for stage in stages}
+    route = TimedRoute(a, b, percentile, beta, prepared)
     others = rivals(a, b, with_torchao)
-    times = interleaved(
-        {"total": graph.replay, **others, **{k: g.replay for k, g in stage_graphs.items()}},
-        repeats,
-        3,
-        device,
-    )
+    times = interleaved({"total": route.graph.replay, **others}, repeats, 3, device)
+    stages = route.stage_times(repeats)
     # Poison what the run must write, run as it was timed, and judge that run.
-    pipeline.out.fill_(float("nan"))
-    graph.replay()
-    pipeline.check()
-    macs = pipeline.low_bit_macs
-    verdict, rounded = judge(pipeline, a, b, percentile, beta)
+    route.out.fill_(float("nan"))
+    route.graph.replay()
+    route.route.check()
+    counts = route.route.counts()
+    verdict, rounded = judge(route, a, b, percentile, beta)
     reference = a.to(torch.float64) @ b.to(torch.float64).T
-    errors = {"pipeline": _error(pipeline.out, reference)}
+    errors = {"pipeline": _error(route.out, reference)}
     errors |= {name: _error(multiply(), reference) for name, multiply in others.items()}
     summaries = {name: samples.summary() for name, samples in times.items()}
     total = summaries["total"]["median"]
     return {
         "all_exact": verdict.exact and rounded,
-        "plan": asdict(pipeline.plan),
         "exact": verdict.exact,
         "mismatches": verdict.mismatches,
         "max_abs_error": verdict.max_abs_error,
         "rounded_once": rounded,
-        "ratio": macs / (n * d * h),
-        "low_bit_macs": macs,
-        "time_ms": {name: summaries[name] for name in ("total", *(stage.name for stage in stages))},
-        "floor_ms": {
-            stage.name: max(stage.bytes_moved / BYTES_PER_S, stage.macs / INT8_MACS_PER_S) * 1e3
-            for stage in stages
+        "ratio": counts.ratio,
+        "replans": counts.replans,
+        "strategy_chosen": counts.strategy_chosen,
+        "low_bit_macs": counts.low_bit_macs,
+        "time_ms": {
+            "total": summaries["total"],
+            **{name: _summary(value, repeats) for name, value in stages.items()},
         },
+        "floor_ms": _floors(a, b, prepared, counts),
         "rivals_ms": {name: summaries[name] for name in others},
         "speedup_vs": {name: summaries[name]["median"] / total for name in others},
         "relative_error": errors,
     }
+
+
+def _floors(a: Tensor, b: Tensor, prepared: bool, counts: Counts) -> dict[str, float]:
+    new = a.numel() + (0 if prepared else b.numel())
+    size = a.element_size()
+    return {
+        "quantize": new * size / BYTES_PER_S * 1e3,
+        "unpack": (new * (size + 1) + counts.gather_bytes) / BYTES_PER_S * 1e3,
+        "gemm": counts.executed_macs / INT8_MACS_PER_S * 1e3,
+        "pack": a.shape[0] * b.shape[0] * (4 + size) / BYTES_PER_S * 1e3,
+    }
+
+
+def _summary(median: float, repeats: int) -> TimeSummary:
+    return {"median": median, "p25": median, "p75": median, "repeats": repeats}
 
 
 def _error(result: Tensor, reference: Tensor) -> float:

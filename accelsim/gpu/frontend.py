@@ -13,11 +13,11 @@ from accelsim.arithmetic.oracle import compare
 from accelsim.arithmetic.rounding import rank
 from accelsim.gpu.judge import judge
 from accelsim.gpu.rates import BYTES_PER_S
+from accelsim.gpu.route import TimedRoute
 from accelsim.kernels.rows import WIDTHS, RowUnpacker
 from accelsim.kernels.select import Selector
-from accelsim.measure.interleave import captured, interleaved
-from accelsim.types import PerOperand
-from gemm_backends.cuda.fused.pipeline import Pipeline
+from accelsim.measure.interleave import interleaved
+from accelsim.measure.timing import Samples
 
 EVERY_COLUMN = 28
 """One column in so many of each operand, and others in the other one, for a ratio of 1.2."""
@@ -97,21 +97,21 @@ def time_columns(size: int, repeats: int, device: torch.device) -> dict[str, Any
         x[:, side::EVERY_COLUMN] *= -60
     a, b = operands
     percentile, beta = 90.0, 31.0
-    pipeline = Pipeline(a, b, PerOperand.both(percentile), PerOperand.both(beta), prepared=False)
-    pipeline.run()
-    stage = next(stage for stage in pipeline.stages() if stage.name == "unpack")
-    samples = interleaved({"columns": captured(stage.run).replay}, repeats, 3, device)
-    pipeline.run()
-    pipeline.check()
-    verdict, _ = judge(pipeline, a, b, percentile, beta)
+    route = TimedRoute(a, b, percentile, beta, prepared=False)
+    unpack = Samples(tuple(route.graph.stage_times()["unpack"] for _ in range(repeats)))
+    route.graph.replay()
+    route.route.check()
+    verdict, _ = judge(route, a, b, percentile, beta)
+    counts = route.route.counts()
+    moved = 2 * a.numel() * (a.element_size() + 1) + counts.gather_bytes
     return {
         "stage": "quantize and unpack",
         "by": "columns",
         "bits": 8,
-        "ratio": pipeline.low_bit_macs / size**3,
+        "ratio": counts.ratio,
         "all_exact": verdict.exact,
-        "time_ms": samples["columns"].summary(),
-        "floor_ms": stage.bytes_moved / BYTES_PER_S * 1e3,
+        "time_ms": unpack.summary(),
+        "floor_ms": moved / BYTES_PER_S * 1e3,
     }
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from accelsim.arithmetic.dequantize import round_once
 from accelsim.arithmetic.oracle import Verdict, compare, oracle
 from accelsim.arithmetic.rounding import rank
-from gemm_backends.cuda.fused.pipeline import Pipeline
+from accelsim.gpu.quotient import rounded_quotient
+from accelsim.gpu.route import TimedRoute
 
 
 def judge(
-    pipeline: Pipeline, a: Tensor, b: Tensor, percentile: float, beta: float
+    route: TimedRoute, a: Tensor, b: Tensor, percentile: float, beta: float
 ) -> tuple[Verdict, bool]:
     """Compare a run with the oracle, which quantizes by sorting, without the kernels under test.
 
     Parameters
     ----------
-    pipeline : Pipeline
+    route : TimedRoute
         After a run.
     a, b : Tensor
         Its operands.
@@ -35,10 +35,9 @@ def judge(
     (qa, scale_a), (qb, scale_b) = (_reference(x, percentile, beta) for x in (a, b))
     expected = oracle(qa, qb)
     assert isinstance(expected, Tensor)
-    verdict = compare(pipeline.integers(), expected)
-    inverse = 1.0 / (float(scale_a) * float(scale_b))
-    floats = round_once(expected.to(torch.float64) * inverse, pipeline.out.dtype)
-    return verdict, bool(torch.equal(pipeline.out, floats))
+    verdict = compare(route.route.integers(), expected)
+    floats = rounded_quotient(expected, scale_a.double() * scale_b.double(), route.out.dtype)
+    return verdict, bool(torch.equal(route.out, floats))
 
 
 def _reference(x: Tensor, percentile: float, beta: float) -> tuple[Tensor, Tensor]:

@@ -1,20 +1,19 @@
-"""The fused route as the GPU benchmark times it: one CUDA graph, and its stages one by one."""
+"""The fused route as the GPU benchmark times it: captured as CUDA graphs."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from accelsim.arithmetic.digits import DigitSystem
 from accelsim.errors import InputError
-from accelsim.measure.timing import StageTimer
-from accelsim.types import Counts, PerOperand, Request, Rounding, Side
+from accelsim.measure.graph import GraphedRun
+from accelsim.types import PerOperand, Request, Rounding, Side, Timer
 from gemm_backends import load_backend
 from gemm_backends.types import Support
 
 
 class TimedRoute:
-    """A fused route for two operands of one shape.
+    """A fused route for two operands, whose memory it reads in every replay.
 
     Parameters
     ----------
@@ -31,7 +30,9 @@ class TimedRoute:
         If there is no fused route for them.
     """
 
-    def __init__(self, a: Tensor, b: Tensor, percentile: float, beta: float, prepared: bool) -> None:
+    def __init__(
+        self, a: Tensor, b: Tensor, percentile: float, beta: float, prepared: bool
+    ) -> None:
         fixed: frozenset[Side] = frozenset({"b"} if prepared else ())
         request = Request(
             shape=(1, a.shape[0], a.shape[1], b.shape[0]),
@@ -46,20 +47,22 @@ class TimedRoute:
         if isinstance(route, Support):
             raise InputError(route.reason)
         self.route = route
-        self._operands = a, route.prepare("b", b) if prepared else b
-        self.run()
-        self.run()
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.out = self.run()
+        operands = a, route.prepare("b", b) if prepared else b
 
-    def run(self, timer: StageTimer | None = None) -> Tensor:
-        """Queue a run and return its result."""
-        timer = timer or StageTimer(self._operands[0].device.type)
-        result = self.route.run(*self._operands, timer)
-        assert isinstance(result, Tensor)
-        return result
+        def run(timer: Timer) -> Tensor:
+            result = route.run(*operands, timer)
+            assert isinstance(result, Tensor)
+            return result
 
-    def counts(self) -> Counts:
-        """Return what the last run took."""
-        return self.route.counts()
+        self.graph = GraphedRun(run, a.device)
+
+    @property
+    def out(self) -> Tensor:
+        """What every replay writes."""
+        return self.graph.result
+
+    def stage_times(self, repeats: int) -> dict[str, float]:
+        """Return the median time of every stage in ms."""
+        times = [self.graph.stage_times() for _ in range(repeats)]
+        middle = len(times) // 2
+        return {name: sorted(each[name] for each in times)[middle] for name in times[0]}

@@ -3,8 +3,20 @@
 import pytest
 import torch
 
-from gemm_backends.cuda.fused.layout import digit_groups, layouts
-from gemm_backends.cuda.fused.plan import BLOCK, TILE, TILE_OF_C, high_parts, make_plan
+from accelsim.types import PerOperand
+from gemm_backends.cuda.cutlass_library import SEGMENTS
+from gemm_backends.cuda.fused.layout import (
+    LONGEST_K,
+    Layout,
+    column_groups,
+    layouts,
+    plane_groups,
+    plane_segments,
+    slices,
+)
+from gemm_backends.cuda.fused.plan import BLOCK, TILE, TILE_OF_C, high_parts, plan_columns
+
+FIXED = PerOperand(False, True)
 
 
 def low_part(integers):
@@ -106,7 +118,7 @@ def draw(kind, shape, generator):
 def test_segments_multiply_every_digit_once(kind, shape, generator):
     n, d, h = shape
     a, b = draw(kind, shape, generator)
-    plan = make_plan(a, b, prepared=True)
+    plan = plan_columns(a, b, FIXED)
     counts_a, counts_b = ((high_parts(x) != 0).sum(dim=0) for x in (a, b))
     heavy = (counts_a >= plan.a.threshold) | (counts_b >= plan.b.threshold)
     heavy |= counts_a * counts_b >= plan.threshold_product
@@ -116,7 +128,7 @@ def test_segments_multiply_every_digit_once(kind, shape, generator):
     rows_a, rows_b = Rows(a, layout_a, slots), Rows(b, layout_b, slots)
     rows_a.copy(slots, rows_b)
     rows_b.copy(slots, rows_a)
-    product = multiply(rows_a, rows_b, digit_groups(layout_a, layout_b))
+    product = multiply(rows_a, rows_b, column_groups(layout_a, layout_b))
     cross = (rows_a.light.double() @ rows_b.light.double().T).long()
     tiles = (rows_a.light != 0).double() @ (rows_b.light != 0).double().T
     for part in torch.split(tiles, TILE_OF_C[0]):
@@ -131,6 +143,60 @@ def test_segments_multiply_every_digit_once(kind, shape, generator):
 
 def test_scattered_entries_need_few_columns(generator):
     a, b = draw("scattered", (1024, 2048, 1024), generator)
-    plan = make_plan(a, b, prepared=True)
+    plan = plan_columns(a, b, FIXED)
     assert plan.slot_tiles == 0
     assert 1 <= plan.b.place_tiles <= plan.a.place_tiles <= 5
+
+
+@pytest.mark.parametrize("planes", [(1, 1), (2, 1), (2, 2), (3, 2), (4, 4)])
+def test_planes_multiply_every_pair_of_digits_once(planes, generator):
+    """Modulo 2^32: pairs that weigh that much or more are left out."""
+    low, rows = 2, (5, 7)
+    digits = [
+        torch.randint(-128, 128, (count, n, low * TILE), generator=generator)
+        for count, n in zip(planes, rows, strict=True)
+    ]
+    layouts_of = [Layout(low, count) for count in planes]
+    groups = plane_groups(*layouts_of, planes)
+    assert len(groups.segments) <= SEGMENTS
+    flat = [x.permute(1, 0, 2).reshape(x.shape[1], -1).double() for x in digits]
+    sums, done = torch.zeros(rows, dtype=torch.int64), 0
+    edges = [*torch.tensor(groups.high_tiles).cumsum(0).tolist()]
+    for s in groups.segments:
+        for tile in range(s.tiles):
+            while edges and done == edges[0]:
+                sums, edges = sums << groups.shift, edges[1:]
+            x = flat[0][:, (s.a + tile) * TILE : (s.a + tile + 1) * TILE]
+            y = flat[1][:, (s.b + tile) * TILE : (s.b + tile + 1) * TILE]
+            sums, done = sums + (x @ y.T).long(), done + 1
+    for _ in edges:
+        sums = sums << groups.shift
+    weigh = [sum(x[i].long() << (8 * i) for i in range(len(x))) for x in digits]
+    exact = sum(
+        (digits[0][i].double() @ digits[1][j].double().T).long() << (8 * (i + j))
+        for i in range(planes[0])
+        for j in range(planes[1])
+    )
+    assert weigh[0].shape == (rows[0], low * TILE)
+    assert torch.equal((sums - exact) % 2**32, torch.zeros(rows).long())
+
+
+def test_slices_of_k_have_sums_that_fit_32_bits():
+    """The bound at the bound: one more tile of the largest digits would overflow."""
+    assert LONGEST_K * TILE * 128 * 128 < 2**31 <= (LONGEST_K + 1) * TILE * 128 * 128
+    low = LONGEST_K + 100
+    layout = Layout(low, 3)
+    segments = plane_segments(layout, layout, (3, 3), 2)
+    assert len(segments) == 3
+    pieces = list(slices(segments))
+    covered = set()
+    for groups in pieces:
+        assert sum(s.tiles for s in groups.segments) <= LONGEST_K
+        assert len(groups.segments) <= SEGMENTS
+        assert groups.high_tiles == (0, 0, 0)
+        for s in groups.segments:
+            for tile in range(s.tiles):
+                pair = s.a + tile, s.b + tile
+                assert pair not in covered
+                covered.add(pair)
+    assert len(covered) == 3 * low

@@ -1,0 +1,113 @@
+"""The fused route on drawn operands: every number is right, or there is an error that is seen."""
+
+from collections import Counter
+
+import pytest
+from fused_fuzz import draw_case, run_case
+
+from gemm_backends.cuda.cutlass_kernels import has_wgmma
+from gemm_backends.cuda.fused import columns, operand, rounder, way
+
+
+@pytest.fixture(autouse=True)
+def hopper():
+    if not has_wgmma():
+        pytest.skip("needs compute capability 9.0")
+
+
+def fuzz(seeds, size=None):
+    """Run cases; return what was met, and the faults."""
+    met, faults = Counter(), []
+    for seed in seeds:
+        case = draw_case(seed, size)
+        outcome = run_case(case)
+        met["pairs"] += 1
+        met["runs"] += outcome.runs
+        met["refused"] += outcome.refused
+        met["poisoned"] += outcome.poisoned
+        met["replans"] += outcome.replans
+        met["in graphs"] += case.graph
+        met["large"] += min(case.shape[1:]) > 2048
+        met["by rows"] += "row" in (case.rounding.a.granularity, case.rounding.b.granularity)
+        met["three digits"] += outcome.digits >= 3
+        met["batches"] += case.shape[0] > 1
+        faults += [(seed, case, number, fault) for number, fault in outcome.faults]
+    return met, faults
+
+
+def test_a_few_drawn_pairs():
+    met, faults = fuzz(range(60), "small")
+    assert not faults
+    assert met["in graphs"] > 3
+    assert met["by rows"] > 3
+    assert met["three digits"] > 3
+
+
+@pytest.mark.slow
+def test_two_thousand_drawn_pairs():
+    met, faults = fuzz(range(10_000, 12_100))
+    print(dict(met))
+    assert not faults, (len(faults), faults[:5])
+    assert met["pairs"] >= 2000
+    assert met["large"] >= 300
+    assert met["by rows"] >= 200
+    assert met["three digits"] >= 200
+    assert met["in graphs"] >= 200
+
+
+PLANTED = {
+    "lists": ("split.cu", "if (listed > lists.length) atomicOr(flags, kListFull);", ""),
+    "slots": (
+        "high_parts.cu",
+        "if (slot >= 0 && sources_b) sources_b[slot] = column;",
+        "if (slot >= 0 && sources_b) sources_b[slot] = slot;",
+    ),
+    "places": (
+        "high_parts.cu",
+        "if (place >= 0) sources[place] = column;",
+        "if (place >= 0) sources[place] = column / 2;",
+    ),
+    "room": ("high_parts.cu", "if (threadIdx.x == 0 && used > room)", "if (used < 0)"),
+    "cross products": (
+        "high_parts.cu",
+        "if (cross.chains) multiply_high_parts",
+        "if (cross.chains && entry.high > 0) multiply_high_parts",
+    ),
+    "lists of cross products": ("high_parts.cu", "atomicOr(flags, kCrossFull);", ""),
+    "shifts": (
+        "planes.cu",
+        "rest[i] = (rest[i] >> 8) + ((rest[i] >> 7) & 1);",
+        "rest[i] = rest[i] >> 8;",
+    ),
+    "scale": ("status.cu", "scale *= static_cast<double>(*side.scale);", "scale = *side.scale;"),
+    "scales of rows": ("row_scales.cu", "left -= found_before;", "left -= found_before / 2;"),
+    "proof": ("status.cu", "if (!provable || !(bound * 1.004 < limit * limit))", "if (!provable)"),
+    "digits": ("status.cu", "if (digits > side.planned) flags |= kDigitsFew;", ""),
+    "gate": ("status.cu", "status->gate = flags != 0 && repairable;", "status->gate = 0;"),
+    "64-bit sums": ("pack.cu", "int64_t{sums[i]}) << shift)", "int64_t{sums[i]}) << 8)"),
+}
+"""A part: its source, and what is changed in it."""
+
+USERS = {
+    "split.cu": [(operand, "SPLIT")],
+    "planes.cu": [(operand, "PLANES")],
+    "high_parts.cu": [(operand, "HIGH_PARTS"), (slots, "HIGH_PARTS")],
+    "status.cu": [(way, "STATUS")],
+    "row_scales.cu": [(rounder, "ROW_SCALES")],
+    "pack.cu": [(way, "PACK"), (columns, "PACK"), (dense, "PACK")],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", PLANTED)
+def test_a_planted_fault_is_found(part, tmp_path, monkeypatch):
+    file, right, wrong = PLANTED[part]
+    text = (CSRC / file).read_text()
+    assert text.count(right) == 1
+    (tmp_path / file).write_text(text.replace(right, wrong))
+    for module, name in USERS[file]:
+        monkeypatch.setattr(module, name, CudaSource(tmp_path / file))
+    for seed in range(10_000, 12_000):
+        if run_case(draw_case(seed)).faults:
+            return
+    pytest.fail(f"2,000 pairs of operands do not show that {part} are wrong")
