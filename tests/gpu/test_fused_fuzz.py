@@ -5,8 +5,9 @@ from collections import Counter
 import pytest
 from fused_fuzz import draw_case, run_case
 
+from accelsim.kernels.nvcc import CSRC, CudaSource
 from gemm_backends.cuda.cutlass_kernels import has_wgmma
-from gemm_backends.cuda.fused import columns, operand, rounder, way
+from gemm_backends.cuda.fused import columns, dense, operand, rounder, slots, way
 
 
 @pytest.fixture(autouse=True)
