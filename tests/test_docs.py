@@ -10,10 +10,16 @@ from outside import ROOT, Environment
 
 import gemm_backends
 from accelsim.records import Record
+from gemm_backends.conformance import CHECKS
 
 
 @pytest.mark.parametrize(
-    "page", ["add-a-backend.md", pytest.param("add-a-workload.md", marks=pytest.mark.slow)]
+    "page",
+    [
+        "add-a-backend.md",
+        "add-a-route.md",
+        pytest.param("add-a-workload.md", marks=pytest.mark.slow),
+    ],
 )
 def test_a_page_can_be_followed_to_the_letter(page, tmp_path):
     run(page, Environment(tmp_path))
@@ -23,6 +29,12 @@ def test_the_formats_page_tells_every_field_of_a_record():
     table = (ROOT / "docs" / "formats.md").read_text().split("## Record")[1]
     cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("|")]
     assert set(re.findall(r"`(\w+)`", "".join(cells))) == Record.model_fields.keys()
+
+
+def test_the_page_of_the_kit_tells_every_check():
+    page = (ROOT / "docs" / "conformance.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert sorted(listed) == sorted(check.name for check in CHECKS)
 
 
 @pytest.mark.slow
