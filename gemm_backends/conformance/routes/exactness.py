@@ -22,6 +22,9 @@ PAIRS = (
 
 OUTPUTS = (torch.bfloat16, torch.float16, torch.float32)
 
+POWERS = (0, -20, -70)
+"""Powers of two by which quotients become subnormal in float16, and in bfloat16 and float32."""
+
 
 @check
 def route_requests(subject: Subject) -> str:
@@ -46,8 +49,11 @@ def route_output(subject: Subject) -> str:
     for beta, operands in ((4096.0, _beside_ties()), (14.0, _quotients_on_ties())):
         for route in each(subject, _on_ties(subject, beta, operands)):
             tried += 1
-            route.verify(operands.map(route.placed), "quotients on ties and beside them")
-    return f"{tried} requests whose quotients are made"
+            for power in POWERS:
+                scaled = (route.placed(x * 2.0**power) for x in (operands.a, operands.b))
+                what = f"quotients on ties and beside them, operands times 2^{power}"
+                route.verify(PerOperand(*scaled), what)
+    return f"{tried} requests, quotients of {len(POWERS)} sizes"
 
 
 def _on_ties(subject: Subject, beta: float, operands: PerOperand[Tensor]) -> list[Request]:

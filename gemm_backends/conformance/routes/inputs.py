@@ -102,7 +102,13 @@ def route_extremes(subject: Subject) -> str:
     exact = raised = 0
     request = replace(usual(subject), dtype=torch.float32)
     row = request.rounding.map(lambda rounding: replace(rounding, granularity="row"))
-    for route in each(subject, [request, replace(request, rounding=row)]):
+    requests = [
+        request,
+        replace(request, rounding=row),
+        replace(request, output=torch.float32),
+        replace(request, rounding=row, output=torch.bfloat16),
+    ]
+    for route in each(subject, requests):
         for factor in (1e8, 1e10, 1e16, 1e18, 3e25, 1e37):
             operands = route.draw(PLAIN, 0)
             for side in SIDES:
