@@ -11,8 +11,15 @@ from accelsim.arithmetic.rounding import quantize
 from accelsim.cli.formats import format_option
 from accelsim.errors import InputError
 from accelsim.report.tables import Format, render
-from accelsim.unpack import DIGIT_SYSTEMS, DigitSystem, IntegerOperand, load_strategy
-from accelsim.unpack.strategy import Strategy
+from accelsim.settings import Unpacking
+from accelsim.types import PerOperand, Rounding, StrategyChoice
+from accelsim.unpack import (
+    DIGIT_SYSTEMS,
+    DigitSystem,
+    IntegerOperand,
+    load_strategy,
+    split_options,
+)
 from workloads import Gemm, HeavyHitters, Synthetic, open_bundle, select
 
 Speeds = dict[str, float]
@@ -107,11 +114,14 @@ def command(
     """
     if str(bits) not in speeds or len(speeds) < 2:
         raise InputError(f"--tops must give the speed of {bits} bits and of another format")
-    unpacker = load_strategy(strategy, block)
+    unpacking = Unpacking(
+        PerOperand.both(bits), digits, StrategyChoice(*split_options(strategy)), block
+    )
+    rounding = Rounding(percentile, beta)
     rows = []
     for gemm in _gemms(bundle, globs, shape, heavy_hitters):
         widths = [_bits(name) for name in speeds]
-        ratios = _ratios(gemm, [w for w in widths if w], beta, percentile, digits, unpacker)
+        ratios = _ratios(gemm, [w for w in widths if w], rounding, unpacking)
         low = Integers(bits, speeds[str(bits)], bandwidth)
         low_s = low.seconds(gemm, ratios[bits])
         for width, (name, tops) in zip(widths, speeds.items(), strict=True):
@@ -179,15 +189,23 @@ def _bits(name: str) -> int | None:
 
 
 def _ratios(
-    gemm: Gemm, widths: list[int], beta: float, percentile: float, digits: str, strategy: Strategy
+    gemm: Gemm, widths: list[int], rounding: Rounding, unpacking: Unpacking
 ) -> dict[int, float]:
-    """Return the unpack ratio of a GEMM for each width."""
+    """Return the unpack ratio of a GEMM for each width in place of `unpacking`'s."""
     names = gemm.tensor_names
     a, b = (
-        quantize(operand, percentile, beta, name=f"{gemm.workload}: tensor {name!r}")
+        quantize(
+            operand,
+            rounding.percentile,
+            rounding.beta,
+            rounding.granularity,
+            rounding.zero_alpha,
+            f"{gemm.workload}: tensor {name!r}",
+        )
         for operand, name in zip(gemm.load(), (names.a, names.b), strict=True)
     )
-    systems = [DigitSystem(digits, width) for width in widths]
+    strategy = load_strategy(unpacking.strategy, unpacking.block)
+    systems = [DigitSystem(unpacking.digits, width) for width in widths]
     return {
         system.bits: strategy.unpack(IntegerOperand(a, system), IntegerOperand(b, system)).ratio
         for system in systems

@@ -110,6 +110,15 @@ class EachKind:
             Annotated[by_kind[self.kind], BeforeValidator(_as_default), AfterValidator(_each_kind)]
         )
 
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        mapping = handler.resolve_ref_schema(handler(core_schema))
+        allowed = mapping["properties"][OTHERS]["anyOf"]
+        one = next(schema for schema in allowed if schema != {"type": "null"})
+        properties = dict.fromkeys((*KINDS, OTHERS), one)
+        return {"anyOf": [one, {**mapping, "title": "By kind", "properties": properties}]}
+
 
 class OneOrMore:
     """Says in the JSON Schema of a list that its only item may stand alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from accelsim.config.fields import Section
 from accelsim.config.sections import ConfigSections, TimingSection
 from accelsim.config.settings import QuantizeSection, UnpackSection
 from accelsim.types import FUSED
@@ -29,28 +30,40 @@ def config_schema() -> dict[str, Any]:
     """
     schema = ConfigSections.model_json_schema()
     definitions, keys = schema["$defs"], schema["properties"]
-    for key, section in (
-        ("quantize", QuantizeSection()),
-        ("unpack", UnpackSection()),
-        ("timing", TimingSection()),
-    ):
+    sections = (("quantize", QuantizeSection()), ("unpack", UnpackSection()))
+    for key, section in (*sections, ("timing", TimingSection())):
         keys[key]["default"] = section.to_config()
-        for name, value in section.to_config().items():
-            definitions[type(section).__name__]["properties"][name]["default"] = value
-    unpack = definitions["UnpackSection"]["properties"]
-    for section, key, entry in (
-        (keys, "workloads", _workloads(definitions)),
-        (keys, "backends", _named(list_backends())),
-        (keys, "accelerator", {"anyOf": [{"enum": list_accelerators()}, _A_YAML_FILE]}),
-        (keys, "baselines", {"enum": list_baselines()}),
-        (unpack, "strategy", _named([*list_strategies(), FUSED])),
-        (unpack, "digits", {"enum": list(DIGIT_SYSTEMS)}),
+        show_defaults(definitions[type(section).__name__]["properties"], section)
+    list_names(definitions["UnpackSection"]["properties"])
+    for key, entry in (
+        ("workloads", _workloads(definitions)),
+        ("backends", _named(list_backends())),
+        ("accelerator", {"anyOf": [{"enum": list_accelerators()}, _A_YAML_FILE]}),
+        ("baselines", {"enum": list_baselines()}),
     ):
         least = 0 if key in ("accelerator", "baselines") else 1
-        section[key] = _described(section[key]) | _one_or_more(entry, least)
+        keys[key] = _described(keys[key]) | _one_or_more(entry, least)
     schema["required"].remove("backends")
     either = [_needs("backends"), _needs("accelerator")]
     return {"$schema": DIALECT, **schema, "title": "accelsim config", "anyOf": either}
+
+
+def show_defaults(keys: dict[str, Any], section: Section) -> None:
+    """Put the values of a section into the schema of its keys, as a config writes them."""
+    for name, value in section.to_config().items():
+        if value is not None:
+            keys[name]["default"] = value
+
+
+def list_names(keys: dict[str, Any]) -> None:
+    """Put what is installed into the schema of a section with the keys of ``unpack``."""
+    for key, entry in (
+        ("strategy", _named([*list_strategies(), FUSED])),
+        ("digits", {"enum": list(DIGIT_SYSTEMS)}),
+    ):
+        keys[key] = _described(keys[key]) | _one_or_more(entry, 1)
+    if "backend" in keys:
+        keys["backend"] = _described(keys["backend"]) | _named(list_backends())
 
 
 def _described(key: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Run the GEMMs of a whole PyTorch model, forward and backward, on integers."""
 
-from accelsim.integer_mode.kinds import KINDS, PerKind
 from accelsim.integer_mode.mode import IntegerGemms, integer_gemms
 from accelsim.integer_mode.replacing import Replacing, Selection
 from accelsim.integer_mode.tally import Tally
+from accelsim.settings import KINDS, PerKind
 
 __all__ = [
     "KINDS",

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from accelsim.errors import DataError, InputError, UnsupportedError, unknown_name
-from accelsim.integer_mode.kinds import KINDS, PerKind, kinds
+from accelsim.integer_mode.kinds import by_kind, kinds
 from accelsim.integer_mode.replacing import ALL, Replacing, Selection
 from accelsim.integer_mode.routes import Automatic, Opener, Routes, is_fused, through
 from accelsim.integer_mode.tally import Tally
 from accelsim.integer_mode.weights import Weights
 from accelsim.routes import GeneralRoute, SimulatedRoute, Untimed, expected, judge
+from accelsim.settings import KINDS, PerKind
 from accelsim.types import (
     PerOperand,
     PreparedOperand,
@@ -40,8 +41,8 @@ class IntegerGemms(Replacing):
     ----------
     model : nn.Module
         Any model; see `workloads.tracing.Tracer`.
-    rounding : mapping
-        How operands of each kind are rounded; every one of `KINDS`.
+    rounding : PerKind of Rounding
+        How operands of each kind are rounded.
     digits : PerOperand of DigitSystem
         The digits of A and B.
     opener : callable
@@ -60,7 +61,7 @@ class IntegerGemms(Replacing):
     def __init__(
         self,
         model: nn.Module,
-        rounding: Mapping[str, Rounding],
+        rounding: PerKind[Rounding],
         digits: PerOperand[DigitSystem],
         opener: Opener,
         selection: Selection = ALL,
@@ -135,7 +136,7 @@ class IntegerGemms(Replacing):
             ),
             device=a.device,
             dtype=torch.float32 if a.dtype == torch.float64 else a.dtype,
-            rounding=kind.map(self._rounding.__getitem__),
+            rounding=kind.map(self._rounding.of),
             digits=self._digits,
             fixed=fixed,
             output=a.dtype,
@@ -181,9 +182,10 @@ def integer_gemms(
     *,
     granularity: str = "tensor",
     backend: str | GemmBackend | None = None,
-    bits: int = 8,
+    bits: int | PerOperand[int] = 8,
     strategy: str | StrategyChoice | Strategy | None = None,
     digits: str = "balanced",
+    block: int | None = None,
     exact: Literal["auto", "backend", "simulate"] = "auto",
     gemms: Sequence[str] = ("*",),
     skip: Sequence[str] = (),
@@ -217,13 +219,15 @@ def integer_gemms(
         What multiplies; see `gemm_backends.load_backend`. Without one, a backend's fused route
         where the operands lie on a GPU that has any, and else floats as with ``exact="simulate"``;
         the integers are the same.
-    bits : int
-        Width of the digits, 2 to 16.
+    bits : int or PerOperand of int
+        Width of the digits, 2 to 16; of A and of B where they differ.
     strategy : str, StrategyChoice, Strategy or None
         How operands are unpacked; see `accelsim.unpack.load_strategy`. ``fused`` is the backend's
         own way from floats to the product. By default ``mix`` with a backend.
     digits : {"balanced", "paper"}
         The digit system.
+    block : int or None
+        Columns of a K-block, for strategies that cut any; None for their default.
     exact : {"auto", "backend", "simulate"}
         ``simulate`` multiplies the same integers in floating point, in a type that is proved to
         hold every sum exactly: the same results, bit for bit, without a backend. ``backend`` takes
@@ -255,16 +259,19 @@ def integer_gemms(
     """
     if granularity not in GRANULARITIES:
         raise InputError(f"granularity: {unknown_name('value', granularity, GRANULARITIES)}")
-    betas = PerKind.of(beta, "beta")
-    percentiles = PerKind.of(percentile, "percentile", at_most=100)
-    rounding = {
-        kind: Rounding(percentiles[kind], betas[kind], granularity, zero_alpha) for kind in KINDS
-    }
+    betas = by_kind(beta, "beta")
+    percentiles = by_kind(percentile, "percentile", at_most=100)
+    widths = bits if isinstance(bits, PerOperand) else PerOperand.both(bits)
     return IntegerGemms(
         model,
-        rounding,
-        PerOperand.both(DigitSystem(digits, bits)),
-        _opener(exact, backend, bits, strategy, check),
+        PerKind(
+            *(
+                Rounding(percentiles.of(kind), betas.of(kind), granularity, zero_alpha)
+                for kind in KINDS
+            )
+        ),
+        widths.map(lambda width: DigitSystem(digits, width)),
+        _opener(exact, backend, widths, strategy, block, check),
         Selection(gemms, skip, ops),
         check,
     )
@@ -273,8 +280,9 @@ def integer_gemms(
 def _opener(
     exact: str,
     backend: str | GemmBackend | None,
-    bits: int,
+    bits: PerOperand[int],
     strategy: str | StrategyChoice | Strategy | None,
+    block: int | None,
     check: bool,
 ) -> Opener:
     if exact == "simulate":
@@ -291,4 +299,5 @@ def _opener(
     availability = loaded.status()
     if not availability.available:
         raise InputError(f"backend {loaded.name!r} cannot run here: {availability.reason}")
-    return through(loaded.for_bits(bits, bits), "mix" if strategy is None else strategy, check)
+    chosen = "mix" if strategy is None else strategy
+    return through(loaded.for_bits(bits.a, bits.b), chosen, block, check)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from accelsim.errors import DataError, InputError, UnsupportedError
 from accelsim.routes import SimulatedRoute, open_route
-from accelsim.types import FUSED, Request, Route, StrategyChoice
+from accelsim.types import FUSED, PerOperand, Request, Route, StrategyChoice
 from accelsim.unpack import Strategy, load_strategy
 from gemm_backends import GemmBackend, list_backends, load_backend
 
@@ -77,7 +77,12 @@ class Routes:
             raise DataError(f"{listed}{more}: {error}") from error
 
 
-def through(backend: GemmBackend, strategy: str | StrategyChoice | Strategy, check: bool) -> Opener:
+def through(
+    backend: GemmBackend,
+    strategy: str | StrategyChoice | Strategy,
+    block: int | None,
+    check: bool,
+) -> Opener:
     """Return what opens routes through a backend.
 
     Parameters
@@ -86,6 +91,8 @@ def through(backend: GemmBackend, strategy: str | StrategyChoice | Strategy, che
         What multiplies.
     strategy : str, StrategyChoice or Strategy
         How operands are unpacked, or ``fused``.
+    block : int or None
+        Columns of a K-block, for strategies that cut any; None for their default.
     check : bool
         Whether the backend's accumulator is watched.
 
@@ -95,7 +102,7 @@ def through(backend: GemmBackend, strategy: str | StrategyChoice | Strategy, che
         If there is no such strategy.
     """
     if not is_fused(strategy) and not isinstance(strategy, Strategy):
-        strategy = load_strategy(strategy)
+        strategy = load_strategy(strategy, block)
 
     def opener(request: Request) -> Route:
         return open_route(request, strategy, backend, check)
@@ -110,13 +117,13 @@ class Automatic:
 
     Parameters
     ----------
-    bits : int
+    bits : PerOperand of int
         Width of the digits.
     must : bool
         Whether a fused route must be found.
     """
 
-    def __init__(self, bits: int, must: bool = False) -> None:
+    def __init__(self, bits: PerOperand[int], must: bool = False) -> None:
         self._bits, self._must = bits, must
         self._backends: dict[str, list[GemmBackend]] = {}
 
@@ -151,7 +158,7 @@ def is_fused(strategy: str | StrategyChoice | Strategy) -> bool:
     )
 
 
-def _fused_backends(kind: str, bits: int) -> list[GemmBackend]:
+def _fused_backends(kind: str, bits: PerOperand[int]) -> list[GemmBackend]:
     """Return the backends that define a fused route and run on a kind of device."""
     found = []
     for name in list_backends():
@@ -163,5 +170,5 @@ def _fused_backends(kind: str, bits: int) -> list[GemmBackend]:
             continue
         here = status.available and str(status.device).partition(":")[0] == kind
         if here and type(backend).fused is not GemmBackend.fused:
-            found.append(backend.for_bits(bits, bits))
+            found.append(backend.for_bits(bits.a, bits.b))
     return found

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from accelsim.arithmetic.rounding import alpha
+from accelsim.integer_mode.kinds import kinds
 from accelsim.integer_mode.replacing import ALL, Replacing, Selection
+from accelsim.settings import PerKind
+from accelsim.types import PerOperand
 from workloads.tracing import GemmCall
 
 
@@ -17,24 +20,28 @@ class ClippedGemms(Replacing):
     ----------
     model : nn.Module
         Any model.
-    percentile : float
-        p: entries beyond the p-th percentile of the magnitudes become that large.
+    percentile : PerKind of float
+        p of each kind of operand: entries beyond the p-th percentile of the magnitudes become that
+        large.
     selection : Selection
         Which GEMMs.
     """
 
-    def __init__(self, model: nn.Module, percentile: float, selection: Selection = ALL) -> None:
+    def __init__(
+        self, model: nn.Module, percentile: PerKind[float], selection: Selection = ALL
+    ) -> None:
         super().__init__(model, selection)
         self._percentile = percentile
 
     def product(self, call: GemmCall) -> Tensor:
         """Return the product of the clipped operands."""
-        a, b = (self._clipped(operand) for operand in (call.a, call.b))
-        return a @ b.mT
+        weights = PerOperand(*(self._lineage.of(x).weight for x in (call.a, call.b)))
+        kind = kinds(call, weights)
+        return self._clipped(call.a, kind.a) @ self._clipped(call.b, kind.b).mT
 
-    def _clipped(self, operand: Tensor) -> Tensor:
+    def _clipped(self, operand: Tensor, kind: str) -> Tensor:
         if operand.numel() == 0:
             return operand
         values = operand.to(torch.float32).contiguous().reshape(1, -1)
-        limit = float(alpha(values, self._percentile))
+        limit = float(alpha(values, self._percentile.of(kind)))
         return operand.clamp(-limit, limit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,14 +11,16 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BeforeValidator, Field
 
 from accelsim.config.config_kind import refuse_other_kinds
-from accelsim.config.document import Document, apply_override, read_document
-from accelsim.config.entries import target
+from accelsim.config.document import Document, content_hash, read_document
+from accelsim.config.entries import check_backend, check_strategies
 from accelsim.config.fields import Section, Sweep
 from accelsim.config.messages import validated
-from accelsim.errors import InputError, unknown_name
-from accelsim.parity.treatments import Treatment, TreatmentSweep
-from accelsim.unpack import load_strategy
-from gemm_backends import backend_class
+from accelsim.config.problems import Loc
+from accelsim.config.run_config import BackendChoice
+from accelsim.config.settings import UnpackSection
+from accelsim.errors import unknown_name
+from accelsim.parity.treatments import Treatment, TreatmentSweep, in_folder
+from accelsim.settings import Unpacking
 from workloads.models.catalog import catalog
 from workloads.paths import from_folder
 
@@ -53,16 +54,33 @@ class EvalSections(_Common):
     tokens: int = Field(default=512, ge=2, description="a whole number, at least 2")
 
 
-class ProbeSection(Section):
-    """Steps that run on a backend, for the unpack ratio; the results are the same."""
+class ProbeSection(UnpackSection):
+    """Steps that run on a backend, for the unpack ratio; the results are the same.
+
+    The keys of ``unpack`` have one value each here; what `backend` names is checked apart.
+    """
 
     every: int = Field(default=50, ge=1, description="a whole number of steps, at least 1")
-    backend: str = Field(description="the name of a backend")
-    bits: int = Field(default=8, ge=2, le=16, description="a whole number from 2 to 16")
-    strategy: str = Field(default="mix", description="the name of a strategy")
-    digits: Literal["balanced", "paper"] = Field(
-        default="balanced", description="balanced or paper"
-    )
+    backend: Any = Field(description="the name of a backend, or {name: ..., options}")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A backend that every so many steps run on.
+
+    Parameters
+    ----------
+    every : int
+        In steps.
+    backend : BackendChoice
+        What multiplies.
+    unpacking : Unpacking
+        How integers become its low-bit products.
+    """
+
+    every: int
+    backend: BackendChoice
+    unpacking: Unpacking
 
 
 class TrainSections(_Common):
@@ -103,6 +121,8 @@ class ParityConfig(Generic[S]):
         What is compared, in the file's order.
     output : Path
         The folder for the results.
+    probe : Probe or None
+        Of `accelsim train`.
     """
 
     path: Path
@@ -110,18 +130,21 @@ class ParityConfig(Generic[S]):
     sections: S
     treatments: tuple[Treatment, ...]
     output: Path
+    probe: Probe | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON types."""
-        rest = self.sections.model_dump(mode="json", exclude={"name", "treatments", "output"})
+        rest = self.sections.to_config()
         treatments = [treatment.to_record() for treatment in self.treatments]
-        return {"name": self.name, **rest, "treatments": treatments}
+        return {k: v for k, v in rest.items() if k != "output"} | {
+            "name": self.name,
+            "treatments": treatments,
+        }
 
     @property
     def config_hash(self) -> str:
         """SHA-256 (hexadecimal) of `to_dict`."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return content_hash(self.to_dict())
 
 
 def load_eval_config(path: Path, overrides: Sequence[str] = ()) -> ParityConfig[EvalSections]:
@@ -159,48 +182,48 @@ def load_train_config(path: Path, overrides: Sequence[str] = ()) -> ParityConfig
         )
     if sections.task == "vit" and sections.context is not None:
         document.report(("context",), "a vit has no context; expected none", at_key=True)
-    if sections.probe is not None:
-        found = _found(document, ("probe",), sections.probe.backend, sections.probe.strategy)
-        sections = sections.model_copy(update={"probe": sections.probe.model_copy(update=found)})
+    probe = None if sections.probe is None else _probe(document, sections.probe)
     document.raise_problems()
-    return replace(config, sections=sections)
+    return replace(config, sections=sections, probe=probe)
+
+
+def _probe(document: Document, section: ProbeSection) -> Probe | None:
+    check_strategies(document, ("probe",))
+    backend = check_backend(document, section.backend, ("probe", "backend"))
+    if document.problems or backend is None:
+        return None
+    folder = document.path.parent
+    unpackings = [in_folder(found, folder) for found in section.unpackings(folder)]
+    if len(unpackings) > 1:
+        message = f"found {len(unpackings)} ways to unpack; expected one value for each key"
+        document.report(("probe",), message)
+    return Probe(section.every, backend, unpackings[0])
 
 
 def _load(path: Path, overrides: Sequence[str], kind: type[S]) -> tuple[Document, ParityConfig[S]]:
-    document = read_document(path)
-    for rank, override in enumerate(overrides, start=1):
-        apply_override(document, override, rank)
+    document = read_document(path, overrides)
     refuse_other_kinds(document, kind.command)
     sections = validated(document, kind, document.data)
     document.raise_problems()
     assert sections is not None, "sections that are not valid have left a problem"
     treatments: dict[str, Treatment] = {}
     for index, sweep in enumerate(sections.treatments):
-        place = ("treatments", index)
-        found = _found(document, place, sweep.backend, sweep.strategy)
-        for treatment in sweep.model_copy(update=found).treatments():
+        for treatment in _treatments(document, sweep, ("treatments", index)):
             key = json.dumps(treatment.to_record(), sort_keys=True)
             if key in treatments:
-                document.report(place, f"{treatment.label} is there already")
+                document.report(("treatments", index), f"{treatment.label} is there already")
             treatments[key] = treatment
     name = sections.name or path.stem
     output = Path(sections.output or f"runs/{name}").expanduser()
     return document, ParityConfig(path, name, sections, tuple(treatments.values()), output)
 
 
-def _found(
-    document: Document, place: tuple[str | int, ...], backend: str | None, strategy: str
-) -> dict[str, str | None]:
-    """Return the names with paths that start from the config's folder; report what is wrong."""
-    folder = document.path.parent
-    found = {"backend": backend and target(backend, folder), "strategy": target(strategy, folder)}
-    for key, name, check in (
-        ("backend", found["backend"], backend_class),
-        ("strategy", found["strategy"], load_strategy),
-    ):
-        try:
-            if name is not None:
-                check(name)
-        except InputError as error:
-            document.report((*place, key), str(error))
-    return found
+def _treatments(document: Document, sweep: TreatmentSweep, loc: Loc) -> list[Treatment]:
+    """Check the names in an entry of ``treatments`` and spread it, if they are right."""
+    before = len(document.problems)
+    check_strategies(document, loc)
+    named = sweep.backend is not None
+    backend = check_backend(document, sweep.backend, (*loc, "backend")) if named else None
+    if len(document.problems) > before:
+        return []
+    return sweep.treatments(backend, document.path.parent)

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 
 from accelsim.errors import DataError
-from accelsim.integer_mode import IntegerGemms, PerKind
+from accelsim.integer_mode import IntegerGemms
 from accelsim.parity.configs import EvalSections, ParityConfig
 from accelsim.parity.quality import Quality, embeddings, likeness, perplexity, windows
 from accelsim.parity.storage import weight_storage
@@ -157,8 +157,7 @@ def _record(
 def _storage(treatment: Treatment, model: nn.Module) -> dict[str, Any]:
     if treatment.method != "integers":
         return {}
-    beta = PerKind.of(treatment.beta, "beta")["weights"]
-    return weight_storage(model, treatment.percentile, beta).summary()
+    return weight_storage(model, treatment.rounding.weights).summary()
 
 
 def _quality(loaded: Loaded, inputs: Tensor, reference: Tensor | None) -> Quality:

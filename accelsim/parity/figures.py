@@ -44,7 +44,7 @@ def draw_quality(records: Sequence[EvalRecord], path: Path) -> None:
         {
             "β": record.treatment["beta"],
             record.metric: record.value,
-            "percentile": f"p = {record.treatment['percentile']:g}",
+            "percentile": _scales(record.treatment),
         }
         for record in records
         if record.value is not None and _is_plain(record.treatment)
@@ -91,10 +91,15 @@ def draw_training(records: Sequence[TrainRecord], path: Path) -> None:
 
 
 def _is_plain(treatment: dict[str, Any]) -> bool:
-    """Whether it treats every GEMM with one β."""
+    """Whether it treats every GEMM with one β and one percentile."""
     whole = treatment.get("gemms") == ["*"] and not treatment.get("skip")
-    one_beta = isinstance(treatment.get("beta"), int | float)
-    return whole and one_beta and len(treatment["ops"]) == 3 and treatment["method"] == "integers"
+    one = all(isinstance(treatment.get(key), int | float) for key in ("beta", "percentile"))
+    return whole and one and len(treatment["ops"]) == 3 and treatment["method"] == "integers"
+
+
+def _scales(treatment: dict[str, Any]) -> str:
+    rows = treatment.get("granularity") == "row"
+    return f"p = {treatment['percentile']:g}" + (", scales per row" if rows else "")
 
 
 def _axes(seaborn: Any) -> Any:

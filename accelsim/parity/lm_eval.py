@@ -13,6 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from pydantic import ValidationError
 from torch import Tensor
 
+from accelsim.config import BackendChoice
 from accelsim.config.messages import explained
 from accelsim.errors import InputError
 from accelsim.integer_mode import IntegerGemms
@@ -30,8 +31,8 @@ class AccelsimLM(HFLM):  # type: ignore[misc]
     pretrained : str
         A model of the catalog, or what the harness's own ``hf`` takes.
     **options
-        Of a treatment (``method``, ``beta``, ``percentile``, ``gemms``, ``skip``, ``ops``,
-        ``backend``, ``bits``, ``strategy``, ``digits``, ``check``); all others go to ``hf``.
+        The keys of a treatment in a config of ``accelsim eval``, each with one value; all others
+        go to ``hf``.
 
     Raises
     ------
@@ -40,7 +41,7 @@ class AccelsimLM(HFLM):  # type: ignore[misc]
     """
 
     def __init__(self, pretrained: str, **options: Any) -> None:
-        own = {name: options.pop(name) for name in Treatment.model_fields if name in options}
+        own = {name: options.pop(name) for name in TreatmentSweep.model_fields if name in options}
         treatment = _treatment(own)
         entry = catalog().get(pretrained)
         if entry is not None and entry.wheel is not None and not Path(pretrained).exists():
@@ -69,10 +70,14 @@ class AccelsimLM(HFLM):  # type: ignore[misc]
 
 def _treatment(options: dict[str, Any]) -> Treatment:
     try:
-        treatments = TreatmentSweep.model_validate(options).treatments()
+        sweep = TreatmentSweep.model_validate(options)
     except ValidationError as error:
         found = {f"{loc[0]}: {text}" for loc, text, _ in explained(TreatmentSweep, error)}
         raise InputError("; ".join(sorted(found))) from error
+    name = sweep.backend
+    if not isinstance(name, str | None):
+        raise InputError(f"backend: found {name!r}; expected the name of a backend")
+    treatments = sweep.treatments(None if name is None else BackendChoice(name, {}, name))
     if len(treatments) != 1:
-        raise InputError(f"found {len(treatments)} treatments; expected one beta and percentile")
+        raise InputError(f"found {len(treatments)} treatments; expected one value for each option")
     return treatments[0]

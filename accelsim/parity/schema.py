@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from accelsim.config.schema import DIALECT
-from accelsim.parity.configs import EvalSections, TrainSections
+from accelsim.config.schema import DIALECT, list_names, show_defaults
+from accelsim.parity.configs import EvalSections, ProbeSection, TrainSections
+from accelsim.parity.treatments import TreatmentSweep
 
 
 def parity_schema(kind: str) -> dict[str, Any]:
@@ -19,4 +20,12 @@ def parity_schema(kind: str) -> dict[str, Any]:
         ``eval`` or ``train``.
     """
     sections: type[BaseModel] = EvalSections if kind == "eval" else TrainSections
-    return {"$schema": DIALECT, **sections.model_json_schema(), "title": f"accelsim {kind} config"}
+    schema = sections.model_json_schema()
+    treatment = schema["$defs"]["TreatmentSweep"]["properties"]
+    show_defaults(treatment, TreatmentSweep())
+    list_names(treatment)
+    if kind == "train":
+        probe = schema["$defs"]["ProbeSection"]["properties"]
+        show_defaults(probe, ProbeSection(backend=None))
+        list_names(probe)
+    return {"$schema": DIALECT, **schema, "title": f"accelsim {kind} config"}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from accelsim.arithmetic.rounding import quantize
+from accelsim.types import Rounding
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,21 @@ def storage(integers: Tensor) -> Storage:
     return Storage(total, bits, entropy)
 
 
-def weight_storage(model: nn.Module, percentile: float, beta: float) -> Storage:
-    """Return what the weights of all linear layers take, each tensor quantized with its scale.
+def weight_storage(model: nn.Module, rounding: Rounding) -> Storage:
+    """Return what the weights of all linear layers take, each tensor quantized by itself.
 
     A weight that several layers share counts once.
     """
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     weights = {layer.weight.data_ptr(): layer.weight for layer in layers}.values()
-    quantized = (quantize(weight.detach(), percentile, beta).values for weight in weights)
+    quantized = (
+        quantize(
+            weight.detach(),
+            rounding.percentile,
+            rounding.beta,
+            rounding.granularity,
+            rounding.zero_alpha,
+        ).values
+        for weight in weights
+    )
     return sum(map(storage, quantized), Storage())

@@ -7,17 +7,17 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from pydantic import JsonValue
-from torch import nn
 from torch.optim import AdamW
 
 from accelsim.errors import DataError, InputError
-from accelsim.parity.configs import ParityConfig, ProbeSection, TrainSections
+from accelsim.parity.configs import ParityConfig, Probe, TrainSections
 from accelsim.parity.treatments import Treatment
 from accelsim.records import RunFolder
 from accelsim.records.folder import CHECKPOINTS
@@ -144,7 +144,7 @@ def train(
             _check_device(sections.device)
             name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
             checkpoint = folder.path / CHECKPOINTS / f"{name}.pt"
-            folder.append(_train(task, sections, treatment, seed, folder, checkpoint, say))
+            folder.append(_train(task, config, treatment, seed, folder, checkpoint, say))
             checkpoint.unlink(missing_ok=True)
     return list(folder.records)
 
@@ -158,20 +158,21 @@ def _check_device(device: str) -> None:
 
 def _train(
     task: Task,
-    sections: TrainSections,
+    config: ParityConfig[TrainSections],
     treatment: Treatment,
     seed: int,
     folder: RunFolder[TrainRecord],
     checkpoint: Path,
     say: Say,
 ) -> TrainRecord:
+    sections = config.sections
     run = _Run(task, sections, seed)
     if folder.begun and checkpoint.is_file():
         run.restore(checkpoint, sections.device)
         say(f"{treatment.label}, seed {seed}: going on after step {run.curves['step']}")
     curves, reason = run.curves, ""
     try:
-        _steps(run, task, sections, treatment, seed, folder, checkpoint, say)
+        _steps(run, task, config, treatment, seed, folder, checkpoint, say)
     except DataError as error:
         reason = f"step {curves['step']}: {error}"
     evaluations = curves["evaluations"]
@@ -195,18 +196,18 @@ def _train(
 def _steps(
     run: _Run,
     task: Task,
-    sections: TrainSections,
+    config: ParityConfig[TrainSections],
     treatment: Treatment,
     seed: int,
     folder: RunFolder[TrainRecord],
     checkpoint: Path,
     say: Say,
 ) -> None:
-    curves = run.curves
+    sections, curves = config.sections, run.curves
     start = time.perf_counter() - curves["seconds"]
     losses: list[float] = []
     while curves["step"] < sections.steps:
-        losses.append(_step(run, task, treatment, sections.probe, seed))
+        losses.append(_step(run, task, treatment, config.probe, seed))
         curves["step"] += 1
         if not math.isfinite(losses[-1]):
             raise DataError(f"the loss is {losses[-1]}")
@@ -225,15 +226,14 @@ def _steps(
             losses = []
 
 
-def _step(
-    run: _Run, task: Task, treatment: Treatment, probe: ProbeSection | None, seed: int
-) -> float:
+def _step(run: _Run, task: Task, treatment: Treatment, probe: Probe | None, seed: int) -> float:
     """Take one step of the optimizer and return the loss before it."""
     number = run.curves["step"]
     mode: Any = treatment.context(run.model)
     probing = probe is not None and treatment.method == "integers" and number % probe.every == 0
-    if probing:
-        mode = _probing(treatment, run.model, probe)
+    if probe is not None and probing:
+        probed = replace(treatment, backend=probe.backend, unpacking=probe.unpacking, check=False)
+        mode = probed.integers(run.model)
     run.optimizer.zero_grad()
     with mode:
         loss = task.loss(run.model, task.batch(number, seed))
@@ -242,18 +242,6 @@ def _step(
     if probing:
         run.curves["probes"].append({"step": number, **_found(mode.tally)})
     return float(loss.detach())
-
-
-def _probing(treatment: Treatment, model: nn.Module, probe: ProbeSection | None) -> Any:
-    assert probe is not None
-    return treatment.integers(
-        model,
-        exact="backend",
-        backend=probe.backend,
-        bits=probe.bits,
-        strategy=probe.strategy,
-        digits=probe.digits,
-    )
 
 
 def _found(tally: Any) -> dict[str, float | None]:
@@ -270,13 +258,15 @@ def table(records: list[TrainRecord]) -> list[dict[str, Any]]:
     """Return the rows of the table: the final metric and its gap to floats, over the seeds."""
     floats = {r.seed: r.final for r in records if r.treatment["method"] == "float"}
     rows = []
-    for label in dict.fromkeys(record.label for record in records):
-        own = [record for record in records if record.label == label]
+    groups: dict[str, list[TrainRecord]] = {}
+    for record in records:
+        groups.setdefault(json.dumps(record.treatment, sort_keys=True), []).append(record)
+    for own in groups.values():
         finals = [record.final for record in own if record.final is not None]
         pairs = [(record.final, floats.get(record.seed)) for record in own]
         gaps = [final - base for final, base in pairs if final is not None and base is not None]
         row: dict[str, Any] = {
-            "treatment": label,
+            "treatment": own[0].label,
             "seeds": len(own),
             own[0].metric: _mean(finals),
             "± (std)": _deviation(finals),

@@ -2,90 +2,127 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated, Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from torch import nn
 
-from accelsim.config import fields
-from accelsim.config.fields import Section, Sweep, plain_number
+from accelsim.config import BackendChoice, fields
+from accelsim.config.entries import target
+from accelsim.config.fields import Sweep
+from accelsim.config.settings import ModelQuantizeSection, UnpackSection
 from accelsim.integer_mode import IntegerGemms, Selection, integer_gemms
 from accelsim.parity.clipping import ClippedGemms
+from accelsim.settings import KINDS, PerKind, Unpacking
+from accelsim.types import FUSED, Rounding, StrategyChoice
 from workloads.gemm import OPS
 
-Percentile: TypeAlias = Annotated[float, Field(gt=0, le=100), AfterValidator(plain_number)]
-Positive: TypeAlias = Annotated[float, Field(gt=0), AfterValidator(plain_number)]
-Beta: TypeAlias = (
-    Positive
-    | dict[Literal["weights", "activations", "attention", "gradients", "default"], Positive]
-)
+Method: TypeAlias = Literal["float", "integers", "clip"]
 
 _GLOBS = "a list of globs of GEMMs' names"
 
 
-class Treatment(Section):
+@dataclass(frozen=True)
+class Treatment:
     """One way to compute a model's GEMMs.
 
     Parameters
     ----------
     method : {"float", "integers", "clip"}
         As they are; through integers without clipping; or with clipped operands, not rounded.
-    percentile, beta : float
-        Of the quantization, or where to clip.
-    gemms, skip, ops : sequence of str
-        Which GEMMs; see `accelsim.integer_mode.Selection`.
-    backend, bits, strategy, digits, check
-        Where the integers are multiplied; without a backend they are simulated. See
-        `accelsim.integer_gemms`.
+    rounding : PerKind of Rounding
+        How operands are rounded, or where they are clipped.
+    unpacking : Unpacking
+        How integers become low-bit products, where a backend multiplies them.
+    selection : Selection
+        Which GEMMs.
+    backend : BackendChoice or None
+        What multiplies; for None see `accelsim.integer_gemms`.
+    check : bool
+        Compare every integer with the oracle's.
     """
 
-    method: Literal["float", "integers", "clip"] = Field(
-        default="integers", description="float, integers or clip"
-    )
-    percentile: Percentile = 95
-    beta: Beta = 255
-    gemms: tuple[str, ...] = ("*",)
-    skip: tuple[str, ...] = ()
-    ops: tuple[str, ...] = OPS
-    backend: str | None = None
-    bits: int = 8
-    strategy: str = "mix"
-    digits: Literal["balanced", "paper"] = "balanced"
+    method: Method
+    rounding: PerKind[Rounding]
+    unpacking: Unpacking
+    selection: Selection
+    backend: BackendChoice | None = None
     check: bool = False
 
     @property
-    def selection(self) -> Selection:
-        """Which GEMMs are treated."""
-        return Selection(self.gemms, self.skip, self.ops)
+    def unpacks(self) -> bool:
+        """Whether integers become low-bit products."""
+        fused = self.unpacking.strategy.name == FUSED
+        return self.method == "integers" and (self.backend is not None or fused)
 
     @property
     def label(self) -> str:
         """A short name for tables and figures."""
-        where = "".join(
-            [
-                "" if self.gemms == ("*",) else f", {', '.join(self.gemms)} only",
-                f", without {', '.join(self.skip)}" if self.skip else "",
-                "" if len(self.ops) == len(OPS) else f", {', '.join(self.ops)} only",
-                f", {self.backend} at {self.bits} bits" if self.backend else "",
-            ]
-        )
         if self.method == "float":
             return "float"
+        gemms, skip, ops = self.selection.gemms, self.selection.skip, self.selection.ops
+        where = "".join(
+            [
+                "" if tuple(gemms) == ("*",) else f", {', '.join(gemms)} only",
+                f", without {', '.join(skip)}" if skip else "",
+                "" if len(ops) == len(OPS) else f", {', '.join(ops)} only",
+                self._multiplied() if self.unpacks else "",
+            ]
+        )
+        percentile = _spelled(self.rounding.map(lambda rounding: rounding.percentile))
         if self.method == "clip":
-            return f"clip at p = {self.percentile:g}, no rounding{where}"
-        beta = f"{self.beta:g}" if not isinstance(self.beta, dict) else _spelled(self.beta)
-        return f"p = {self.percentile:g}, β = {beta}{where}"
+            return f"clip at p = {percentile}, no rounding{where}"
+        beta = _spelled(self.rounding.map(lambda rounding: rounding.beta))
+        scales = ", scales per row" if self.rounding.weights.granularity == "row" else ""
+        return f"p = {percentile}, β = {beta}{scales}{where}"
+
+    def _multiplied(self) -> str:
+        bits = self.unpacking.bits
+        width = f"{bits.a}" if bits.a == bits.b else f"{bits.a} × {bits.b}"
+        block = self.unpacking.block
+        strategy = str(self.unpacking.strategy) + (f" of {block} columns" if block else "")
+        digits = self.unpacking.digits
+        return "".join(
+            [
+                f", {self._backend_name()}{width} bits",
+                f", {strategy}" if strategy != "mix" else "",
+                f", {digits} digits" if digits != "balanced" else "",
+            ]
+        )
+
+    def _backend_name(self) -> str:
+        if self.backend is None:
+            return ""
+        return f"{StrategyChoice(self.backend.name, self.backend.options)} at "
 
     def to_record(self) -> dict[str, Any]:
         """Return what tells this treatment from others, as JSON types."""
         if self.method == "float":
             return {"method": "float"}
-        unused = {"clip": {"beta", "backend", "bits", "strategy", "digits", "check"}}
-        simulated = set() if self.backend else {"backend", "bits", "strategy", "digits", "check"}
-        fields = Treatment.model_fields.keys() - unused.get(self.method, simulated)
-        values = {name: getattr(self, name) for name in Treatment.model_fields if name in fields}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        percentile = self.rounding.map(lambda rounding: rounding.percentile).to_record()
+        record: dict[str, Any] = {"method": self.method, "percentile": percentile}
+        if self.method == "integers":
+            record["beta"] = self.rounding.map(lambda rounding: rounding.beta).to_record()
+            record["granularity"] = self.rounding.weights.granularity
+            record["zero_alpha"] = self.rounding.weights.zero_alpha
+        selection = {"gemms": self.selection.gemms, "skip": self.selection.skip}
+        record |= {key: list(value) for key, value in selection.items()}
+        record["ops"] = list(self.selection.ops)
+        if self.unpacks:
+            unpacking = self.unpacking
+            record |= {
+                "backend": None if self.backend is None else self.backend.to_record(),
+                "bits": unpacking.bits.to_record(),
+                "strategy": str(unpacking.strategy),
+                "digits": unpacking.digits,
+                "block": unpacking.block,
+                "check": self.check,
+            }
+        return record
 
     def context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Return the context in which a model's GEMMs are treated so.
@@ -98,60 +135,89 @@ class Treatment(Section):
         if self.method == "float":
             return nullcontext()
         if self.method == "clip":
-            return ClippedGemms(model, self.percentile, self.selection)
+            percentile = self.rounding.map(lambda rounding: rounding.percentile)
+            return ClippedGemms(model, percentile, self.selection)
         return self.integers(model)
 
-    def integers(self, model: nn.Module, **changes: Any) -> IntegerGemms:
-        """Return the context of integer GEMMs, with some options changed."""
-        options: dict[str, Any] = {
-            "exact": "backend" if self.backend else "simulate",
-            "backend": self.backend,
-            "bits": self.bits,
-            "strategy": self.strategy,
-            "digits": self.digits,
+    def integers(self, model: nn.Module) -> IntegerGemms:
+        """Return the context of integer GEMMs; see `accelsim.integer_gemms`."""
+        return integer_gemms(
+            model,
+            _mapping(self.rounding.map(lambda rounding: rounding.beta)),
+            _mapping(self.rounding.map(lambda rounding: rounding.percentile)),
+            granularity=self.rounding.weights.granularity,
+            zero_alpha=self.rounding.weights.zero_alpha,
+            **self._multiplication(),
+            gemms=self.selection.gemms,
+            skip=self.selection.skip,
+            ops=self.selection.ops,
+        )
+
+    def _multiplication(self) -> dict[str, Any]:
+        if not self.unpacks:
+            return {}
+        return {
+            "backend": None if self.backend is None else self.backend.load(),
+            "bits": self.unpacking.bits,
+            "strategy": self.unpacking.strategy,
+            "digits": self.unpacking.digits,
+            "block": self.unpacking.block,
             "check": self.check,
-            "gemms": self.gemms,
-            "skip": self.skip,
-            "ops": self.ops,
         }
-        return integer_gemms(model, self.beta, self.percentile, **{**options, **changes})  # type: ignore[arg-type]
 
 
-def _spelled(beta: dict[Any, float]) -> str:
-    return ", ".join(f"{value:g} ({kind})" for kind, value in beta.items())
+def _mapping(values: PerKind[float]) -> Mapping[str, float]:
+    return {kind: values.of(kind) for kind in KINDS}
 
 
-class TreatmentSweep(Section):
-    """Treatments as a config writes them: a list of β or of percentiles is one treatment each."""
+def _spelled(values: PerKind[float]) -> str:
+    record = values.to_record()
+    if not isinstance(record, dict):
+        return f"{record:g}"
+    return ", ".join(f"{value:g} ({kind})" for kind, value in record.items())
 
-    method: Literal["float", "integers", "clip"] = Field(
-        default="integers", description="float, integers or clip"
-    )
-    percentile: Sweep[Percentile] = Field(
-        default=(95,), description="a number above 0 and at most 100, or a list of these"
-    )
-    beta: Sweep[Beta] = Field(
-        default=(255,),
-        description="a number above 0, a mapping from kinds of operands, or a list of these",
-    )
+
+class TreatmentSweep(ModelQuantizeSection, UnpackSection):
+    """Treatments as a config writes them: the keys of ``quantize`` and ``unpack``, and which GEMMs.
+
+    Each combination is one treatment. What `backend` names is checked apart.
+    """
+
+    method: Method = Field(default="integers", description="float, integers or clip")
     gemms: Sweep[str] = Field(default=("*",), description=_GLOBS)
     skip: fields.Selection[str] = Field(default=(), description=_GLOBS)
     ops: Sweep[Literal["linear", "qk", "pv"]] = Field(
         default=("linear", "qk", "pv"), description="a list of linear, qk and pv"
     )
-    backend: str | None = Field(default=None, description="the name of a backend")
-    bits: int = Field(default=8, ge=2, le=16, description="a whole number from 2 to 16")
-    strategy: str = Field(default="mix", description="the name of a strategy")
-    digits: Literal["balanced", "paper"] = Field(
-        default="balanced", description="balanced or paper"
-    )
+    backend: Any = Field(default=None, description="the name of a backend, or {name: ..., options}")
     check: bool = Field(default=False, description="true or false")
 
-    def treatments(self) -> list[Treatment]:
-        """Return every combination; β varies fastest."""
-        own = {name: getattr(self, name) for name in Treatment.model_fields}
-        return [
-            Treatment(**{**own, "percentile": percentile, "beta": beta})
-            for percentile in self.percentile
-            for beta in (self.beta if self.method == "integers" else self.beta[:1])
-        ]
+    def treatments(
+        self, backend: BackendChoice | None = None, folder: Path = Path()
+    ) -> list[Treatment]:
+        """Return every combination; the settings of `unpackings` vary fastest.
+
+        Parameters
+        ----------
+        backend : BackendChoice or None
+            What `backend` names.
+        folder : Path
+            What the path of a strategy in a file starts from.
+        """
+        selection = Selection(self.gemms, self.skip, self.ops)
+        found = [
+            Treatment(self.method, rounding, in_folder(unpacking, folder), selection, backend,
+                      self.check)
+            for rounding in self.roundings()
+            for unpacking in self.unpackings(folder)
+        ]  # fmt: skip
+        if self.method == "integers":
+            return found
+        # What the method does not use makes no difference between treatments.
+        return list({str(treatment.to_record()): treatment for treatment in found}.values())
+
+
+def in_folder(unpacking: Unpacking, folder: Path) -> Unpacking:
+    """Let the path of a strategy in a file start from the current folder instead of `folder`."""
+    strategy = unpacking.strategy
+    return replace(unpacking, strategy=replace(strategy, name=target(strategy.name, folder)))

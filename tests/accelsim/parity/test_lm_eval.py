@@ -85,10 +85,10 @@ def test_generation_with_a_cache(harness, tmp_path, monkeypatch):
     ("options", "message"),
     [
         ("beta=0", "accelsim: beta: found 0; expected a number above 0"),
-        ("beta=[15,31]", "accelsim: found 2 treatments; expected one beta and percentile"),
+        ("beta=[15,31]", "accelsim: found 2 treatments; expected one value for each option"),
         (
             "method=float,digits=papr",
-            "accelsim: digits: unknown value 'papr'; did you mean 'paper'",
+            "accelsim: digits: unknown digit system 'papr'; did you mean 'paper'",
         ),
         ("backend=emulater", "accelsim: unknown backend 'emulater'; did you mean 'emulator'"),
     ],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from accelsim.parity.storage import storage, weight_storage
+from accelsim.types import Rounding
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_a_shared_weight_counts_once():
     torch.manual_seed(0)
     first, second = nn.Linear(16, 8), nn.Linear(16, 8)
     second.weight = first.weight
-    found = weight_storage(nn.Sequential(first, second), 95, 31).summary()
+    found = weight_storage(nn.Sequential(first, second), Rounding(95, 31)).summary()
     assert found["parameters"] == 16 * 8
     assert 0 < found["entropy_bits_per_parameter"] <= found["huffman_bits_per_parameter"] < 7
     assert math.isclose(storage(torch.zeros(5, dtype=torch.int32)).entropy_bits, 0)

@@ -130,7 +130,22 @@ def test_everything_comes_from_the_seed():
         ("treatments.1.backend=emulater", "did you mean 'emulator'"),
         ("treatments.1.strategy=mixx", "did you mean 'mix'"),
         ("treatments.1.bta=3", "unknown key 'bta'; did you mean 'beta'"),
+        (
+            "treatments.1.strategy=[mix, {name: optimal, time_limit: 3}]",
+            "treatments.1.strategy.1.time_limit: strategy 'optimal': unknown option 'time_limit'",
+        ),
+        ("treatments.1.granularity=rows", "treatments.1.granularity: .* did you mean 'row'"),
+        ("treatments.1.beta={weights: 3}", "treatments.1.beta: nothing for activations"),
+        ("treatments.1.beta={weigths: 3}", "beta.weigths: unknown key .* did you mean 'weights'"),
+        ("treatments.1.beta={a: 3, b: 5}", "beta.a: unknown key 'a' .known: activations, att"),
+        ("treatments.1.digits=papr", "unknown digit system 'papr'; did you mean 'paper'"),
+        (
+            "treatments.1.backend={name: emulator, bits: 40}",
+            "backend.bits: backend .* bits must be from 2",
+        ),
         ("probe={backend: int46}", "did you mean 'int64'"),
+        ("probe={backend: int64, bits: [4, 8]}", "probe: found 2 ways to unpack"),
+        ("probe={bits: 4}", "missing key 'backend'; expected the name of a backend"),
         ("treatments=[{beta: 3},{beta: [3]}]", "β = 3 is there already"),
     ],
 )
@@ -173,11 +188,12 @@ def test_a_backend_in_a_file_is_looked_for_from_the_configs_folder(tmp_path, mon
     Path("sub", "array.py").write_text(ARRAY)
     Path("sub", "e.yaml").write_text("model: minilm-l6\ntreatments: [{backend: array.py:Array}]\n")
     (treatment,) = load_eval_config(Path("sub/e.yaml")).treatments
-    assert treatment.backend == "sub/array.py:Array"
+    assert treatment.backend.target == "sub/array.py:Array"
+    assert treatment.to_record()["backend"] == "array.py:Array"
     Path("sub", "t.yaml").write_text(
         "task: gpt\ntreatments: [{}]\nprobe: {backend: array.py:Array}\n"
     )
-    assert load_train_config(Path("sub/t.yaml")).sections.probe.backend == "sub/array.py:Array"
+    assert load_train_config(Path("sub/t.yaml")).probe.backend.target == "sub/array.py:Array"
 
 
 def test_the_published_configs_are_right():
