@@ -15,7 +15,8 @@ from accelsim.integer_mode.replacing import ALL, Replacing, Selection
 from accelsim.integer_mode.routes import Automatic, Opener, Routes, is_fused, through
 from accelsim.integer_mode.tally import Tally
 from accelsim.integer_mode.weights import Weights
-from accelsim.routes import GeneralRoute, SimulatedRoute, Untimed, expected, judge
+from accelsim.measure.timing import Untimed
+from accelsim.routes import GeneralRoute, SimulatedRoute, expected, judge
 from accelsim.settings import KINDS, PerKind
 from accelsim.types import (
     PerOperand,

@@ -11,7 +11,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
@@ -226,6 +226,14 @@ def measure_in_turns(
     }
 
 
+class Untimed:
+    """A timer that times nothing."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Return a context that does nothing."""
+        return nullcontext()
+
+
 class StageTimer:
     """Time the stages of a pipeline, one repeat after another.
 
@@ -303,18 +311,22 @@ class StageTimer:
             raise
         self._marks.append((name, counted, start, self._clock.mark()))
 
-    def _collect(self, marks: list[tuple[str, bool, Any, Any]]) -> None:
+    def add(self, times: Mapping[str, float]) -> None:
+        """Take the times of a repeat, stages and total, that were measured elsewhere, in ms."""
         if self._warmup > 0:
             self._warmup -= 1
             return
+        for name, elapsed in times.items():
+            self._times[name].append(elapsed)
+
+    def _collect(self, marks: list[tuple[str, bool, Any, Any]]) -> None:
         times: dict[str, float] = defaultdict(float)
         total = 0.0
         for name, counted, start, end in marks:
             elapsed = self._clock.milliseconds(start, end)
             times[name] += elapsed
             total += elapsed * counted
-        for name, elapsed in {**times, TOTAL: total}.items():
-            self._times[name].append(elapsed)
+        self.add({**times, TOTAL: total})
 
     @property
     def samples(self) -> Mapping[str, Samples]:

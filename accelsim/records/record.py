@@ -81,7 +81,8 @@ class TimingNotes(Strict):
     (null for fewer than 6 repeats), `outliers` counts totals beyond Tukey's fences (they are in the
     samples and in the quartiles), `load_per_core` is the load average when the repeats began,
     `clock_mhz` the device's clock before and after them, `neighbours` the workers that shared the
-    host in a distributed sweep.
+    host in a distributed sweep. `interleaved` says that baselines were timed in turn with the
+    repeats, `graph` that the replays of a CUDA graph were timed.
     """
 
     cache: Literal["warm", "cold"]
@@ -91,6 +92,8 @@ class TimingNotes(Strict):
     load_per_core: float
     clock_mhz: Annotated[list[float | None], Field(min_length=2, max_length=2)]
     neighbours: NonNegativeInt | None = None
+    interleaved: bool = False
+    graph: bool = False
 
 
 Stage: TypeAlias = Literal["quantize", "unpack", "prepare", "gemm", "pack", "total"]

@@ -1,7 +1,7 @@
 """Routes: the ways from float operands to the exact product, which everything here goes by."""
 
 from accelsim.routes.general import GeneralRoute
-from accelsim.routes.opening import Untimed, open_route
+from accelsim.routes.opening import open_route
 from accelsim.routes.simulated import SimulatedRoute
 from accelsim.routes.verdict import Expected, expected, judge, wrong_floats
 
@@ -9,7 +9,6 @@ __all__ = [
     "Expected",
     "GeneralRoute",
     "SimulatedRoute",
-    "Untimed",
     "expected",
     "judge",
     "open_route",

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 from accelsim.errors import UnsupportedError
 from accelsim.routes.general import GeneralRoute
 from accelsim.types import FUSED, Request, Route, StrategyChoice
 from accelsim.unpack import Strategy, load_strategy
 from gemm_backends import GemmBackend, Support
 from gemm_backends.routes import fused_route
-
-
-class Untimed:
-    """A timer that does not time."""
-
-    def stage(self, name: str) -> AbstractContextManager[None]:
-        """Return a context that does nothing."""
-        return nullcontext()
 
 
 def open_route(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -19,7 +20,7 @@ from accelsim.measure.machine import clock_mhz
 from accelsim.measure.memory import describe_out_of_memory
 from accelsim.measure.sampling import Plan, evictor, load_per_core
 from accelsim.measure.statistics import outliers, relative_error
-from accelsim.measure.timing import TOTAL, Samples, StageTimer
+from accelsim.measure.timing import TOTAL, Samples, StageTimer, measure
 from accelsim.records import Record, Status
 from accelsim.records.record import FirstMismatch, Minimised, Quartiles, Stage, TimingNotes
 from accelsim.routes import Expected, expected
@@ -29,7 +30,7 @@ from accelsim.runner.peak import peak_tops
 from accelsim.runner.trial import Judgement, Trial
 from accelsim.types import SIDES, Counts, Side
 from gemm_backends import AccumulatorOverflow, Availability, BackendError
-from gemm_backends.baselines import load_baseline
+from gemm_backends.baselines import Baseline, load_baseline
 from gemm_backends.errors import place_in
 from workloads import Gemm
 
@@ -55,6 +56,7 @@ class Bench:
         self._availability: dict[str, Availability] = {}
         self._operands: tuple[Any, tuple[Tensor, Tensor]] | None = None
         self._expected: tuple[Any, Expected] | None = None
+        self._products: tuple[Any, dict[str, Callable[[], Tensor]]] | None = None
         self._baselines: dict[Any, dict[str, Samples]] = {}
 
     def record(self, case: Case) -> Record:
@@ -95,7 +97,7 @@ class Bench:
 
     def close(self) -> None:
         """Let go of the operands."""
-        self._operands = self._expected = None
+        self._operands = self._expected = self._products = None
 
     def availability(self, choice: BackendChoice) -> Availability:
         """Ask a backend, once, whether it runs here; one that fails to answer does not."""
@@ -109,8 +111,11 @@ class Bench:
         operands = self._load(case.gemm, device)
         trial = Trial(case, operands, self._config)
         timer = StageTimer(device, self._plan.warmup)
-        notes = _Notes(self._plan, device)
-        found = self._repeat(case, trial, timer, device)
+        notes = _Notes(self._config, self._plan, device)
+        products: dict[str, Callable[[], Tensor]] = {}
+        if self._config.timing.interleaved:
+            products = self._baseline_products(case.gemm, operands, device)
+        found = self._repeat(case, trial, timer, device, products)
         verdict = found.judgement.integers
         clipped = found.overflows > 0 and case.backend.accumulator.overflow == "saturate"
         times = timer.summary()
@@ -118,7 +123,7 @@ class Bench:
         total_s = times[TOTAL]["median"] / 1e3
         gemm_s = times["gemm"]["median"] / 1e3 if "gemm" in times else 0.0
         counts = trial.counts()
-        baselines = self._baseline_times(case.gemm, operands, device)
+        baselines = found.baselines or self._baseline_times(case.gemm, operands, device)
         medians = {name: times.summary()["median"] for name, times in baselines.items()}
         status, reason = _judge(found, clipped)
         return Record(
@@ -141,18 +146,34 @@ class Bench:
             speedup_vs={name: ms / 1e3 / total_s for name, ms in medians.items() if total_s},
         )
 
-    def _repeat(self, case: Case, trial: Trial, timer: StageTimer, device: torch.device) -> _Found:
-        """Repeat until the plan says enough; keep the first judgement that is not right, if any."""
+    def _repeat(
+        self,
+        case: Case,
+        trial: Trial,
+        timer: StageTimer,
+        device: torch.device,
+        baselines: Mapping[str, Callable[[], Tensor]],
+    ) -> _Found:
+        """Repeat until the plan says enough; keep the first judgement that is not right, if any.
+
+        Baselines are called in turn with the repeats, each round beginning with another one.
+        """
         evict = evictor(device) if self._plan.cache == "cold" else None
         found, first = _Found(), True
+        in_turn: list[str | None] = [None, *baselines]
+        beside: dict[str, tuple[float, ...]] = dict.fromkeys(baselines, ())
         right = self._expect(case, trial)
         warmup = self._plan.warmup
         totals: tuple[float, ...] = ()
         start = time.perf_counter()
         while warmup or not self._plan.enough(totals, time.perf_counter() - start):
-            if evict:
-                evict()
-            trial.repeat(timer)
+            for name in in_turn:
+                if name is None:
+                    trial.repeat(timer, evict)
+                else:
+                    once = measure(baselines[name], 1, 0, device, before=evict).milliseconds
+                    beside[name] += () if warmup else once
+            in_turn.append(in_turn.pop(0))
             if trial.tells_apart:
                 found.see(trial.counts(), timed=not warmup)
             if found.judgement.right:
@@ -165,6 +186,7 @@ class Bench:
                 start = time.perf_counter()
             else:
                 totals = timer.samples[TOTAL].milliseconds
+        found.baselines = {name: Samples(times) for name, times in beside.items()}
         return found
 
     def _load(self, gemm: Gemm, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -181,19 +203,31 @@ class Bench:
             self._expected = key, expected(trial.request, *trial.operands)
         return self._expected[1]
 
+    def _baseline_products(
+        self, gemm: Gemm, operands: tuple[Tensor, Tensor], device: torch.device
+    ) -> dict[str, Callable[[], Tensor]]:
+        """Return the baselines that run here, to be called in turn with the repeats."""
+        key = (gemm.id, device)
+        if self._products is None or self._products[0] != key:
+            there = self._baselines_on(device)
+            self._products = (key, {x.name: x.bind(*operands) for x in there})
+        return self._products[1]
+
     def _baseline_times(
         self, gemm: Gemm, operands: tuple[Tensor, Tensor], device: torch.device
     ) -> dict[str, Samples]:
+        """Time the baselines once for a GEMM."""
         key = (gemm.id, device)
         if key not in self._baselines:
-            times: dict[str, Samples] = {}
-            for name in self._config.baselines:
-                baseline = load_baseline(name)
-                if not baseline.availability(str(device)).available:
-                    continue
-                times[name] = self._plan.sample(baseline.bind(*operands), device)
-            self._baselines[key] = times
+            self._baselines[key] = {
+                baseline.name: self._plan.sample(baseline.bind(*operands), device)
+                for baseline in self._baselines_on(device)
+            }
         return self._baselines[key]
+
+    def _baselines_on(self, device: torch.device) -> list[Baseline]:
+        named = (load_baseline(name) for name in self._config.baselines)
+        return [baseline for baseline in named if baseline.availability(str(device)).available]
 
 
 @dataclass
@@ -210,12 +244,15 @@ class _Found:
         Operands that had been prepared before every timed repeat.
     replans : int
         Times that a fused route met operands beyond its plan in timed repeats.
+    baselines : dict
+        Times of the baselines, where they were called in turn with the repeats.
     """
 
     judgement: Judgement = field(default_factory=lambda: Judgement(Verdict(0, 0)))
     overflows: int = 0
     prepared: tuple[Side, ...] | None = None
     replans: int = 0
+    baselines: dict[str, Samples] = field(default_factory=dict)
     _before: int = 0
 
     def see(self, counts: Counts, timed: bool) -> None:
@@ -233,8 +270,8 @@ class _Found:
 class _Notes:
     """Watches the machine while a case is repeated."""
 
-    def __init__(self, plan: Plan, device: torch.device) -> None:
-        self._plan, self._device = plan, str(device)
+    def __init__(self, config: RunConfig, plan: Plan, device: torch.device) -> None:
+        self._timing, self._plan, self._device = config.timing, plan, str(device)
         self._load = round(load_per_core(), 3)
         self._clock = clock_mhz(self._device)
 
@@ -247,6 +284,8 @@ class _Notes:
             outliers=outliers(totals),
             load_per_core=self._load,
             clock_mhz=[self._clock, clock_mhz(self._device)],
+            interleaved=self._timing.interleaved,
+            graph=self._timing.graph,
         )
 
 

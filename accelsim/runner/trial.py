@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,15 @@ from torch import Tensor
 
 from accelsim.arithmetic.oracle import Verdict
 from accelsim.config import RunConfig
-from accelsim.measure.timing import StageTimer
-from accelsim.routes import Expected, Untimed, judge, wrong_floats
+from accelsim.errors import UnsupportedError
+from accelsim.measure.graph import GraphedRun
+from accelsim.measure.timing import StageTimer, Untimed
+from accelsim.routes import Expected, judge, wrong_floats
 from accelsim.routes.dequantizing import combined
+from accelsim.routes.execute import POISON
 from accelsim.runner.cases import Case
 from accelsim.runner.opening import request_of, route_of
-from accelsim.types import FUSED, SIDES, Counts, PreparedOperand, Side, Wide
+from accelsim.types import FUSED, SIDES, Counts, PreparedOperand, Side, Timer, Wide
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Trial:
     Raises
     ------
     UnsupportedError
-        If the backend has no such route.
+        If the backend has no such route, or it is to be captured as a graph and cannot be.
     DataError
         If an operand that is prepared cannot be rounded.
     """
@@ -71,6 +75,12 @@ class Trial:
         self._fused = case.unpack.strategy.name == FUSED
         self.operands = operands
         self._floats = dict(zip(SIDES, operands, strict=True))
+        self._graph = config.timing.graph
+        if self._graph and not (self._fused and self.request.device.type == "cuda"):
+            raise UnsupportedError(
+                "timing.graph: only a fused route on an NVIDIA GPU is captured as a CUDA graph"
+            )
+        self._graphed: GraphedRun[Tensor] | None = None
         self._route = route_of(case, self.request, config)
         self._given = {side: self._operand(side, x) for side, x in self._floats.items()}
         self._product: Tensor | Wide
@@ -83,17 +93,46 @@ class Trial:
         """Which kernel is judged, where the route says that it is not the timed one."""
         return str(getattr(self._route, "judged", ""))
 
-    def repeat(self, timer: StageTimer) -> None:
+    def repeat(self, timer: StageTimer, before: Callable[[], object] | None = None) -> None:
         """Run all stages once.
+
+        Parameters
+        ----------
+        timer : StageTimer
+            Takes the times.
+        before : callable, optional
+            Called before, outside of the time, such as to empty the caches.
 
         Raises
         ------
         DataError
             If an operand cannot be rounded.
         """
-        with timer.repeat():
-            self._product = self._route.run(self._given["a"], self._given["b"], timer)
+        if self._graph:
+            self._replay(timer, before)
+        else:
+            if before is not None:
+                before()
+            with timer.repeat():
+                self._product = self._run(timer)
         self._route.check()
+
+    def _run(self, timer: Timer) -> Tensor | Wide:
+        return self._route.run(self._given["a"], self._given["b"], timer)
+
+    def _replay(self, timer: StageTimer, before: Callable[[], object] | None) -> None:
+        """Replay the captured run; what it does not write is not the last run's."""
+        if self._graphed is None:
+            self._run(Untimed())
+            self._route.check()
+            self._graphed = GraphedRun(self._captured, self.request.device)
+        self._product = _poisoned(self._graphed.result)
+        timer.add(self._graphed.times(before))
+
+    def _captured(self, timer: Timer) -> Tensor:
+        product = self._run(timer)
+        assert isinstance(product, Tensor), "what is captured stays on the device"
+        return product
 
     def judge(self, right: Expected) -> Judgement:
         """Compare what the last repeat gave with what is right."""
@@ -124,8 +163,17 @@ class Trial:
         side: Side = "b" if "a" in self.request.fixed and "b" not in self.request.fixed else "a"
         axis = -2 if side == "a" else -1
         changed = -self._floats[side].roll(1, dims=-2)
-        given = {**self._given, side: self._operand(side, changed)}
-        product = self._route.run(given["a"], given["b"], Untimed())
+        if self._graphed is None:
+            given = {**self._given, side: self._operand(side, changed)}
+            product = self._route.run(given["a"], given["b"], Untimed())
+        elif side in self.request.fixed:
+            return None
+        else:
+            before = self._floats[side].clone()
+            self._floats[side].copy_(changed)
+            _poisoned(self._graphed.result)
+            product = self._graphed.replay()
+            self._floats[side].copy_(before)
         self._route.check()
         integers = self._route.integers() if self.request.output else product
         return Judgement(judge(_restored(integers, axis), right))
@@ -151,6 +199,11 @@ class Trial:
     def tells_apart(self) -> bool:
         """Whether `counts` may differ from repeat to repeat: overflows, what was prepared."""
         return self._fused or bool(self.request.fixed) or self.request.k_split == "never"
+
+
+def _poisoned(product: Tensor) -> Tensor:
+    """Overwrite a product that is to be written anew."""
+    return product.fill_(torch.nan if product.is_floating_point() else POISON)
 
 
 def _restored(product: Tensor | Wide, axis: int) -> Tensor | Wide:

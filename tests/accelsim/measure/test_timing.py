@@ -157,6 +157,14 @@ def test_a_device_without_a_timer_is_refused(call):
         call("meta")
 
 
+def test_a_repeat_that_was_timed_elsewhere_counts_as_any_other():
+    timer = StageTimer("cpu", warmup=1)
+    for milliseconds in (9.0, 1.0, 3.0):
+        timer.add({"gemm": milliseconds, "total": 2 * milliseconds})
+    assert timer.samples["gemm"].milliseconds == (1.0, 3.0)
+    assert timer.summary()["total"]["median"] == 4.0
+
+
 def test_functions_are_called_in_turn_each_first_as_often():
     calls = []
     functions = {name: lambda name=name: calls.append(name) for name in "xyz"}
