@@ -14,7 +14,7 @@ from accelsim.arithmetic.digits import DigitSystem
 from accelsim.arithmetic.rounding import rank
 from accelsim.errors import DataError
 from accelsim.gpu.quotient import rounded_quotient
-from accelsim.measure.graph import Untimed
+from accelsim.measure.timing import Untimed
 from accelsim.types import PerOperand, Request, Rounding
 from gemm_backends import load_backend
 

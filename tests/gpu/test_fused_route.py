@@ -9,8 +9,8 @@ from accelsim.arithmetic.digits import DigitSystem
 from accelsim.errors import DataError, InputError
 from accelsim.gpu.operands import draw
 from accelsim.gpu.quotient import rounded_quotient
-from accelsim.measure.graph import GraphedRun, Untimed
-from accelsim.measure.timing import StageTimer
+from accelsim.measure.graph import GraphedRun
+from accelsim.measure.timing import StageTimer, Untimed
 from accelsim.types import PerOperand, Request, Rounding
 from gemm_backends import load_backend
 from gemm_backends.cuda.cutlass_kernels import has_wgmma
