@@ -81,6 +81,15 @@ def _zeros_between(x: Tensor, generator: torch.Generator) -> None:
     _heavy(x[..., -1:, -1:], 100, -1)
 
 
+def _one_column(x: Tensor, generator: torch.Generator) -> None:
+    x[..., :1] += 1
+    x[..., 1:] = 0
+
+
+def _zeros(x: Tensor, generator: torch.Generator) -> None:
+    x.zero_()
+
+
 KINDS: dict[str, Plant] = {
     "no heavy hitters": _none,
     "a positive first column": _first_column,
@@ -92,4 +101,6 @@ KINDS: dict[str, Plant] = {
     "many heavy hitters": _many,
     "entries of all sizes": _all_sizes,
     "zeros between": _zeros_between,
+    "one column that is not 0": _one_column,
+    "zeros": _zeros,
 }
