@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
@@ -76,11 +76,11 @@ def _evenly(tensor: Tensor, dim: int, keep: int | None) -> Tensor:
 
 @dataclass(frozen=True)
 class Captured:
-    """One GEMM that was seen; its names are settled when the capture has ended.
+    """One GEMM that was seen.
 
     Parameters
     ----------
-    call : GemmCall
+    place : GemmCall
         Its place; without operands.
     a, b : tuple of int
         The whole operands' shapes.
@@ -194,15 +194,17 @@ class Capture(Tracer):
     def _record(self, call: GemmCall) -> None:
         a, b = call.a, call.b
         if not a.is_floating_point():
-            self.skipped[f"{call.name}: operands of {a.dtype} are no floating-point numbers"] += 1
+            reason = f"{call.name}: operands of {a.dtype} are no floating-point numbers"
+            self.left.add(reason, a.numel() * b.shape[-2])
             return
         itemsize = 4 if a.dtype == torch.float64 else a.element_size()
-        place = GemmCall(call.site, call.phase, _NOTHING, _NOTHING, call.flipped, call.repeat)
+        place = replace(call, a=_NOTHING, b=_NOTHING)
         gemm = Captured(place, tuple(a.shape), tuple(b.shape), itemsize)
         if self._stream is not None:
             size = gemm.bytes(self._sampling)
             if self._budget is not None and self._stream.bytes + size > self._budget:
-                self.skipped[f"the budget of {self._budget:,} bytes is used up"] += 1
+                reason = f"the budget of {self._budget:,} bytes is used up"
+                self.left.add(reason, a.numel() * b.shape[-2])
                 return
             kept_a, kept_b = (_storable(self._sampling.crop(x)) for x in (a, b))
             self._stream.add(kept_a, kept_b, call.name)
@@ -216,7 +218,7 @@ class Capture(Tracer):
     def nothing(self) -> str:
         """Say why there is no GEMM, and which there would be."""
         globs, phases = ", ".join(self._sampling.gemms), ", ".join(self._sampling.phases)
-        names = list(dict.fromkeys(site.name for site in self._sites))
+        names = self._placing.sites.names()
         lost = "".join(f"; {reason}" for reason in list(self.skipped)[:4])
         if not names:
             return f"the model ran no GEMM inside the capture{lost}"

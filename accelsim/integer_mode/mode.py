@@ -70,7 +70,7 @@ class IntegerGemms(Replacing):
     ) -> None:
         super().__init__(model, selection)
         self._rounding, self._digits, self._checking = rounding, digits, check
-        self._tally = Tally()
+        self._tally = Tally(self.left, self.not_chosen)
         self._routes = Routes(opener)
 
     @property

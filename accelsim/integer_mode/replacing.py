@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import SDPBackend, _cur_sdpa_kernel_backends, sdpa_kernel
 from torch.utils._python_dispatch import _disable_current_modes
 
 from accelsim.errors import InputError, unknown_name
 from workloads.gemm import OPS
-from workloads.tracing import GemmCall, Multiplication, Product, Tracer
+from workloads.tracing import GemmCall, Multiplication, Product, Skipped, Tracer, place
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,12 @@ class Selection:
 
     def wants(self, call: GemmCall) -> bool:
         """Whether a GEMM is to be replaced."""
-        name = call.site.place
-        return call.site.op in self.ops and (
+        return self.wants_place(call.site.layer, call.site.op)
+
+    def wants_place(self, layer: str, op: str) -> bool:
+        """Whether the GEMMs of a layer and an op are to be replaced."""
+        name = place(layer, op)
+        return op in self.ops and (
             any(fnmatchcase(name, glob) for glob in self.gemms)
             and not any(fnmatchcase(name, glob) for glob in self.skip)
         )
@@ -58,8 +62,8 @@ ALL = Selection()
 class Replacing(Tracer):
     """Computes the chosen GEMMs of a model with `product`; the model itself is not changed.
 
-    Inside the context, fused attention is off, so that its two products can be replaced. Of two
-    contexts, one inside the other, the inner one replaces what it has chosen, the outer the rest.
+    Attention whose products are chosen runs unfused, so that they can be replaced. Of two contexts,
+    one inside the other, the inner one replaces what it has chosen, the outer the rest.
 
     Parameters
     ----------
@@ -67,20 +71,33 @@ class Replacing(Tracer):
         Any model; see `Tracer`.
     selection : Selection
         Which GEMMs.
+
+    Attributes
+    ----------
+    not_chosen : Skipped
+        GEMMs that stay in floating point since the selection leaves them out, by their op.
     """
 
     def __init__(self, model: nn.Module, selection: Selection = ALL) -> None:
         super().__init__(model)
+        self.not_chosen = Skipped()
         self._selection = selection
+        self._unfuses: dict[str, bool] = {}
+        self._unfusing = False
         self._unfused = ExitStack()
 
     @abstractmethod
     def product(self, call: GemmCall) -> Tensor:
         """Return ``A @ B.T`` of a chosen GEMM, in the type of A."""
 
+    def takes(self, layer: str, ops: Sequence[str]) -> bool:
+        """Whether a product of a layer, of one of these ops, is chosen."""
+        return any(self._selection.wants_place(layer, op) for op in ops)
+
     def __enter__(self) -> Self:
+        self._backends = _cur_sdpa_kernel_backends()
         with ExitStack() as stack:
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            self._attend(stack, "")
             super().__enter__()
             self._unfused = stack.pop_all()
         return self
@@ -94,6 +111,25 @@ class Replacing(Tracer):
         with self._unfused:
             super().__exit__(kind, error, traceback)
 
+    def settings(self, stack: ExitStack, name: str, module: nn.Module) -> None:
+        """Run a module's attention unfused if one of its products is chosen."""
+        super().settings(stack, name, module)
+        self._attend(stack, name)
+
+    def _attend(self, stack: ExitStack, layer: str) -> None:
+        if layer not in self._unfuses:
+            self._unfuses[layer] = self.takes(layer, ("qk", "pv"))
+        if self._unfuses[layer] != self._unfusing:
+            stack.callback(setattr, self, "_unfusing", self._unfusing)
+            self._unfusing = self._unfuses[layer]
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH if self._unfusing else self._backends))
+
+    def stepwise(self, steps: Callable[[], Any], run: Callable[[], Any]) -> Any:
+        """Go through an operator's steps if one of its products is chosen, else run it."""
+        if self.takes(self._running.innermost, ("linear",)):
+            return steps()
+        return super().stepwise(steps, run)
+
     def multiply(
         self,
         run: Callable[[], Any],
@@ -102,7 +138,11 @@ class Replacing(Tracer):
     ) -> Any:
         """Make an operator's result of its products, if any of them is chosen."""
         if multiplication.finish is None:
-            raise InputError("fused attention was forced inside the context, which hides its GEMMs")
+            for call in calls:
+                if call is not None and self._chooses(call):
+                    why = "a fused kernel was called, where attention was to run unfused"
+                    self.left.add(f"{call.name}: {why}", _macs(call))
+            return run()
         products = list(multiplication.products)
         chosen = [call if call and self._chooses(call) else None for call in calls]
         if not any(chosen):
@@ -116,16 +156,23 @@ class Replacing(Tracer):
 
     def _chooses(self, call: GemmCall) -> bool:
         if not self._selection.wants(call):
+            self.not_chosen.add(call.site.op, _macs(call))
             return False
         if call.a.is_floating_point() and call.b.is_floating_point():
             return True
-        self.skipped[f"{call.name}: operands of {call.a.dtype} are no floating-point numbers"] += 1
+        self.left.add(
+            f"{call.name}: operands of {call.a.dtype} are no floating-point numbers", _macs(call)
+        )
         return False
 
     def _placed(self, product: Product, call: GemmCall) -> Tensor:
-        """Return a replaced product in the shape that its operator has."""
+        """Return a replaced product in the shape and with the strides that its operator has."""
         # What the product is made of is no GEMM of the model, for an outer context as well.
         with _disable_current_modes():
             result = self.product(call)
         shape = (*product.a.shape[:-1], product.b.shape[-2])
-        return (result.mT if call.flipped else result).reshape(shape)
+        return (result.mT if call.flipped else result).reshape(shape).contiguous()
+
+
+def _macs(call: GemmCall) -> int:
+    return call.a.numel() * int(call.b.shape[-2])

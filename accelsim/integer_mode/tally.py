@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from workloads.tracing import GemmCall
+from workloads.tracing import GemmCall, Skipped
 
 
 @dataclass
@@ -55,28 +56,50 @@ class Counts:
 
 @dataclass
 class Tally:
-    """Counts of the GEMMs of a model, by layer, op and phase.
+    """Counts of the GEMMs of a model, by layer, op and phase, and of what stayed in floats.
 
     Parameters
     ----------
+    skipped : Skipped
+        GEMMs, and operators that may hold some, that could not be taken, by reason.
+    not_chosen : Skipped
+        GEMMs that the selection leaves out, by op.
     by_place : dict
         ``(layer, op, phase)`` to `Counts`.
     """
 
+    skipped: Skipped = field(default_factory=Skipped)
+    not_chosen: Skipped = field(default_factory=Skipped)
     by_place: dict[tuple[str, str, str], Counts] = field(
         default_factory=lambda: defaultdict(Counts)
     )
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, call: GemmCall, **counts: int) -> None:
         """Count one GEMM."""
         key = call.site.layer, call.site.op, call.phase
         size = call.a.numel() * call.b.shape[-2]
-        self.by_place[key] += Counts(gemms=1, dense_macs=size, **counts)
+        with self._lock:
+            self.by_place[key] += Counts(gemms=1, dense_macs=size, **counts)
 
     @property
     def total(self) -> Counts:
         """The counts of all GEMMs."""
         return sum(self.by_place.values(), Counts())
+
+    @property
+    def float_macs(self) -> int:
+        """Multiplications that stayed in floats, as far as they can be told."""
+        return self.skipped.macs.total() + self.not_chosen.macs.total()
+
+    @property
+    def coverage(self) -> float | None:
+        """The share of the multiplications that were integer ones; None if there was none.
+
+        Where operators were skipped whose multiplications cannot be told it is an upper bound.
+        """
+        integer = self.total.dense_macs
+        return integer / (integer + self.float_macs) if integer + self.float_macs else None
 
     def sum(self, wanted: Callable[[str], bool]) -> Counts:
         """Return the counts of the GEMMs of some phases."""
@@ -85,9 +108,21 @@ class Tally:
         )
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts of all GEMMs as JSON types, with their unpack ratio."""
+        """Return the counts of all GEMMs as JSON types, with their unpack ratio.
+
+        ``skipped`` has the reasons with their calls, ``skipped_macs`` the multiplications of those
+        that can be told, and ``skipped_unknown`` the calls of the rest.
+        """
         total = self.total
-        return {**asdict(total), "ratio": total.ratio}
+        return {
+            **asdict(total),
+            "ratio": total.ratio,
+            "coverage": self.coverage,
+            "not_chosen_macs": self.not_chosen.macs.total(),
+            "skipped_macs": self.skipped.macs.total(),
+            "skipped_unknown": self.skipped.unknown.total(),
+            "skipped": dict(self.skipped.calls),
+        }
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the counts by op and phase, as flat rows for a table or JSON."""

@@ -6,7 +6,6 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from workloads.tracing import recognize
-from workloads.tracing.convolution import OVERLAPS
 
 aten = torch.ops.aten
 
@@ -41,15 +40,80 @@ CALLS = {
         (torch.full((3,), torch.nan, dtype=torch.float64), rand(3, 4), rand(4)),
         {"beta": 0},
     ),
+    "addmm of a transposed input": (
+        aten.addmm.default,
+        (rand(5, 3).mT, rand(3, 4), rand(4, 5)),
+        {},
+    ),
+    "dot": (aten.dot.default, (rand(6), rand(6)), {}),
+    "vdot": (aten.vdot.default, (rand(6), rand(6)), {}),
+    "addbmm": (
+        aten.addbmm.default,
+        (rand(3, 5), rand(2, 3, 4), rand(2, 4, 5)),
+        {"beta": 0.5, "alpha": -2},
+    ),
+    "relu": (aten._addmm_activation.default, (rand(5), rand(3, 4), rand(4, 5)), {}),
+    "gelu": (
+        aten._addmm_activation.default,
+        (rand(5), rand(3, 4), rand(4, 5)),
+        {"use_gelu": True},
+    ),
 }
+
+
+def multiplied(found):
+    return found.finish([(p.a @ p.b.mT).contiguous() for p in found.products])
+
+
+def same(result, expected):
+    """Values to the rounding of floats, and the strides exactly."""
+    torch.testing.assert_close(result, expected)
+    assert result.stride() == expected.stride()
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_products_make_the_result(name):
     func, args, kwargs = CALLS[name]
-    found = recognize(func, args, kwargs)
-    result = found.finish([p.a @ p.b.mT for p in found.products])
-    torch.testing.assert_close(result, func(*args, **kwargs))
+    same(multiplied(recognize(func, args, kwargs)), func(*args, **kwargs))
+
+
+@pytest.mark.skipif(not hasattr(aten, "_foreach_mm"), reason="an operator of newer versions")
+def test_lists_of_products():
+    args = ([rand(3, 4), rand(2, 5)], [rand(4, 5), rand(5, 6)])
+    for result, (a, b) in zip(
+        multiplied(recognize(aten._foreach_mm.default, args, {})),
+        zip(*args, strict=True),
+        strict=True,
+    ):
+        same(result, a @ b)
+
+
+def float32(*shape):
+    return rand(*shape).float()
+
+
+GROUPS = {
+    "rows": (float32(7, 16), float32(3, 5, 16).mT),
+    "rows of wide results": (float32(7, 16), float32(3, 16, 8)),
+    "columns": (float32(3, 5, 16), float32(8, 16).T),
+    "depth": (float32(7, 8).T, float32(7, 4)),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("ends", [[2, 2, 7], [0, 0, 7], [1, 2, 7]])
+def test_products_in_groups(name, ends):
+    a, b = GROUPS[name]
+    ends = [*ends[:2], 8] if name == "columns" else ends
+    args = (a, b, torch.tensor(ends, dtype=torch.int32))
+    found = recognize(aten._grouped_mm.default, args, {})
+    assert len(found.products) == len({end for end in ends if end})
+    same(multiplied(found), aten._grouped_mm.default(*args))
+
+
+def test_products_in_groups_of_one_size():
+    args = (float32(3, 5, 16), float32(3, 16, 8))
+    same(multiplied(recognize(aten._grouped_mm.default, args, {})), aten._grouped_mm.default(*args))
 
 
 @pytest.mark.parametrize("form", ["out", "in place"])
@@ -65,14 +129,21 @@ def test_results_that_have_a_place(form):
     torch.testing.assert_close(place, base + a @ b)
 
 
-def convolve(kernel, stride, size, **options):
-    given = {"padding": 0, "dilation": 1, "groups": 1} | options
-    dims = len(kernel)
-    lists = [[given[key]] * dims for key in ("padding", "dilation")]
-    x = rand(2, 3 * given["groups"], *size)
-    w = rand(7 * given["groups"], 3, *kernel)
-    rest = (*lists, False, [0] * dims, given["groups"])
-    return x, w, (list(stride), *rest)
+def convolve(kernel, stride, size, channels=(3, 7), last=False, **options):
+    given = {"padding": 0, "dilation": 1, "groups": 1, "output_padding": 0, "transposed": False}
+    given |= options
+    dims, groups = len(kernel), given["groups"]
+    padding, dilation, extra = (
+        [given[key]] * dims for key in ("padding", "dilation", "output_padding")
+    )
+    inner, outer = channels
+    if given["transposed"]:
+        inner, outer = outer, inner
+    x = float32(2, (outer if given["transposed"] else inner) * groups, *size)
+    w = float32(outer * groups, inner, *kernel)
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    return x, w, (list(stride), padding, dilation, given["transposed"], extra, groups)
 
 
 CONVOLUTIONS = {
@@ -82,6 +153,21 @@ CONVOLUTIONS = {
     "pointwise": convolve((1, 1), (1, 1), (3, 4)),
     "1-D": convolve((4,), (4,), (12,)),
     "3-D": convolve((2, 2, 2), (2, 2, 2), (4, 4, 4)),
+    "overlapping": convolve((3, 3), (1, 1), (6, 5), padding=1),
+    "overlapping with a step": convolve((3, 3), (2, 1), (7, 6), padding=1),
+    "overlapping 1-D": convolve((3,), (1,), (9,), padding=2),
+    "overlapping 3-D": convolve((2, 3, 2), (1, 1, 1), (4, 4, 4), padding=1),
+    "dilated": convolve((3, 2), (1, 2), (8, 9), dilation=2, padding=1),
+    "grouped": convolve((3, 3), (1, 1), (6, 6), groups=3),
+    "depthwise": convolve((3, 3), (1, 1), (6, 6), channels=(1, 1), groups=4, padding=1),
+    "depthwise with a multiplier": convolve((3, 3), (1, 1), (6, 6), channels=(1, 2), groups=4),
+    "transposed": convolve((3, 3), (2, 2), (4, 5), transposed=True, padding=1),
+    "transposed and extended": convolve(
+        (3, 3), (2, 2), (4, 5), transposed=True, padding=1, output_padding=1, dilation=2
+    ),
+    "transposed in groups": convolve((2, 2), (2, 2), (4, 5), transposed=True, groups=2),
+    "channels last": convolve((3, 3), (1, 1), (6, 5), last=True, padding=1),
+    "transposed, channels last": convolve((3, 3), (2, 2), (4, 5), last=True, transposed=True),
 }
 
 
@@ -89,10 +175,10 @@ CONVOLUTIONS = {
 @pytest.mark.parametrize("bias", [True, False])
 def test_convolutions(name, bias):
     x, w, rest = CONVOLUTIONS[name]
-    args = (x, w, rand(7) if bias else None, *rest)
+    channels = aten.convolution.default(x, w, None, *rest).shape[1]
+    args = (x, w, float32(channels) if bias else None, *rest)
     found = recognize(aten.convolution.default, args, {})
-    expected = aten.convolution.default(*args)
-    torch.testing.assert_close(found.finish([p.a @ p.b.mT for p in found.products]), expected)
+    same(multiplied(found), aten.convolution.default(*args))
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
@@ -100,25 +186,29 @@ def test_convolutions(name, bias):
 def test_gradients_of_convolutions(name, mask):
     x, w, rest = CONVOLUTIONS[name]
     output = aten.convolution.default(x, w, None, *rest)
-    args = (rand(*output.shape), x, w, [7], *rest, mask)
-    found = recognize(aten.convolution_backward.default, args, {})
-    results = found.finish([p.a @ p.b.mT for p in found.products])
+    args = (torch.randn_like(output), x, w, [output.shape[1]], *rest, mask)
+    results = multiplied(recognize(aten.convolution_backward.default, args, {}))
     expected = aten.convolution_backward.default(*args)
     for result, gradient, wanted in zip(results, expected, mask, strict=True):
         assert (result is not None) == wanted
         if wanted:
-            torch.testing.assert_close(result, gradient)
+            torch.testing.assert_close(result, gradient, rtol=1e-4, atol=1e-5)
+            assert result.stride() == gradient.stride()
 
 
-@pytest.mark.parametrize("options", [{"padding": 1}, {"dilation": 2}, {"groups": 3}])
-def test_convolutions_that_are_no_gemm_say_so(options):
-    x, w, rest = convolve((2, 2), (2, 2), (6, 6), **options)
-    assert recognize(aten.convolution.default, (x, w, None, *rest), {}) == OVERLAPS
-
-
-def test_overlapping_convolutions_say_so():
-    x, w, rest = convolve((3, 3), (1, 1), (6, 6))
-    assert recognize(aten.convolution.default, (x, w, None, *rest), {}) == OVERLAPS
+@pytest.mark.parametrize(
+    ("operand", "what"),
+    [
+        (rand(3, 4).to_sparse(), "sparse_coo"),
+        (rand(3, 4).to_sparse_csr(), "sparse_csr"),
+        (torch.quantize_per_tensor(rand(3, 4).float(), 0.1, 0, torch.qint8), "quantized"),
+        (torch.nested.nested_tensor([rand(3, 4), rand(2, 4)]), "nested"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*prototype")
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+def test_operands_that_are_no_plain_tensors(operand, what):
+    assert recognize(aten.mm.default, (operand, rand(4, 5)), {}) == f"an operand is {what}"
 
 
 class Calls(TorchDispatchMode):

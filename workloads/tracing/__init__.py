@@ -1,7 +1,19 @@
 """See every GEMM that a PyTorch model runs: its operands, and where in the model it belongs."""
 
 from workloads.tracing.multiplication import Multiplication, Product, recognize
-from workloads.tracing.sites import Site
-from workloads.tracing.tracer import GemmCall, Tracer
+from workloads.tracing.placing import GemmCall
+from workloads.tracing.sites import Site, place
+from workloads.tracing.skipped import Skipped, product_macs
+from workloads.tracing.tracer import Tracer
 
-__all__ = ["GemmCall", "Multiplication", "Product", "Site", "Tracer", "recognize"]
+__all__ = [
+    "GemmCall",
+    "Multiplication",
+    "Product",
+    "Site",
+    "Skipped",
+    "Tracer",
+    "place",
+    "product_macs",
+    "recognize",
+]

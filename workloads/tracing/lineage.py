@@ -1,9 +1,9 @@
-"""What a tensor descends from: a weight, a product's result, or a softmax."""
+"""What a tensor descends from: weights alone, or a softmax."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -22,8 +22,8 @@ class Origin:
     ----------
     weight : bool
         Of weights alone.
-    product : object
-        Of the result of this product, entry by entry; None otherwise.
+    product : bool
+        Of a product of weights.
     probabilities : bool
         Of a softmax, entry by entry.
     lasting : bool
@@ -31,7 +31,7 @@ class Origin:
     """
 
     weight: bool = False
-    product: Any = None
+    product: bool = False
     probabilities: bool = False
     lasting: bool = False
 
@@ -66,39 +66,45 @@ class Lineage:
             self._purge_at = max(1024, 2 * len(self._origins))
         self._origins[storage._cdata] = (_reference(storage), origin)
 
-    def follow(self, func: Any, args: Any, result: Any) -> Any:
-        """Carry the origins of an operator's arguments over to its result.
-
-        Returns
-        -------
-        object
-            The product that the operator, a softmax, turned into probabilities, if it did.
-        """
+    def follow(self, func: Any, args: Any, result: Any) -> None:
+        """Carry the origins of an operator's arguments over to its result."""
         if isinstance(result, tuple) and result:  # such as dropout's result and its mask
             result = result[0]
         if not isinstance(result, Tensor) or func.is_view:
-            return None
+            return
         tensors = list(_tensors(args))
         if not tensors:
-            return None
-        origins = [self.of(tensor) for tensor in tensors]
+            return
         if func.overloadpacket in _SOFTMAX:
             self.mark(result, Origin(probabilities=True))
-            return origins[0].product
+            return
+        origins = [self.of(tensor) for tensor in tensors]
         if all(origin is _NONE for origin in origins) or self.of(result).lasting:
-            return None
-        joined = Origin(weight=all(origin.weight for origin in origins))
-        for tensor, origin in zip(tensors, origins, strict=True):
-            if tensor.numel() == result.numel() or func.overloadpacket is torch.ops.aten.cat:
-                joined = replace(
-                    joined,
-                    product=joined.product or origin.product,
-                    probabilities=joined.probabilities or origin.probabilities,
-                )
+            return
+        joined = Origin(
+            weight=all(origin.weight for origin in origins)
+            or (origins[0].weight and _gathers_matrices(func, tensors[0], result)),
+            product=any(origin.product for origin in origins),
+            probabilities=any(
+                origin.probabilities
+                for tensor, origin in zip(tensors, origins, strict=True)
+                if tensor.numel() == result.numel() or func.overloadpacket is torch.ops.aten.cat
+            ),
+        )
         if joined != _NONE or self.of(result) is not _NONE:
             self.mark(result, joined)
-        return None
 
+
+def _gathers_matrices(func: Any, source: Tensor, result: Tensor) -> bool:
+    """Whether whole matrices are taken out of a stack of them, as experts are, and not rows."""
+    return (
+        func.overloadpacket in _GATHERS
+        and source.ndim >= 3
+        and source.shape[-2:] == result.shape[-2:]
+    )
+
+
+_GATHERS = (torch.ops.aten.index, torch.ops.aten.index_select)
 
 _SOFTMAX = {
     getattr(torch.ops.aten, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -13,27 +14,70 @@ import torch.utils.checkpoint
 from torch import nn
 
 from accelsim.errors import InputError
+from workloads.tracing.steps import LINEAR
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One module that is running.
+
+    Parameters
+    ----------
+    name : str
+        As ``named_modules`` calls it.
+    again : bool
+        Whether it was entered from the backward pass: gradient checkpointing runs it again.
+    linear : bool
+        Whether it is a linear layer, whose input is no weight, wherever it comes from.
+    undo : callable
+        Called when the module is left.
+    """
+
+    name: str
+    again: bool
+    linear: bool
+    undo: Callable[[], None]
 
 
 class RunningModules(threading.local):
-    """The names of the modules that are running in this thread, outermost first."""
+    """The modules that are running in this thread, outermost first.
+
+    Attributes
+    ----------
+    seen : int
+        How many operators with GEMMs were seen in this thread.
+    """
 
     def __init__(self) -> None:
-        self.names: list[tuple[str, bool]] = []
+        self.entries: list[Entry] = []
+        self.seen = 0
+
+    @property
+    def inside(self) -> bool:
+        """Whether any module is running."""
+        return bool(self.entries)
 
     @property
     def innermost(self) -> str:
         """The name of the innermost one, or nothing."""
-        return self.names[-1][0] if self.names else ""
+        return self.entries[-1].name if self.entries else ""
 
     @property
     def again(self) -> bool:
         """Whether it was entered from the backward pass: gradient checkpointing runs it again."""
-        return bool(self.names) and self.names[-1][1]
+        return bool(self.entries) and self.entries[-1].again
+
+    @property
+    def linear(self) -> bool:
+        """Whether the innermost one is a linear layer."""
+        return bool(self.entries) and self.entries[-1].linear
 
 
 def watch(
-    model: nn.Module, running: RunningModules, entered: Callable[[nn.Module], None]
+    model: nn.Module,
+    running: RunningModules,
+    entering: Callable[[str, nn.Module], Callable[[], None]],
+    finished: Callable[[Any], None],
 ) -> list[Any]:
     """Put hooks on every module of a model, so that `running` knows where it is.
 
@@ -43,8 +87,11 @@ def watch(
         The model.
     running : RunningModules
         What is told.
-    entered : callable
-        Called with each module that begins to run.
+    entering : callable
+        Called with each module that is about to run, and its name; returns what is to be called
+        when the module is left.
+    finished : callable
+        Called with the result of an outermost module.
 
     Returns
     -------
@@ -65,9 +112,9 @@ def watch(
                 f"where its GEMMs are; expected the nn.Module that it was made of"
             )
     for name, module in modules:
-        enter = _enter(plain_name(name), running, entered)
+        enter = _enter(plain_name(name), running, entering)
         handles.append(module.register_forward_pre_hook(enter))
-        handles.append(module.register_forward_hook(_leave(running), always_call=True))
+        handles.append(module.register_forward_hook(_leave(running, finished), always_call=True))
     return handles
 
 
@@ -78,19 +125,22 @@ def plain_name(name: str) -> str:
 
 
 def _enter(
-    name: str, running: RunningModules, entered: Callable[[nn.Module], None]
+    name: str, running: RunningModules, entering: Callable[[str, nn.Module], Callable[[], None]]
 ) -> Callable[..., None]:
     def hook(module: nn.Module, _: Any) -> None:
-        running.names.append((name, in_backward()))
-        entered(module)
+        undo = entering(name, module)
+        entry = Entry(name, in_backward(), isinstance(module, LINEAR), undo)
+        running.entries.append(entry)
 
     return hook
 
 
-def _leave(running: RunningModules) -> Callable[..., None]:
-    def hook(*_: Any) -> None:
-        if running.names:
-            running.names.pop()
+def _leave(running: RunningModules, finished: Callable[[Any], None]) -> Callable[..., None]:
+    def hook(_module: nn.Module, _args: Any, result: Any = None) -> None:
+        if running.entries:
+            running.entries.pop().undo()
+            if not running.entries:
+                finished(result)
 
     return hook
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ def recognize(
         return None
     names = [argument.name for argument in func._schema.arguments]
     bound = {**dict(zip(names, args, strict=False)), **kwargs}
+    unusual = next(filter(None, map(_unusual, tree_leaves(bound))), None)
+    if unusual is not None:
+        return f"an operand is {unusual}"
     out = bound.pop("out", None)
     if func._schema.name.endswith("_"):
         out = bound["self"]
@@ -103,79 +107,17 @@ def recognize(
     return Multiplication(result.products, lambda products: out.copy_(finish(products)))
 
 
+def _unusual(value: Any) -> str | None:
+    """Say what keeps a tensor from being an operand, if anything does."""
+    if not isinstance(value, Tensor):
+        return None
+    if value.is_nested:
+        return "nested"
+    if value.layout != torch.strided:
+        return str(value.layout).removeprefix("torch.").removeprefix("_")
+    return "quantized" if value.is_quantized else None
+
+
 def one(product: Product, finish: Callable[[Tensor], Any] = lambda c: c) -> Multiplication:
     """Return an operator's work where it is a single GEMM."""
     return Multiplication([product], lambda products: finish(products[0]))
-
-
-@rule("mm", "bmm")
-def _mm(self: Tensor, mat2: Tensor, out_dtype: torch.dtype | None = None) -> Multiplication:
-    return one(Product(self, mat2.mT), lambda c: c if out_dtype is None else c.to(out_dtype))
-
-
-@rule("addmm", "addmm_")
-def _addmm(
-    self: Tensor,
-    mat1: Tensor,
-    mat2: Tensor,
-    beta: float = 1,
-    alpha: float = 1,
-    out_dtype: torch.dtype | None = None,
-) -> Multiplication:
-    def finish(c: Tensor) -> Tensor:
-        # With beta = 0 the input is ignored, even where it is NaN.
-        added = alpha * c if beta == 0 else beta * self + alpha * c
-        return added if out_dtype is None else added.to(out_dtype)
-
-    return one(Product(mat1, mat2.mT), finish)
-
-
-@rule("baddbmm", "baddbmm_")
-def _baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, **options: Any) -> Multiplication | str:
-    return _addmm(self, batch1, batch2, **options)
-
-
-@rule("mv")
-def _mv(self: Tensor, vec: Tensor) -> Multiplication:
-    return one(Product(self, vec[None]), lambda c: c.squeeze(-1))
-
-
-@rule("addmv", "addmv_")
-def _addmv(
-    self: Tensor, mat: Tensor, vec: Tensor, beta: float = 1, alpha: float = 1
-) -> Multiplication:
-    product = Product(mat, vec[None])
-    return one(
-        product,
-        lambda c: alpha * c.squeeze(-1) if beta == 0 else beta * self + alpha * c.squeeze(-1),
-    )
-
-
-_OPAQUE = (
-    "_addmm_activation",
-    "_cudnn_attention_forward",
-    "_efficient_attention_backward",
-    "_efficient_attention_forward",
-    "_flash_attention_backward",
-    "_flash_attention_forward",
-    "_grouped_mm",
-    "_int_mm",
-    "_native_multi_head_attention",
-    "_scaled_grouped_mm",
-    "_scaled_mm",
-    "_transformer_encoder_layer_fwd",
-    "_trilinear",
-    "_weight_int4pack_mm",
-    "_weight_int8pack_mm",
-    "addbmm",
-    "lstm",
-    "gru",
-    "mkldnn_rnn_layer",
-    "_cudnn_rnn",
-    "_thnn_fused_lstm_cell",
-)
-
-
-@rule(*_OPAQUE)
-def _opaque(**_: Any) -> str:
-    return "its GEMMs are fused in one operator"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -22,19 +22,34 @@ GRADIENTS = {
 """What the gradient of an operand is called at the end of a GEMM's name."""
 
 
+class Gradient(NamedTuple):
+    """Which gradient of a site a product is.
+
+    Parameters
+    ----------
+    of : str
+        ``a`` or ``b``: the operand whose gradient it is.
+    flipped : bool
+        Whether the gradient of C is the product's second operand: in ``dA = dC @ B`` and
+        ``dB = dC.T @ A`` it is the first.
+    """
+
+    of: str
+    flipped: bool
+
+
 @dataclass(eq=False)
 class Site:
-    """One product of the forward pass.
+    """One product of the forward pass, or of a backward pass that is differentiated itself.
 
     Parameters
     ----------
     layer : str
         The innermost module around it, as ``named_modules`` calls it; empty outside of modules.
     op : str
-        ``linear``, ``qk`` or ``pv``. A product of two activations is taken to be `qk`, and turns
-        out not to be if no softmax of its result follows: see `settle`.
-    number : int
-        How many products of this kind the layer has computed before.
+        ``linear``, ``qk`` or ``pv``.
+    name : str
+        What it is called; no other GEMM of the run has this name.
     batch, n, d, h : int
         Its shape.
     flipped : bool
@@ -43,38 +58,20 @@ class Site:
 
     layer: str
     op: str
-    number: int
+    name: str
     batch: int
     n: int
     d: int
     h: int
     flipped: bool = False
-    provisional: bool = False
-    _kind: str = ""
     _identities: dict[Identity, str] = field(default_factory=dict, repr=False)
     _kept: list[StorageWeakRef] = field(default_factory=list, repr=False)
     _gradients: Counter[str] = field(default_factory=Counter, repr=False)
 
-    def settle(self) -> None:
-        """Take a product of two activations whose result no softmax was taken of as `linear`."""
-        if self.provisional:
-            self.op, self._kind, self.provisional = "linear", "matmul", False
-
     @property
     def place(self) -> str:
         """The layer and, in attention, ``qk`` or ``pv``; the same whenever the layer runs again."""
-        kind = self._kind or ("" if self.op == "linear" else self.op)
-        return ".".join(filter(None, [self.layer, kind])) or "matmul"
-
-    @property
-    def name(self) -> str:
-        """The name of the forward GEMM: its place, and ``#2`` where it is the second there."""
-        return self.place if self.number == 0 else f"{self.place}#{self.number + 1}"
-
-    def gradient_name(self, of: str, repeat: int) -> str:
-        """Return the name of the GEMM of a gradient, the `repeat`-th of this site."""
-        base = f"{self.name}.{GRADIENTS[self.op, of]}"
-        return base if repeat == 0 else f"{base}#{repeat + 1}"
+        return place(self.layer, self.op)
 
     def count_gradient(self, of: str) -> int:
         """Return how many gradients of this operand came before, and count one more."""
@@ -92,8 +89,19 @@ class Site:
                 self._identities[key] = side if known == side else ""
                 self._kept.append(reference)
 
-    def gradient(self, a: Tensor, b: Tensor, first: str) -> tuple[str, bool] | None:
-        """Tell which operand's gradient the product ``a @ b.T`` is.
+    def gradient_by_operand(self, a: Tensor, b: Tensor) -> Gradient | None:
+        """Tell by its operands which gradient the product ``a @ b.T`` is, whatever its shape.
+
+        dA multiplies with B, and dB with A.
+        """
+        for other, flipped in ((b, False), (a, True)):
+            side = self._identity(other)
+            if side:
+                return Gradient("b" if side == "a" else "a", flipped)
+        return None
+
+    def gradient_by_shape(self, a: Tensor, b: Tensor, first: str) -> tuple[Gradient, bool] | None:
+        """Tell by its shape which gradient the product ``a @ b.T`` is.
 
         Parameters
         ----------
@@ -104,32 +112,35 @@ class Site:
 
         Returns
         -------
-        tuple of str and bool, or None
-            ``a`` or ``b``, and whether the product's operands are flipped: in ``dA = dC @ B`` and
-            ``dB = dC.T @ A`` the gradient of C is the first. None if it is neither.
+        tuple of Gradient and bool, or None
+            The gradient, and whether an operand of this site confirms it. None if the shape is
+            neither gradient's.
         """
         sides = [self._identity(x) for x in (a, b)]
         rows, columns, depth = a.shape[-2], b.shape[-2], a.shape[-1]
         fits = [
-            (of, flipped)
+            Gradient(of, flipped)
             for of, shape in (("a", (self.n, self.d, self.h)), ("b", (self.h, self.d, self.n)))
             for flipped in (False, True)
             if shape == ((columns, rows, depth) if flipped else (rows, columns, depth))
         ]
-        # dA multiplies with B, dB with A: the other operand of the site, second unless flipped.
         exact = [
-            (of, flipped)
-            for of, flipped in fits
-            if sides[0 if flipped else 1] == {"a": "b", "b": "a"}[of]
+            fit for fit in fits if sides[0 if fit.flipped else 1] == {"a": "b", "b": "a"}[fit.of]
         ]
         candidates = exact or fits
         if not candidates:
             return None
-        return min(candidates, key=lambda c: (self._gradients[c[0]], c[0] != first, c[1]))
+        best = min(candidates, key=lambda c: (self._gradients[c.of], c.of != first, c.flipped))
+        return best, bool(exact)
 
     def _identity(self, tensor: Tensor) -> str | None:
         found = identity(tensor)
         return None if found is None else self._identities.get(found[0])
+
+
+def place(layer: str, op: str) -> str:
+    """Return what a product of a layer is called: see `Site.place`."""
+    return ".".join(filter(None, [layer, "" if op == "linear" else op])) or "matmul"
 
 
 class Sites:
@@ -143,20 +154,33 @@ class Sites:
         self._placed: dict[tuple[str, str], list[Site]] = defaultdict(list)
         self._of_node: dict[int, list[Site]] = defaultdict(list)
         self._recomputed: Counter[tuple[str, str]] = Counter()
+        self._used: dict[str, int] = {}
 
-    def __iter__(self) -> Iterator[Site]:
-        return (site for sites in self._placed.values() for site in sites)
+    def unique(self, base: str) -> str:
+        """Return a name that no GEMM has: `base`, or ``base#2`` and so on where that is taken."""
+        number = self._used.get(base, 0) + 1
+        name = base if number == 1 else f"{base}#{number}"
+        while number > 1 and name in self._used:
+            number += 1
+            name = f"{base}#{number}"
+        self._used[base] = number
+        self._used.setdefault(name, 1)
+        return name
 
-    def add(
-        self, layer: str, op: str, a: Tensor, b: Tensor, node: int, flipped: bool, provisional: bool
-    ) -> Site:
+    def add(self, layer: str, op: str, a: Tensor, b: Tensor, node: int, flipped: bool) -> Site:
         """Note a product of the forward pass that the autograd node `node` belongs to."""
-        placed = self._placed[layer, op]
+        site = self.derive(layer, op, self.unique(place(layer, op)), a, b, node, flipped)
+        self._placed[layer, op].append(site)
+        return site
+
+    def derive(
+        self, layer: str, op: str, name: str, a: Tensor, b: Tensor, node: int, flipped: bool
+    ) -> Site:
+        """Note a product of any pass by its node alone, so that its own gradients are known."""
         batch = a.shape[0] if a.ndim == 3 else 1
         n, d, h = a.shape[-2], a.shape[-1], b.shape[-2]
-        site = Site(layer, op, len(placed), batch, n, d, h, flipped, provisional)
+        site = Site(layer, op, name, batch, n, d, h, flipped)
         site.remember(a, b)
-        placed.append(site)
         self._of_node[node].append(site)
         return site
 
@@ -179,3 +203,7 @@ class Sites:
     def of_node(self, node: int) -> list[Site]:
         """Return the sites of an autograd node, by its sequence number."""
         return self._of_node.get(node, [])
+
+    def names(self) -> list[str]:
+        """Return the names of the products of the forward pass, each once."""
+        return [site.name for sites in self._placed.values() for site in sites]

@@ -2,76 +2,41 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 # Their rules register themselves.
 import workloads.tracing.attention
-import workloads.tracing.convolution  # noqa: F401
+import workloads.tracing.convolution
+import workloads.tracing.grouped
+import workloads.tracing.matrices  # noqa: F401
 from accelsim.errors import InputError
+from workloads.tracing import modes
 from workloads.tracing.lineage import Lineage, Origin
-from workloads.tracing.modules import RunningModules, checkpointing, watch
+from workloads.tracing.modules import RunningModules, watch
 from workloads.tracing.multiplication import Multiplication, Product, recognize
-from workloads.tracing.sites import Site, Sites
-
-_GRADIENT_PHASE = {"a": "grad_input", "b": "grad_weight"}
-
-_SECOND_FIRST = ("MmBackward0", "BmmBackward0")
-"""Autograd nodes that compute the gradient of their second operand first."""
-
-
-@dataclass(frozen=True)
-class GemmCall:
-    """One GEMM that the model is about to run, in the form ``C = A @ B.T``.
-
-    Parameters
-    ----------
-    site : Site
-        The product of the forward pass that it is, or whose gradient it computes.
-    phase : str
-        ``forward``, ``grad_input`` (of A) or ``grad_weight`` (of B).
-    a, b : Tensor
-        Its operands, views of the model's own tensors where that is possible.
-    flipped : bool
-        Whether the model's operator computes C.T: A is its second operand.
-    repeat : int
-        How many GEMMs of this phase the site had before.
-    again : bool
-        Whether it is a product of the forward pass that gradient checkpointing runs again.
-    """
-
-    site: Site
-    phase: str
-    a: Tensor
-    b: Tensor
-    flipped: bool = False
-    repeat: int = 0
-    again: bool = False
-
-    @property
-    def name(self) -> str:
-        """A name that is unique in the model's run."""
-        if self.phase == "forward":
-            return self.site.name
-        of = next(of for of, phase in _GRADIENT_PHASE.items() if phase == self.phase)
-        return self.site.gradient_name(of, self.repeat)
+from workloads.tracing.operators import holds_no_gemm, is_factorization, is_hidden, name_of
+from workloads.tracing.placing import GemmCall, Placing
+from workloads.tracing.skipped import Skipped, operator_macs, product_macs, stays
+from workloads.tracing.steps import STEPS, is_hiding, shown
 
 
 class Tracer(ABC):
     """Follows a model while it runs, and hands every operator with GEMMs to `multiply`.
 
-    Inside the context ``torch.compile`` is off (a compiled model runs eagerly) and so is the fused
-    inference path of ``nn.TransformerEncoder``, since both hide their GEMMs.
+    Inside the context ``torch.compile`` is off: a compiled model runs eagerly. Layers of the model
+    whose products would be hidden in one operator run as their steps: LSTM, GRU, bilinear layers
+    and the fused inference path of ``nn.TransformerEncoder``. A module that runs in another thread
+    is followed there.
 
     Parameters
     ----------
@@ -83,22 +48,31 @@ class Tracer(ABC):
 
     Attributes
     ----------
-    skipped : Counter
-        Operators whose GEMMs cannot be told, with the reason, and how often each ran.
-    recomputed : int
-        GEMMs of the forward pass that ran again in the backward pass.
+    left : Skipped
+        What stays in floating point, with the reason: GEMMs that cannot be told, and operators
+        that are not known to hold none.
     """
 
     def __init__(self, model: nn.Module, shapes_only: bool = False) -> None:
         self.model = model
         self._shapes_only = shapes_only
-        self.skipped: Counter[str] = Counter()
-        self.recomputed = 0
-        self._sites = Sites()
+        self.left = Skipped()
         self._lineage = Lineage()
         self._running = RunningModules()
+        self._placing = Placing(self._lineage, self._running)
         self._exit = ExitStack()
         self._active = False
+        self._thread = 0
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """What stays in floating point, by reason: how often each ran."""
+        return self.left.calls
+
+    @property
+    def recomputed(self) -> int:
+        """GEMMs of the forward pass that ran again in the backward pass."""
+        return self._placing.recomputed
 
     @abstractmethod
     def multiply(
@@ -120,19 +94,33 @@ class Tracer(ABC):
             once. None stands for one whose place is unknown.
         """
 
+    def takes(self, layer: str, ops: Sequence[str]) -> bool:
+        """Whether a product of a layer, of one of these ops, may be wanted; all are by default."""
+        return True
+
+    def stepwise(self, steps: Callable[[], Any], run: Callable[[], Any]) -> Any:
+        """Do the work of an operator that hides its GEMMs, which `steps` shows.
+
+        The steps are gone through for their GEMMs, and the operator gives the result.
+        """
+        steps()
+        return run()
+
+    def settings(self, stack: ExitStack, name: str, module: nn.Module) -> None:
+        """Change settings of PyTorch on `stack`, which ends with the module."""
+        if is_hiding(module) and self._takes_any(name, module):
+            stack.enter_context(shown(module))
+
     def __enter__(self) -> Self:
         if self._active:
             raise InputError("the context is entered already; make another one for the inner block")
-        self._sites = Sites()
+        self._placing = Placing(self._lineage, self._running)
+        self._thread = threading.get_ident()
         with ExitStack() as stack:
             stack.callback(setattr, self, "_active", False)
             self._active = True
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-            stack.callback(
-                torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled()
-            )
-            torch.backends.mha.set_fastpath_enabled(False)
-            for handle in watch(self.model, self._running, self._mark_parameters):
+            for handle in watch(self.model, self._running, self._entering, self._finished):
                 stack.callback(handle.remove)
             for buffer in self.model.buffers():
                 self._lineage.mark(buffer, Origin(weight=True))
@@ -140,7 +128,7 @@ class Tracer(ABC):
                 self._mark_parameters(module)
             # Weights that autocast converted before descend from nothing that is known.
             torch.clear_autocast_cache()
-            stack.enter_context(_Mode(self._dispatch))
+            self._push(stack)
             self._exit = stack.pop_all()
         return self
 
@@ -151,8 +139,37 @@ class Tracer(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self._exit.__exit__(kind, error, traceback)
-        for site in self._sites:
-            site.settle()
+
+    def _push(self, stack: ExitStack) -> None:
+        """Have the current thread's operators come here until `stack` ends."""
+        stack.enter_context(modes.OperatorMode(self, self._dispatch, self._higher_order))
+
+    def _entering(self, name: str, module: nn.Module) -> Callable[[], None]:
+        """Prepare for a module that is about to run, and return what puts things back."""
+        self._mark_parameters(module)
+        with ExitStack() as stack:
+            elsewhere = not self._running.inside and threading.get_ident() != self._thread
+            if elsewhere and not modes.is_seen_by(self):
+                self._push(stack)
+            self.settings(stack, name, module)
+            return stack.pop_all().close
+
+    def _takes_any(self, name: str, module: nn.Module) -> bool:
+        """Whether a product of a module or one of its children may be wanted."""
+        inner = (f"{name}.{child}".strip(".") for child, _ in module.named_modules())
+        return any(self.takes(layer, ("linear", "qk", "pv")) for layer in inner)
+
+    def _finished(self, result: Any) -> None:
+        """See to it that a backward pass in a thread that is not followed is noticed."""
+
+        def check(_: Any) -> None:
+            if self._active and not modes.is_seen_by(self):
+                self.left.add("a backward pass in another thread than the context's", None)
+
+        if not torch._C._are_functorch_transforms_active():
+            for tensor in tree_leaves(result):
+                if isinstance(tensor, Tensor) and tensor.grad_fn is not None:
+                    tensor.grad_fn.register_prehook(check)
 
     def _mark_parameters(self, module: nn.Module) -> None:
         """Know a module's own parameters as weights, also those that were put in its place."""
@@ -160,148 +177,103 @@ class Tracer(ABC):
             if parameter is not None and not self._lineage.of(parameter).lasting:
                 self._lineage.mark(parameter, Origin(weight=True, lasting=True))
 
-    def _dispatch(
-        self, mode: _Mode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        multiplication = recognize(func, args, kwargs)
-        if isinstance(multiplication, Multiplication):
-            if self._shapes_only and multiplication.finish is None:
-                multiplication = recognize(
-                    func, *tree_map_only(Tensor, _without_values, (args, kwargs))
-                )
-                assert isinstance(multiplication, Multiplication), "values make no difference"
-            results: list[tuple[Site, bool]] = []
-            calls = self._calls(multiplication.products, results)
-            out = self.multiply(lambda: func(*args, **kwargs), multiplication, calls)
-            for site, provisional in results:
-                if provisional and isinstance(out, Tensor):
-                    self._lineage.mark(out, Origin(product=site))
-            return out
-        if multiplication is not None:
-            self.skipped[f"{func.overloadpacket}: {multiplication}"] += 1
-        elif _is_composite(func):
-            with mode:
-                return func.decompose(*args, **kwargs)
+    def _higher_order(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator that takes functions, which may hold anything."""
         out = func(*args, **kwargs)
-        product = self._lineage.follow(func, args, out)
-        if product is not None:
-            product.provisional = False
+        why = "an operator made of functions that are not followed"
+        self.left.add(stays(str(func), why), operator_macs(func, args, kwargs, out))
         return out
 
+    def _dispatch(
+        self,
+        mode: modes.OperatorMode,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        found = recognize(func, args, kwargs)
+        if isinstance(found, Multiplication):
+            return self._multiply(found, func, args, kwargs)
+        if found is not None:
+            out = func(*args, **kwargs)
+            macs = operator_macs(func, args, kwargs, out)
+            self.left.add(stays(name_of(func), found), macs)
+        elif holds_no_gemm(func):
+            out = func(*args, **kwargs)
+        elif func.overloadpacket in STEPS:
+            out = self._stepwise(mode, func, args, kwargs)
+        elif modes.is_composite(func):
+            with mode:
+                return func.decompose(*args, **kwargs)
+        else:
+            out = self._look_inside(mode, func, args, kwargs)
+        self._lineage.follow(func, args, out)
+        return out
+
+    def _multiply(
+        self,
+        multiplication: Multiplication,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        self._running.seen += 1
+        if self._shapes_only and multiplication.finish is None:
+            again = recognize(func, *tree_map_only(Tensor, _without_values, (args, kwargs)))
+            assert isinstance(again, Multiplication), "values make no difference"
+            multiplication = again
+        of_weights: list[bool] = []
+        calls = self._calls(multiplication.products, of_weights)
+        out = self.multiply(lambda: func(*args, **kwargs), multiplication, calls)
+        if of_weights == [True]:
+            self._placing.finished(out)
+        return out
+
+    def _stepwise(
+        self,
+        mode: modes.OperatorMode,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        def steps() -> Any:
+            with mode:
+                return STEPS[func.overloadpacket](*args, **kwargs)
+
+        return self.stepwise(steps, lambda: func(*args, **kwargs))
+
     def _calls(
-        self, products: Iterable[Product], results: list[tuple[Site, bool]]
+        self, products: Iterable[Product], of_weights: list[bool]
     ) -> Iterator[GemmCall | None]:
         for product in products:
-            call = self._call(product)
-            if call is not None and not call.again:
-                results.append((call.site, call.site.provisional))
-            yield call
+            of_weights.append(self._placing.of_weights(product))
+            call = self._placing.call(product)
+            if isinstance(call, str):
+                self.left.add(call, product_macs(product))
+            yield None if isinstance(call, str) else call
 
-    def _call(self, product: Product) -> GemmCall | None:
-        node = torch._C._current_autograd_node()
-        if node is None:
-            return self._forward(product, _newest_node())
-        if product.gradient_of is None and self._runs_again(node):
-            return self._again(product, _newest_node())
-        return self._backward(product, node._sequence_nr(), node.name())
-
-    def _runs_again(self, node: Any) -> bool:
-        """Whether the forward pass is run inside the backward pass.
-
-        With ``create_graph`` the gradient of the backward pass is enabled too, where a node that
-        is no Python function multiplies for itself, unless checkpointing is at work.
-        """
-        if self._running.again or not torch.is_grad_enabled():
-            return self._running.again
-        return isinstance(node, torch.autograd.function.BackwardCFunction) or checkpointing()
-
-    def _place(self, product: Product) -> tuple[str, bool, bool]:
-        """Return the op of a forward product, whether to flip it, and whether that is a guess."""
-        if product.op is not None:
-            return product.op, False, False
-        a, b = self._lineage.of(product.a), self._lineage.of(product.b)
-        if a.weight or b.weight:
-            return "linear", a.weight and not b.weight, False
-        if a.probabilities or b.probabilities:
-            return "pv", b.probabilities and not a.probabilities, False
-        return "qk", False, True
-
-    def _forward(self, product: Product, node: int) -> GemmCall:
-        op, flip, guess = self._place(product)
-        a, b = _operands(product, op, flip)
-        site = self._sites.add(
-            self._running.innermost, op, a, b, node, flipped=flip, provisional=guess
-        )
-        return GemmCall(site, "forward", a, b, flip)
-
-    def _again(self, product: Product, node: int) -> GemmCall | None:
-        op, flip, _ = self._place(product)
-        a, b = _operands(product, op, flip)
-        site = self._sites.recompute(self._running.innermost, op, a, b, node)
-        self.recomputed += 1
-        return None if site is None else GemmCall(site, "forward", a, b, flip, again=True)
-
-    def _backward(self, product: Product, node: int, name: str) -> GemmCall | None:
-        for site in self._sites.of_node(node):
-            a, b = _operands(product, site.op, flip=False)
-            if product.gradient_of is None:
-                second_first = name in _SECOND_FIRST
-                found = site.gradient(a, b, "a" if second_first == site.flipped else "b")
-            else:
-                found = (product.gradient_of, False) if site.op == product.op else None
-            if found is not None:
-                of, flip = found
-                repeat = site.count_gradient(of)
-                a, b = (b, a) if flip else (a, b)
-                return GemmCall(site, _GRADIENT_PHASE[of], a, b, flip, repeat)
-        self.skipped[
-            f"{name}: a gradient of a gradient, or of something that did not run inside the context"
-        ] += 1
-        return None
-
-
-class _Mode(TorchDispatchMode):
-    """Hands every operator to a function."""
-
-    def __init__(self, dispatch: Callable[..., Any]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._dispatch = dispatch
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    def _look_inside(
+        self,
+        mode: modes.OperatorMode,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
-        return self._dispatch(self, func, args, kwargs or {})
+        """Run an operator that may hold GEMMs, and say so unless its kernel showed them."""
+        before = self._running.seen
+        if is_factorization(func):
+            out = func(*args, **kwargs)
+        else:
+            out = modes.inside(mode, func, args, kwargs)
+        if self._running.seen == before:
+            macs = operator_macs(func, args, kwargs, out)
+            self.left.add(stays(name_of(func), *_why(func)), macs)
+        return out
 
 
-_COMPOSITE: dict[Any, bool] = {}
-
-
-def _is_composite(func: Any) -> bool:
-    """Whether an operator is only made of others; inference mode shows these whole."""
-    if func not in _COMPOSITE:
-        made_of, *kernels = (
-            torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
-            for key in ("CompositeImplicitAutograd", "CPU", "CUDA")
-        )
-        _COMPOSITE[func] = made_of and not any(kernels) and not func.is_view
-    return _COMPOSITE[func]
-
-
-def _newest_node() -> int:
-    """Return the sequence number of the autograd node that was made last in this thread.
-
-    An operator's node is made before the operator runs.
-    """
-    number: int = torch._C._autograd._get_sequence_nr()
-    return number - 1
+def _why(func: Any) -> tuple[str, ...]:
+    return () if is_hidden(func) else ("not known to hold no GEMM",)
 
 
 def _without_values(tensor: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-
-
-def _operands(product: Product, op: str, flip: bool) -> tuple[Tensor, Tensor]:
-    a, b = (product.b, product.a) if flip else (product.a, product.b)
-    if op == "linear" and a.ndim == 3 and a.shape[0] == 1:
-        return a[0], b[0]
-    return a, b

@@ -1,0 +1,93 @@
+"""How operators are seen: a dispatch mode, and ways to see what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import HigherOrderOperator
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
+
+
+class OperatorMode(TorchDispatchMode):
+    """Hands every operator on plain tensors to a function, in the thread that enters it.
+
+    Parameters
+    ----------
+    owner : object
+        Whose mode it is.
+    dispatch : callable
+        Takes the mode, an operator and its arguments, and returns its result.
+    hidden : callable
+        Takes a higher-order operator and its arguments, and returns its result.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(
+        self, owner: Any, dispatch: Callable[..., Any], hidden: Callable[..., Any]
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.owner = owner
+        self._run, self._hidden = dispatch, hidden
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if isinstance(func, HigherOrderOperator):
+            return self._hidden(func, args, kwargs or {})
+        if any(_takes_itself_apart(kind) for kind in types):
+            # A subclass takes itself apart first: its plain tensors come here afterwards.
+            return NotImplemented
+        return self._run(self, func, args, kwargs or {})
+
+
+def _takes_itself_apart(kind: type) -> bool:
+    handler = getattr(kind, "__torch_dispatch__", None)
+    own = handler is not None and handler is not torch._C._disabled_torch_dispatch_impl
+    return own and not issubclass(kind, FakeTensor)
+
+
+def is_seen_by(owner: Any) -> bool:
+    """Whether an `OperatorMode` of this owner sees what the current thread runs."""
+    modes = _get_current_dispatch_mode_stack()
+    return any(isinstance(mode, OperatorMode) and mode.owner is owner for mode in modes)
+
+
+def inside(mode: TorchDispatchMode, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Run an operator's own kernel, so that the mode sees the operators that it is made of."""
+    key = _kernel(func, args, kwargs)
+    if key is None:
+        return func(*args, **kwargs)
+    with mode:
+        return func._op_dk(key, *args, **kwargs)
+
+
+def _kernel(func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """Return the dispatch key of the kernel that takes plain tensors on their device, if any."""
+    tensors = [x for x in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    names = {"cpu": "CPU", "cuda": "CUDA"}
+    devices = {names.get(x.device.type, "") for x in tensors}
+    if len(devices) != 1 or any(x.layout != torch.strided or x.is_nested for x in tensors):
+        return None
+    for name in (*devices, "CompositeExplicitAutograd"):
+        if name and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), name):
+            return getattr(torch._C.DispatchKey, name)
+    return None
+
+
+_COMPOSITE: dict[Any, bool] = {}
+
+
+def is_composite(func: Any) -> bool:
+    """Whether an operator is only made of others; inference mode shows these whole."""
+    if func not in _COMPOSITE:
+        made_of, *kernels = (
+            torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
+            for key in ("CompositeImplicitAutograd", "CPU", "CUDA")
+        )
+        _COMPOSITE[func] = made_of and not any(kernels) and not func.is_view
+    return _COMPOSITE[func]

@@ -1,0 +1,69 @@
+"""What hides GEMMs in one operator, and how it runs as steps that show them."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LINEAR = (nn.Linear, nn.MultiheadAttention)
+"""Modules whose products with a weight are activations, whatever their input descends from."""
+
+_FAST_PATHS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+
+
+@contextmanager
+def shown(module: nn.Module) -> Iterator[None]:
+    """Have a module run as steps where it could run as one operator.
+
+    These are recurrent layers in a kernel of oneDNN or cuDNN, and what in inference takes the fused
+    path of ``nn.TransformerEncoder``. Nothing else runs in another way for it.
+    """
+    changes: list[tuple[Callable[[], bool], Callable[[bool], Any]]] = []
+    if isinstance(module, nn.RNNBase):
+        changes.append((torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled))
+        changes.append((torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled))
+    if isinstance(module, _FAST_PATHS):
+        mha = torch.backends.mha
+        changes.append((mha.get_fastpath_enabled, mha.set_fastpath_enabled))
+    before = [get() for get, _ in changes]
+    try:
+        for _, put in changes:
+            put(False)
+        yield
+    finally:
+        for (_, put), value in zip(changes, before, strict=True):
+            put(value)
+
+
+def is_hiding(module: nn.Module) -> bool:
+    """Whether `shown` makes a difference to a module."""
+    return isinstance(module, (nn.RNNBase, *_FAST_PATHS))
+
+
+def _trilinear(
+    i1: Tensor,
+    i2: Tensor,
+    i3: Tensor,
+    expand1: Sequence[int],
+    expand2: Sequence[int],
+    expand3: Sequence[int],
+    sumdim: Sequence[int],
+    unroll_dim: int = 1,
+) -> Tensor:
+    """Contract three operands, two of them first: ``x1 @ W @ x2`` of bilinear layers."""
+    labels = string.ascii_letters[: i1.ndim + len(expand1)]
+    operands = [
+        "".join(label for dim, label in enumerate(labels) if dim not in expanded)
+        for expanded in (expand1, expand2, expand3)
+    ]
+    result = "".join(label for dim, label in enumerate(labels) if dim not in sumdim)
+    return torch.einsum(f"{','.join(operands)}->{result}", i1, i2, i3).contiguous()
+
+
+STEPS: dict[Any, Callable[..., Any]] = {torch.ops.aten._trilinear: _trilinear}
+"""Operators, and functions that compute the same of operators that show their GEMMs."""
