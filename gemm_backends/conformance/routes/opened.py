@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from accelsim.arithmetic.oracle import Wide, compare
 from accelsim.errors import DataError
+from accelsim.measure.timing import Untimed
 from accelsim.types import SIDES, Counts, PerOperand, PreparedOperand, Request, Route, Side
 from gemm_backends.conformance.check import CheckFailed, NotApplicable
 from gemm_backends.conformance.routes.reference import (
@@ -31,14 +31,6 @@ NORMAL, LARGE = 2.0**-126, 2.0**125
 """Between these no operand needs to be multiplied by a power of two before it is rounded."""
 
 Given = PerOperand[Tensor | PreparedOperand]
-
-
-class NoTimer:
-    """Times nothing."""
-
-    def stage(self, name: str) -> AbstractContextManager[None]:
-        """Return a context that does nothing."""
-        return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -102,7 +94,7 @@ class Opened:
 
     def run(self, given: Given) -> Ran:
         """Run the route and ask for everything that it has to say."""
-        output = self.route.run(given.a, given.b, NoTimer())
+        output = self.route.run(given.a, given.b, Untimed())
         self.route.check()
         return Ran(output, self.route.integers(), self.route.scales(), self.route.counts())
 
