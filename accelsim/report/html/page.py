@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 from accelsim.errors import InputError
 from accelsim.records import Record, Run, Status
 from accelsim.report.cells import text
+from accelsim.report.design_columns import Compared
+from accelsim.report.designs import Design, cheapest, designs
 from accelsim.report.differences import differences, labels
 from accelsim.report.fields import flatten
 from accelsim.report.html.columns import Row, failure_columns, record_columns, summary_columns
+from accelsim.report.html.design_rows import DesignRow, design_columns
 from accelsim.report.html.grid import Grid
 from accelsim.report.line import Line
 from accelsim.report.regressions import Regressions, find_regressions
@@ -67,6 +70,8 @@ def render_page(runs: Sequence[Run], figures: Sequence[Figure], left_out: Mappin
         not_run=_not_run(rows),
         warnings=differences(runs),
         comparisons=list(_comparisons(named)),
+        hardware=_hardware(named),
+        models_first=bool(ran) and all(row.record.cycles is not None for row in ran),
         summary=Grid("summary", summary_columns(sums), sums),
         records=Grid("records", record_columns(rows), rows),
         shared=Settings([row.record for row in rows]).shared,
@@ -86,6 +91,20 @@ def _sums(rows: Sequence[Row]) -> list[Row]:
         Row(same[0].run, same[0].labels, Line([row.record for row in same], summed=True))
         for same in groups.values()
     ]
+
+
+def _hardware(named: Sequence[tuple[str, Run]]) -> Grid[DesignRow]:
+    """Return a row for each modelled accelerator of each run, all GEMMs together."""
+    rows = []
+    for name, run in named:
+        groups: dict[str, list[Design]] = defaultdict(list)
+        for design in designs(run.records):
+            groups[design.asked].append(design)
+        for members in groups.values():
+            best = cheapest(members)
+            least = None if best is None else best.area_time
+            rows += [DesignRow(name, Compared(design, least)) for design in members]
+    return Grid("hardware", design_columns(rows), rows)
 
 
 def _not_run(rows: Sequence[Row]) -> list[str]:

@@ -3,7 +3,8 @@
 import pytest
 
 from accelsim.records import Status
-from accelsim.report.hardware import cheapest, designs, hardware
+from accelsim.report.designs import cheapest, designs
+from accelsim.report.hardware import hardware
 
 MODEL = {"cost_model": "4x4 array", "cost_basis": {"cycles": "computed: a formula"}}
 
@@ -90,3 +91,32 @@ def test_where_figures_come_from_is_said_once(modelled):
 
 def test_without_a_model_there_is_no_table(make_record):
     assert hardware([make_record()]) == []
+
+
+def test_memory_is_shown_and_a_design_without_one_does_not_win_over_one_with_it(modelled):
+    memory = {
+        "compute_cycles": 60,
+        "stall_cycles": 40,
+        "seconds": 1e-7,
+        "traffic": {"dram": {"a": 300.0, "b": 200.0}, "sram": {"a": 900.0}},
+        "energy_by": {"multiply": 1e-9, "sram": 2e-9, "dram": 3e-9},
+        "energy": 6e-9,
+        "area_mm2": 1.5,
+    }
+    bare = [modelled(gemm, 4, 60, 0.5, backend_options={"memory": "none"}) for gemm in "pq"]
+    whole = [
+        modelled(gemm, bits, 100, 0.7, backend_options={"memory": {"sram_kb": 4}}, **memory)
+        for gemm in "pq"
+        for bits in (4, 8)
+    ]
+    text = "\n".join(hardware([*bare, *whole]))
+    with_memory = text[text.index("with memory") :]
+    assert "The least area x time, and exact: 4 bits, array" in with_memory
+    (found, _) = designs(whole)
+    assert found.stall_share == pytest.approx(0.4)
+    assert found.dram_bytes == 1000
+    assert found.energy_of("sram", "dram", "leakage") == pytest.approx(10e-9)
+    assert found.energy_delay == pytest.approx(12e-9 * 2e-7)
+    for words in ("40.0%", "1.00k", "1.500", "waits for memory"):
+        assert words in with_memory
+    assert "waits for memory" not in "\n".join(hardware(bare))

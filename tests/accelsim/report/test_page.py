@@ -132,3 +132,22 @@ def test_what_did_not_run_is_said_with_its_reason(make_record, make_run):
     records = [make_record(), make_record(backend="away", status="unavailable", reason="no device")]
     page = Page(render_page([make_run(records)], [], {}))
     assert "first: away is unavailable for 1 record: no device" in page.texts("li")
+
+
+def test_modelled_accelerators_are_a_section_and_come_first_where_all_are_models(
+    make_run, make_record
+):
+    model = {"cost_model": "4x4 array", "cycles": 100, "relative_area": 2.0, "area_time": 200.0}
+    models = [make_record(backend="array", bits=bits, **model) for bits in (4, 8)]
+
+    def sections(*records):
+        return [s.get("id") for s in Page(render_page([make_run(records)], [], {})).of("section")]
+
+    alone = sections(*models)
+    assert alone.index("hardware") < alone.index("sums")
+    mixed = sections(*models, make_record(backend="cpu"))
+    assert mixed.index("hardware") > mixed.index("sums")
+    assert "hardware" not in sections(make_record(backend="cpu"))
+    page = Page(render_page([make_run(models)], [], {}))
+    assert "Modelled accelerators" in page.texts("h2")
+    assert "area·time" in page.texts("th")

@@ -1,0 +1,116 @@
+"""What the tables of modelled accelerators show of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from accelsim.report.cells import count, number
+from accelsim.report.designs import Design
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A design, and the least area x time of the exact designs that do the same work."""
+
+    design: Design
+    least: float | None
+
+    @property
+    def over_least(self) -> float | None:
+        """Area x time over the least."""
+        value = self.design.area_time
+        return None if value is None or not self.least else value / self.least
+
+
+@dataclass(frozen=True)
+class DesignColumn:
+    """One column.
+
+    Parameters
+    ----------
+    title : str
+        Its head.
+    meaning : str
+        What the head means; empty where that is clear.
+    value : callable
+        From a design to its value, or None where there is none.
+    show : callable
+        From a value to its text.
+    """
+
+    title: str
+    meaning: str
+    value: Callable[[Compared], Any]
+    show: Callable[[Any], str]
+
+
+def _count(value: float) -> str:
+    return count(round(value))
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def _over(value: float) -> str:
+    return f"{value:.2f}"
+
+
+COLUMNS = (
+    DesignColumn(
+        "exact",
+        "GEMMs whose every integer is right",
+        lambda c: f"{c.design.exact}/{len(c.design.records)}",
+        str,
+    ),
+    DesignColumn("MACs", "low-bit multiply-adds", lambda c: c.design.low_bit_macs, _count),
+    DesignColumn(
+        "shift-adds",
+        "additions of shifted products into C",
+        lambda c: c.design.shift_adds,
+        _count,
+    ),
+    DesignColumn(
+        "cycles",
+        "of the products and the shift-adds; with a memory, stalls too",
+        lambda c: c.design.cycles,
+        _count,
+    ),
+    DesignColumn(
+        "stalls",
+        "share of them in which the array waits for memory",
+        lambda c: c.design.stall_share,
+        _share,
+    ),
+    DesignColumn(
+        "use",
+        "share of them in which a multiplier had a multiplication to do",
+        lambda c: c.design.utilization,
+        _share,
+    ),
+    DesignColumn("seconds", "at the accelerator's clock", lambda c: c.design.seconds, number),
+    DesignColumn("DRAM, B", "bytes from and to DRAM", lambda c: c.design.dram_bytes, _count),
+    DesignColumn(
+        "area",
+        "of the whole accelerator, in places of the reference",
+        lambda c: c.design.relative_area,
+        number,
+    ),
+    DesignColumn(
+        "mm²", "area in the node that the model names", lambda c: c.design.area_mm2, number
+    ),
+    DesignColumn("area·time", "area times cycles", lambda c: c.design.area_time, _count),
+    DesignColumn(
+        "/least", "area·time over the least of the exact designs", lambda c: c.over_least, _over
+    ),
+    DesignColumn("energy, J", "all that the model knows", lambda c: c.design.energy, number),
+    DesignColumn(
+        "of memory",
+        "joules of SRAM, DRAM and leakage",
+        lambda c: c.design.energy_of("sram", "dram", "leakage"),
+        number,
+    ),
+    DesignColumn("J·s", "energy times seconds", lambda c: c.design.energy_delay, number),
+)

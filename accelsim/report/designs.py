@@ -1,0 +1,165 @@
+"""Modelled accelerators: one way of unpacking on one of them, on all GEMMs of a run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accelsim.arithmetic.totals import total
+from accelsim.records import Record, Status
+from accelsim.report.settings import ASKED, SWEPT, Settings
+from accelsim.report.summary_rows import Labels
+
+
+@dataclass(frozen=True)
+class Design:
+    """One accelerator with one way of unpacking, on all GEMMs of a run.
+
+    Sums are None where a record lacks the value.
+
+    Parameters
+    ----------
+    asked : str
+        The rounding, which decides what has to be multiplied, and whether memory is modelled; only
+        designs of which this is equal do the same work.
+    label : str
+        The settings that tell designs apart, and the backend.
+    records : sequence of Record
+        One for each GEMM.
+    """
+
+    asked: str
+    label: str
+    records: Sequence[Record]
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether the cycles of a GEMM are known."""
+        return any(record.cycles is not None for record in self.records)
+
+    @property
+    def exact(self) -> int:
+        """How many products are exact."""
+        return sum(record.status is Status.OK for record in self.records)
+
+    @property
+    def stall_share(self) -> float | None:
+        """Share of the cycles in which the array waits for memory."""
+        stalls = total(record.stall_cycles for record in self.records)
+        return stalls / self.cycles if stalls is not None and self.cycles else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Time at the accelerator's clock."""
+        return total(record.seconds for record in self.records)
+
+    @property
+    def dram_bytes(self) -> float | None:
+        """Bytes from and to DRAM."""
+        return total(
+            sum(record.traffic["dram"].values()) if "dram" in record.traffic else None
+            for record in self.records
+        )
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Area in square millimetres, in the node that the model names."""
+        return self.records[0].area_mm2
+
+    @property
+    def energy_delay(self) -> float | None:
+        """Energy times seconds."""
+        energy, seconds = self.energy, self.seconds
+        return None if energy is None or seconds is None else energy * seconds
+
+    def energy_of(self, *parts: str) -> float | None:
+        """Return the joules of some components; None unless every GEMM has one of them."""
+        return total(
+            sum(known) if (known := [r.energy_by[p] for p in parts if p in r.energy_by]) else None
+            for r in self.records
+        )
+
+    @property
+    def low_bit_macs(self) -> float | None:
+        """Low-bit multiply-adds."""
+        return total(record.low_bit_macs for record in self.records)
+
+    @property
+    def shift_adds(self) -> float | None:
+        """Additions of shifted products."""
+        return total(record.shift_adds for record in self.records)
+
+    @property
+    def cycles(self) -> float | None:
+        """Clock cycles, shift-adds included where they are modelled."""
+        return total(record.cycles for record in self.records)
+
+    @property
+    def utilization(self) -> float | None:
+        """Share of the multipliers' cycles in which they had a low-bit multiplication to do."""
+        busy = total(
+            None if r.utilization is None or r.cycles is None else r.utilization * r.cycles
+            for r in self.records
+        )
+        return busy / self.cycles if busy is not None and self.cycles else None
+
+    @property
+    def relative_area(self) -> float | None:
+        """Area of the accelerator over that of its reference."""
+        return self.records[0].relative_area
+
+    @property
+    def area_time(self) -> float | None:
+        """Relative area times cycles."""
+        return total(record.area_time for record in self.records)
+
+    @property
+    def energy(self) -> float | None:
+        """Energy in joules."""
+        return total(record.energy for record in self.records)
+
+
+def designs(records: Sequence[Record]) -> list[Design]:
+    """Return the designs of a run whose cycles are modelled for at least one GEMM."""
+    return [design for design in all_designs(records) if design.is_modelled]
+
+
+def unfinished(found: Sequence[Design]) -> list[Design]:
+    """Return the designs of modelled accelerators that failed on every GEMM, so without figures."""
+    modelled = {design.records[0].backend for design in found if design.is_modelled}
+    return [
+        design
+        for design in found
+        if not design.is_modelled
+        and design.records[0].backend in modelled
+        and all(record.status.failed for record in design.records)
+    ]
+
+
+def all_designs(records: Sequence[Record]) -> list[Design]:
+    """Return every backend with every setting, modelled or not.
+
+    Where some models have a memory and others none, they are told apart: what the one leaves out
+    makes it no better.
+    """
+    settings, labels = Settings(records), Labels(records)
+    mixed = len({bool(r.traffic) for r in records if r.cycles is not None}) > 1
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        asked = ", ".join([*settings.sweep(record, ASKED), *(_memory(record) if mixed else ())])
+        swept = settings.sweep(record, [field for field in SWEPT if field not in ASKED])
+        groups[asked, ", ".join([*swept, labels.backend(record)])].append(record)
+    return [Design(asked, label, members) for (asked, label), members in groups.items()]
+
+
+def _memory(record: Record) -> tuple[str, ...]:
+    if record.cycles is None:
+        return ()
+    return ("with memory",) if record.traffic else ("without memory",)
+
+
+def cheapest(found: Sequence[Design]) -> Design | None:
+    """Return the design with the least area x time of those that are exact on every GEMM."""
+    exact = [d for d in found if d.exact == len(d.records) and d.area_time is not None]
+    return min(exact, key=lambda design: design.area_time or 0, default=None)
