@@ -67,6 +67,7 @@ def load_config(
         baselines=sections.baselines,
         k_split=sections.k_split,
         timing=sections.timing,
+        product=sections.product,
         output=Path(sections.output or f"runs/{name}").expanduser(),
         overrides=tuple(overrides),
         backend_names=tuple(backends),

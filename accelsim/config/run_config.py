@@ -87,6 +87,8 @@ class RunConfig:
         Floating-point products to compare with.
     k_split : str
         ``auto`` or ``never``: whether K is split where an accumulator could overflow.
+    product : str
+        ``integers``, or ``float`` for the product in the operands' type, divided by their scales.
     output : Path
         The folder for the results, from the current folder.
     overrides, backend_names : tuple of str
@@ -104,6 +106,7 @@ class RunConfig:
     baselines: tuple[str, ...]
     k_split: str
     timing: TimingSection
+    product: str
     output: Path
     overrides: tuple[str, ...] = ()
     backend_names: tuple[str, ...] = ()
@@ -153,6 +156,7 @@ class RunConfig:
             "baselines": list(self.baselines),
             "k_split": self.k_split,
             "timing": self.timing.to_config(),
+            "product": self.product,
             "output": str(self.output),
         }
 

@@ -53,6 +53,13 @@ class OperandPair(Strict):
     b: Number
 
 
+class Exponents(Strict):
+    """The power of two that each operand was multiplied by before it was rounded."""
+
+    a: int
+    b: int
+
+
 class FirstMismatch(Strict):
     """The first wrong entry: ``[batch, row, column]``, what is right there, and what was found."""
 
@@ -96,7 +103,9 @@ class TimingNotes(Strict):
     graph: bool = False
 
 
-Stage: TypeAlias = Literal["quantize", "unpack", "prepare", "gemm", "pack", "total"]
+Stage: TypeAlias = Literal["quantize", "unpack", "prepare", "gemm", "pack", "dequantize", "total"]
+"""The stages of the general route; a backend's own route may have others."""
+
 Setting: TypeAlias = int | float | OperandPair
 
 
@@ -113,8 +122,10 @@ class Record(Keyed):
     those of the products, `compute_cycles`, with `shift_add_cycles` and `stall_cycles`;
     `utilization` is the share of them in which a multiplier had a low-bit multiplication to do;
     `area_time` is `relative_area` times `cycles`; `cost_basis` says of each such figure where it
-    comes from. None means that the value does not exist, as for the times of a backend that is
-    unavailable.
+    comes from. `prepared` are the operands of which nothing was left to do in a repeat, `replans`
+    how often a fused route met operands beyond its plan, and `judged` says which kernel the
+    verdict is about, where that is not the timed one. None means that the value does not exist, as
+    for the times of a backend that is unavailable.
 
     Raises
     ------
@@ -165,7 +176,7 @@ class Record(Keyed):
     out_of_bound_a: NonNegativeInt | None = None
     out_of_bound_b: NonNegativeInt | None = None
 
-    time_ms: dict[Stage, Quartiles] = Field(default_factory=dict)
+    time_ms: dict[str, Quartiles] = Field(default_factory=dict)
     baselines: dict[str, Time] = Field(default_factory=dict)
     tops: float | None = None
     effective_tops: float | None = None
@@ -183,7 +194,7 @@ class Record(Keyed):
     minimised: Minimised | None = None
     operands_sha256: str | None = None
     gemm_bytes: NonNegativeInt | None = None
-    samples_ms: dict[Stage, list[Time]] = Field(default_factory=dict)
+    samples_ms: dict[str, list[Time]] = Field(default_factory=dict)
     baseline_samples_ms: dict[str, list[Time]] = Field(default_factory=dict)
     timing: TimingNotes | None = None
     cost_basis: dict[str, str] = Field(default_factory=dict)
@@ -197,6 +208,12 @@ class Record(Keyed):
     seconds: float | None = None
     traffic: dict[str, dict[str, float]] = Field(default_factory=dict)
     energy_by: dict[str, float] = Field(default_factory=dict)
+    zero_alpha: str = "error"
+    product: Literal["integers", "float"] = "integers"
+    prepared: list[Literal["a", "b"]] | None = None
+    replans: NonNegativeInt | None = None
+    scale_exponent: Exponents | None = None
+    judged: str = ""
 
     @model_validator(mode="after")
     def _verdict_fits(self) -> Record:
@@ -244,10 +261,12 @@ KEY_FIELDS = (
     "percentile",
     "beta",
     "granularity",
+    "zero_alpha",
     "bits",
     "strategy",
     "digits",
     "block",
+    "product",
     "backend",
     "backend_options",
 )

@@ -13,11 +13,16 @@ _WORDS: dict[str, Callable[[str], str]] = {
     "percentile": "percentile {}".format,
     "beta": "β {}".format,
     "granularity": "one scale per {}".format,
+    "zero_alpha": "zero_alpha {}".format,
     "bits": "{} bits".format,
     "strategy": "strategy {}".format,
     "digits": "{} digits".format,
     "block": "blocks of {}".format,
+    "product": "product {}".format,
 }
+
+_USUAL = {"zero_alpha": "error", "product": "integers"}
+"""What need not be said where all records share it."""
 
 FIELDS = tuple(_WORDS)
 """The fields of a record that are settings."""
@@ -56,7 +61,7 @@ class Settings:
             if any(value != values[0] for value in values):
                 if field not in elsewhere:
                     self._varying.append(field)
-            elif values and values[0] is not None:
+            elif values and values[0] not in (None, _USUAL.get(field)):
                 self.shared.append(_say(field, values[0]))
 
     def sweep(self, record: Record, among: Collection[str] = SWEPT) -> list[str]:

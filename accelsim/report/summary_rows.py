@@ -18,6 +18,7 @@ STAGES: dict[Stage, str] = {
     "prepare": "prep",
     "gemm": "gemm",
     "pack": "pack",
+    "dequantize": "deq",
     "total": "total",
 }
 """The stages of a record in their order, and the heads of their columns."""

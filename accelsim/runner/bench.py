@@ -22,7 +22,14 @@ from accelsim.measure.sampling import Plan, evictor, load_per_core
 from accelsim.measure.statistics import outliers, relative_error
 from accelsim.measure.timing import TOTAL, Samples, StageTimer, measure
 from accelsim.records import Record, Status
-from accelsim.records.record import FirstMismatch, Minimised, Quartiles, Stage, TimingNotes
+from accelsim.records.record import (
+    Exponents,
+    FirstMismatch,
+    Minimised,
+    Quartiles,
+    Stage,
+    TimingNotes,
+)
 from accelsim.routes import Expected, expected
 from accelsim.runner.cases import Case
 from accelsim.runner.mismatch import minimise
@@ -119,6 +126,7 @@ class Bench:
         verdict = found.judgement.integers
         clipped = found.overflows > 0 and case.backend.accumulator.overflow == "saturate"
         times = timer.summary()
+        stages = sorted(times, key=_place)
         samples = {stage: list(s.milliseconds) for stage, s in timer.samples.items()}
         total_s = times[TOTAL]["median"] / 1e3
         gemm_s = times["gemm"]["median"] / 1e3 if "gemm" in times else 0.0
@@ -130,15 +138,19 @@ class Bench:
             **fields,
             status=status,
             reason=reason,
-            exact=verdict.exact and not clipped,
-            mismatches=verdict.mismatches,
-            max_abs_error=verdict.max_abs_error,
+            exact=found.judgement.right and not clipped,
+            mismatches=verdict.mismatches or found.judgement.floats,
+            max_abs_error=None if found.judgement.floats else verdict.max_abs_error,
             relative_error_vs_float=trial.relative_error(),
             first_mismatch=_first_mismatch(verdict),
             **_counted(counts),
-            time_ms={stage: Quartiles(**times[stage]) for stage in STAGES if stage in times},
+            prepared=list(found.prepared or ()),
+            replans=found.replans,
+            scale_exponent=Exponents(a=counts.scale_exponent.a, b=counts.scale_exponent.b),
+            judged=trial.judged,
+            time_ms={stage: Quartiles(**times[stage]) for stage in stages},
             baselines=medians,
-            samples_ms={stage: samples[stage] for stage in STAGES if stage in samples},
+            samples_ms={stage: samples[stage] for stage in stages},
             baseline_samples_ms={name: list(s.milliseconds) for name, s in baselines.items()},
             timing=notes.close(samples[TOTAL]),
             tops=2 * counts.low_bit_macs / gemm_s / 1e12 if gemm_s else None,
@@ -303,6 +315,11 @@ def _first_mismatch(verdict: Verdict) -> FirstMismatch | None:
     return FirstMismatch(index=list(first.index), expected=first.expected, found=first.found)
 
 
+def _place(stage: str) -> int:
+    """Return where a stage stands in a record: those of a route's own before the total."""
+    return STAGES.index(stage if stage in STAGES else TOTAL) + (stage == TOTAL)
+
+
 def _counted(counts: Counts) -> dict[str, Any]:
     """Return the fields of a record that hold what a run took."""
     same = (
@@ -321,5 +338,8 @@ def _judge(found: _Found, clipped: bool) -> tuple[Status, str]:
         steps = "1 step" if found.overflows == 1 else f"{found.overflows} steps"
         chance = ", and that every integer is equal is chance" if verdict.exact else ""
         return Status.OVERFLOW, f"the accumulator overflowed at {steps}{chance}"
+    if verdict.exact:
+        wrong = found.judgement.floats
+        return Status.INEXACT, f"{wrong} floats are not the exact product divided and rounded once"
     reason = f"{verdict.mismatches} entries differ by up to {verdict.max_abs_error}"
     return Status.INEXACT, reason

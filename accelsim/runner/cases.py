@@ -23,6 +23,7 @@ class Setting(NamedTuple):
     unpack: Unpacking
     choice: BackendChoice
     backend: GemmBackend
+    product: str
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Case:
         The backend as the config names it.
     backend : GemmBackend
         That backend, configured for the digits.
+    product : {"integers", "float"}
+        What the product is to be.
     """
 
     gemm: Gemm
@@ -48,6 +51,7 @@ class Case:
     unpack: Unpacking
     choice: BackendChoice
     backend: GemmBackend
+    product: str = "integers"
 
     @cached_property
     def key(self) -> RecordKey:
@@ -70,10 +74,12 @@ class Case:
             "percentile": self.quantize.map(lambda rounding: rounding.percentile).to_record(),
             "beta": self.quantize.map(lambda rounding: rounding.beta).to_record(),
             "granularity": self.quantize.map(lambda rounding: rounding.granularity).to_record(),
+            "zero_alpha": self.quantize.map(lambda rounding: rounding.zero_alpha).to_record(),
             "bits": self.unpack.bits.to_record(),
             "strategy": str(self.unpack.strategy),
             "digits": self.unpack.digits,
             "block": self.unpack.block,
+            "product": self.product,
             "backend": self.backend.name,
             "backend_options": json.loads(json.dumps(self.backend.options)),
         }
@@ -103,7 +109,7 @@ def list_settings(config: RunConfig) -> list[Setting]:
         for bits in dict.fromkeys(point.bits for point in unpacking)
     }
     return [
-        Setting(rounding, point, choice, configured[choice.key, point.bits])
+        Setting(rounding, point, choice, configured[choice.key, point.bits], config.product)
         for rounding in config.quantize_points()
         for point in unpacking
         for choice, _ in backends

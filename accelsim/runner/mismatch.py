@@ -212,6 +212,7 @@ def _replay(case: Case, config: RunConfig, operands: Operands, path: Path) -> st
         "unpack": unpack,
         "backends": [{"name": _absolute(case.choice.target, Path()), **case.choice.options}],
         "k_split": config.k_split,
+        "product": case.product,
         "timing": {"repeats": 1, "warmup": 0},
         "output": str(path.absolute().with_name(f"{path.stem}-replay")),
     }

@@ -25,15 +25,16 @@ def request_of(case: Case, operands: tuple[Tensor, Tensor], config: RunConfig) -
         The settings that all cases share.
     """
     a, b = operands
+    dtype = torch.promote_types(a.dtype, b.dtype)
     unpack, names = case.unpack, case.gemm.tensor_names
     return Request(
         shape=(a.shape[:-2].numel(), a.shape[-2], a.shape[-1], b.shape[-2]),
         device=a.device,
-        dtype=torch.promote_types(a.dtype, b.dtype),
+        dtype=dtype,
         rounding=case.quantize,
         digits=unpack.bits.map(lambda bits: DigitSystem(unpack.digits, bits)),
         fixed=frozenset(config.timing.prepared),
-        output=None,
+        output=dtype if case.product == "float" else None,
         k_split=config.k_split,
         block=unpack.block,
         names=PerOperand(

@@ -12,7 +12,7 @@ from accelsim.report.figures.frame import need
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-STAGES = ("quantize", "unpack", "prepare", "gemm", "pack")
+STAGES = ("quantize", "unpack", "prepare", "gemm", "pack", "dequantize")
 MOST_BARS = 32
 
 
@@ -53,6 +53,7 @@ def time_by_stage(data: DataFrame, runs: Sequence[Run]) -> Figure:
         "The median time of each stage, averaged over all GEMMs and settings of a bar: rounding to "
         "integers (quantize), writing them in b-bit digits (unpack), bringing those into the "
         "backend's layout (prepare), the low-bit products (gemm) and the exact sum of shifted "
-        "products (pack). What was prepared ahead of time is in no stage.",
+        "products (pack), and floats divided by the scales (dequantize). What was prepared ahead "
+        "of time is in no stage.",
         canvas,
     )
