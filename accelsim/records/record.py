@@ -104,7 +104,7 @@ class TimingNotes(Strict):
 
 
 Stage: TypeAlias = Literal["quantize", "unpack", "prepare", "gemm", "pack", "dequantize", "total"]
-"""The stages of the general route; a backend's own route may have others."""
+"""The stages of the general route; a backend's own route may have fewer."""
 
 Setting: TypeAlias = int | float | OperandPair
 
@@ -176,7 +176,7 @@ class Record(Keyed):
     out_of_bound_a: NonNegativeInt | None = None
     out_of_bound_b: NonNegativeInt | None = None
 
-    time_ms: dict[str, Quartiles] = Field(default_factory=dict)
+    time_ms: dict[Stage, Quartiles] = Field(default_factory=dict)
     baselines: dict[str, Time] = Field(default_factory=dict)
     tops: float | None = None
     effective_tops: float | None = None
@@ -194,7 +194,7 @@ class Record(Keyed):
     minimised: Minimised | None = None
     operands_sha256: str | None = None
     gemm_bytes: NonNegativeInt | None = None
-    samples_ms: dict[str, list[Time]] = Field(default_factory=dict)
+    samples_ms: dict[Stage, list[Time]] = Field(default_factory=dict)
     baseline_samples_ms: dict[str, list[Time]] = Field(default_factory=dict)
     timing: TimingNotes | None = None
     cost_basis: dict[str, str] = Field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from accelsim.arithmetic.oracle import Verdict
 from accelsim.config import BackendChoice, RunConfig
-from accelsim.errors import AccelsimError, UnsupportedError
+from accelsim.errors import AccelsimError, UnsupportedError, unknown_name
 from accelsim.measure.allocator import keep_freed_memory
 from accelsim.measure.machine import clock_mhz
 from accelsim.measure.memory import describe_out_of_memory
@@ -126,7 +126,8 @@ class Bench:
         verdict = found.judgement.integers
         clipped = found.overflows > 0 and case.backend.accumulator.overflow == "saturate"
         times = timer.summary()
-        stages = sorted(times, key=_place)
+        _check_stages(times)
+        stages = [stage for stage in STAGES if stage in times]
         samples = {stage: list(s.milliseconds) for stage, s in timer.samples.items()}
         total_s = times[TOTAL]["median"] / 1e3
         gemm_s = times["gemm"]["median"] / 1e3 if "gemm" in times else 0.0
@@ -315,9 +316,17 @@ def _first_mismatch(verdict: Verdict) -> FirstMismatch | None:
     return FirstMismatch(index=list(first.index), expected=first.expected, found=first.found)
 
 
-def _place(stage: str) -> int:
-    """Return where a stage stands in a record: those of a route's own before the total."""
-    return STAGES.index(stage if stage in STAGES else TOTAL) + (stage == TOTAL)
+def _check_stages(names: Iterable[str]) -> None:
+    """See that a route has timed no stage that a record does not know.
+
+    Raises
+    ------
+    BackendError
+        If it has.
+    """
+    for name in names:
+        if name not in STAGES:
+            raise BackendError(f"a route timed {unknown_name('stage', name, STAGES)}")
 
 
 def _counted(counts: Counts) -> dict[str, Any]:

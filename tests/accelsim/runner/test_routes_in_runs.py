@@ -43,8 +43,8 @@ def test_a_backends_own_route(tmp_path, product, prepared):
     assert (record.status, record.reason) == ("ok", "")
     assert (record.strategy, record.strategy_chosen, record.block) == ("fused", "int64", None)
     dequantize = ["dequantize"] if product == "float" else []
-    assert [*record.time_ms] == ["gemm", *dequantize, "front", "total"]
-    assert record.time_ms["total"].repeats == len(record.samples_ms["front"]) == 2
+    assert [*record.time_ms] == ["quantize", "gemm", *dequantize, "total"]
+    assert record.time_ms["total"].repeats == len(record.samples_ms["quantize"]) == 2
     assert str(record.prepared).replace("'", "") == prepared
     assert record.judged == "its only kernel"
     assert (record.product, record.replans) == (product, 0)
@@ -83,6 +83,12 @@ def test_the_product_in_floats(tmp_path, dtype):
         parts = [record.samples_ms[stage] for stage in stages[:-1]]
         sums = [sum(repeat) for repeat in zip(*parts, strict=True)]
         assert record.samples_ms["total"] == pytest.approx(sums)
+
+
+def test_a_stage_that_no_record_knows_is_an_error(tmp_path):
+    (record,) = records(tmp_path, f"{FILE}:FusedLunch")
+    assert record.status == "error"
+    assert "unknown stage 'lunch'" in record.reason
 
 
 def test_floats_that_are_rounded_twice_are_inexact(tmp_path):
