@@ -8,7 +8,6 @@ from accelsim.types import Counts, PerOperand, Side
 from gemm_backends.cuda.cutlass_kernels import HOPPER, select
 from gemm_backends.cuda.fused.columns import ColumnsWay
 from gemm_backends.cuda.fused.plan import TILE
-from gemm_backends.cuda.fused.prepared import FusedOperand
 from gemm_backends.cuda.fused.status import Report
 from gemm_backends.cuda.fused.way import Incoming, Shape, Way
 
@@ -19,6 +18,7 @@ def counts_of(
     sides: PerOperand[Incoming],
     shape: Shape,
     operands: PerOperand[torch.Size],
+    prepared: tuple[Side, ...],
     replans: int,
 ) -> Counts:
     """Return what the last run of a way took; waits for it.
@@ -35,12 +35,12 @@ def counts_of(
         batch, n, d, h.
     operands : PerOperand of torch.Size
         Shapes of the float operands.
+    prepared : tuple of {"a", "b"}
+        Operands that came prepared.
     replans : int
         Of the route so far.
     """
     batch, n, d, h = shape
-    named: tuple[tuple[Side, Incoming], ...] = (("a", sides.a), ("b", sides.b))
-    prepared = tuple(side for side, x in named if isinstance(x, FusedOperand))
     entries = operands.map(torch.Size.numel)
     if way is None or report is None:
         return Counts(

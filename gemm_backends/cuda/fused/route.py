@@ -39,6 +39,7 @@ class _Run:
     shape: Shape
     result: torch.Size
     operands: PerOperand[torch.Size]
+    prepared: tuple[Side, ...]
     wide: Wide | None = None
     error: DataError | None = None
 
@@ -105,7 +106,11 @@ class FusedRoute:
             )
         result = torch.Size((*a.shape[:-1], b.shape[-2]))
         shape = a.shape[:-2].numel(), a.shape[-2], a.shape[-1], b.shape[-2]
-        run = _Run(None, None, sides, shape, result, PerOperand(a.shape, b.shape))
+        prepared = tuple(
+            side for side, x in zip(SIDES, (a, b), strict=True) if isinstance(x, PreparedOperand)
+        )
+        shapes = PerOperand(a.shape, b.shape)
+        run = _Run(None, None, sides, shape, result, shapes, prepared)
         self._last = run
         dtype = self._request.output or torch.int64
         if not result.numel() or not shape[2]:
@@ -175,7 +180,7 @@ class FusedRoute:
         run = self._ran()
         replans = self._replans + sum(way.status.read().replans for way in self._captured)
         report = run.report or (run.way.status.read() if run.way else None)
-        return counts_of(run.way, report, run.sides, run.shape, run.operands, replans)
+        return counts_of(run.way, report, run.sides, run.shape, run.operands, run.prepared, replans)
 
     def _ran(self) -> _Run:
         if self._last is None:
