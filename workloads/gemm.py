@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -123,6 +124,10 @@ class Gemm:
         return digest.hexdigest()
 
 
+LISTED = 40
+"""Names that a message lists."""
+
+
 def select(gemms: Sequence[Gemm], globs: Sequence[str], where: object) -> list[Gemm]:
     """Return the GEMMs whose name matches any of the globs, in their order.
 
@@ -142,6 +147,15 @@ def select(gemms: Sequence[Gemm], globs: Sequence[str], where: object) -> list[G
     """
     for glob in globs:
         if not any(fnmatchcase(gemm.name, glob) for gemm in gemms):
-            names = ", ".join(gemm.name for gemm in gemms)
+            names = listed(gemm.name for gemm in gemms)
             raise InputError(f"{where}: no GEMM matches {glob!r}; it has: {names}")
     return [gemm for gemm in gemms if any(fnmatchcase(gemm.name, glob) for glob in globs)]
+
+
+def listed(names: Iterable[str]) -> str:
+    """List names for a message: if they are many, those that differ in a number as one glob."""
+    several = list(names)
+    if len(several) > LISTED:
+        several = list(dict.fromkeys(re.sub(r"\b\d+\b", "*", name) for name in several))
+    more = f" and {len(several) - LISTED} more" if len(several) > LISTED else ""
+    return ", ".join(several[:LISTED]) + more

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, _cur_sdpa_kernel_backends, sdpa_kerne
 from torch.utils._python_dispatch import _disable_current_modes
 
 from accelsim.errors import InputError, unknown_name
+from accelsim.integer_mode.unmatched import Globs
 from workloads.gemm import OPS
 from workloads.tracing import GemmCall, Multiplication, Product, Skipped, Tracer, place
 
@@ -63,7 +64,8 @@ class Replacing(Tracer):
     """Computes the chosen GEMMs of a model with `product`; the model itself is not changed.
 
     Attention whose products are chosen runs unfused, so that they can be replaced. Of two contexts,
-    one inside the other, the inner one replaces what it has chosen, the outer the rest.
+    one inside the other, the inner one replaces what it has chosen, the outer the rest. A glob of
+    the selection that matches none of the GEMMs that ran is an error at the end of the context.
 
     Parameters
     ----------
@@ -82,6 +84,7 @@ class Replacing(Tracer):
         super().__init__(model)
         self.not_chosen = Skipped()
         self._selection = selection
+        self._globs = Globs({"gemms": selection.gemms, "skip": selection.skip})
         self._unfuses: dict[str, bool] = {}
         self._unfusing = False
         self._unfused = ExitStack()
@@ -110,6 +113,8 @@ class Replacing(Tracer):
     ) -> None:
         with self._unfused:
             super().__exit__(kind, error, traceback)
+        if error is None:
+            self._globs.check()
 
     def settings(self, stack: ExitStack, name: str, module: nn.Module) -> None:
         """Run a module's attention unfused if one of its products is chosen."""
@@ -155,6 +160,7 @@ class Replacing(Tracer):
         )
 
     def _chooses(self, call: GemmCall) -> bool:
+        self._globs.see(call.site.place)
         if not self._selection.wants(call):
             self.not_chosen.add(call.site.op, _macs(call))
             return False

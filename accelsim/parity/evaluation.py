@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ from torch import Tensor, nn
 
 from accelsim.errors import DataError
 from accelsim.integer_mode import IntegerGemms
+from accelsim.integer_mode.replacing import ALL
+from accelsim.parity.clipping import ClippedGemms
 from accelsim.parity.configs import EvalSections, ParityConfig
 from accelsim.parity.quality import Quality, embeddings, likeness, perplexity, windows
 from accelsim.parity.storage import weight_storage
-from accelsim.parity.treatments import Treatment
+from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
 from accelsim.records import RunFolder
 from accelsim.records.keyed import Keyed, RecordKey
+from accelsim.settings import PerKind
 from workloads.models.huggingface import Loaded, load
 from workloads.models.opening import load_catalog_model
 from workloads.models.text import read_text
@@ -100,6 +103,7 @@ def evaluate(
     text = read_text(None if sections.text is None else Path(sections.text))
     ids = loaded.tokenizer(text.content, add_special_tokens=False, verbose=False)["input_ids"]
     inputs = windows(torch.tensor(ids), sections.windows, sections.tokens)
+    _check_globs(config.treatments, loaded, inputs)
     reference = None if loaded.generates else embeddings(loaded.model, inputs)
     folder.note(text=text.source, text_tokens=len(ids))
     done = folder.done_keys()
@@ -111,6 +115,14 @@ def evaluate(
             shown = record.reason or f"{record.metric} {record.value:.5g}"
             say(f"[{number}/{len(config.treatments)}] {record.label}: {shown}")
     return list(folder.records)
+
+
+def _check_globs(treatments: Sequence[Treatment], loaded: Loaded, inputs: Tensor) -> None:
+    """Run two tokens under each selection: a glob that matches no GEMM is an error before work."""
+    for selection in {how.selection: None for how in treatments if how.method != "float"}:
+        if selection != ALL:
+            with ClippedGemms(loaded.model, PerKind[float].all(100), selection):
+                _quality(loaded, inputs[:1, :2], None)
 
 
 def _open(sections: EvalSections, say: Say) -> Loaded:
@@ -136,6 +148,8 @@ def _record(
         metric = found.metric
         value = found.value if math.isfinite(found.value) else None
         reason = "" if value is not None else f"the {metric} is not finite"
+        if isinstance(mode, IntegerGemms) and not mode.tally.total.gemms:
+            value, reason = None, NOTHING_REPLACED
     except DataError as error:
         reason = str(error)
     seconds = time.perf_counter() - start
@@ -161,9 +175,10 @@ def _storage(treatment: Treatment, model: nn.Module) -> dict[str, Any]:
 
 
 def _quality(loaded: Loaded, inputs: Tensor, reference: Tensor | None) -> Quality:
-    if reference is None:
+    if loaded.generates:
         return perplexity(loaded.model, inputs)
-    return likeness(embeddings(loaded.model, inputs), reference)
+    found = embeddings(loaded.model, inputs)
+    return likeness(found, found if reference is None else reference)
 
 
 def table(records: list[EvalRecord]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from torch.optim import AdamW
 
 from accelsim.errors import DataError, InputError
 from accelsim.parity.configs import ParityConfig, Probe, TrainSections
-from accelsim.parity.treatments import Treatment
+from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
 from accelsim.records import RunFolder
 from accelsim.records.folder import CHECKPOINTS
 from accelsim.records.keyed import Keyed, RecordKey
@@ -238,6 +238,8 @@ def _step(run: _Run, task: Task, treatment: Treatment, probe: Probe | None, seed
     with mode:
         loss = task.loss(run.model, task.batch(number, seed))
         loss.backward()  # type: ignore[no-untyped-call]
+    if treatment.method == "integers" and not mode.tally.total.gemms:
+        raise DataError(NOTHING_REPLACED)
     run.optimizer.step()
     if probing:
         run.curves["probes"].append({"step": number, **_found(mode.tally)})

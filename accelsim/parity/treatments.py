@@ -23,6 +23,9 @@ from workloads.gemm import OPS
 
 Method: TypeAlias = Literal["float", "integers", "clip"]
 
+NOTHING_REPLACED = "no GEMM was computed in integers"
+"""Why a treatment that left everything in floating point has no result."""
+
 _GLOBS = "a list of globs of GEMMs' names"
 
 

@@ -166,7 +166,7 @@ def test_an_entry_of_a_config(cache, tmp_path):
     ("entry", "message"),
     [
         ({"model": "gpt-small", "profile": "x"}, "real and follow no profile"),
-        ({"model": "llama-2-7b", "gemms": "*.qq"}, "no GEMM of llama-2-7b matches"),
+        ({"model": "llama-2-7b", "gemms": "*.qq"}, "llama-2-7b: no GEMM matches .*; it has: "),
     ],
 )
 def test_wrong_entries(cache, tmp_path, entry, message):

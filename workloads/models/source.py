@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from accelsim.errors import InputError
 from accelsim.kernels.cache import cache_folder
 from workloads.bundle import open_bundle
 from workloads.capture import Sampling
-from workloads.gemm import Gemm
+from workloads.gemm import Gemm, select
 from workloads.models.catalog import catalog, find
 from workloads.models.extraction import check_space, estimate, extract
 from workloads.models.opening import open_model
@@ -88,18 +91,24 @@ class ModelSource(WorkloadSource):
             chosen = from_folder(folder, self.profile) if self.profile else None
             profile = shipped_profile() if chosen is None else read_profile(chosen)
             batch, tokens = self.batch or entry.batch, self.tokens or entry.tokens
-            found = shape_gemms(self.model, entry.shapes, profile, batch, tokens, sampling)
-            if not found:
-                raise EntryError(
-                    f"no GEMM of {self.model} matches {', '.join(self.gemms)}", "gemms"
-                )
-            return found
+            every = replace(sampling, gemms=("*",))
+            return self._matching(
+                shape_gemms(self.model, entry.shapes, profile, batch, tokens, every)
+            )
         if self.profile is not None:
             raise EntryError(
                 f"the operands of {self.model} are real and follow no profile", "profile"
             )
         path = self._captured(folder, sampling)
-        return list(open_bundle(path).gemms)
+        return self._matching(open_bundle(path).gemms)
+
+    def _matching(self, gemms: Sequence[Gemm]) -> list[Gemm]:
+        for index, glob in enumerate(self.gemms):
+            try:
+                select(gemms, [glob], self.model)
+            except InputError as error:
+                raise EntryError(str(error), "gemms", index) from None
+        return select(gemms, self.gemms, self.model)
 
     def _captured(self, folder: Path, sampling: Sampling) -> Path:
         text = read_text(from_folder(folder, self.text) if self.text else None)

@@ -71,6 +71,26 @@ def test_the_table_the_figure_and_going_on(config, llama):
     ]
 
 
+def test_a_glob_that_matches_nothing_is_an_error_before_the_work(config):
+    for key in ("gemms", "skip"):
+        with pytest.raises(InputError) as caught:
+            run(config, "--set", f"treatments=[{{method: float}}, {{{key}: [lm_hed]}}]")
+        assert (
+            f"{key}: no GEMM matches 'lm_hed'; the model ran: model.layers.0.self_attn.q_proj"
+            in (str(caught.value))
+        )
+        assert "lm_head" in str(caught.value)
+        assert not (config.parent / "out" / "records.jsonl").exists()
+
+
+def test_what_is_all_floats_is_not_called_integers(config):
+    result = run(config, "--set", "treatments=[{beta: 3, gemms: lm_head, ops: [qk]}]")
+    assert result.return_value == 1
+    (record,) = (config.parent / "out" / "records.jsonl").read_text().splitlines()
+    assert json.loads(record)["value"] is None
+    assert json.loads(record)["reason"] == "no GEMM was computed in integers"
+
+
 def directly(text, folder):
     """The perplexity of the definition, with transformers alone."""
     import transformers

@@ -112,6 +112,20 @@ def test_a_run_that_diverges_is_a_record_and_the_others_go_on(config, tmp_path):
     assert any(r["reason"] for r in found)
 
 
+def test_nothing_replaced_and_globs_that_match_nothing(config, tmp_path):
+    for change, message in (
+        ("treatments.1.skip=[hed]", "skip: no GEMM matches 'hed'; the model ran: "),
+        ("treatments.1.gemms=['*.q', 'nothing*']", "gemms: no GEMM matches "),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(config, "--output", str(tmp_path / message[:4]), "--set", change)
+    change = "treatments=[{skip: '*'}]"
+    result = run(config, "--output", str(tmp_path / "out"), "--set", change)
+    assert result.return_value == 1
+    reasons = [record["reason"] for record in records(tmp_path / "out")]
+    assert reasons == ["step 0: no GEMM was computed in integers"] * 2
+
+
 def test_everything_comes_from_the_seed():
     torch.manual_seed(99)
     task = training.TASKS["gpt"](batch=2, context=8, width=16, layers=1, heads=2)
