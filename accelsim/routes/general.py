@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from accelsim.arithmetic.bounds import fits_int64
+from accelsim.arithmetic.dequantize import dequantize
 from accelsim.arithmetic.rounding import Quantized
 from accelsim.errors import InputError, UnsupportedError
 from accelsim.routes.cost import modelled
-from accelsim.routes.dequantizing import dequantized
 from accelsim.routes.execute import execute, executed_macs, schedule
 from accelsim.routes.operand import UnpackedOperand
 from accelsim.routes.rounding import rounded
@@ -45,6 +45,11 @@ class _Run:
     integers: Tensor | Wide
     overflows: int
     prepared: tuple[Side, ...]
+
+    @property
+    def scale_exponents(self) -> PerOperand[int]:
+        """The powers of two that the operands were multiplied by beside their scales."""
+        return self.operands.map(lambda operand: operand.scale_exponent)
 
 
 class GeneralRoute:
@@ -157,7 +162,7 @@ class GeneralRoute:
         if request.output is None:
             return integers
         with timer.stage("dequantize"):
-            return dequantized(integers, self.scales(), request.output)
+            return dequantize(integers, self.scales(), request.output, self._done.scale_exponents)
 
     def _own(self, side: Side, x: Tensor | PreparedOperand) -> UnpackedOperand | None:
         """Return an operand that was prepared ahead, or None for a tensor."""
@@ -207,6 +212,7 @@ class GeneralRoute:
             entries_a=run.operands.a.operand.numel(),
             entries_b=run.operands.b.operand.numel(),
             prepared=run.prepared,
+            scale_exponent=run.scale_exponents,
             overflows=run.overflows,
             modelled=modelled(self._backend, systems, scheduled, self._request.dtype.itemsize),
         )

@@ -8,11 +8,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.dequantize import dequantize
 from accelsim.arithmetic.oracle import oracle
 from accelsim.arithmetic.precision import float32_is_ieee
 from accelsim.arithmetic.rounding import Quantized
 from accelsim.errors import InputError
-from accelsim.routes.dequantizing import dequantized
 from accelsim.routes.rounding import rounded
 from accelsim.types import Counts, PerOperand, PreparedOperand, Request, Side, Timer, Wide
 from gemm_backends.operands import check_shapes
@@ -62,6 +62,11 @@ class RoundedOperand(PreparedOperand):
 class _Run:
     operands: PerOperand[RoundedOperand]
     product: Tensor | Wide
+
+    @property
+    def scale_exponents(self) -> PerOperand[int]:
+        """The powers of two that the operands were multiplied by beside their scales."""
+        return self.operands.map(lambda operand: operand.quantized.scale_exponent)
 
 
 class SimulatedRoute:
@@ -113,7 +118,9 @@ class SimulatedRoute:
         if self._request.output is None:
             return self.integers()
         with timer.stage("dequantize"):
-            return dequantized(product, self.scales(), self._request.output)
+            return dequantize(
+                product, self.scales(), self._request.output, self._done.scale_exponents
+            )
 
     def _rounded(self, side: Side, x: Tensor | PreparedOperand) -> RoundedOperand:
         if isinstance(x, Tensor):
@@ -144,6 +151,7 @@ class SimulatedRoute:
             products=0,
             entries_a=a.shape.numel(),
             entries_b=b.shape.numel(),
+            scale_exponent=self._done.scale_exponents,
         )
 
     def forget(self) -> None:

@@ -23,10 +23,13 @@ class Expected:
         ``[batch, n, h]``.
     scales : PerOperand of Tensor
         float32: scalars, or ``[..., rows, 1]`` by rows.
+    exponents : PerOperand of int
+        The powers of two that the operands were multiplied by beside their scales.
     """
 
     integers: Tensor | Wide
     scales: PerOperand[Tensor]
+    exponents: PerOperand[int]
 
     def integers_like(self, product: Tensor) -> Tensor | Wide:
         """Return the integers in the shape of a product, which may have no batch dimension."""
@@ -43,7 +46,11 @@ def expected(request: Request, a: Tensor, b: Tensor) -> Expected:
     """
     operands = PerOperand(rounded(request, "a", a), rounded(request, "b", b))
     product = oracle(operands.a.values, operands.b.values)
-    return Expected(batched(product), operands.map(lambda operand: operand.scale))
+    return Expected(
+        batched(product),
+        operands.map(lambda operand: operand.scale),
+        operands.map(lambda operand: operand.scale_exponent),
+    )
 
 
 def judge(integers: Tensor | Wide, right: Expected) -> Verdict:
@@ -53,7 +60,8 @@ def judge(integers: Tensor | Wide, right: Expected) -> Verdict:
 
 def wrong_floats(floats: Tensor, right: Expected) -> int:
     """Count the floats that are not the exact product over the scales, rounded once."""
-    return count_not_nearest(floats, right.integers_like(floats), combined(right.scales))
+    scale = combined(right.scales, right.exponents)
+    return count_not_nearest(floats, right.integers_like(floats), scale)
 
 
 def batched(product: Tensor | Wide) -> Tensor | Wide:

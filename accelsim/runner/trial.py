@@ -185,9 +185,8 @@ class Trial:
             result = torch.from_numpy(result.astype(np.float64)).to(self.request.device)
         a, b = (x.to(torch.float64) for x in self._floats.values())
         exact = a @ b.mT
-        exponents = self.counts().scale_exponent
-        product = result.to(torch.float64) / combined(self._route.scales())
-        product = product * 2.0 ** -(exponents.a + exponents.b)
+        scale = combined(self._route.scales(), self.counts().scale_exponent)
+        product = result.to(torch.float64) / scale
         norm = float(torch.linalg.vector_norm(exact))
         return float(torch.linalg.vector_norm(product - exact)) / norm if norm else None
 
