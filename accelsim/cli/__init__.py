@@ -26,7 +26,6 @@ COMMANDS = {
     "new-backend": ("new_backend", "Write a package with a backend."),
     "workloads": ("workloads", "List workloads; show their GEMMs and heavy hitters; fetch models."),
     "config": ("config", "Help with writing configs."),
-    "gpu": ("gpu", "Time exact GEMMs on this NVIDIA GPU."),
     "doctor": ("doctor", "Describe this machine, and say what can run on it."),
 }
 """Command name to its module in this package, which has a ``command``, and what it is for."""

@@ -4,9 +4,9 @@ from fractions import Fraction
 
 import pytest
 import torch
+from quotient import rounded_quotient
 
 from accelsim.arithmetic.dequantize import round_once
-from accelsim.gpu.quotient import rounded_quotient
 from accelsim.types import PerOperand
 from gemm_backends.cuda.fused.plan import Columns, Dense, Side, high_parts, plan_columns
 from gemm_backends.cuda.fused.planner import next_plan

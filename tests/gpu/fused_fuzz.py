@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from quotient import rounded_quotient
 
 from accelsim.arithmetic.digits import DigitSystem
 from accelsim.arithmetic.rounding import rank
 from accelsim.errors import DataError
-from accelsim.gpu.quotient import rounded_quotient
 from accelsim.measure.timing import Untimed
 from accelsim.types import PerOperand, Request, Rounding
 from gemm_backends import load_backend

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from drawing import draw
 from fused_fuzz import exact_product, reference_integers
+from quotient import rounded_quotient
 
 from accelsim.arithmetic.digits import DigitSystem
 from accelsim.errors import DataError, InputError
-from accelsim.gpu.operands import draw
-from accelsim.gpu.quotient import rounded_quotient
 from accelsim.measure.graph import GraphedRun
 from accelsim.measure.timing import StageTimer, Untimed
 from accelsim.types import PerOperand, Request, Rounding

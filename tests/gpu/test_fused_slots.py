@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from drawing import draw
 from test_fused_route import TIMER, assert_exact, open_route
 
-from accelsim.gpu.operands import draw
 from accelsim.measure.graph import GraphedRun
 from gemm_backends.cuda.cutlass_kernels import has_wgmma
 from gemm_backends.cuda.fused.columns import ColumnsWay

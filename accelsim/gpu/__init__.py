@@ -1,1 +1,0 @@
-"""The front end on an NVIDIA GPU, and the whole pipeline from floats to floats."""
