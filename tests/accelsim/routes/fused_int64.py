@@ -3,7 +3,7 @@
 import torch
 
 from accelsim.arithmetic.rounding import quantize
-from accelsim.routes import Untimed
+from accelsim.measure.timing import Untimed
 from accelsim.types import Counts, PerOperand, PreparedOperand
 from gemm_backends import Accumulator, GemmBackend, Support
 

@@ -9,11 +9,10 @@ from accelsim.arithmetic.bounds import longest_k
 from accelsim.arithmetic.oracle import oracle
 from accelsim.arithmetic.rounding import quantize
 from accelsim.errors import DataError, InputError, UnsupportedError
-from accelsim.measure.timing import StageTimer
+from accelsim.measure.timing import StageTimer, Untimed
 from accelsim.routes import (
     GeneralRoute,
     SimulatedRoute,
-    Untimed,
     expected,
     judge,
     open_route,
