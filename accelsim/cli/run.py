@@ -138,10 +138,10 @@ def _progress(
 ) -> None:
     """Print what was done: some settings, and the backend with the options that tell it apart."""
     from accelsim.report.cells import text
+    from accelsim.report.options import option_values
     from accelsim.report.settings import describe
 
-    given = record.backend_options
-    options = [text(given[name]) for name in telling[record.backend] if name in given]
+    options = map(text, option_values(record.backend_options, telling[record.backend]))
     backend = " ".join([record.backend, *options])
     words = [f"{record.workload}/{record.gemm}", *describe(record, settings), backend]
     click.echo(f"[{number}/{total}] {', '.join(words)}: {record.status}", err=True)

@@ -10,7 +10,7 @@ from accelsim.records import Record, Status
 from accelsim.records.record import Stage
 from accelsim.report.cells import MISSING, count, milliseconds, ratio, speedup, text
 from accelsim.report.line import Line
-from accelsim.report.options import telling_options
+from accelsim.report.options import option_values, telling_options
 
 STAGES: dict[Stage, str] = {
     "quantize": "quant",
@@ -63,11 +63,7 @@ class Labels:
 
     def backend(self, record: Record) -> str:
         """Name the backend, with the options that tell it apart and a star if it is not native."""
-        values = [
-            text(record.backend_options[name])
-            for name in self._telling[record.backend]
-            if name in record.backend_options
-        ]
+        values = map(text, option_values(record.backend_options, self._telling[record.backend]))
         star = "" if record.execution in ("native", None) else "*"
         return " ".join([record.backend, *values]) + star
 

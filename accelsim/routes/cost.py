@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from accelsim.arithmetic.totals import total
 from accelsim.routes.execute import spec
-from accelsim.types import PerOperand
+from accelsim.types import SIDES, PerOperand, Side
 from accelsim.unpack import DigitSystem, LowBitProblem
 from accelsim.unpack.problem import LineMap, Product
 from gemm_backends import Cost, GemmBackend, UnpackWork
@@ -21,6 +21,7 @@ def modelled(
     systems: PerOperand[DigitSystem],
     problem: LowBitProblem,
     float_bytes: int = 4,
+    prepared: Collection[Side] = (),
 ) -> dict[str, Any]:
     """Sum the costs of all products, and of splitting the operands and adding the products up.
 
@@ -34,6 +35,8 @@ def modelled(
         The scheduled products.
     float_bytes : int
         Bytes of an entry of the float operands.
+    prepared : collection of {"a", "b"}
+        Operands that were split ahead, as weights are: the pass over them is not in the cost.
 
     Returns
     -------
@@ -46,7 +49,7 @@ def modelled(
     costs = [cost for cost in products if cost is not None]
     if not costs or len(costs) < len(products):
         return {}
-    around = _around(backend, unpack_work(problem, float_bytes))
+    around = _around(backend, unpack_work(problem, float_bytes, prepared))
     busy = total(_busy(cost) for cost in costs)
     packed = None if around is None else _busy(around)
     waited = [cost.stall_cycles for cost in (*costs, around) if cost is not None]
@@ -82,18 +85,25 @@ def modelled(
     }
 
 
-def unpack_work(problem: LowBitProblem, float_bytes: int) -> UnpackWork:
+def unpack_work(
+    problem: LowBitProblem, float_bytes: int, prepared: Collection[Side] = ()
+) -> UnpackWork:
     """Describe what one GEMM takes beside its products.
 
-    Digits that several products share are written once.
+    Digits that several products share are written once, those of prepared operands were before.
     """
     batch, n, d, h = problem.shape
+    lines = sum(lines for side, lines in (("a", n), ("b", h)) if side not in prepared)
+    a, b = (
+        () if side in prepared else [getattr(product, side) for product in problem.products]
+        for side in SIDES
+    )
     return UnpackWork(
         shift_adds=problem.shift_adds,
         sums=n * h,
-        operand_bytes=batch * (n + h) * d * float_bytes,
-        digits_a=_distinct(product.a for product in problem.products),
-        digits_b=_distinct(product.b for product in problem.products),
+        operand_bytes=batch * lines * d * float_bytes,
+        digits_a=_distinct(a),
+        digits_b=_distinct(b),
         mapped_lines=sum(map(_mapped, problem.products)),
     )
 

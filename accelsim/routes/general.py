@@ -214,7 +214,9 @@ class GeneralRoute:
             prepared=run.prepared,
             scale_exponent=run.scale_exponents,
             overflows=run.overflows,
-            modelled=modelled(self._backend, systems, scheduled, self._request.dtype.itemsize),
+            modelled=modelled(
+                self._backend, systems, scheduled, self._request.dtype.itemsize, run.prepared
+            ),
         )
 
     def forget(self) -> None:

@@ -8,6 +8,7 @@ from accelsim.records import Quartiles, Status
 from accelsim.records.record import Minimised, TimingNotes
 from accelsim.report import summary
 from accelsim.report.summary import MOST_FAILURES, MOST_LINES, WIDTH, verdict
+from accelsim.report.summary_rows import Labels
 
 EXAMPLE = """\
 2 of 2 exact; 1 unavailable: cuda-int8 (no CUDA device)
@@ -343,3 +344,15 @@ def test_a_whole_model_has_a_line_for_each_kind_of_gemm(make_record):
     assert "6.00k" in lines[lines.index(kinds[0]) + 1]
     assert "3.00k" in lines[lines.index(kinds[1]) + 1]
     assert "3.000" in lines[lines.index(kinds[1]) + 1]
+
+
+def test_of_an_option_that_is_a_mapping_only_the_part_that_differs_is_named(make_record):
+    records = [
+        make_record(backend="array", backend_options={"memory": {"sram_kb": 64, "dram": speed}})
+        for speed in (4, 16)
+    ]
+    assert [Labels(records).backend(record) for record in records] == ["array 4", "array 16"]
+    assert Labels(records).notes() == ["After array stands its memory.dram."]
+    bare = make_record(backend="array", backend_options={"memory": "none"})
+    assert Labels([*records, bare]).backend(bare) == "array none"
+    assert Labels([*records, bare]).backend(records[0]) == "array sram_kb=64 dram=4"

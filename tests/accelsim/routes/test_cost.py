@@ -96,3 +96,13 @@ def test_a_class_written_for_the_first_api_is_asked_for_shift_adds():
     found = modelled(backend, PerOperand.both(SYSTEM), scheduled)
     assert found["shift_add_cycles"] == backend.shift_add_cost(scheduled.shift_adds).cycles
     assert UnpackWork(1).sums == 0
+
+
+def test_the_pass_over_a_prepared_operand_is_not_in_the_cost(backend):
+    scheduled = problem(3, backend)
+    both, alone = unpack_work(scheduled, 4), unpack_work(scheduled, 4, ("b",))
+    assert alone.operand_bytes == 4 * N * D
+    assert alone.digits_b == 0 < both.digits_b
+    assert alone.digits_a == both.digits_a
+    found = modelled(backend, PerOperand.both(SYSTEM), scheduled, 4, ("b",))
+    assert found["traffic"]["dram"]["front_end"] == 4 * N * D + both.digits_a / 2
