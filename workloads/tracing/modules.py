@@ -39,6 +39,10 @@ class Entry:
     undo: Callable[[], None]
 
 
+_LEVELS = 8
+"""How deep transforms of `torch.func` may lie in each other."""
+
+
 class RunningModules(threading.local):
     """The modules that are running in this thread, outermost first.
 
@@ -46,11 +50,22 @@ class RunningModules(threading.local):
     ----------
     seen : int
         How many operators with GEMMs were seen in this thread.
+    nodes : range
+        The sequence numbers of the autograd nodes of the operator that is running: one, or one
+        for each level of `torch.func`'s transforms.
     """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.seen = 0
+        self.nodes = range(0)
+
+    def operator(self) -> None:
+        """Note that an operator is about to run, whose autograd nodes were made just before."""
+        newest = int(torch._C._autograd._get_sequence_nr()) - 1
+        if not self.nodes or newest != self.nodes[-1]:
+            first = self.nodes[-1] + 1 if self.nodes else newest
+            self.nodes = range(min(max(first, newest - _LEVELS), newest), newest + 1)
 
     @property
     def inside(self) -> bool:

@@ -15,7 +15,7 @@ def _names(text: str) -> frozenset[str]:
 KNOWN_NAMESPACES = _names(
     """
     _c10d_functional _c10d_functional_autograd _dtensor accelsim c10d debug_mode_ops debugprims
-    export inductor inductor_prims prim profiler rngprims streams
+    export inductor inductor_prims prim prims profiler rngprims streams
     """
 )
 """Namespaces without GEMMs in floating point: communication, profiling, and our own products."""
@@ -26,7 +26,7 @@ FACTORIZATIONS = _names(
     _linalg_slogdet _linalg_solve_ex _linalg_svd _spsolve cholesky cholesky_inverse cholesky_solve
     geqrf linalg_cholesky_ex linalg_eig linalg_eigvals linalg_householder_product linalg_inv_ex
     linalg_ldl_factor_ex linalg_ldl_solve linalg_lstsq linalg_lu linalg_lu_factor_ex
-    linalg_lu_solve linalg_matrix_exp linalg_pinv linalg_qr linalg_solve_triangular ormqr
+    linalg_lu_solve linalg_matrix_exp linalg_pinv linalg_qr linalg_solve_triangular ormqr svd
     triangular_solve
     """
 )
@@ -193,7 +193,7 @@ def holds_no_gemm(func: Any) -> bool:
     """Whether an operator is known to hold no GEMM in floating point."""
     namespace, _, name = name_of(func).partition("::")
     if namespace in KNOWN_NAMESPACES:
-        return True
+        return name not in FACTORIZATIONS
     return namespace == "aten" and (bool(func.is_view) or plain(name) in WITHOUT_GEMMS)
 
 

@@ -79,14 +79,15 @@ class Placing:
         with self._lock:
             node = torch._C._current_autograd_node()
             if node is None:
-                return self._forward(product, _newest_node())
+                return self._forward(product)
             if product.gradient_of is None and self._runs_again(node):
-                return self._again(product, _newest_node())
+                return self._again(product)
             found = self._backward(product, node._sequence_nr(), node.name())
             if isinstance(found, GemmCall) and torch.is_grad_enabled():
                 site = found.site
+                nodes = self._running.nodes
                 self.sites.derive(
-                    site.layer, site.op, found.name, found.a, found.b, _newest_node(), found.flipped
+                    site.layer, site.op, found.name, found.a, found.b, nodes, found.flipped
                 )
             return found
 
@@ -129,16 +130,16 @@ class Placing:
             return "pv", b.probabilities and not a.probabilities
         return "qk" if self._running.inside else "linear", False
 
-    def _forward(self, product: Product, node: int) -> GemmCall:
+    def _forward(self, product: Product) -> GemmCall:
         op, flip = self._place(product)
         a, b = _operands(product, op, flip)
-        site = self.sites.add(self._running.innermost, op, a, b, node, flipped=flip)
+        site = self.sites.add(self._running.innermost, op, a, b, self._running.nodes, flip)
         return GemmCall(site, "forward", a, b, site.name, flip)
 
-    def _again(self, product: Product, node: int) -> GemmCall | str:
+    def _again(self, product: Product) -> GemmCall | str:
         op, flip = self._place(product)
         a, b = _operands(product, op, flip)
-        site = self.sites.recompute(self._running.innermost, op, a, b, node)
+        site = self.sites.recompute(self._running.innermost, op, a, b, self._running.nodes)
         self.recomputed += 1
         if site is None:
             return "a product that the forward pass did not run inside the context"
@@ -182,15 +183,6 @@ class Placing:
             if by_operand is not None:
                 return site, by_operand
         return (sites[0], Gradient("a", False)) if sites else None
-
-
-def _newest_node() -> int:
-    """Return the sequence number of the autograd node that was made last in this thread.
-
-    An operator's node is made before the operator runs.
-    """
-    number: int = torch._C._autograd._get_sequence_nr()
-    return number - 1
 
 
 def _operands(product: Product, op: str, flip: bool) -> tuple[Tensor, Tensor]:

@@ -167,25 +167,26 @@ class Sites:
         self._used.setdefault(name, 1)
         return name
 
-    def add(self, layer: str, op: str, a: Tensor, b: Tensor, node: int, flipped: bool) -> Site:
-        """Note a product of the forward pass that the autograd node `node` belongs to."""
-        site = self.derive(layer, op, self.unique(place(layer, op)), a, b, node, flipped)
+    def add(self, layer: str, op: str, a: Tensor, b: Tensor, nodes: range, flipped: bool) -> Site:
+        """Note a product of the forward pass that autograd nodes belong to."""
+        site = self.derive(layer, op, self.unique(place(layer, op)), a, b, nodes, flipped)
         self._placed[layer, op].append(site)
         return site
 
     def derive(
-        self, layer: str, op: str, name: str, a: Tensor, b: Tensor, node: int, flipped: bool
+        self, layer: str, op: str, name: str, a: Tensor, b: Tensor, nodes: range, flipped: bool
     ) -> Site:
-        """Note a product of any pass by its node alone, so that its own gradients are known."""
+        """Note a product of any pass by its nodes alone, so that its own gradients are known."""
         batch = a.shape[0] if a.ndim == 3 else 1
         n, d, h = a.shape[-2], a.shape[-1], b.shape[-2]
         site = Site(layer, op, name, batch, n, d, h, flipped)
         site.remember(a, b)
-        self._of_node[node].append(site)
+        for node in nodes:
+            self._of_node[node].append(site)
         return site
 
-    def recompute(self, layer: str, op: str, a: Tensor, b: Tensor, node: int) -> Site | None:
-        """Find the site that is computed again, as gradient checkpointing does, and its new node.
+    def recompute(self, layer: str, op: str, a: Tensor, b: Tensor, nodes: range) -> Site | None:
+        """Find the site that is computed again, as in gradient checkpointing, with its new nodes.
 
         Where a layer has several, the last is computed again first, as the backward pass goes.
         """
@@ -197,7 +198,8 @@ class Sites:
         again = self._recomputed[layer, op]
         self._recomputed[layer, op] += 1
         site = placed[-1 - again % len(placed)]
-        self._of_node[node].append(site)
+        for node in nodes:
+            self._of_node[node].append(site)
         return site
 
     def of_node(self, node: int) -> list[Site]:

@@ -191,6 +191,7 @@ class Tracer(ABC):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
+        self._running.operator()
         found = recognize(func, args, kwargs)
         if isinstance(found, Multiplication):
             return self._multiply(found, func, args, kwargs)
