@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +26,12 @@ def options(command: C) -> C:
             "--figure",
             type=click.Path(path_type=Path, dir_okay=False),
             help="Draw the result into this file (.svg, .pdf or .png); needs accelsim[report].",
+        ),
+        click.option(
+            "--require-coverage",
+            type=click.FloatRange(0, 1),
+            metavar="SHARE",
+            help="Fail unless this share of a model's multiplications is in integers.",
         ),
         click.option("--overwrite", is_flag=True, help="Replace what is in the folder."),
         click.option("--resume", is_flag=True, help="Go on with what is in the folder."),
@@ -53,6 +59,7 @@ def carry_out(
     overwrite: bool,
     figure: Path | None,
     form: Format,
+    require_coverage: float | None,
 ) -> int:
     """Make an experiment's records, its table and its figure.
 
@@ -86,4 +93,26 @@ def carry_out(
     if figure is not None:
         draw(records, figure)
     click.echo(f"{len(records)} records in {path}", err=True)
-    return int(any(record.failed for record in records))
+    lacking = report_coverage([(r.label, r.tally) for r in records], require_coverage)
+    return int(lacking or any(record.failed for record in records))
+
+
+def report_coverage(
+    tallies: Iterable[tuple[str, Mapping[str, Any]]], required: float | None
+) -> bool:
+    """Print what stayed in floats where it is too much; say whether that is an error.
+
+    Parameters
+    ----------
+    tallies : iterable of tuple
+        What a run is called, and the summary of its tally.
+    required : float or None
+        See `accelsim.parity.coverage.shortfall`.
+    """
+    from accelsim.parity.coverage import shortfall
+
+    kind = "warning" if required is None else "error"
+    found = [(label, text) for label, tally in tallies if (text := shortfall(tally, required))]
+    for label, text in dict.fromkeys(found):
+        click.echo(f"{kind}: {label}: {text}", err=True)
+    return required is not None and bool(found)

@@ -51,7 +51,7 @@ class EvalRecord(Keyed):
     seconds : float
         What the evaluation took, on the wall clock.
     tally : dict
-        Counts of the integer GEMMs; empty for other methods.
+        Counts of the integer GEMMs and of what stayed in floats; empty for other methods.
     storage : dict
         Bits per parameter of the quantized weights of linear layers under Huffman codes, and
         their entropy; empty for other methods.
@@ -194,6 +194,7 @@ def table(records: list[EvalRecord]) -> list[dict[str, Any]]:
         row["integer GEMMs"] = record.tally.get("gemms")
         row["checked"], row["inexact"] = (record.tally.get(k) for k in ("checked", "inexact"))
         row["r"] = record.tally.get("ratio")
+        row["in integers"] = record.tally.get("coverage")
         row["Huffman bits"] = record.storage.get("huffman_bits_per_parameter")
         row["entropy, bits"] = record.storage.get("entropy_bits_per_parameter")
         rows.append(row)

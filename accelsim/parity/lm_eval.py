@@ -16,10 +16,13 @@ from torch import Tensor
 from accelsim.config import BackendChoice
 from accelsim.config.messages import explained
 from accelsim.errors import InputError
-from accelsim.integer_mode import IntegerGemms
+from accelsim.integer_mode import IntegerGemms, Tally
 from accelsim.parity.treatments import Treatment, TreatmentSweep
 from workloads.models.catalog import catalog
 from workloads.models.wheels import fetch
+
+TALLIES: dict[str, Tally] = {}
+"""What the models of this process computed in integers, and what stayed in floats."""
 
 
 @register_model("accelsim")
@@ -49,6 +52,8 @@ class AccelsimLM(HFLM):  # type: ignore[misc]
             options = {"gguf_file": entry.gguf, "dtype": "float32", **options}
         super().__init__(pretrained, **options)
         self._mode = treatment.context(self.model)
+        if isinstance(self._mode, IntegerGemms):
+            TALLIES[treatment.label] = self._mode.tally
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what the harness keeps of the model beside the scores, with the tally."""

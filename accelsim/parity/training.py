@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 from torch.optim import AdamW
 
 from accelsim.errors import DataError, InputError
 from accelsim.parity.configs import ParityConfig, Probe, TrainSections
+from accelsim.parity.coverage import add_coverage
 from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
 from accelsim.records import RunFolder
 from accelsim.records.folder import CHECKPOINTS
@@ -57,6 +58,9 @@ class TrainRecord(Keyed):
         On the wall clock, checkpoints and evaluations included.
     reason : str
         Why a run failed.
+    tally : dict
+        Multiplications of all steps: in integers, not chosen, and those that stayed in floats, with
+        the reasons; empty for other methods.
     """
 
     task: str
@@ -71,6 +75,7 @@ class TrainRecord(Keyed):
     probes: list[dict[str, float | int | None]]
     seconds: float
     reason: str = ""
+    tally: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
     def key(self) -> RecordKey:
@@ -99,6 +104,7 @@ class _Run:
             "losses": [],
             "evaluations": [],
             "probes": [],
+            "tally": {},
             "seconds": 0.0,
         }
 
@@ -115,7 +121,7 @@ class _Run:
         state = torch.load(path, map_location=device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.curves = state["curves"]
+        self.curves = {**self.curves, **state["curves"]}
 
 
 def train(
@@ -190,6 +196,7 @@ def _train(
         probes=curves["probes"],
         seconds=curves["seconds"],
         reason=reason,
+        tally=curves["tally"],
     )
 
 
@@ -238,8 +245,10 @@ def _step(run: _Run, task: Task, treatment: Treatment, probe: Probe | None, seed
     with mode:
         loss = task.loss(run.model, task.batch(number, seed))
         loss.backward()  # type: ignore[no-untyped-call]
-    if treatment.method == "integers" and not mode.tally.total.gemms:
-        raise DataError(NOTHING_REPLACED)
+    if treatment.method == "integers":
+        if not mode.tally.total.gemms:
+            raise DataError(NOTHING_REPLACED)
+        run.curves["tally"] = add_coverage(run.curves["tally"], mode.tally.summary())
     run.optimizer.step()
     if probing:
         run.curves["probes"].append({"step": number, **_found(mode.tally)})
@@ -280,6 +289,7 @@ def table(records: list[TrainRecord]) -> list[dict[str, Any]]:
             for end, index in (("first", 0), ("last", -1)):
                 ratios = [run[index][f"{name}_ratio"] for run in probes]
                 row[f"r {name}, {end}"] = _mean([r for r in ratios if r is not None])
+        row["in integers"] = _mean([c for r in own if (c := r.tally.get("coverage")) is not None])
         row["seconds"] = sum(record.seconds for record in own)
         row["failed"] = sum(record.failed for record in own)
         rows.append(row)

@@ -91,6 +91,19 @@ def test_what_is_all_floats_is_not_called_integers(config):
     assert json.loads(record)["reason"] == "no GEMM was computed in integers"
 
 
+def test_a_share_of_integers_can_be_required(config):
+    some = "treatments=[{method: float}, {beta: 15}, {beta: 15, skip: [lm_head]}]"
+    result = run(config, "--format", "json", "--set", some)
+    assert (result.return_value, "warning" in result.stderr) == (0, False)
+    floats, everything, most = [row["in integers"] for row in json.loads(result.stdout)]
+    assert (floats, everything) == (None, 1)
+    assert 0.5 < most < 1
+    result = run(config, "--resume", "--require-coverage", "0.999", "--set", some)
+    assert result.return_value == 1
+    assert "error: p = 95, β = 15, without lm_head: " in result.stderr
+    assert result.stderr.count("error: ") == 1
+
+
 def directly(text, folder):
     """The perplexity of the definition, with transformers alone."""
     import transformers

@@ -64,6 +64,8 @@ def test_curves_the_gap_and_the_table(config, tmp_path):
     assert all([step for step, _ in r["evaluations"]] == [2, 4, 6] for r in found)
     assert found[0]["losses"][-1][1] < found[0]["losses"][0][1]
     assert not list((tmp_path / "out" / "checkpoints").iterdir())
+    assert (floats["in integers"], integers["in integers"]) == (None, 1)
+    assert found[1]["tally"]["dense_macs"] > 0 == found[1]["tally"]["skipped_macs"]
 
 
 def test_a_probe_changes_nothing_but_tells_the_ratio(config, tmp_path):
