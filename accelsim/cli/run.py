@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +15,7 @@ from accelsim.records import Record
 
 if TYPE_CHECKING:
     from accelsim.config import RunConfig
+    from accelsim.runner import Maker
 
 ALWAYS_TOLD = ("beta", "bits", "strategy", "block")
 """The settings on every progress line; others are there where a config sweeps them."""
@@ -76,14 +77,21 @@ def command(
     from accelsim.report.settings import FIELDS
     from accelsim.report.summary import summary
     from accelsim.report.tables import render
-    from accelsim.runner import Limits, operand_hashes, run
+    from accelsim.runner import Here, Isolated, Limits, operand_hashes, run
     from accelsim.runner.cases import list_cases
 
     if not isolate and (timeout is not None or memory_limit is not None):
         raise InputError("--timeout and --memory-limit need --isolate")
     if isolate and scheduler:
         raise InputError("--isolate and --scheduler exclude each other: workers are processes too")
-    limits = Limits(timeout or 600, int(memory_limit * 2**30) if memory_limit else None)
+    maker: Callable[[RunConfig], Maker] = Here
+    if isolate:
+        limits = Limits(timeout or 600, int(memory_limit * 2**30) if memory_limit else None)
+        maker = partial(Isolated, limits)
+    elif scheduler:
+        from accelsim.runner.makers.dask import Dask
+
+        maker = partial(Dask, scheduler)
     resolved = load_config(config, overrides, backends)
     path = output or resolved.output
     cases = list_cases(resolved, resolved.gemms())
@@ -101,12 +109,7 @@ def command(
         check=lambda: hashes.update(operand_hashes(resolved)),
     ) as folder:
         try:
-            if scheduler:
-                from accelsim.runner.distributed import run_distributed
-
-                records = run_distributed(resolved, folder, progress, scheduler, hashes)
-            else:
-                records = run(resolved, folder, progress, limits if isolate else None, hashes)
+            records = run(resolved, folder, progress, maker, hashes)
         except NothingCouldRunError as error:
             nothing, records = error, list(folder.records)
         table = summary(records, path)

@@ -1,6 +1,6 @@
 """Run a config: workload, quantize, unpack, backend, pack, verdict, record."""
 
-from accelsim.runner.isolation import Limits
 from accelsim.runner.loop import Progress, operand_hashes, run
+from accelsim.runner.makers import Here, Isolated, Limits, Maker
 
-__all__ = ["Limits", "Progress", "operand_hashes", "run"]
+__all__ = ["Here", "Isolated", "Limits", "Maker", "Progress", "operand_hashes", "run"]

@@ -108,7 +108,7 @@ class Bench:
 
     def availability(self, choice: BackendChoice) -> Availability:
         """Ask a backend, once, whether it runs here; one that fails to answer does not."""
-        key = repr(choice)
+        key = choice.key
         if key not in self._availability:
             self._availability[key] = _status(choice)
         return self._availability[key]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any, NamedTuple
 
 from accelsim.config import BackendChoice, RunConfig
@@ -44,6 +45,8 @@ class Case:
         That backend, configured for the digits.
     product : {"integers", "float"}
         What the product is to be.
+    number : int
+        Its place among the cases of the config, by which other processes know it.
     """
 
     gemm: Gemm
@@ -52,6 +55,7 @@ class Case:
     choice: BackendChoice
     backend: GemmBackend
     product: str = "integers"
+    number: int = 0
 
     @cached_property
     def key(self) -> RecordKey:
@@ -96,7 +100,8 @@ def list_cases(config: RunConfig, gemms: Sequence[Gemm]) -> list[Case]:
         What ``config.gemms()`` returned.
     """
     settings = list_settings(config)
-    return [Case(gemm, *setting) for gemm in gemms for setting in settings]
+    pairs = product(gemms, settings)
+    return [Case(gemm, *setting, number) for number, (gemm, setting) in enumerate(pairs)]
 
 
 def list_settings(config: RunConfig) -> list[Setting]:

@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from accelsim.config import RunConfig
 from accelsim.errors import DataError, InputError, InterruptedRunError, NothingCouldRunError
 from accelsim.measure.roofs import bandwidth_gb_s
-from accelsim.records import Record, RunFolder, Status, record_key
-from accelsim.records.record import Minimised
-from accelsim.runner.bench import Bench
+from accelsim.records import Record, RecordKey, RunFolder, Status
+from accelsim.records.keyed import canonical_json
 from accelsim.runner.cases import Case, list_cases
 from accelsim.runner.interrupts import Interrupts
-from accelsim.runner.isolation import IsolatedBench, Limits
+from accelsim.runner.makers import Here, Maker
 
 Progress = Callable[[int, int, Record], None]
 
 MOST_MINIMISED = 20
-"""Of so many inexact records the smallest GEMM is looked for."""
-
-
-class Maker(Protocol):
-    """Makes the records of cases, in this process or in others."""
-
-    def record(self, case: Case) -> Record:
-        """Run a case; whatever goes wrong becomes a record."""
-
-    def minimise(self, case: Case, entry: tuple[int, ...], folder: Path) -> Minimised | None:
-        """Save the smallest GEMM that shows a mismatch."""
-
-    def peak(self, case: Case) -> float | None:
-        """Return how fast the backend of a case multiplies at best, in 10^12 operations/s."""
-
-    def close(self) -> None:
-        """Let go of what is held."""
+"""At most this many inexact records per run are minimised."""
 
 
 def operand_hashes(config: RunConfig) -> dict[str, str]:
@@ -64,7 +46,7 @@ def run(
     config: RunConfig,
     folder: RunFolder[Record],
     progress: Progress,
-    isolate: Limits | None = None,
+    maker: Callable[[RunConfig], Maker] = Here,
     hashes: Mapping[str, str] | None = None,
 ) -> list[Record]:
     """Make every record of a config that the folder does not have yet.
@@ -79,22 +61,24 @@ def run(
         Where each record is written as soon as it is known.
     progress : callable
         Called with the number of records done, their total, and the newest.
-    isolate : Limits, optional
-        Run each backend in a process of its own, under these limits.
+    maker : callable
+        Opens what makes the records: in this process, in processes of its own
+        (``partial(Isolated, limits)``) or on a cluster (``partial(Dask, scheduler)``).
     hashes : mapping, optional
         What `operand_hashes` returned, if it was called already.
 
     Returns
     -------
     list of Record
-        All records of the folder.
+        All records of the folder, in the order of the config.
 
     Raises
     ------
     DataError
         If an operand of a bundle holds NaN or infinity; nothing has run then.
     InputError
-        If a resumed run's operands are not those that its records were made from.
+        If a resumed run's operands are not those that its records were made from, or the maker
+        cannot be opened.
     InterruptedRunError
         After the current record, if a signal asked for it.
     NothingCouldRunError
@@ -102,32 +86,42 @@ def run(
     """
     hashes = hashes or operand_hashes(config)
     check_same_operands(folder, hashes)
-    cases = list_cases(config, config.gemms())
-    maker: Maker = Bench(config) if isolate is None else IsolatedBench(config, cases, isolate)
-    with closing(maker), Interrupts() as interrupts:
-        for number, case in enumerate(cases, start=1):
-            if record_key(case.fields) in folder:
-                continue
-            if interrupts.requested:
-                raise interrupted(folder, len(cases))
-            record = maker.record(case)
-            record = record.model_copy(update={"operands_sha256": hashes[case.gemm.id]})
-            record = with_minimised(record, case, maker, folder)
+    cases = _distinct(list_cases(config, config.gemms()))
+    missing = [case for case in cases if case.key not in folder]
+    minimised = sum(record.minimised is not None for record in folder)
+    with closing(maker(config)) as makes, Interrupts() as interrupts:
+        folder.note(**makes.facts())
+        for case, made in makes.records(missing):
+            record = made.model_copy(update={"operands_sha256": hashes[case.gemm.id]})
+            if minimised < MOST_MINIMISED:
+                record = with_minimised(record, case, makes, folder)
+                minimised += record.minimised is not None
             folder.append(record)
-            progress(number, len(cases), record)
-        if config.timing.roofline:
-            folder.note(roofs=_roofs(cases, folder, maker))
-    return finished(folder)
+            progress(len(folder), len(cases), record)
+            if interrupts.requested and len(folder) < len(cases):
+                raise interrupted(folder, len(cases))
+        if config.timing.roofline and makes.is_here:
+            folder.note(roofs=_roofs(cases, folder, makes))
+    places = {case.key: case.number for case in cases}
+    return sorted(finished(folder), key=lambda record: places[record.key])
+
+
+def _distinct(cases: Iterable[Case]) -> list[Case]:
+    """Leave out what has the key of an earlier case, such as a backend with its default spelled."""
+    found: dict[RecordKey, Case] = {}
+    for case in cases:
+        found.setdefault(case.key, case)
+    return list(found.values())
 
 
 def _roofs(cases: Sequence[Case], folder: RunFolder[Record], maker: Maker) -> dict[str, Any]:
     """Measure what bounds the backends that gave a right result, and their devices."""
-    right = {record_key(record): record for record in folder if record.exact}
+    right = {record.key: record for record in folder if record.exact}
     compute: dict[str, dict[str, Any]] = {}
     for case in cases:
         fields = case.fields
-        key = repr((fields["backend"], fields["backend_options"]))
-        record = right.get(record_key(fields))
+        key = canonical_json([fields["backend"], fields["backend_options"]])
+        record = right.get(case.key)
         if record is not None and key not in compute:
             names = ("backend", "backend_options", "bits")
             compute[key] = {
@@ -145,8 +139,6 @@ def _roofs(cases: Sequence[Case], folder: RunFolder[Record], maker: Maker) -> di
 def with_minimised(record: Record, case: Case, maker: Maker, folder: RunFolder[Record]) -> Record:
     """Add the smallest GEMM that shows the mismatch of a record, if it has one."""
     if record.status is not Status.INEXACT or not record.first_mismatch:
-        return record
-    if sum(earlier.minimised is not None for earlier in folder) >= MOST_MINIMISED:
         return record
     folder.begin()  # the smallest GEMM goes to the folder before the record does
     try:

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -12,8 +13,9 @@ from accelsim.cli import main
 from accelsim.config import load_config
 from accelsim.errors import InputError
 from accelsim.records import Record, RunFolder, load_run, record_key
-from accelsim.runner import run, task
-from accelsim.runner.task import Job
+from accelsim.runner import run
+from accelsim.runner.makers import task
+from accelsim.runner.makers.job import Job
 
 CONFIG = """\
 workloads:
@@ -74,13 +76,13 @@ def test_a_task_makes_the_record_of_a_serial_run(path, tmp_path):
 def test_records_made_at_the_same_time_in_one_process_have_no_times(path, monkeypatch):
     this = job(path)
     task.devices(this)
-    bench = task._loaded[this].bench
+    bench = task.process.load(this).bench
     both = threading.Barrier(2)
     make = bench.record
 
     def late(case):
         made = make(case)
-        if case is task._loaded[this].cases[0]:
+        if case is task.process.load(this).cases[0]:
             both.wait(timeout=60)
         return made
 
@@ -90,7 +92,7 @@ def test_records_made_at_the_same_time_in_one_process_have_no_times(path, monkey
     second = threading.Thread(target=lambda: found.update(b=task.make_record(this, 1, 0)))
     first.start()
     second.start()
-    while task._active < 2:
+    while task.process.active < 2:
         time.sleep(0.01)
     both.wait(timeout=60)
     first.join()
@@ -120,7 +122,7 @@ def test_a_record_without_times_is_a_record(make_record):
     ],
 )
 def test_what_cannot_be_is_one_message(path, capsys, monkeypatch, arguments, message):
-    monkeypatch.setattr("accelsim.runner.distributed.CONNECT_S", 1)
+    monkeypatch.setattr("accelsim.runner.makers.dask.CONNECT_S", 1)
     monkeypatch.chdir(path.parent)
     with pytest.raises(SystemExit) as exit_:
         main(["run", str(path), *arguments])
@@ -130,7 +132,7 @@ def test_what_cannot_be_is_one_message(path, capsys, monkeypatch, arguments, mes
 
 
 def test_a_run_without_its_scheduler_leaves_what_it_was_to_overwrite(path, monkeypatch):
-    monkeypatch.setattr("accelsim.runner.distributed.CONNECT_S", 1)
+    monkeypatch.setattr("accelsim.runner.makers.dask.CONNECT_S", 1)
     out = path.parent / "out"
     serial(path, out)
     before = {file.name: file.read_bytes() for file in out.iterdir()}
@@ -151,7 +153,7 @@ def test_a_run_without_its_scheduler_leaves_what_it_was_to_overwrite(path, monke
 
 
 def test_the_extra_is_named_where_distributed_is_missing(path, capsys, monkeypatch):
-    monkeypatch.setattr("accelsim.runner.distributed.find_spec", lambda name: None)
+    monkeypatch.setattr("accelsim.runner.makers.dask.find_spec", lambda name: None)
     monkeypatch.chdir(path.parent)
     with pytest.raises(SystemExit) as exit_:
         main(["run", str(path), "--scheduler", "local"])
@@ -171,7 +173,7 @@ def cluster():
 @pytest.mark.slow
 def test_a_killed_worker_costs_nothing(path, cluster, tmp_path):
     """One of two processes is killed while it works; its task is run again."""
-    from accelsim.runner.distributed import run_distributed
+    from accelsim.runner.makers.dask import Dask
 
     expected = serial(path, tmp_path / "serial")
     config = load_config(path)
@@ -184,7 +186,7 @@ def test_a_killed_worker_costs_nothing(path, cluster, tmp_path):
             killed.append(victim)
 
     with RunFolder.open(tmp_path / "often", config.to_dict(), config.config_hash) as folder:
-        records = run_distributed(config, folder, kill, cluster.scheduler_address)
+        records = run(config, folder, kill, partial(Dask, cluster.scheduler_address))
     assert killed
     assert [record_key(r) for r in records] == [record_key(r) for r in expected]
     assert plain(records) == plain(expected)
@@ -198,7 +200,7 @@ def test_a_killed_worker_costs_nothing(path, cluster, tmp_path):
 @pytest.mark.slow
 def test_workers_without_resources_are_refused(path, tmp_path):
     distributed = pytest.importorskip("distributed")
-    from accelsim.runner.distributed import run_distributed
+    from accelsim.runner.makers.dask import Dask
 
     config = load_config(path)
     with (
@@ -206,4 +208,4 @@ def test_workers_without_resources_are_refused(path, tmp_path):
         RunFolder.open(tmp_path / "out", config.to_dict(), config.config_hash) as folder,
         pytest.raises(InputError, match="no worker offers CPU=1: start workers with"),
     ):
-        run_distributed(config, folder, ignore, bare.scheduler_address)
+        run(config, folder, ignore, partial(Dask, bare.scheduler_address))

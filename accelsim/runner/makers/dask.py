@@ -1,31 +1,27 @@
-"""A run whose records are tasks of a Dask cluster (extra ``accelsim[distributed]``)."""
+"""Records made by the workers of a Dask cluster (extra ``accelsim[distributed]``)."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from accelsim.config import RunConfig
 from accelsim.errors import AccelsimError, InputError
-from accelsim.records import Record, RecordKey, RunFolder, Status, record_key
+from accelsim.records import Record, Status
+from accelsim.records.keyed import canonical_json
+from accelsim.records.record import Minimised
 from accelsim.runner.bench import Bench
-from accelsim.runner.cases import Case, list_cases
-from accelsim.runner.interrupts import Interrupts
-from accelsim.runner.loop import (
-    Progress,
-    check_same_operands,
-    finished,
-    interrupted,
-    operand_hashes,
-    with_minimised,
-)
-from accelsim.runner.task import Job, devices, machine, make_record
+from accelsim.runner.cases import Case
+from accelsim.runner.makers.job import Job
+from accelsim.runner.makers.task import devices, machine, make_record
 
 LOCAL = "local"
 """Instead of an address: a cluster on this machine, for the time of the run."""
@@ -39,14 +35,8 @@ WORKER_S = 300
 _HOW = "start workers with: dask worker ADDRESS --nthreads 1 --resources CPU=1"
 
 
-def run_distributed(
-    config: RunConfig,
-    folder: RunFolder[Record],
-    progress: Progress,
-    scheduler: str,
-    hashes: Mapping[str, str] | None = None,
-) -> list[Record]:
-    """Make every record that the folder does not have yet on the workers of a Dask cluster.
+class Dask:
+    """Makes records as tasks of a Dask cluster; see `Maker`.
 
     Each record is a task that takes one ``CPU`` of a worker's resources, and one ``GPU`` if its
     backend runs on CUDA, so a worker with ``CPU=1`` makes one record at a time. A task whose worker
@@ -55,82 +45,75 @@ def run_distributed(
 
     Parameters
     ----------
-    config : RunConfig
-        What to run; its file and its bundles have the same path on all machines.
-    folder : RunFolder
-        Where each record is written as soon as it comes.
-    progress : callable
-        Called with the number of records done, their total, and the newest.
     scheduler : str
         The address of a Dask scheduler, or ``local``.
-    hashes : mapping, optional
-        What `accelsim.runner.operand_hashes` returned, if it was called already.
-
-    Returns
-    -------
-    list of Record
-        All records of the folder, in the order of the config.
+    config : RunConfig
+        What to run; its file and its bundles have the same path on all machines.
 
     Raises
     ------
     InputError
         If `distributed` is missing, the scheduler cannot be reached, no worker comes, or none has
         the resources that a record takes.
-    DataError, InterruptedRunError, NothingCouldRunError
-        As `accelsim.runner.run`.
     """
-    hashes = hashes or operand_hashes(config)
-    check_same_operands(folder, hashes)
-    cases = list_cases(config, config.gemms())
-    path = str(config.path.absolute())
-    job = Job(path, config.overrides, config.backend_names, config.config_hash)
-    with _client(scheduler) as client, Interrupts() as interrupts:
-        needs = _needs(client, job, config)
-        folder.note(worker_machines=_machines(client))
-        bench = Bench(config)
-        for case, record in _results(client, job, cases, needs, folder.done_keys()):
-            record = record.model_copy(update={"operands_sha256": hashes[case.gemm.id]})
-            record = with_minimised(record, case, bench, folder)
-            folder.append(record)
-            progress(len(folder), len(cases), record)
-            if interrupts.requested and len(folder) < len(cases):
-                raise interrupted(folder, len(cases))
-    places = {record_key(case.fields): place for place, case in enumerate(cases)}
-    return sorted(finished(folder), key=lambda record: places[record_key(record)])
 
+    is_here = False
 
-def _results(
-    client: Any,
-    job: Job,
-    cases: Sequence[Case],
-    needs: Callable[[Case], dict[str, float]],
-    done: frozenset[RecordKey],
-) -> Iterator[tuple[Case, Record]]:
-    """Submit every case that is not done, and yield each with its record as it comes."""
-    crowd = _largest_crowd(client)
-    futures = {
-        client.submit(make_record, job, number, crowd - 1, resources=needs(case), pure=False): case
-        for number, case in enumerate(cases)
-        if record_key(case.fields) not in done
-    }
-    for future in _dask().as_completed(list(futures)):
-        case = futures[future]
-        error = future.exception()
-        if error is None:
-            yield case, Record.model_validate(future.result())
-        elif isinstance(error, InputError):
-            raise error
-        else:
-            reason = f"{type(error).__name__}: {error}"
-            yield case, Record(**case.fields, status=Status.ERROR, reason=reason)
-        future.release()
+    def __init__(self, scheduler: str, config: RunConfig) -> None:
+        self._config, self._job = config, Job.of(config)
+        with ExitStack() as opened:
+            self._client = opened.enter_context(_client(scheduler))
+            self._needs = _needs(self._client, self._job, config)
+            self._opened = opened.pop_all()
+
+    def facts(self) -> dict[str, Any]:
+        """Return the machines of the workers."""
+        return {"worker_machines": _machines(self._client)}
+
+    def records(self, cases: Sequence[Case]) -> Iterator[tuple[Case, Record]]:
+        """Submit every case, and yield each with its record as it comes."""
+        neighbours = _largest_crowd(self._client) - 1
+        futures = {
+            self._client.submit(
+                make_record, self._job, case.number, neighbours,
+                resources=self._needs(case), pure=False,
+            ): case
+            for case in cases
+        }  # fmt: skip
+        for future in _dask().as_completed(list(futures)):
+            case = futures[future]
+            error = future.exception()
+            if error is None:
+                yield case, Record.model_validate(future.result())
+            elif isinstance(error, InputError):
+                raise error
+            else:
+                reason = f"{type(error).__name__}: {error}"
+                yield case, Record(**case.fields, status=Status.ERROR, reason=reason)
+            future.release()
+
+    def minimise(self, case: Case, entry: tuple[int, ...], folder: Path) -> Minimised | None:
+        """Save the smallest GEMM that shows a mismatch, found in this process."""
+        return self._bench.minimise(case, entry, folder)
+
+    def peak(self, case: Case) -> float | None:
+        """Return None: the workers' machines are not measured."""
+        return None
+
+    def close(self) -> None:
+        """Let go of the cluster."""
+        self._opened.close()
+
+    @cached_property
+    def _bench(self) -> Bench:
+        return Bench(self._config)
 
 
 def _needs(client: Any, job: Job, config: RunConfig) -> Callable[[Case], dict[str, float]]:
     """Return what says the resources of a case, after asking the workers what they can run."""
     answers = _ask(client, devices, job)
     found = {
-        repr(choice): next((d[place] for d in answers.values() if d[place]), None)
+        choice.key: next((d[place] for d in answers.values() if d[place]), None)
         for place, choice in enumerate(config.backends)
     }
     offered: Counter[str] = Counter()
@@ -138,7 +121,7 @@ def _needs(client: Any, job: Job, config: RunConfig) -> Callable[[Case], dict[st
         offered |= Counter(worker["resources"])
 
     def needs(case: Case) -> dict[str, float]:
-        on_gpu = (found[repr(case.choice)] or "cpu").startswith("cuda")
+        on_gpu = (found[case.choice.key] or "cpu").startswith("cuda")
         return {"CPU": 1, "GPU": 1} if on_gpu else {"CPU": 1}
 
     if not offered["CPU"]:
@@ -166,7 +149,7 @@ def _largest_crowd(client: Any) -> int:
 
 def _machines(client: Any) -> list[dict[str, Any]]:
     """Return the different machines among the workers."""
-    different = {repr(found): found for found in _ask(client, machine).values()}
+    different = {canonical_json(found): found for found in _ask(client, machine).values()}
     return list(different.values())
 
 

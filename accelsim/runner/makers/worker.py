@@ -13,35 +13,29 @@ from pathlib import Path
 from typing import Any
 
 from accelsim.runner.interrupts import SIGNALS
+from accelsim.runner.makers.job import Job, Loaded
 
 _PR_SET_PDEATHSIG = 1
 
 
-def serve(
-    pipe: Connection, path: str, overrides: tuple[str, ...], backends: tuple[str, ...]
-) -> None:
+def serve(pipe: Connection, job: Job) -> None:
     """Load a config again, say so, and answer requests until the pipe is closed.
 
     Parameters
     ----------
     pipe : Connection
         Takes requests and gives answers, both JSON.
-    path, overrides, backends
-        What `accelsim.config.load_config` takes.
+    job : Job
+        What to load.
     """
     _become_a_child()
-    from accelsim.config import load_config
-    from accelsim.runner.bench import Bench
-    from accelsim.runner.cases import list_cases
-
-    config = load_config(path, overrides, backends)
-    cases = list_cases(config, config.gemms())
-    bench = Bench(config)
+    loaded = Loaded(job)
+    bench = loaded.bench
     pipe.send_bytes(b"null")
     with contextlib.suppress(EOFError):
         while True:
             request = json.loads(pipe.recv_bytes())
-            case = cases[request["case"]]
+            case = loaded.cases[request["case"]]
             answer: Any
             if request["do"] == "record":
                 answer = bench.record(case).to_dict()

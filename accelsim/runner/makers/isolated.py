@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from accelsim.config import RunConfig
 from accelsim.records import Record, Status
 from accelsim.records.record import Minimised
 from accelsim.runner.cases import Case
-from accelsim.runner.worker import serve
+from accelsim.runner.makers.job import Job
+from accelsim.runner.makers.worker import serve
 
 _POLL_S = 0.02
 _START_S = 300.0
@@ -48,25 +49,33 @@ class _LostError(Exception):
         self.retry = retry
 
 
-class IsolatedBench:
-    """Makes records like `accelsim.runner.bench.Bench`, in one process for each backend.
+class Isolated:
+    """Makes records in one process for each backend; see `Maker`.
 
     Parameters
     ----------
-    config : RunConfig
-        What is run; each process loads it again.
-    cases : list of Case
-        All cases in the config's order.
     limits : Limits
         What one record may take.
+    config : RunConfig
+        What is run; each process loads it again.
     """
 
-    def __init__(self, config: RunConfig, cases: list[Case], limits: Limits) -> None:
-        self._config, self._limits = config, limits
-        self._numbers = {id(case): number for number, case in enumerate(cases)}
+    is_here = True
+
+    def __init__(self, limits: Limits, config: RunConfig) -> None:
+        self._job, self._limits = Job.of(config), limits
         self._workers: dict[str, _Worker] = {}
 
-    def record(self, case: Case) -> Record:
+    def facts(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def records(self, cases: Sequence[Case]) -> Iterator[tuple[Case, Record]]:
+        """Make the records in the order of their cases."""
+        for case in cases:
+            yield case, self._record(case)
+
+    def _record(self, case: Case) -> Record:
         """Ask the backend's process for a record; if there comes none, say why in one."""
         try:
             try:
@@ -79,7 +88,7 @@ class IsolatedBench:
             return Record(**case.fields, status=lost.status, reason=str(lost))
 
     def _ask(self, case: Case) -> Record:
-        request = {"do": "record", "case": self._numbers[id(case)]}
+        request = {"do": "record", "case": case.number}
         record: Record = self._send(case, request, Record.model_validate)
         return record
 
@@ -87,7 +96,7 @@ class IsolatedBench:
         """Ask for the smallest GEMM that shows a mismatch; None if the process does not survive."""
         request = {
             "do": "minimise",
-            "case": self._numbers[id(case)],
+            "case": case.number,
             "entry": entry,
             "folder": str(folder),
         }
@@ -102,16 +111,16 @@ class IsolatedBench:
     def peak(self, case: Case) -> float | None:
         """Ask the backend's process how fast it multiplies; None if it does not survive."""
         try:
-            found = self._send(case, {"do": "peak", "case": self._numbers[id(case)]}, lambda x: x)
+            found = self._send(case, {"do": "peak", "case": case.number}, lambda x: x)
         except _LostError:
             return None
         return float(found) if found is not None else None
 
     def _send(self, case: Case, request: dict[str, object], read: Callable[[Any], Any]) -> Any:
-        key = repr(case.choice)
+        key = case.choice.key
         worker = self._workers.get(key)
         if worker is None:
-            worker = self._workers[key] = _Worker(self._config, case.backend.name)
+            worker = self._workers[key] = _Worker(self._job, case.backend.name)
         try:
             return read(worker.ask(request, self._limits))
         except ValidationError as error:
@@ -133,13 +142,13 @@ class IsolatedBench:
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, config: RunConfig, backend: str) -> None:
+    def __init__(self, job: Job, backend: str) -> None:
         self._backend = backend
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
             target=serve,
-            args=(theirs, str(config.path), config.overrides, config.backend_names),
+            args=(theirs, job),
             name=f"accelsim {backend}",
             daemon=True,
         )

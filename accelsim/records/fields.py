@@ -1,0 +1,249 @@
+"""The one table of what records hold: names, units, meanings, and how values are summed and shown.
+
+Documentation, columns, legends and sums come from it. A new field of a record is one entry here and
+one line in `Record`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from accelsim.records.record import Stage
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a record.
+
+    Parameters
+    ----------
+    name : str
+        As ``records.jsonl`` has it.
+    meaning : str
+        What it is, in one line.
+    unit : str
+        Of its numbers; empty for pure numbers and for what is no number.
+    short : str
+        The head of its column in narrow tables; the name if it is empty.
+    said : str
+        How a sentence names a value, such as ``{} bits``; for settings only.
+    summed : {"sum", ""}
+        Whether the value of several GEMMs together is the sum of theirs.
+    """
+
+    name: str
+    meaning: str
+    unit: str = ""
+    short: str = ""
+    said: str = ""
+    summed: Literal["sum", ""] = ""
+
+    @property
+    def title(self) -> str:
+        """The head of its column."""
+        return self.short or self.name
+
+
+def _field(name: str, meaning: str, unit: str = "", short: str = "", said: str = "") -> Field:
+    return Field(name, meaning, unit, short, said)
+
+
+def _count(name: str, meaning: str, unit: str = "", short: str = "") -> Field:
+    return Field(name, meaning, unit, short, summed="sum")
+
+
+FIELDS: dict[str, Field] = {
+    field.name: field
+    for field in (
+        _field("workload", "where the GEMM is from", said="workload {}"),
+        _field("gemm", "its name in the workload", short="GEMM"),
+        _field("op", "`linear`, `qk` or `pv`"),
+        _field("layer", "the layer of the model"),
+        _field("phase", "`forward`, `grad_input` or `grad_weight`"),
+        _field("batch", "matrix pairs, as many as heads: A is `[batch, n, d]`, B `[batch, h, d]`"),
+        _field("n", "rows of A and of C"),
+        _field("d", "columns of A and of B, over which products are summed"),
+        _field("h", "rows of B, columns of C"),
+        _field(
+            "percentile",
+            "the percentile of the magnitudes that sets the scale; `{a, b}` where they differ",
+            said="percentile {}",
+        ),
+        _field(
+            "beta",
+            "rounding maps the percentile of the magnitudes to half of β; `{a, b}` where they differ",
+            short="β",
+            said="β {}",
+        ),
+        _field(
+            "granularity",
+            "what shares one scale: a whole tensor, or a row",
+            said="one scale per {}",
+        ),
+        _field(
+            "bits",
+            "bits of an operand of the multiplier; `{a, b}` where they differ",
+            short="b",
+            said="{} bits",
+        ),
+        _field(
+            "strategy",
+            "how entries that do not fit b bits are unpacked",
+            said="strategy {}",
+        ),
+        _field("strategy_chosen", "what was used, where the strategy chooses"),
+        _field("digits", "the system of digits", said="{} digits"),
+        _field(
+            "block",
+            "columns that are multiplied at once; null for strategies without blocks",
+            said="blocks of {}",
+        ),
+        _field("backend", "what multiplies"),
+        _field("backend_options", "all its options, defaults included"),
+        _field("execution", "`native`, `emulated` or `fallback`"),
+        _field("device", "the torch device"),
+        _field(
+            "status",
+            "`ok`, `inexact`, `overflow`, `unsupported`, `unavailable`, `error` or `timeout`",
+        ),
+        _field("reason", "why there is no result, or what is wrong with it"),
+        _field("exact", "whether every integer is equal to the oracle's"),
+        _count("mismatches", "entries that differ"),
+        _field("max_abs_error", "by how much they differ at most"),
+        _field("first_mismatch", "the first of them: its index, what is right, what was found"),
+        _field("minimised", "the smallest GEMM that shows a mismatch, and the config that replays it"),
+        _field(
+            "relative_error_vs_float",
+            "Frobenius norm of the dequantized product's error over that of the float64 product",
+        ),
+        _field("ratio", "unpack ratio: `low_bit_macs` over `dense_macs`", short="r"),
+        _count("dense_macs", "multiplications of the GEMM: batch · n · d · h"),
+        _count("low_bit_macs", "multiplications of all products", short="MACs"),
+        _count("correction_macs", "those of them beyond the dense ones"),
+        _count("sparse_macs", "those of them in sparse products"),
+        _count("executed_macs", "those that the backend takes, its padding included"),
+        _count("shift_adds", "additions of shifted products into C", short="shift-adds"),
+        _count("products", "low-bit products"),
+        _count("gather_bytes", "digits beyond one copy of A and B", "bytes"),
+        _count("scatter_bytes", "what `shift_adds` read and write", "bytes"),
+        _count("gemm_bytes", "the digits read and the 32-bit sums written, each once", "bytes"),
+        _field("max_digits_a", "digits that the largest entry of A needs"),
+        _field("max_digits_b", "digits that the largest entry of B needs"),
+        _count("out_of_bound_a", "entries of A that do not fit one digit"),
+        _count("out_of_bound_b", "entries of B that do not fit one digit"),
+        _field("time_ms", "of each stage: `{median, p25, p75, repeats}`", "ms"),
+        _field("samples_ms", "every repeat of every stage, in order", "ms"),
+        _field("baselines", "medians of the float GEMMs that run on this device", "ms"),
+        _field("baseline_samples_ms", "every repeat of those, in order", "ms"),
+        _field("tops", "2 · `low_bit_macs` over the gemm stage", "10¹² operations per second"),
+        _field(
+            "effective_tops", "2 · `dense_macs` over the total", "10¹² operations per second"
+        ),
+        _field("speedup_vs", "a baseline's time over the total; above 1 is faster than the baseline"),
+        _field(
+            "timing",
+            "how the times came about ([timing.md](timing.md)): cache, warm-up, error, outliers, "
+            "load, clock in MHz, neighbours",
+        ),
+        _count("cycles", "cycles of the modelled accelerator, shift-adds and stalls included"),
+        _count("compute_cycles", "those of the products"),
+        _count("shift_add_cycles", "those of the shift-adds"),
+        _count("stall_cycles", "those in which the array waits for memory"),
+        _count("seconds", "the cycles at the accelerator's clock", "s"),
+        _field(
+            "utilization",
+            "share of the cycles in which a multiplier had a multiplication to do",
+            short="use",
+        ),
+        _field("relative_area", "area of the whole array over that of a reference", short="area"),
+        _count("area_time", "`relative_area` times `cycles`", short="area·time"),
+        _field("area_mm2", "area in the node that `cost_basis` names", "mm²"),
+        _count("energy", "of the modelled accelerator", "J"),
+        _field(
+            "energy_by",
+            "by `multiply`, `accumulate`, `shift_add`, `sram`, `dram`, `leakage`",
+            "J",
+        ),
+        _field(
+            "traffic",
+            "`dram` and `sram`, each with `a`, `b`, `c_read`, `c_write`; DRAM with `front_end` "
+            "and `maps`",
+            "bytes",
+        ),
+        _field("cost_model", "the name of the model"),
+        _field("cost_basis", "where each of its figures comes from"),
+        _field("operands_sha256", "SHA-256 of the types, shapes and bytes of A and B"),
+    )
+}
+"""Every field of a record, in the order in which the documentation has them."""
+
+
+@dataclass(frozen=True)
+class StageField:
+    """A stage of a record, timed in ms.
+
+    Parameters
+    ----------
+    meaning : str
+        What is done in it.
+    short : str
+        The head of its column in narrow tables.
+    """
+
+    meaning: str
+    short: str
+
+
+STAGES: dict[Stage, StageField] = {
+    "quantize": StageField("round both operands to integers without clipping", "quant"),
+    "unpack": StageField("write the integers as matrices of b-bit digits", "unpack"),
+    "prepare": StageField("bring the digits into the backend's layout", "prep"),
+    "gemm": StageField("the low-bit products", "gemm"),
+    "pack": StageField("add the shifted products up to the exact integer product", "pack"),
+    "total": StageField("all stages but for what was prepared ahead of time", "total"),
+}
+"""The stages in their order; `total` is measured, not the sum of the others' medians."""
+
+TOTAL: Stage = "total"
+
+SETTINGS = tuple(name for name, field in FIELDS.items() if field.said)
+"""The fields that say what was asked."""
+
+
+def meaning(name: str) -> str | None:
+    """Return what a field means; None if there is no such field.
+
+    Parameters
+    ----------
+    name : str
+        A field or a path in one, such as ``time_ms.gemm``, ``speedup_vs.bf16`` or ``traffic.dram``.
+    """
+    head, _, rest = name.partition(".")
+    field = FIELDS.get(head)
+    if field is None:
+        return None
+    stage = rest.partition(".")[0]
+    words = STAGES[stage].meaning if head == "time_ms" and stage in STAGES else field.meaning  # type: ignore[index]
+    words = words.replace("`", "")
+    return f"{words}, {field.unit}" if field.unit else words
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """Return the sum, or None if any value is None."""
+    every = list(values)
+    known = [value for value in every if value is not None]
+    return sum(known) if len(known) == len(every) else None
+
+
+def markdown() -> str:
+    """Return the table of `docs/formats.md`."""
+    rows = ["| field | what it is | unit | of several GEMMs |", "|---|---|---|---|"]
+    rows += [
+        f"| `{field.name}` | {field.meaning} | {field.unit} | {field.summed} |"
+        for field in FIELDS.values()
+    ]
+    rows += ["", "| stage | what is done |", "|---|---|"]
+    rows += [f"| `{name}` | {stage.meaning} |" for name, stage in STAGES.items()]
+    return "\n".join(rows) + "\n"

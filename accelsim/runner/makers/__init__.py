@@ -1,0 +1,7 @@
+"""What makes the records of a run: this process, processes of its own, or a Dask cluster."""
+
+from accelsim.runner.makers.here import Here
+from accelsim.runner.makers.isolated import Isolated, Limits
+from accelsim.runner.makers.maker import Maker
+
+__all__ = ["Here", "Isolated", "Limits", "Maker"]

@@ -1,0 +1,34 @@
+"""What the loop over cases asks of whoever makes the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from accelsim.records import Record
+from accelsim.records.record import Minimised
+from accelsim.runner.cases import Case
+
+
+class Maker(Protocol):
+    """Makes the records of cases, in this process or in others."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine makes the records, so that its roofs bound them."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what ``run.json`` is to hold about the session, beside what it always does."""
+
+    def records(self, cases: Sequence[Case]) -> Iterator[tuple[Case, Record]]:
+        """Make the record of every case and yield it as it comes; what goes wrong is a record."""
+
+    def minimise(self, case: Case, entry: tuple[int, ...], folder: Path) -> Minimised | None:
+        """Save the smallest GEMM that shows a mismatch; None if it does not show again."""
+
+    def peak(self, case: Case) -> float | None:
+        """Return how fast the backend of a case multiplies at best, in 10^12 operations/s."""
+
+    def close(self) -> None:
+        """Let go of what is held."""
