@@ -17,31 +17,18 @@ from accelsim.cli.formats import format_option
 from accelsim.errors import InputError, unknown_name
 from accelsim.plugins.registry import split_reference
 from accelsim.records import Run, load_run
+from accelsim.records.fields import meaning
 from accelsim.report.cells import MISSING, number, text
 from accelsim.report.comparison import default_columns, default_rows
 from accelsim.report.differences import differences, labels
 from accelsim.report.fields import field_names, lookup
-from accelsim.report.meanings import FIELD_MEANING, STAGE_MEANING
 from accelsim.report.pivot import Pivot, pivot
 from accelsim.report.regressions import find_regressions
+from accelsim.report.settings import SWEPT
 from accelsim.report.speedups import add_speedup
 from accelsim.report.tables import Format, render
 
 VALUES = ("exact", "ratio", "time_ms.total")
-
-_MEANING = {
-    "exact": "every integer of the product is equal",
-    "ratio": "low-bit multiplications over those of the GEMM",
-    **{f"time_ms.{stage}": f"{words}, median in ms" for stage, words in STAGE_MEANING.items()},
-    "time_ms": "time in ms",
-    "cycles": "clock cycles of the modelled accelerator",
-    "energy": "joules, of the modelled accelerator",
-    "tops": "10^12 low-bit operations per second of the gemm stage; a multiply-add is two",
-    "effective_tops": "10^12 operations of the original GEMM per second of the total",
-    "baselines": "time of the float GEMM in ms",
-    "speedup_vs": "time of the baseline over the total; above 1 is faster than the baseline",
-}
-"""What stands beside the name of a field, or of a field's first part."""
 
 
 def _split(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:
@@ -227,7 +214,7 @@ def _show(result: Pivot, values: Sequence[str], ends: Sequence[str], style: Form
 def _echo_legend(result: Pivot, columns: Sequence[str], missing: bool) -> None:
     """Say what the labels of rows and columns mean, and a cell without a value."""
     fields = [*result.row_fields, *columns]
-    meanings = {name: FIELD_MEANING[name] for name in fields if name in FIELD_MEANING}
+    meanings = {name: words for name in fields if name in SWEPT and (words := meaning(name))}
     if len(columns) > 1:
         meanings = {"columns": f"by {', '.join(columns)}", **meanings}
     if missing:
@@ -263,8 +250,8 @@ def _with_interval(result: Pivot, value: str, ends: Sequence[str]) -> list[dict[
 
 
 def _title(value: str) -> str:
-    meaning = _MEANING.get(value) or _MEANING.get(value.partition(".")[0])
-    return f"{value}: {meaning}" if meaning else value
+    words = meaning(value)
+    return f"{value}: {words}" if words else value
 
 
 def _remark(runs: Sequence[Run], records: Sequence[dict[str, Any]], result: Pivot) -> None:

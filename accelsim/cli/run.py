@@ -73,8 +73,8 @@ def command(
     """
     from accelsim.config import load_config
     from accelsim.records import RunFolder
+    from accelsim.records.fields import SETTINGS
     from accelsim.report.options import telling_options
-    from accelsim.report.settings import FIELDS
     from accelsim.report.summary import summary
     from accelsim.report.tables import render
     from accelsim.runner import Here, Isolated, Limits, operand_hashes, run
@@ -95,7 +95,7 @@ def command(
     resolved = load_config(config, overrides, backends)
     path = output or resolved.output
     cases = list_cases(resolved, resolved.gemms())
-    settings = [field for field in FIELDS if field in ALWAYS_TOLD or _is_swept(resolved, field)]
+    settings = [field for field in SETTINGS if field in ALWAYS_TOLD or _is_swept(resolved, field)]
     progress = partial(_progress, settings, telling_options(case.fields for case in cases))
     nothing: NothingCouldRunError | None = None
     hashes: dict[str, str] = {}

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from accelsim.records.record import Stage
+from accelsim.arithmetic.totals import total
+from accelsim.records.record import Record, Stage
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,12 @@ FIELDS: dict[str, Field] = {
         _field("h", "rows of B, columns of C"),
         _field(
             "percentile",
-            "the percentile of the magnitudes that sets the scale; `{a, b}` where they differ",
+            "the percentile of the magnitudes that sets the scale",
             said="percentile {}",
         ),
         _field(
             "beta",
-            "rounding maps the percentile of the magnitudes to half of β; `{a, b}` where they differ",
+            "rounding maps the percentile of the magnitudes to half of β",
             short="β",
             said="β {}",
         ),
@@ -83,8 +84,13 @@ FIELDS: dict[str, Field] = {
             said="one scale per {}",
         ),
         _field(
+            "zero_alpha",
+            "what happens where the percentile of the magnitudes is 0",
+            said="zero_alpha {}",
+        ),
+        _field(
             "bits",
-            "bits of an operand of the multiplier; `{a, b}` where they differ",
+            "bits of an operand of the multiplier; A/B where they differ",
             short="b",
             said="{} bits",
         ),
@@ -100,6 +106,11 @@ FIELDS: dict[str, Field] = {
             "columns that are multiplied at once; null for strategies without blocks",
             said="blocks of {}",
         ),
+        _field(
+            "product",
+            "the exact integers, or floats: divided by the scales, rounded once",
+            said="product {}",
+        ),
         _field("backend", "what multiplies"),
         _field("backend_options", "all its options, defaults included"),
         _field("execution", "`native`, `emulated` or `fallback`"),
@@ -109,16 +120,31 @@ FIELDS: dict[str, Field] = {
             "`ok`, `inexact`, `overflow`, `unsupported`, `unavailable`, `error` or `timeout`",
         ),
         _field("reason", "why there is no result, or what is wrong with it"),
-        _field("exact", "whether every integer is equal to the oracle's"),
+        _field(
+            "exact",
+            "whether every integer is equal to the oracle's, and with `product: float` every float "
+            "the exact product over the scales, rounded once",
+        ),
+        _field("judged", "which kernel the verdict is about, where it is not the timed one"),
+        _field(
+            "prepared",
+            "operands that were rounded, in digits and laid out ahead of every timed repeat",
+        ),
+        _count("replans", "times in timed repeats that a fused route met operands beyond its plan"),
+        _field(
+            "scale_exponent",
+            "the power of two that A and B were multiplied by first, 0 unless a scale would leave "
+            "float32",
+        ),
         _count("mismatches", "entries that differ"),
         _field("max_abs_error", "by how much they differ at most"),
         _field("first_mismatch", "the first of them: its index, what is right, what was found"),
-        _field("minimised", "the smallest GEMM that shows a mismatch, and the config that replays it"),
+        _field("minimised", "the smallest GEMM that shows a mismatch, and its config"),
         _field(
             "relative_error_vs_float",
             "Frobenius norm of the dequantized product's error over that of the float64 product",
         ),
-        _field("ratio", "unpack ratio: `low_bit_macs` over `dense_macs`", short="r"),
+        _field("ratio", "low-bit multiplications over those of the GEMM", short="r"),
         _count("dense_macs", "multiplications of the GEMM: batch · n · d · h"),
         _count("low_bit_macs", "multiplications of all products", short="MACs"),
         _count("correction_macs", "those of them beyond the dense ones"),
@@ -133,15 +159,17 @@ FIELDS: dict[str, Field] = {
         _field("max_digits_b", "digits that the largest entry of B needs"),
         _count("out_of_bound_a", "entries of A that do not fit one digit"),
         _count("out_of_bound_b", "entries of B that do not fit one digit"),
-        _field("time_ms", "of each stage: `{median, p25, p75, repeats}`", "ms"),
+        _field("time_ms", "of each stage that the route has: `{median, p25, p75, repeats}`", "ms"),
         _field("samples_ms", "every repeat of every stage, in order", "ms"),
         _field("baselines", "medians of the float GEMMs that run on this device", "ms"),
         _field("baseline_samples_ms", "every repeat of those, in order", "ms"),
         _field("tops", "2 · `low_bit_macs` over the gemm stage", "10¹² operations per second"),
+        _field("effective_tops", "2 · `dense_macs` over the total", "10¹² operations per second"),
         _field(
-            "effective_tops", "2 · `dense_macs` over the total", "10¹² operations per second"
+            "speedup_vs",
+            "a baseline's time over the total, above 1 is faster; like with like where `product` "
+            "is `float`",
         ),
-        _field("speedup_vs", "a baseline's time over the total; above 1 is faster than the baseline"),
         _field(
             "timing",
             "how the times came about ([timing.md](timing.md)): cache, warm-up, error, outliers, "
@@ -202,6 +230,9 @@ STAGES: dict[Stage, StageField] = {
     "prepare": StageField("bring the digits into the backend's layout", "prep"),
     "gemm": StageField("the low-bit products", "gemm"),
     "pack": StageField("add the shifted products up to the exact integer product", "pack"),
+    "dequantize": StageField(
+        "divide by the scales, rounded once to the type of the operands", "deq"
+    ),
     "total": StageField("all stages but for what was prepared ahead of time", "total"),
 }
 """The stages in their order; `total` is measured, not the sum of the others' medians."""
@@ -225,16 +256,23 @@ def meaning(name: str) -> str | None:
     if field is None:
         return None
     stage = rest.partition(".")[0]
-    words = STAGES[stage].meaning if head == "time_ms" and stage in STAGES else field.meaning  # type: ignore[index]
+    found = STAGES.get(stage) if head == "time_ms" else None  # type: ignore[call-overload]
+    words = found.meaning if found else field.meaning
     words = words.replace("`", "")
     return f"{words}, {field.unit}" if field.unit else words
 
 
-def total(values: Iterable[float | None]) -> float | None:
-    """Return the sum, or None if any value is None."""
-    every = list(values)
-    known = [value for value in every if value is not None]
-    return sum(known) if len(known) == len(every) else None
+def summed(records: Iterable[Record], name: str) -> float | None:
+    """Return a field of several GEMMs together; None where one of them lacks it.
+
+    Raises
+    ------
+    ValueError
+        If the field of several GEMMs is not the sum of theirs.
+    """
+    if FIELDS[name].summed != "sum":
+        raise ValueError(f"{name} of several GEMMs is not the sum of theirs")
+    return total(getattr(record, name) for record in records)
 
 
 def markdown() -> str:

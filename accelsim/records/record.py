@@ -34,7 +34,12 @@ class Status(StrEnum):
     @property
     def failed(self) -> bool:
         """Whether this status makes a run fail (exit status 1)."""
-        return self not in (Status.OK, Status.UNSUPPORTED, Status.UNAVAILABLE)
+        return self.ran and self is not Status.OK
+
+    @property
+    def ran(self) -> bool:
+        """Whether anything ran: the backend is available and does this GEMM."""
+        return self not in (Status.UNSUPPORTED, Status.UNAVAILABLE)
 
 
 class Quartiles(Strict):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from accelsim.arithmetic.totals import total
 from accelsim.records import Record, Status
+from accelsim.records.fields import summed
 from accelsim.report.settings import ASKED, SWEPT, Settings
 from accelsim.report.summary_rows import Labels
 
@@ -46,13 +47,13 @@ class Design:
     @property
     def stall_share(self) -> float | None:
         """Share of the cycles in which the array waits for memory."""
-        stalls = total(record.stall_cycles for record in self.records)
+        stalls = summed(self.records, "stall_cycles")
         return stalls / self.cycles if stalls is not None and self.cycles else None
 
     @property
     def seconds(self) -> float | None:
         """Time at the accelerator's clock."""
-        return total(record.seconds for record in self.records)
+        return summed(self.records, "seconds")
 
     @property
     def dram_bytes(self) -> float | None:
@@ -83,17 +84,17 @@ class Design:
     @property
     def low_bit_macs(self) -> float | None:
         """Low-bit multiply-adds."""
-        return total(record.low_bit_macs for record in self.records)
+        return summed(self.records, "low_bit_macs")
 
     @property
     def shift_adds(self) -> float | None:
         """Additions of shifted products."""
-        return total(record.shift_adds for record in self.records)
+        return summed(self.records, "shift_adds")
 
     @property
     def cycles(self) -> float | None:
         """Clock cycles, shift-adds included where they are modelled."""
-        return total(record.cycles for record in self.records)
+        return summed(self.records, "cycles")
 
     @property
     def utilization(self) -> float | None:
@@ -112,12 +113,12 @@ class Design:
     @property
     def area_time(self) -> float | None:
         """Relative area times cycles."""
-        return total(record.area_time for record in self.records)
+        return summed(self.records, "area_time")
 
     @property
     def energy(self) -> float | None:
         """Energy in joules."""
-        return total(record.energy for record in self.records)
+        return summed(self.records, "energy")
 
 
 def designs(records: Sequence[Record]) -> list[Design]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from accelsim.arithmetic.totals import total
 from accelsim.records import Record, Status
+from accelsim.records.fields import summed
 from accelsim.records.record import Stage
 
 
@@ -34,29 +36,22 @@ class Line:
     @property
     def low_bit_macs(self) -> int | None:
         """Low-bit multiply-adds."""
-        total = _sum(record.low_bit_macs for record in self.records)
-        return None if total is None else int(total)
+        macs = summed(self.records, "low_bit_macs")
+        return None if macs is None else int(macs)
 
     @property
     def ratio(self) -> float | None:
         """The unpack ratio: low-bit multiplications over those of the GEMMs."""
-        dense = _sum(record.dense_macs for record in self.records)
+        dense = summed(self.records, "dense_macs")
         return None if self.low_bit_macs is None or not dense else self.low_bit_macs / dense
 
     def time(self, stage: Stage) -> float | None:
         """Return the median time of a stage in ms."""
         times = (record.time_ms.get(stage) for record in self.records)
-        return _sum(None if time is None else time.median for time in times)
+        return total(None if time is None else time.median for time in times)
 
     def speedup(self, baseline: str) -> float | None:
         """Return the baseline's time over the total."""
-        total = self.time("total")
-        reference = _sum(record.baselines.get(baseline) for record in self.records)
-        return reference / total if total and reference is not None else None
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    """Return the sum, or None if a value is missing."""
-    every = list(values)
-    present = [value for value in every if value is not None]
-    return sum(present) if len(present) == len(every) else None
+        time = self.time("total")
+        reference = total(record.baselines.get(baseline) for record in self.records)
+        return reference / time if time and reference is not None else None

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from accelsim.records import Record
+from accelsim.records.fields import FIELDS, SETTINGS
 from accelsim.report.cells import text
-
-_WORDS: dict[str, Callable[[str], str]] = {
-    "workload": "workload {}".format,
-    "percentile": "percentile {}".format,
-    "beta": "β {}".format,
-    "granularity": "one scale per {}".format,
-    "zero_alpha": "zero_alpha {}".format,
-    "bits": "{} bits".format,
-    "strategy": "strategy {}".format,
-    "digits": "{} digits".format,
-    "block": "blocks of {}".format,
-    "product": "product {}".format,
-}
 
 _USUAL = {"zero_alpha": "error", "product": "integers"}
 """What need not be said where all records share it."""
 
-FIELDS = tuple(_WORDS)
-"""The fields of a record that are settings."""
-
 ASKED = ("percentile", "beta", "granularity")
 """The settings that decide which integers are multiplied."""
 
-SWEPT = tuple(field for field in _WORDS if field != "workload")
+SWEPT = tuple(field for field in SETTINGS if field != "workload")
 """All settings but the workload."""
 
 
@@ -56,7 +41,7 @@ class Settings:
         self.elsewhere = elsewhere
         self.shared: list[str] = []
         self._varying: list[str] = []
-        for field in _WORDS:
+        for field in SETTINGS:
             values = [getattr(record, field) for record in records]
             if any(value != values[0] for value in values):
                 if field not in elsewhere:
@@ -83,4 +68,4 @@ def describe(record: Record, fields: Sequence[str]) -> list[str]:
 
 def _say(field: str, value: Any) -> str:
     plain = {"a": value.a, "b": value.b} if hasattr(value, "a") else value
-    return _WORDS[field](text(plain))
+    return FIELDS[field].said.format(text(plain))

@@ -24,7 +24,6 @@ MOST_LINES = 100
 MOST_FAILURES = 50
 """How many failed records are listed at most."""
 
-_NOT_RUN = (Status.UNAVAILABLE, Status.UNSUPPORTED)
 
 _EXECUTION = {
     "emulated": "a model in software did the work, so its times are not the hardware's",
@@ -52,7 +51,7 @@ def summary(records: Iterable[Record], folder: Path = Path()) -> str:
         Text with a line end; at most 80 columns unless the names of backends are long.
     """
     records = tuple(records)
-    ran = [record for record in records if record.status not in _NOT_RUN]
+    ran = [record for record in records if record.status.ran]
     lines = _wrap(verdict(records), hanging=False)
     if ran:
         lines += _table(ran, records)
@@ -70,12 +69,12 @@ def verdict(records: Sequence[Record]) -> str:
         The records of one run.
     """
     counts = Counter(record.status for record in records)
-    ran = sum(counts.values()) - sum(counts[status] for status in _NOT_RUN)
+    ran = sum(number for status, number in counts.items() if status.ran)
     parts = [f"{counts[Status.OK]} of {ran} exact" if ran else "nothing ran"]
     parts += [f"{counts[status]} {status}" for status in Status if status.failed and counts[status]]
     parts += [
         f"{counts[status]} {status}: {_reasons(records, status)}"
-        for status in _NOT_RUN
+        for status in (Status.UNAVAILABLE, Status.UNSUPPORTED)
         if counts[status]
     ]
     return "; ".join(parts)
@@ -197,7 +196,7 @@ def _problems(records: Sequence[Record], folder: Path) -> list[str]:
     not_run = Counter(
         (record.status, record.backend, record.reason)
         for record in records
-        if record.status in _NOT_RUN
+        if not record.status.ran
     )
     rest = [
         f"{status}: {backend}, {_plural(count)}: {reason}"

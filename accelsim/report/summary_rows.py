@@ -7,21 +7,11 @@ from functools import partial
 from typing import Literal
 
 from accelsim.records import Record, Status
+from accelsim.records.fields import FIELDS, STAGES
 from accelsim.records.record import Stage
 from accelsim.report.cells import MISSING, count, milliseconds, ratio, speedup, text
 from accelsim.report.line import Line
 from accelsim.report.options import option_values, telling_options
-
-STAGES: dict[Stage, str] = {
-    "quantize": "quant",
-    "unpack": "unpack",
-    "prepare": "prep",
-    "gemm": "gemm",
-    "pack": "pack",
-    "dequantize": "deq",
-    "total": "total",
-}
-"""The stages of a record in their order, and the heads of their columns."""
 
 
 class Labels:
@@ -93,9 +83,11 @@ class Columns:
         self._cells: dict[str, Callable[[Line], str]] = {
             self.labels.kind: lambda line: self.labels.of(line.records[0]),
             "exact": _exact,
-            "r": lambda line: MISSING if line.ratio is None else ratio(line.ratio),
-            "MACs": _macs,
-            **{STAGES[stage]: partial(_time, stage=stage) for stage in self.stages},
+            FIELDS["ratio"].title: lambda line: (
+                MISSING if line.ratio is None else ratio(line.ratio)
+            ),
+            FIELDS["low_bit_macs"].title: _macs,
+            **{STAGES[stage].short: partial(_time, stage=stage) for stage in self.stages},
             **{f"×{name}": partial(_speedup, baseline=name) for name in self.baselines},
         }
 

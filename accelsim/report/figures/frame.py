@@ -30,7 +30,7 @@ def frame(runs: Sequence[Run]) -> DataFrame:
             {"backend": name(record), **_row(record)}
             for run, name in backend_name(runs)
             for record in run.records
-            if record.status not in (Status.UNAVAILABLE, Status.UNSUPPORTED)
+            if record.status.ran
         ]
     )
 

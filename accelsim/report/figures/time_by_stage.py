@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from accelsim.records import Run
+from accelsim.records.fields import STAGES, TOTAL
 from accelsim.report.figures.figure import Figure, colours
 from accelsim.report.figures.frame import need
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-STAGES = ("quantize", "unpack", "prepare", "gemm", "pack", "dequantize")
 MOST_BARS = 32
 
 
@@ -27,7 +27,7 @@ def time_by_stage(data: DataFrame, runs: Sequence[Run]) -> Figure:
     if timed["bar"].nunique() > MOST_BARS:
         timed, what = timed.assign(bar=timed["backend"]), "backend"
     timed = timed.sort_values(["bits_a", "bits_b"], kind="stable")
-    stages = [stage for stage in STAGES if f"ms.{stage}" in timed]
+    stages = [stage for stage in STAGES if stage != TOTAL and f"ms.{stage}" in timed]
     means = timed.groupby("bar", sort=False)[[f"ms.{stage}" for stage in stages]].mean()
     long = means.melt(var_name="stage", value_name="ms", ignore_index=False).reset_index()
     long["stage"] = long["stage"].str.removeprefix("ms.")

@@ -9,15 +9,12 @@ from typing import Any
 
 from accelsim.measure.statistics import FEWEST
 from accelsim.records import Record
+from accelsim.records.fields import FIELDS, SETTINGS, STAGES, meaning
 from accelsim.records.record import Stage
 from accelsim.report.cells import count, milliseconds, number, ratio, speedup, text
 from accelsim.report.html.grid import Column
 from accelsim.report.line import Line
-from accelsim.report.meanings import FIELD_MEANING, STAGE_MEANING
-from accelsim.report.settings import FIELDS
-from accelsim.report.summary_rows import STAGES, Labels
-
-_FIELD_TITLE = {"beta": "β", "bits": "b", "gemm": "GEMM"}
+from accelsim.report.summary_rows import Labels
 
 
 @dataclass(frozen=True)
@@ -87,16 +84,13 @@ def _labels(rows: Sequence[Row], fields: Sequence[str]) -> list[Column[Row]]:
     if len({row.run for row in rows}) > 1:
         columns.append(Column("run", "the folder of the run", lambda row: row.run))
     varying = [field for field in fields if _varies(rows, field)]
-    columns += [Column(_FIELD_TITLE.get(field, field), "", _field(field)) for field in varying]
+    columns += [Column(FIELDS[field].title, "", _field(field)) for field in varying]
     return columns
 
 
 def _settings(rows: Sequence[Row]) -> list[Column[Row]]:
-    fields = [field for field in FIELDS if field != "workload" and _varies(rows, field)]
-    return [
-        Column(_FIELD_TITLE.get(field, field), FIELD_MEANING[field], _field(field))
-        for field in fields
-    ]
+    fields = [field for field in SETTINGS if field != "workload" and _varies(rows, field)]
+    return [Column(FIELDS[field].title, meaning(field) or "", _field(field)) for field in fields]
 
 
 def _measured(rows: Sequence[Row]) -> list[Column[Row]]:
@@ -104,11 +98,11 @@ def _measured(rows: Sequence[Row]) -> list[Column[Row]]:
         name for row in rows for record in row.line.records for name in record.baselines
     )
     return [
-        Column("r", _RATIO, lambda row: row.line.ratio, ratio),
-        Column("MACs", "low-bit multiply-adds", lambda row: row.line.low_bit_macs, count),
+        _column("ratio", lambda row: row.line.ratio, ratio),
+        _column("low_bit_macs", lambda row: row.line.low_bit_macs, count),
         *(
-            Column(stage, f"{STAGE_MEANING[stage]}, ms", partial(_time, stage), milliseconds)
-            for stage in STAGES
+            Column(stage, f"{found.meaning}, ms", partial(_time, stage), milliseconds)
+            for stage, found in STAGES.items()
         ),
         *(
             Column(
@@ -122,7 +116,9 @@ def _measured(rows: Sequence[Row]) -> list[Column[Row]]:
     ]
 
 
-_RATIO = "unpack ratio: low-bit multiplications over those of the GEMM; 1 is no overhead"
+def _column(name: str, value: Callable[[Row], Any], form: Callable[[Any], str]) -> Column[Row]:
+    """Return the column of a field, with its title and meaning from the table of fields."""
+    return Column(FIELDS[name].title, meaning(name) or "", value, form)
 
 
 def _field(name: str) -> Callable[[Row], Any]:

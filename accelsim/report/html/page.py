@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 TOLERANCE = 0.05
 """Below this slow-down a later run is not called slower."""
 
-_NOT_RUN = (Status.UNAVAILABLE, Status.UNSUPPORTED)
-
 
 def render_page(runs: Sequence[Run], figures: Sequence[Figure], left_out: Mapping[str, str]) -> str:
     """Return the whole page.
@@ -53,7 +51,7 @@ def render_page(runs: Sequence[Run], figures: Sequence[Figure], left_out: Mappin
         for of_run in [Labels(run.records)]
         for record in run.records
     ]
-    ran = [row for row in rows if row.record.status not in _NOT_RUN]
+    ran = [row for row in rows if row.record.status.ran]
     failed = [row for row in rows if row.record.status.failed]
     sums = _sums(ran)
     environment = Environment(
@@ -111,7 +109,7 @@ def _not_run(rows: Sequence[Row]) -> list[str]:
     counts = Counter(
         (row.run, row.record.backend, row.record.status, row.record.reason)
         for row in rows
-        if row.record.status in _NOT_RUN
+        if not row.record.status.ran
     )
     return [
         f"{run}: {backend} is {status} for {count} {'record' if count == 1 else 'records'}: {why}"
