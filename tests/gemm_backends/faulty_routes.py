@@ -370,6 +370,25 @@ class OutputInTheOperandsType(Exact):
         return super().once(product, scales).to(self.request.dtype)
 
 
+@caught_by("route_long_sums")
+class DoesNotCutK(Exact):
+    """Sums all of K in 32 bits."""
+
+    def low_bit(self, x, y, i, j):
+        return super().low_bit(x, y, i, j).to(torch.int32).to(torch.int64)
+
+
+@caught_by("route_extremes")
+class RefusesFourDigits(Exact):
+    """Raises for values that a route must take."""
+
+    def planes(self, values, system):
+        found = super().planes(values, system)
+        if len(found) > 3:
+            raise DataError(f"{self.request.names.a} or {self.request.names.b}: 4 digits")
+        return found
+
+
 # Memory.
 
 

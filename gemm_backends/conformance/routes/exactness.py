@@ -10,7 +10,7 @@ from torch import Tensor
 from accelsim.types import PerOperand, Request, Rounding
 from gemm_backends.conformance.check import check
 from gemm_backends.conformance.routes.opened import each
-from gemm_backends.conformance.routes.requests import covering, usual
+from gemm_backends.conformance.routes.requests import WEIGHT, covering, usual
 from gemm_backends.conformance.subject import Subject
 
 PAIRS = (
@@ -21,6 +21,9 @@ PAIRS = (
 """Kinds of values that every request is tried with."""
 
 OUTPUTS = (torch.bfloat16, torch.float16, torch.float32)
+
+LONG = 140_001
+"""So many products of -128 by 127 do not fit 32 bits."""
 
 POWERS = (0, -20, -70)
 """Powers of two by which quotients become subnormal in float16, and in bfloat16 and float32."""
@@ -54,6 +57,23 @@ def route_output(subject: Subject) -> str:
                 what = f"quotients on ties and beside them, operands times 2^{power}"
                 route.verify(PerOperand(*scaled), what)
     return f"{tried} requests, quotients of {len(POWERS)} sizes"
+
+
+@check
+def route_long_sums(subject: Subject) -> str:
+    """Long sums, which leave 32 bits at either end, are exact: K is cut, or they have more bits."""
+    tried = 0
+    rounding = PerOperand.both(Rounding(95, 255))
+    request = replace(usual(subject), shape=(1, 2, LONG, 3), rounding=rounding)
+    byrow = replace(request, rounding=rounding.map(lambda r: replace(r, granularity="row")))
+    prepared = replace(request, fixed=WEIGHT, output=torch.float32)
+    for route in each(subject, [request, byrow, prepared]):
+        for a, b in ((-1.0, -1.0), (-1.0, 0.99), (0.99, -1.0)):
+            operands = (torch.full((2, LONG), a), torch.full((3, LONG), b))
+            what = f"every entry of A {a:g}, of B {b:g}"
+            route.verify(PerOperand(*map(route.placed, operands)), what)
+            tried += 1
+    return f"{tried} products with K = {LONG:,}"
 
 
 def _on_ties(subject: Subject, beta: float, operands: PerOperand[Tensor]) -> list[Request]:
@@ -97,4 +117,4 @@ def _quotients_on_ties() -> PerOperand[Tensor]:
     return PerOperand(a, b)
 
 
-CHECKS = (route_requests, route_output)
+CHECKS = (route_requests, route_output, route_long_sums)
