@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -60,8 +62,8 @@ class BundleStream:
 
     def __enter__(self) -> Self:
         try:
-            self._file = self._part.open("w+b")
-            self._file.seek(8 + self._room)
+            self._file = self._part.open("w+b", buffering=0)
+            self._write(bytes(8 + self._room))  # so that the header has its place on a full disk
         except OSError as error:
             raise self._cannot(error) from error
         return self
@@ -106,29 +108,49 @@ class BundleStream:
         Raises
         ------
         InputError
-            If a name appears twice, or the file cannot be written.
+            If a name appears twice, or the file cannot be written; and if the header would be
+            larger than the format allows: the bundle has then as many GEMMs as fit.
         """
-        members: dict[str, Any] = {"__metadata__": {METADATA_KEY: metadata(gemms, source)}}
-        for gemm, (a, b) in zip(gemms, self._pairs, strict=True):
-            if f"{gemm.name}/a" in members:
-                raise InputError(f"{self.path}: GEMM {gemm.name!r} appears twice; expected unique")
-            members |= {f"{gemm.name}/a": a, f"{gemm.name}/b": b}
-        header = json.dumps(members, separators=(",", ":")).encode()
+        twice = [name for name, count in Counter(gemm.name for gemm in gemms).items() if count > 1]
+        if twice:
+            raise InputError(f"{self.path}: GEMM {twice[0]!r} appears twice; expected unique")
+        kept, header = self._fitting(gemms, source)
         length = len(header) + -len(header) % 8
-        if length > MAX_HEADER_BYTES:
-            raise InputError(
-                f"{self.path}: its header would take {length:,} bytes; the format allows "
-                f"{MAX_HEADER_BYTES:,}: capture fewer GEMMs"
-            )
+        self._bytes = self._pairs[kept - 1][1]["data_offsets"][1] if kept else 0
         try:
             if length > self._room or self._room - length > self._bytes // 100:
                 self._move(length)
+            self._file.truncate(8 + self._room + self._bytes)
             self._file.seek(0)
-            self._file.write(struct.pack("<Q", self._room) + header.ljust(self._room))
+            self._write(struct.pack("<Q", self._room) + header.ljust(self._room))
             self._file.close()
             self._part.replace(self.path)
         except OSError as error:
             raise self._cannot(error) from error
+        if kept < len(gemms):
+            raise InputError(
+                f"{self.path}: its header would take more than the {MAX_HEADER_BYTES:,} bytes that "
+                f"the format allows; it has the first {kept} of {len(gemms)} GEMMs: capture fewer"
+            )
+
+    def _fitting(self, gemms: Sequence[Described], source: Mapping[str, Any]) -> tuple[int, bytes]:
+        """Return how many of the GEMMs the largest header allowed can hold, and their header."""
+
+        def header(count: int) -> bytes:
+            members: dict[str, Any] = {
+                "__metadata__": {METADATA_KEY: metadata(gemms[:count], source)}
+            }
+            for gemm, (a, b) in zip(gemms[:count], self._pairs, strict=False):
+                members |= {f"{gemm.name}/a": a, f"{gemm.name}/b": b}
+            return json.dumps(members, separators=(",", ":")).encode()
+
+        everything = header(len(gemms))
+        if len(everything) <= MAX_HEADER_BYTES - 8:
+            return len(gemms), everything
+        kept = bisect_right(
+            range(1, len(gemms)), MAX_HEADER_BYTES - 8, key=lambda count: len(header(count))
+        )
+        return kept, header(kept)
 
     def _append(self, tensor: Tensor, name: str) -> dict[str, Any]:
         if tensor.dtype not in DTYPE_NAMES:
@@ -139,7 +161,7 @@ class BundleStream:
         begin = self._bytes
         plain = tensor.detach().cpu().contiguous()
         try:
-            self._file.write(plain.flatten().view(torch.uint8).numpy().data)
+            self._write(plain.flatten().view(torch.uint8).numpy().data)
         except OSError as error:
             raise self._cannot(error) from error
         self._bytes += plain.nbytes
@@ -149,6 +171,12 @@ class BundleStream:
             "data_offsets": [begin, self._bytes],
         }
 
+    def _write(self, data: bytes | memoryview) -> None:
+        """Write all of some bytes; without a buffer, whose rest would fail once more."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
     def _move(self, room: int) -> None:
         """Move the data so that they follow a header of `room` bytes."""
         starts = range(0, self._bytes, _CHUNK)
@@ -156,7 +184,7 @@ class BundleStream:
             self._file.seek(8 + self._room + start)
             chunk = self._file.read(min(_CHUNK, self._bytes - start))
             self._file.seek(8 + room + start)
-            self._file.write(chunk)
+            self._write(chunk)
         self._file.truncate(8 + room + self._bytes)
         self._room = room
 

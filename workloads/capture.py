@@ -114,7 +114,9 @@ class Capture(Tracer):
 
     The model is not changed and computes the same bits; see `Tracer` for what is switched off.
     Operands go straight to the file. float64 operands are rounded to float32. A GEMM that gradient
-    checkpointing runs again is captured once. If the context ends with an error, no file is left.
+    checkpointing runs again is captured once. If the model ends with an error, no file is left; if
+    the file cannot take all, as on a full disk, the model runs to its end and what was captured
+    before is kept, and the context ends with an error that says so.
 
     Parameters
     ----------
@@ -157,6 +159,7 @@ class Capture(Tracer):
         self._progress = progress
         self._stream = None if path is None else BundleStream(Path(path))
         self._closing = ExitStack()
+        self._full: InputError | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -176,8 +179,11 @@ class Capture(Tracer):
         with self._closing:
             if error is None and self._stream is not None:
                 if not self.gemms:
-                    raise InputError(f"{self._stream.path}: {self.nothing()}")
+                    raise self._full or InputError(f"{self._stream.path}: {self.nothing()}")
                 self._stream.finish([gemm.described for gemm in self.gemms], self._about())
+                if self._full is not None:
+                    kept = f"the {len(self.gemms)} GEMMs that were captured before are kept"
+                    raise InputError(f"{self._full}; {kept}") from self._full
 
     def multiply(
         self,
@@ -200,6 +206,9 @@ class Capture(Tracer):
         itemsize = 4 if a.dtype == torch.float64 else a.element_size()
         place = replace(call, a=_NOTHING, b=_NOTHING)
         gemm = Captured(place, tuple(a.shape), tuple(b.shape), itemsize)
+        if self._full is not None:
+            self.left.add("the bundle cannot be written any further", a.numel() * b.shape[-2])
+            return
         if self._stream is not None:
             size = gemm.bytes(self._sampling)
             if self._budget is not None and self._stream.bytes + size > self._budget:
@@ -207,7 +216,11 @@ class Capture(Tracer):
                 self.left.add(reason, a.numel() * b.shape[-2])
                 return
             kept_a, kept_b = (_storable(self._sampling.crop(x)) for x in (a, b))
-            self._stream.add(kept_a, kept_b, call.name)
+            try:
+                self._stream.add(kept_a, kept_b, call.name)
+            except InputError as error:  # the model goes on; the context's end says so
+                self._full = error
+                return
         self.gemms.append(gemm)
         self._progress(call.name)
 

@@ -1,5 +1,6 @@
 """What a capture writes is what the model multiplied."""
 
+import resource
 import subprocess
 import sys
 import textwrap
@@ -192,6 +193,47 @@ def test_an_error_leaves_no_file(tmp_path):
         model(torch.ones(2, 2))
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_a_disk_that_is_full_keeps_what_was_written(tmp_path):
+    """The limit of a file's size stands for the disk's; the model runs to its end all the same."""
+    path, model, x = tmp_path / "x.safetensors", nn.Sequential(*[nn.Linear(256, 256)] * 9), []
+    capture, before = Capture(model, path), resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def run():
+        with capture, torch.no_grad():
+            x.append(model(torch.ones(1, 256)))
+
+    try:
+        limit = (1 << 20) + 4 * 257 * 256 * 3 + 999
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        with pytest.raises(InputError, match=r"cannot be written: .*; the 3 GEMMs .* are kept"):
+            run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert torch.equal(x[0], model(torch.ones(1, 256)))
+    assert list(loaded(path)) == ["0", "0#2", "0#3"]
+    assert torch.equal(loaded(path)["0#2"].load()[1], model[0].weight.detach())
+    assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
+    assert capture.skipped["the bundle cannot be written any further"] == 5
+
+
+def test_a_header_that_is_too_large_keeps_what_fits(tmp_path, monkeypatch):
+    monkeypatch.setattr("workloads.bundle_stream.MAX_HEADER_BYTES", 3000)
+    path, model = tmp_path / "x.safetensors", nn.Sequential(*[nn.Linear(2, 2)] * 40)
+    with (
+        pytest.raises(InputError, match=r"has the first (\d+) of 40 GEMMs") as caught,
+        Capture(model, path),
+        torch.no_grad(),
+    ):
+        model(torch.ones(1, 2))
+    gemms = open_bundle(path).gemms
+    assert f"first {len(gemms)} of" in str(caught.value)
+    assert 5 < len(gemms) < 40
+    assert torch.equal(gemms[-1].load()[1], model[0].weight.detach())
+    # One more would not have fitted.
+    header = int.from_bytes(path.read_bytes()[:8], "little")
+    assert 3000 - 300 < header <= 3000
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
