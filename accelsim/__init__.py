@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from accelsim.integer_mode import integer_gemms as integer_gemms
 
+__all__ = ["__version__", "integer_gemms"]
+
 __version__ = "0.1.0"
 
 
@@ -17,3 +19,8 @@ def __getattr__(name: str) -> Any:
 
         return integer_gemms
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the names that users call, those that are not imported yet included."""
+    return sorted({*globals(), *__all__})

@@ -1,8 +1,10 @@
 """What the pages of ``docs/`` tell the reader to type does what they say."""
 
+import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from typing import get_args
 
 import pytest
@@ -41,6 +43,27 @@ def test_the_page_of_the_kit_tells_every_check():
     assert sorted(listed) == sorted(check.name for check in CHECKS)
 
 
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("**/*.md")),
+    *sorted((ROOT / "examples").glob("*/README.md")),
+]
+DOTTED = re.compile(r"(?<![\w./-])(?:accelsim|gemm_backends|workloads)(?:\.\w+)+(?![\w/-])")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_names_is_there(page):
+    groups = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"])
+    groups |= {"accelsim.strategies"}
+    files = {"md", "json", "yaml", "safetensors", "py"}
+    for name in sorted(set(DOTTED.findall(page.read_text()))):
+        if name not in groups and name.rpartition(".")[2] not in files:
+            try:
+                pkgutil.resolve_name(name)
+            except (ImportError, AttributeError) as error:
+                pytest.fail(f"{name}: {error}")
+
+
 @pytest.mark.slow
 def test_the_documentation_builds_without_a_warning(tmp_path):
     pytest.importorskip("sphinx", reason="the documentation needs accelsim[docs]")
@@ -50,3 +73,10 @@ def test_the_documentation_builds_without_a_warning(tmp_path):
     reference = (tmp_path / "api" / "backends.html").read_text()
     for name in gemm_backends.__all__:
         assert f'id="gemm_backends.{name}"' in reference, name
+    for page, name in (
+        ("models", "accelsim.integer_gemms"),
+        ("workloads", "workloads.capture.Capture"),
+        ("routes", "accelsim.routes.open_route"),
+        ("routes", "accelsim.types.Request"),
+    ):
+        assert f'id="{name}"' in (tmp_path / "api" / f"{page}.html").read_text(), name
