@@ -77,6 +77,6 @@ def test_the_documentation_builds_without_a_warning(tmp_path):
         ("models", "accelsim.integer_gemms"),
         ("workloads", "workloads.capture.Capture"),
         ("routes", "accelsim.routes.open_route"),
-        ("routes", "accelsim.types.Request"),
+        ("routes", "accelsim.types.StrategyChoice"),
     ):
         assert f'id="{name}"' in (tmp_path / "api" / f"{page}.html").read_text(), name

@@ -128,8 +128,8 @@ def command(
 
 def _is_swept(config: RunConfig, field: str) -> bool:
     """Say whether a config asks for several values of a setting."""
-    sections = (config.quantize, config.unpack)
-    return any(len(getattr(section, field, ())) > 1 for section in sections)
+    values = (getattr(section, field, None) for section in (config.quantize, config.unpack))
+    return any(isinstance(value, tuple) and len(value) > 1 for value in values)
 
 
 def _progress(
