@@ -81,7 +81,8 @@ class Replacing(Tracer):
     """
 
     def __init__(self, model: nn.Module, selection: Selection = ALL) -> None:
-        super().__init__(model)
+        # Products of a fused kernel cannot be replaced, so their shapes are all that is wanted.
+        super().__init__(model, shapes_only=True)
         self.not_chosen = Skipped()
         self._selection = selection
         self._globs = Globs({"gemms": selection.gemms, "skip": selection.skip})

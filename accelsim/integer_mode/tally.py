@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from workloads.tracing import GemmCall, Skipped
@@ -49,9 +49,15 @@ class Counts:
         """The unpack ratio r, weighted by multiplications; None if nothing was unpacked."""
         return self.low_bit_macs / self.unpacked_macs if self.unpacked_macs else None
 
+    def add(self, **counts: int) -> None:
+        """Count more."""
+        for name, count in counts.items():
+            setattr(self, name, getattr(self, name) + count)
+
     def __add__(self, other: Counts) -> Counts:
-        mine, theirs = asdict(self), asdict(other)
-        return Counts(**{name: mine[name] + theirs[name] for name in mine})
+        both = replace(self)
+        both.add(**vars(other))
+        return both
 
 
 @dataclass
@@ -80,7 +86,7 @@ class Tally:
         key = call.site.layer, call.site.op, call.phase
         size = call.a.numel() * call.b.shape[-2]
         with self._lock:
-            self.by_place[key] += Counts(gemms=1, dense_macs=size, **counts)
+            self.by_place[key].add(gemms=1, dense_macs=size, **counts)
 
     @property
     def total(self) -> Counts:

@@ -27,6 +27,11 @@ class OperatorMode(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say no: tracing has turned compilation off, and skipping it costs every operator time."""
+        return False
+
     def __init__(
         self, owner: Any, dispatch: Callable[..., Any], hidden: Callable[..., Any]
     ) -> None:

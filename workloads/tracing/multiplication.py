@@ -89,7 +89,7 @@ def recognize(
         None if the operator multiplies no matrices; a text that says why, if it does but its GEMMs
         cannot be told.
     """
-    found = RULES.get(getattr(func, "overloadpacket", None))
+    found = _rule_of(func)
     if found is None:
         return None
     names = [argument.name for argument in func._schema.arguments]
@@ -105,6 +105,22 @@ def recognize(
         return result
     finish = result.finish
     return Multiplication(result.products, lambda products: out.copy_(finish(products)))
+
+
+_RULE_OF: dict[int, tuple[Any, Rule | None]] = {}
+
+
+def multiplies(func: Any) -> bool:
+    """Whether an operator is known to compute GEMMs."""
+    return _rule_of(func) is not None
+
+
+def _rule_of(func: Any) -> Rule | None:
+    """Return an operator's rule; known by identity, since operators hash in Python."""
+    known = _RULE_OF.get(id(func))
+    if known is None:
+        known = _RULE_OF[id(func)] = func, RULES.get(getattr(func, "overloadpacket", None))
+    return known[1]
 
 
 def _unusual(value: Any) -> str | None:

@@ -189,8 +189,19 @@ def plain(name: str) -> str:
     return name.rstrip("_")
 
 
+_HOLDS_NONE: dict[int, tuple[Any, bool]] = {}
+
+
 def holds_no_gemm(func: Any) -> bool:
     """Whether an operator is known to hold no GEMM in floating point."""
+    # By identity: operators hash in Python, which takes longer than all the rest.
+    known = _HOLDS_NONE.get(id(func))
+    if known is None:
+        known = _HOLDS_NONE[id(func)] = func, _is_known_to_hold_none(func)
+    return known[1]
+
+
+def _is_known_to_hold_none(func: Any) -> bool:
     namespace, _, name = name_of(func).partition("::")
     if namespace in KNOWN_NAMESPACES:
         return name not in FACTORIZATIONS

@@ -23,7 +23,7 @@ from accelsim.errors import InputError
 from workloads.tracing import modes
 from workloads.tracing.lineage import Lineage, Origin
 from workloads.tracing.modules import RunningModules, watch
-from workloads.tracing.multiplication import Multiplication, Product, recognize
+from workloads.tracing.multiplication import Multiplication, Product, multiplies, recognize
 from workloads.tracing.operators import holds_no_gemm, is_factorization, is_hidden, name_of
 from workloads.tracing.placing import GemmCall, Placing
 from workloads.tracing.skipped import Skipped, operator_macs, product_macs, stays
@@ -192,6 +192,10 @@ class Tracer(ABC):
         kwargs: dict[str, Any],
     ) -> Any:
         self._running.operator()
+        if holds_no_gemm(func) and not multiplies(func):
+            out = func(*args, **kwargs)
+            self._lineage.follow(func, args, out)
+            return out
         found = recognize(func, args, kwargs)
         if isinstance(found, Multiplication):
             return self._multiply(found, func, args, kwargs)
@@ -199,8 +203,6 @@ class Tracer(ABC):
             out = func(*args, **kwargs)
             macs = operator_macs(func, args, kwargs, out)
             self.left.add(stays(name_of(func), found), macs)
-        elif holds_no_gemm(func):
-            out = func(*args, **kwargs)
         elif func.overloadpacket in STEPS:
             out = self._stepwise(mode, func, args, kwargs)
         elif modes.is_composite(func):
