@@ -162,13 +162,5 @@ def _batch_index(index: int, shape: torch.Size) -> tuple[int, ...]:
     return tuple(int(i) for i in torch.unravel_index(torch.tensor(index), shape[:-2]))
 
 
-def largest(digits: Tensor) -> int:
-    """Return the largest absolute value, 0 where there is none."""
-    if digits.numel() == 0:
-        return 0
-    low, high = digits.aminmax()
-    return max(-int(low), int(high))
-
-
 def _type_name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 import torch
@@ -159,8 +160,8 @@ def _sum(members: Sequence[OperandStatistics]) -> dict[str, Any]:
 
 
 def _median(values: Iterable[float | None]) -> float | None:
-    present = sorted(value for value in values if value is not None)
-    return present[len(present) // 2] if present else None
+    present = [value for value in values if value is not None]
+    return median(present) if present else None
 
 
 def _mean(values: Sequence[float | None], weights: Sequence[float]) -> float | None:

@@ -1,4 +1,4 @@
-"""Bounds that prove how large the sums of a GEMM can become."""
+"""Sizes: the largest entry, multiples, and bounds that prove how large sums can become."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def largest(values: Tensor) -> int:
         return 0
     low, high = values.aminmax()
     return max(-int(low), int(high))
+
+
+def round_up(size: int, step: int) -> int:
+    """Return the smallest multiple of `step` that is at least `size`."""
+    return -(-size // step) * step
 
 
 def fits_int64(d: int, largest_a: int, largest_b: int) -> bool:

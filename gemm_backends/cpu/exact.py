@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.bounds import largest
 from accelsim.arithmetic.precision import float32_is_ieee
-from gemm_backends.operands import largest
 
 FLOAT32_EXACT = 1 << 24
 """Integers up to this magnitude are exact in float32."""

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from accelsim.arithmetic.bounds import largest
 from accelsim.arithmetic.sparse import SparseDigits
 from gemm_backends.base import GemmBackend
 from gemm_backends.cpu.exact import exact_product
 from gemm_backends.cpu.sparse import sparse_product
 from gemm_backends.errors import BackendError
-from gemm_backends.operands import each_matrix, largest
+from gemm_backends.operands import each_matrix
 from gemm_backends.types import Accumulator, Availability
 
 NARROW = 64

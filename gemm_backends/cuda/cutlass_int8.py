@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from accelsim.arithmetic.bounds import round_up
 from accelsim.types import Request, Route
 from gemm_backends.actions import Action, Outcome
 from gemm_backends.base import GemmBackend
@@ -69,7 +70,7 @@ class CutlassInt8(GemmBackend):
     def executed_macs(self, spec: GemmSpec) -> int:
         """Return the multiply-accumulates with the zeros that fill the tiles."""
         rows, columns, depth = select(self._kernels(), spec.n, spec.h, spec.d, 1).tile
-        return _up(spec.n, rows) * _up(spec.h, columns) * _up(spec.d, depth)
+        return round_up(spec.n, rows) * round_up(spec.h, columns) * round_up(spec.d, depth)
 
     def prepare(self, digits: Tensor) -> PaddedDigits:
         """Copy ``[..., rows, d]`` int8 to the GPU; pad K to multiples of 16, rows to those of 4."""
@@ -107,7 +108,3 @@ class CutlassInt8(GemmBackend):
     @staticmethod
     def _build(backend: GemmBackend) -> Iterator[Outcome]:
         return build_for_gpus((*HOPPER, DEQUANTIZING, *OTHERS))
-
-
-def _up(size: int, step: int) -> int:
-    return -(-size // step) * step

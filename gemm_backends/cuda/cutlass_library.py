@@ -13,6 +13,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.bounds import round_up
 from accelsim.kernels.nvcc import CSRC, BuildError, CudaSource, architecture_of, missing_tools
 from gemm_backends.actions import Outcome
 from gemm_backends.types import Availability
@@ -120,7 +121,7 @@ def swizzle(tiles_down: int, tiles_across: int) -> int:
     CUTLASS's scheduler pads a result to whole lines of clusters, which have up to two tiles.
     """
     for lines in (8, 4, 2):
-        padded = _up(tiles_down, 2 * lines) * _up(tiles_across, lines)
+        padded = round_up(tiles_down, 2 * lines) * round_up(tiles_across, lines)
         if padded <= MOST_PADDING * tiles_down * tiles_across:
             return lines
     return 1
@@ -237,12 +238,8 @@ def _describe(groups: DigitGroups, arguments: GemmArguments) -> None:
 def _strides(x: Tensor) -> tuple[int, int]:
     """Return the strides of matrices and rows; where there is one, PyTorch's may be anything."""
     batch, rows, columns = x.shape
-    row_stride = x.stride(1) if rows > 1 else _up(columns, 16)
-    return (x.stride(0) if batch > 1 else _up(rows * row_stride, 16)), row_stride
-
-
-def _up(size: int, step: int) -> int:
-    return -(-size // step) * step
+    row_stride = x.stride(1) if rows > 1 else round_up(columns, 16)
+    return (x.stride(0) if batch > 1 else round_up(rows * row_stride, 16)), row_stride
 
 
 def cuda_availability(capability: tuple[int, int]) -> Availability:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from accelsim.arithmetic.bounds import round_up
 from accelsim.arithmetic.sparse import SparseDigits
 from gemm_backends.base import GemmBackend
 from gemm_backends.cpu.sparse import sparse_product
@@ -69,13 +70,13 @@ class CudaInt8(GemmBackend):
 
     def executed_macs(self, spec: GemmSpec) -> int:
         """Return the multiply-accumulates with all padding."""
-        n = max(MIN_ROWS_OF_A, _up(spec.n, ROW_MULTIPLE))
+        n = max(MIN_ROWS_OF_A, round_up(spec.n, ROW_MULTIPLE))
         return n * _wanted_d(spec.d) * _wanted_h(spec.h)
 
     def prepare(self, digits: Tensor) -> PaddedDigits:
         """Copy ``[..., rows, d]`` int8 to the GPU and pad it, enough for either side."""
         rows, d = digits.shape[-2:]
-        wanted_rows = max(MIN_ROWS_OF_A, _up(rows, ROW_MULTIPLE))
+        wanted_rows = max(MIN_ROWS_OF_A, round_up(rows, ROW_MULTIPLE))
         padded = pad(digits.cuda(), (0, _wanted_d(d) - d, 0, wanted_rows - rows))
         return PaddedDigits(padded.contiguous(), digits.shape)
 
@@ -96,12 +97,8 @@ class CudaInt8(GemmBackend):
 
 
 def _wanted_d(d: int) -> int:
-    return max(DEPTH_MULTIPLE, _up(d, DEPTH_MULTIPLE))
+    return max(DEPTH_MULTIPLE, round_up(d, DEPTH_MULTIPLE))
 
 
 def _wanted_h(h: int) -> int:
-    return max(ROW_MULTIPLE, _up(h, ROW_MULTIPLE))
-
-
-def _up(size: int, step: int) -> int:
-    return -(-size // step) * step
+    return max(ROW_MULTIPLE, round_up(h, ROW_MULTIPLE))

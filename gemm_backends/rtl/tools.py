@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from accelsim.errors import AccelsimError
+from accelsim.kernels.cache import cache_folder
 
 SOURCES = Path(__file__).parent / "sv"
 HARNESS = Path(__file__).parent / "harness"
@@ -177,11 +178,10 @@ def cached(name: str, inputs: Sequence[bytes | str], build: Callable[[Path], Non
     for item in inputs:
         data = item.encode() if isinstance(item, str) else item
         digest.update(len(data).to_bytes(8, "little") + data)
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "accelsim" / "rtl"
+    base = cache_folder("rtl")
     folder = base / f"{name}-{digest.hexdigest()[:24]}"
     if folder.is_dir():
         return folder
-    base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=base) as work:
         made = Path(work) / "made"
         made.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from accelsim.arithmetic.bounds import round_up
 from accelsim.types import Counts, PerOperand, Side
 from gemm_backends.cuda.cutlass_kernels import HOPPER, select
 from gemm_backends.cuda.fused.columns import ColumnsWay
@@ -61,7 +62,8 @@ def counts_of(
         strategy_chosen="columns" if isinstance(way, ColumnsWay) else "planes",
         dense_macs=result * d,
         low_bit_macs=work.low_bit_macs,
-        executed_macs=batch * _up(n, rows) * _up(h, columns) * TILE * work.tiles + work.listed,
+        executed_macs=batch * round_up(n, rows) * round_up(h, columns) * TILE * work.tiles
+        + work.listed,
         shift_adds=work.listed + (work.products - 1) * result,
         gather_bytes=work.copied_bytes,
         scatter_bytes=16 * (work.products - 1) * result,
@@ -77,7 +79,3 @@ def counts_of(
         replans=replans,
         scale_exponent=sides.map(lambda x: x.exponent),
     )
-
-
-def _up(size: int, step: int) -> int:
-    return -(-size // step) * step

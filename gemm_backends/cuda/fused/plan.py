@@ -13,6 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.bounds import round_up
 from accelsim.types import PerOperand
 
 TILE = 128
@@ -186,7 +187,7 @@ def plan_columns(
         b=side_b,
         slot_tiles=min(_tiles(room), _tiles(a.shape[1])),
         threshold_product=threshold_product,
-        cross_length=_up(max(2 * cross * slack, SHORTEST_LIST), 16) if meet else 0,
+        cross_length=round_up(max(2 * cross * slack, SHORTEST_LIST), 16) if meet else 0,
         surveyed=surveyed,
     )
 
@@ -204,7 +205,7 @@ def _side(
         return None
     present = high != 0
     fullest = int((present if listed is None else present[:, listed]).sum(dim=1).max())
-    length = max(SHORTEST_LIST, _up(fullest if fixed else 2 * slack * fullest, 8))
+    length = max(SHORTEST_LIST, round_up(fullest if fixed else 2 * slack * fullest, 8))
     if fullest > LONGEST_LIST or len(high) * length > MOST_LISTED:
         return None
     light = present[:, ~heavy]
@@ -234,7 +235,3 @@ def _most_cross(present_a: Tensor, present_b: Tensor) -> int:
 
 def _tiles(columns: float) -> int:
     return math.ceil(columns / TILE)
-
-
-def _up(size: int, step: int) -> int:
-    return -(-size // step) * step

@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from accelsim.analysis.heavy_hitters import survey, totals
+from accelsim.analysis.heavy_hitters import OperandStatistics, survey, totals
 from accelsim.cli import main
 from accelsim.cli.workloads import command
 from workloads import Gemm, shipped_bundles, write_bundle
@@ -45,6 +45,17 @@ def test_totals_weigh_by_entries():
     assert by_operand["a"]["zeros"] == pytest.approx(0.1)
     assert by_operand["a"]["out_of_bound"] == pytest.approx(0.9)
     assert by_operand["a"]["alpha_ratio_max"] == 1
+
+
+def test_the_median_of_an_even_count_is_between_the_middle_two():
+    facts = {
+        "workload": "w", "gemm": "g", "op": "linear", "layer": "", "phase": "forward",
+        "operand": "a", "entries": 10, "percentile": 95, "beta": 15, "bits": 4, "alpha": 1.0,
+        "kurtosis": None, "zeros": 0.0, "out_of_bound": 0.1, "in_rows": None, "in_columns": None,
+    }  # fmt: skip
+    (row,) = totals(OperandStatistics(**facts, alpha_ratio=ratio) for ratio in (1, 2, 4, 9))
+    assert row["alpha_ratio"] == 3
+    assert row["kurtosis"] is None
 
 
 def test_command(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.arithmetic import digits as digits_module
-from accelsim.arithmetic.bounds import fits_int64, largest, longest_k
+from accelsim.arithmetic.bounds import fits_int64, largest, longest_k, round_up
 from accelsim.arithmetic.digit_systems import DigitRules
 from accelsim.arithmetic.oracle import compare, oracle
 from accelsim.arithmetic.sparse import SparseDigits
@@ -351,6 +351,7 @@ def test_the_oracle_does_not_use_digits(monkeypatch):
 def test_the_overflow_bound_is_tight_for_int32():
     assert longest_k(32, 128, 128) == 131_071
     assert longest_k(32, 0, 5) is None
+    assert [round_up(size, 16) for size in (0, 1, 16, 17)] == [0, 16, 16, 32]
     assert longest_k(8, 128, 128) == 0
 
 

@@ -17,6 +17,14 @@ def outcomes():
     return {outcome.name: outcome for outcome in proof.prove(FAST)}
 
 
+def test_what_is_built_once_lies_in_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELSIM_CACHE", str(tmp_path))
+    file = tools.generated("module m; endmodule\n")
+    assert file.is_relative_to(tmp_path / "rtl")
+    assert file.read_text() == "module m; endmodule\n"
+    assert tools.generated("module m; endmodule\n") == file
+
+
 @pytest.mark.parametrize("part", [part.name for part in FAST])
 def test_the_emulator_equals_the_hardware(outcomes, part):
     outcome = outcomes[f"rtl: {part}"]
