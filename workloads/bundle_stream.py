@@ -56,7 +56,7 @@ class BundleStream:
         self._complete = False
 
     @property
-    def bytes(self) -> int:
+    def written(self) -> int:
         """How many bytes of operands were written."""
         return self._bytes
 

@@ -211,7 +211,7 @@ class Capture(Tracer):
             return
         if self._stream is not None:
             size = gemm.bytes(self._sampling)
-            if self._budget is not None and self._stream.bytes + size > self._budget:
+            if self._budget is not None and self._stream.written + size > self._budget:
                 reason = f"the budget of {self._budget:,} bytes is used up"
                 self.left.add(reason, a.numel() * b.shape[-2])
                 return
