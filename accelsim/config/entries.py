@@ -179,16 +179,21 @@ def check_backend(document: Document, entry: Any, loc: Loc) -> BackendChoice | N
 def _loaded(choice: BackendChoice) -> GemmBackend:
     """Make a backend and see that records can hold its options, defaults included."""
     backend = choice.load()
-    for option, value in backend.options.items():
+    _check_json(backend.options, f"backend {backend.name!r}")
+    return backend
+
+
+def _check_json(options: Mapping[str, Any], owner: str) -> None:
+    """Raise if records cannot hold an option."""
+    for option, value in options.items():
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
             raise OptionError(
-                f"option {option!r} of backend {backend.name!r} is {value!r}, which JSON cannot "
+                f"option {option!r} of {owner} is {value!r}, which JSON cannot "
                 "hold; expected text, finite numbers, true, false, null, lists or mappings",
                 option,
             ) from None
-    return backend
 
 
 def _options_fit(
@@ -280,9 +285,14 @@ def _strategy(document: Document, choice: StrategyChoice, loc: Loc) -> None:
         if options:
             raise InputError(f"strategy {name!r} takes no options")
         return
-    plugin = strategy_class(name, folder)
-    if plugin is None or _options_fit(document, plugin, f"strategy {name!r}", options, loc):
-        _can_be_made(document, lambda: load_strategy(choice, folder=folder), loc)
+    plugin, owner = strategy_class(name, folder), f"strategy {name!r}"
+
+    def make() -> None:
+        _check_json(options, owner)
+        load_strategy(choice, folder=folder)
+
+    if plugin is None or _options_fit(document, plugin, owner, options, loc):
+        _can_be_made(document, make, loc)
 
 
 def check_names(document: Document, loc: Loc, kind: str, known: Sequence[str]) -> None:

@@ -9,11 +9,19 @@ from typing import Any
 WARN_BELOW = 0.99
 """Without a demand, less than this share is a warning; GEMMs that were not chosen do not count."""
 
-_COUNTS = ("dense_macs", "not_chosen_macs", "skipped_macs", "skipped_unknown")
+_COUNTS = (
+    "dense_macs",
+    "not_chosen_macs",
+    "skipped_macs",
+    "skipped_unknown",
+    "checked",
+    "inexact",
+    "overflows",
+)
 
 
-def add_coverage(sums: dict[str, Any], tally: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the counts of a tally's summary that tell the coverage to those of others.
+def add_tally(sums: dict[str, Any], tally: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the counts of a tally's summary that tell coverage and exactness to those of others.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from torch.optim import AdamW
 
 from accelsim.errors import DataError, InputError
 from accelsim.parity.configs import ParityConfig, Probe, TrainSections
-from accelsim.parity.coverage import add_coverage
+from accelsim.parity.coverage import add_tally
 from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
 from accelsim.records import RunFolder
 from accelsim.records.folder import CHECKPOINTS
@@ -59,8 +59,8 @@ class TrainRecord(Keyed):
     reason : str
         Why a run failed.
     tally : dict
-        Multiplications of all steps: in integers, not chosen, and those that stayed in floats, with
-        the reasons; empty for other methods.
+        Of all steps: multiplications in integers, not chosen, and those that stayed in floats, with
+        the reasons; GEMMs checked and inexact, steps that overflowed; empty for other methods.
     """
 
     task: str
@@ -84,8 +84,8 @@ class TrainRecord(Keyed):
 
     @property
     def failed(self) -> bool:
-        """Whether the run did not come to its end."""
-        return bool(self.reason)
+        """Whether the run did not come to its end, or an integer was wrong."""
+        return bool(self.reason) or any(self.tally.get(key) for key in ("inexact", "overflows"))
 
 
 def _key(treatment: dict[str, Any], seed: int) -> RecordKey:
@@ -248,7 +248,7 @@ def _step(run: _Run, task: Task, treatment: Treatment, probe: Probe | None, seed
     if treatment.method == "integers":
         if not mode.tally.total.gemms:
             raise DataError(NOTHING_REPLACED)
-        run.curves["tally"] = add_coverage(run.curves["tally"], mode.tally.summary())
+        run.curves["tally"] = add_tally(run.curves["tally"], mode.tally.summary())
     run.optimizer.step()
     if probing:
         run.curves["probes"].append({"step": number, **_found(mode.tally)})

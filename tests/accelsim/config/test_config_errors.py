@@ -227,6 +227,7 @@ def test_backends(check, tmp_path, entry, expected):
         ("{name: »lanes.py:Lane, width: 1}", ".name: ..."),
         ("»lanes.py:Lanes", ": strategy 'lanes.py:Lanes' needs the option 'width'"),
         ("»lanes.py:Lanes(width=x)", ": expected NAME or NAME(KEY=VALUE, ...), got..."),
+        ("»lanes.py:Free(x={1})", ": option 'x' of strategy 'lanes.py:Free' is {1}, which JSON..."),
         ("»broken.py:Lanes", ": ..."),
         ("{name: »row, width: 1}", ".name: strategy 'row' takes no options"),
         ("{name: »fused, width: 1}", ".name: strategy 'fused' takes no options"),
@@ -250,6 +251,9 @@ class Lanes(Strategy):
             raise ValueError("width must be positive")
 
     def unpack_head(self, a, b, head): ...
+
+class Free(Lanes):
+    def __init__(self, x=None): ...
 """
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import accelsim
-from accelsim.parity.coverage import add_coverage, left_in_floats, shortfall
+from accelsim.parity.coverage import add_tally, left_in_floats, shortfall
 
 
 @torch.library.custom_op("accelsim_test::hidden_linear", mutates_args=())
@@ -67,7 +67,7 @@ def test_a_warning_from_one_percent_on(left, warned):
 
 def test_the_steps_of_a_training_run_add_up():
     one, other = tally(), tally(skip=["last"])
-    found = add_coverage(add_coverage({}, one), other)
+    found = add_tally(add_tally({}, one), other)
     for name in ("dense_macs", "not_chosen_macs", "skipped_macs", "skipped_unknown"):
         assert found[name] == one[name] + other[name]
     assert found["skipped"] == {reason: 2 * count for reason, count in one["skipped"].items()}

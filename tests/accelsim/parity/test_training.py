@@ -128,6 +128,25 @@ def test_nothing_replaced_and_globs_that_match_nothing(config, tmp_path):
     assert reasons == ["step 0: no GEMM was computed in integers"] * 2
 
 
+WRONG = """\
+from gemm_backends import Accumulator, GemmBackend
+
+class Wrong(GemmBackend):
+    name, bits, accumulator = "off-by-one", 8, Accumulator(32, "wrap")
+    def matmul(self, a, b): return a.int() @ b.int().mT + 1
+"""
+
+
+def test_a_backend_that_is_wrong_fails_the_run_where_it_is_checked(config, tmp_path):
+    (tmp_path / "wrong.py").write_text(WRONG)
+    for check, status in (("false", 0), ("true", 1)):
+        change = f"treatments=[{{beta: 31, backend: 'wrong.py:Wrong', check: {check}}}]"
+        options = ["--set", change, "--set", "seeds=0", "--set", "steps=2"]
+        assert run(config, "--output", str(tmp_path / check), *options).return_value == status
+    (record,) = records(tmp_path / "true")
+    assert record["tally"]["inexact"] == record["tally"]["checked"] > 0
+
+
 def test_everything_comes_from_the_seed():
     torch.manual_seed(99)
     task = training.TASKS["gpt"](batch=2, context=8, width=16, layers=1, heads=2)
