@@ -13,7 +13,7 @@ OWN_KEYS: Mapping[str, frozenset[str]] = {
     "run": frozenset(
         {
             "workloads", "quantize", "unpack", "backends", "accelerator", "baselines", "k_split",
-            "timing",
+            "product", "timing",
         }
     ),
     "eval": frozenset({"model", "gguf", "text", "windows", "tokens"}),
