@@ -63,7 +63,9 @@ class BundleStream:
     def __enter__(self) -> Self:
         try:
             self._file = self._part.open("w+b", buffering=0)
-            self._write(bytes(8 + self._room))  # so that the header has its place on a full disk
+            self._write(
+                memoryview(bytearray(8 + self._room))
+            )  # so that the header has its place on a full disk
         except OSError as error:
             raise self._cannot(error) from error
         return self
@@ -122,7 +124,8 @@ class BundleStream:
                 self._move(length)
             self._file.truncate(8 + self._room + self._bytes)
             self._file.seek(0)
-            self._write(struct.pack("<Q", self._room) + header.ljust(self._room))
+            whole = struct.pack("<Q", self._room) + header.ljust(self._room).encode()
+            self._write(memoryview(whole))
             self._file.close()
             self._part.replace(self.path)
         except OSError as error:
@@ -133,23 +136,21 @@ class BundleStream:
                 f"the format allows; it has the first {kept} of {len(gemms)} GEMMs: capture fewer"
             )
 
-    def _fitting(self, gemms: Sequence[Described], source: Mapping[str, Any]) -> tuple[int, bytes]:
+    def _fitting(self, gemms: Sequence[Described], source: Mapping[str, Any]) -> tuple[int, str]:
         """Return how many of the GEMMs the largest header allowed can hold, and their header."""
 
-        def header(count: int) -> bytes:
+        def header(count: int) -> str:
             members: dict[str, Any] = {
                 "__metadata__": {METADATA_KEY: metadata(gemms[:count], source)}
             }
             for gemm, (a, b) in zip(gemms[:count], self._pairs, strict=False):
                 members |= {f"{gemm.name}/a": a, f"{gemm.name}/b": b}
-            return json.dumps(members, separators=(",", ":")).encode()
+            return json.dumps(members, separators=(",", ":"))
 
-        everything = header(len(gemms))
-        if len(everything) <= MAX_HEADER_BYTES - 8:
+        everything, limit = header(len(gemms)), MAX_HEADER_BYTES // 8 * 8
+        if len(everything) <= limit:
             return len(gemms), everything
-        kept = bisect_right(
-            range(1, len(gemms)), MAX_HEADER_BYTES - 8, key=lambda count: len(header(count))
-        )
+        kept = bisect_right(range(1, len(gemms)), limit, key=lambda count: len(header(count)))
         return kept, header(kept)
 
     def _append(self, tensor: Tensor, name: str) -> dict[str, Any]:
@@ -171,11 +172,10 @@ class BundleStream:
             "data_offsets": [begin, self._bytes],
         }
 
-    def _write(self, data: bytes | memoryview) -> None:
+    def _write(self, data: memoryview) -> None:
         """Write all of some bytes; without a buffer, whose rest would fail once more."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        while data:
+            data = data[self._file.write(data) :]
 
     def _move(self, room: int) -> None:
         """Move the data so that they follow a header of `room` bytes."""
@@ -184,7 +184,7 @@ class BundleStream:
             self._file.seek(8 + self._room + start)
             chunk = self._file.read(min(_CHUNK, self._bytes - start))
             self._file.seek(8 + room + start)
-            self._write(chunk)
+            self._write(memoryview(chunk))
         self._file.truncate(8 + room + self._bytes)
         self._room = room
 

@@ -3,9 +3,12 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention.flex_attention import flex_attention
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
+import accelsim
 from workloads.capture import Capture
 from workloads.tracing.modes import is_composite
 from workloads.tracing.multiplication import RULES
@@ -76,11 +79,20 @@ GEMMS = (
 )
 
 
-def kernels(func, sample):
-    """Return the names of ATen's operators that run when a function is called."""
+def gemms_in(function, *args, **kwargs):
+    """Return ATen's operators with GEMMs that run inside of a function, whatever calls them."""
     with profile(activities=[ProfilerActivity.CPU]) as found, torch.no_grad():
-        func(sample.input, *sample.args, **sample.kwargs)
-    return {event.name for event in found.events() if event.name.startswith("aten::")}
+        function(*args, **kwargs)
+    names = {event.name.removeprefix("aten::").rstrip("_") for event in found.events()}
+    return names & set(GEMMS)
+
+
+def test_products_in_kernels_are_found():
+    """The next test looks for what is there where there are GEMMs."""
+    x = torch.randn(30, 8)
+    assert gemms_in(torch.cdist, x, torch.randn(40, 8)) >= {"mm"}
+    assert gemms_in(torch.addbmm, torch.randn(3, 3), x[:6].view(2, 3, 8), x[:6].view(2, 8, 3))
+    assert not gemms_in(torch.softmax, x, 1)
 
 
 @pytest.mark.slow
@@ -95,7 +107,7 @@ def test_operators_without_gemms_run_none():
         if packet is None or torch.float32 not in info.dtypes or plain(name) not in WITHOUT_GEMMS:
             continue
         for sample, _ in zip(info.sample_inputs("cpu", torch.float32), range(4), strict=False):
-            inside = kernels(info.op, sample) & {f"aten::{gemm}" for gemm in GEMMS}
+            inside = gemms_in(info.op, sample.input, *sample.args, **sample.kwargs)
             checked.add(name)
             if inside:
                 wrong[name] = inside
@@ -175,3 +187,70 @@ def test_products_inside_of_a_kernel_are_seen(function):
         assert torch.equal(found, model(x))
     assert len(capture.gemms) == 1
     assert not capture.skipped
+
+
+class Wrapped(torch.Tensor):
+    """A subclass that holds a plain tensor, as quantized weights and sharded tensors do."""
+
+    @staticmethod
+    def __new__(cls, inner):
+        return torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype)
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        def plain(x):
+            return x.inner if isinstance(x, cls) else x
+
+        return func(*tree_map(plain, args), **tree_map(plain, kwargs or {}))
+
+
+def nested(x, w):
+    return torch.nested.nested_tensor([x[:10], x[10:]], layout=torch.jagged) @ w.T
+
+
+def nested_attention(x, w):
+    heads = [x[:10].view(10, 2, 4), x[10:].view(20, 2, 4)]
+    q = torch.nested.nested_tensor(heads, layout=torch.jagged).transpose(1, 2)
+    return nn.functional.scaled_dot_product_attention(q, q, q)
+
+
+def conditional(x, w):
+    return torch.cond(x.sum() > 0, lambda y: y @ w.T, lambda y: y @ w.T * 2, (x,))
+
+
+def flexible(x, w):
+    q = x[:, None, None].expand(30, 1, 128, 8).contiguous()
+    return flex_attention(q, q, q)
+
+
+@pytest.mark.parametrize(
+    ("function", "gemms"),
+    [
+        (lambda x, w: x @ Wrapped(w.detach()).mT, 1),
+        (nested, 1),
+        (nested_attention, None),
+        (conditional, 0),
+        (flexible, 0),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_operands_and_operators_of_other_kinds_pass_through(function, gemms):
+    """The model never ends for our sake; what is not followed is counted."""
+    model, x = Calls(function), torch.randn(30, 8)
+    with torch.no_grad():
+        expected = model(x)
+        with Capture(model) as capture:
+            found = model(x)
+        with accelsim.integer_gemms(model, beta=2.0**20, percentile=100, exact="simulate") as mode:
+            rounded = model(x)
+    if gemms is not None:
+        assert len(capture.gemms) == mode.tally.total.gemms == gemms
+    for done in (capture, mode):
+        assert len(done.skipped) == (0 if gemms else 1)
+        assert all("left in floating point" in reason for reason in done.skipped)
+    for result in (found, rounded):
+        pair = [x.values() if x.is_nested else x for x in (result, expected)]
+        torch.testing.assert_close(*pair, rtol=1e-3, atol=1e-4)

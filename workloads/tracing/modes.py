@@ -22,7 +22,7 @@ class OperatorMode(TorchDispatchMode):
     dispatch : callable
         Takes the mode, an operator and its arguments, and returns its result.
     hidden : callable
-        Takes a higher-order operator and its arguments, and returns its result.
+        Takes an operator whose work cannot be seen, its arguments and why, and returns its result.
     """
 
     supports_higher_order_operators = True
@@ -43,10 +43,12 @@ class OperatorMode(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if isinstance(func, HigherOrderOperator):
-            return self._hidden(func, args, kwargs or {})
+            return self._hidden(func, args, kwargs or {}, "takes functions, which are not followed")
         if any(_takes_itself_apart(kind) for kind in types):
             # A subclass takes itself apart first: its plain tensors come here afterwards.
             return NotImplemented
+        if any(isinstance(x, Tensor) and _takes_itself_apart(type(x)) for x in args):
+            return self._hidden(func, args, kwargs or {}, "an operand is no plain tensor")
         return self._run(self, func, args, kwargs or {})
 
 

@@ -94,9 +94,9 @@ def recognize(
         return None
     names = [argument.name for argument in func._schema.arguments]
     bound = {**dict(zip(names, args, strict=False)), **kwargs}
-    unusual = next(filter(None, map(_unusual, tree_leaves(bound))), None)
-    if unusual is not None:
-        return f"an operand is {unusual}"
+    why = unusual(bound)
+    if why is not None:
+        return why
     out = bound.pop("out", None)
     if func._schema.name.endswith("_"):
         out = bound["self"]
@@ -123,15 +123,17 @@ def _rule_of(func: Any) -> Rule | None:
     return known[1]
 
 
-def _unusual(value: Any) -> str | None:
-    """Say what keeps a tensor from being an operand, if anything does."""
-    if not isinstance(value, Tensor):
-        return None
-    if value.is_nested:
-        return "nested"
-    if value.layout != torch.strided:
-        return str(value.layout).removeprefix("torch.").removeprefix("_")
-    return "quantized" if value.is_quantized else None
+def unusual(values: Any) -> str | None:
+    """Say what keeps a tensor among an operator's arguments from being an operand, if any does."""
+    for value in tree_leaves(values):
+        if isinstance(value, Tensor):
+            if value.is_nested:
+                return "an operand is nested"
+            if value.layout != torch.strided:
+                return f"an operand is {str(value.layout).removeprefix('torch.').removeprefix('_')}"
+            if value.is_quantized:
+                return "an operand is quantized"
+    return None
 
 
 def one(product: Product, finish: Callable[[Tensor], Any] = lambda c: c) -> Multiplication:

@@ -72,7 +72,7 @@ def operator_macs(func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: A
     if formula is not None:
         try:
             return int(formula(*args, **kwargs, out_val=out)) // 2
-        except (TypeError, ValueError, AssertionError, AttributeError):
+        except (TypeError, ValueError, AssertionError, AttributeError, RuntimeError):
             return None  # an operand that the formula does not foresee
     namespace, _, name = name_of(func).partition("::")
     if namespace == "quantized" and name.startswith("linear"):

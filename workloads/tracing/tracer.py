@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 # Their rules register themselves.
@@ -23,7 +24,13 @@ from accelsim.errors import InputError
 from workloads.tracing import modes
 from workloads.tracing.lineage import Lineage, Origin
 from workloads.tracing.modules import RunningModules, watch
-from workloads.tracing.multiplication import Multiplication, Product, multiplies, recognize
+from workloads.tracing.multiplication import (
+    Multiplication,
+    Product,
+    multiplies,
+    recognize,
+    unusual,
+)
 from workloads.tracing.operators import holds_no_gemm, is_factorization, is_hidden, name_of
 from workloads.tracing.placing import GemmCall, Placing
 from workloads.tracing.skipped import Skipped, operator_macs, product_macs, stays
@@ -142,7 +149,7 @@ class Tracer(ABC):
 
     def _push(self, stack: ExitStack) -> None:
         """Have the current thread's operators come here until `stack` ends."""
-        stack.enter_context(modes.OperatorMode(self, self._dispatch, self._higher_order))
+        stack.enter_context(modes.OperatorMode(self, self._dispatch, self._pass_through))
 
     def _entering(self, name: str, module: nn.Module) -> Callable[[], None]:
         """Prepare for a module that is about to run, and return what puts things back."""
@@ -177,11 +184,14 @@ class Tracer(ABC):
             if parameter is not None and not self._lineage.of(parameter).lasting:
                 self._lineage.mark(parameter, Origin(weight=True, lasting=True))
 
-    def _higher_order(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run an operator that takes functions, which may hold anything."""
+    def _pass_through(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str
+    ) -> Any:
+        """Run an operator that may hold anything, and say so."""
         out = func(*args, **kwargs)
-        why = "an operator made of functions that are not followed"
-        self.left.add(stays(str(func), why), operator_macs(func, args, kwargs, out))
+        if isinstance(func, HigherOrderOperator) or not holds_no_gemm(func):
+            macs = operator_macs(func, args, kwargs, out)
+            self.left.add(stays(name_of(func), why), macs)
         return out
 
     def _dispatch(
@@ -206,6 +216,9 @@ class Tracer(ABC):
         elif func.overloadpacket in STEPS:
             out = self._stepwise(mode, func, args, kwargs)
         elif modes.is_composite(func):
+            why = unusual((args, kwargs))
+            if why is not None:  # whose kernel is another one
+                return self._pass_through(func, args, kwargs, why)
             with mode:
                 return func.decompose(*args, **kwargs)
         else:
