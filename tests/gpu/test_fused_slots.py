@@ -3,7 +3,7 @@
 import pytest
 import torch
 from drawing import draw
-from test_fused_route import TIMER, assert_exact, open_route
+from test_fused_route_on_cuda import TIMER, assert_exact, open_route
 
 from accelsim.measure.graph import GraphedRun
 from gemm_backends.cuda.cutlass_kernels import has_wgmma

@@ -10,7 +10,7 @@ from gemm_backends.cost import area
 from gemm_backends.emulator.backend import Emulator
 from gemm_backends.rtl.backend import RtlSystolic
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_the_areas_of_the_documentation_are_those_of_the_table():
