@@ -99,3 +99,15 @@ def test_wrong_options(llama, capsys, options, message):
         main(["lm-eval", *arguments, "--tasks", "python_docs", "--include_path", str(TASKS)])
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_share_of_integers_can_be_required(llama, capsys):
+    treatment = f"pretrained={llama},dtype=float32,beta=15,gemms=*.q_proj"
+    arguments = ["--model", "accelsim", "--model_args", treatment, "--tasks", "python_docs"]
+    arguments += ["--include_path", str(TASKS), "--limit", "1"]
+    for demand, status in ((["--require-coverage", "0.9"], 1), ([], 0)):
+        with pytest.raises(SystemExit) as ended:
+            main(["lm-eval", *demand, *arguments])
+        assert ended.value.code == status
+        named = "error: p = 95, β = 15, *.q_proj only: " in capsys.readouterr().err
+        assert named == bool(demand)
