@@ -28,6 +28,11 @@ ALWAYS_TOLD = ("beta", "bits", "strategy", "block")
 @click.option("--output", type=click.Path(path_type=Path), help="The folder of the results.")
 @click.option("--resume", is_flag=True, help="Go on with the run that is in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is in the folder.")
+@click.option(
+    "--cost-only",
+    is_flag=True,
+    help="Count operations and costs; multiply nothing (product: none).",
+)
 @click.option("--isolate", is_flag=True, help="Run each backend in a process of its own.")
 @click.option(
     "--timeout",
@@ -60,6 +65,7 @@ def command(
     output: Path | None,
     resume: bool,
     overwrite: bool,
+    cost_only: bool,
     isolate: bool,
     timeout: float | None,
     memory_limit: float | None,
@@ -92,6 +98,8 @@ def command(
         from accelsim.runner.makers.dask import Dask
 
         maker = partial(Dask, scheduler)
+    if cost_only:
+        overrides = (*overrides, "product=none")
     resolved = load_config(config, overrides, backends)
     path = output or resolved.output
     cases = list_cases(resolved, resolved.gemms())

@@ -88,7 +88,8 @@ class RunConfig:
     k_split : str
         ``auto`` or ``never``: whether K is split where an accumulator could overflow.
     product : str
-        ``integers``, or ``float`` for the product in the operands' type, divided by their scales.
+        ``integers``, ``float`` for the product in the operands' type, divided by their scales, or
+        ``none`` to count operations and multiply nothing.
     output : Path
         The folder for the results, from the current folder.
     overrides, backend_names : tuple of str

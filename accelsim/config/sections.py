@@ -64,8 +64,8 @@ class ConfigSections(Section):
     baselines: Selection[str] = Field(default=(), description="a list of the names of baselines")
     k_split: Literal["auto", "never"] = Field(default="auto", description="auto or never")
     timing: TimingSection = Field(default=TimingSection(), description="a mapping")
-    product: Literal["integers", "float"] = Field(
-        default="integers", description="integers or float"
+    product: Literal["integers", "float", "none"] = Field(
+        default="integers", description="integers, float or none"
     )
     output: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="the path of a folder, from the current folder"

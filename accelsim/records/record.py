@@ -20,7 +20,7 @@ class Status(StrEnum):
     ``ok``: every integer is equal. ``inexact``: some differ. ``overflow``: the backend reported
     that its accumulator overflowed. ``unsupported``: the backend does not do this GEMM.
     ``unavailable``: it does not run on this machine. ``error``: something raised. ``timeout``: it
-    did not end in time.
+    did not end in time. ``counted``: operations were counted and nothing was multiplied, as asked.
     """
 
     OK = "ok"
@@ -30,11 +30,12 @@ class Status(StrEnum):
     UNAVAILABLE = "unavailable"
     ERROR = "error"
     TIMEOUT = "timeout"
+    COUNTED = "counted"
 
     @property
     def failed(self) -> bool:
         """Whether this status makes a run fail (exit status 1)."""
-        return self.ran and self is not Status.OK
+        return self.ran and self not in (Status.OK, Status.COUNTED)
 
     @property
     def ran(self) -> bool:
@@ -214,7 +215,7 @@ class Record(Keyed):
     traffic: dict[str, dict[str, float]] = Field(default_factory=dict)
     energy_by: dict[str, float] = Field(default_factory=dict)
     zero_alpha: str = "error"
-    product: Literal["integers", "float"] = "integers"
+    product: Literal["integers", "float", "none"] = "integers"
     prepared: list[Literal["a", "b"]] | None = None
     replans: NonNegativeInt | None = None
     scale_exponent: Exponents | None = None
@@ -226,6 +227,8 @@ class Record(Keyed):
             raise ValueError("status ok needs exact = true and mismatches = 0")
         if self.status is Status.INEXACT and not (self.exact is False and self.mismatches):
             raise ValueError("status inexact needs exact = false and mismatches of at least 1")
+        if (self.status is Status.COUNTED) and not (self.product == "none" and self.exact is None):
+            raise ValueError("status counted needs product none, and no verdict")
         if self.exact and self.max_abs_error != 0:
             raise ValueError("an exact result has max_abs_error 0")
         if self.exact is None and not self.reason:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from accelsim.records import Status
 from accelsim.report.cells import count, number
 from accelsim.report.designs import Design
 
@@ -58,11 +59,18 @@ def _over(value: float) -> str:
     return f"{value:.2f}"
 
 
+def _exact(compared: Compared) -> str | None:
+    records = compared.design.records
+    if all(record.status is Status.COUNTED for record in records):
+        return None
+    return f"{compared.design.exact}/{len(records)}"
+
+
 COLUMNS = (
     DesignColumn(
         "exact",
         "GEMMs whose every integer is right",
-        lambda c: f"{c.design.exact}/{len(c.design.records)}",
+        _exact,
         str,
     ),
     DesignColumn("MACs", "low-bit multiply-adds", lambda c: c.design.low_bit_macs, _count),

@@ -45,6 +45,11 @@ class Design:
         return sum(record.status is Status.OK for record in self.records)
 
     @property
+    def sound(self) -> bool:
+        """Whether every product is exact, or was only to be counted."""
+        return all(record.status in (Status.OK, Status.COUNTED) for record in self.records)
+
+    @property
     def stall_share(self) -> float | None:
         """Share of the cycles in which the array waits for memory."""
         stalls = summed(self.records, "stall_cycles")
@@ -161,6 +166,9 @@ def _memory(record: Record) -> tuple[str, ...]:
 
 
 def cheapest(found: Sequence[Design]) -> Design | None:
-    """Return the design with the least area x time of those that are exact on every GEMM."""
-    exact = [d for d in found if d.exact == len(d.records) and d.area_time is not None]
+    """Return the design with the least area x time of those that are exact on every GEMM.
+
+    Where nothing was multiplied, as asked, there is nothing to be inexact.
+    """
+    exact = [d for d in found if d.sound and d.area_time is not None]
     return min(exact, key=lambda design: design.area_time or 0, default=None)

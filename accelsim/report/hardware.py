@@ -49,7 +49,8 @@ def hardware(records: Sequence[Record]) -> list[str]:
         table += [next(rest) for _ in members]
         winner = best[asked]
         if winner is not None and len(members) > 1:
-            table.append(f"  The least area x time, and exact: {winner.label}.")
+            proof = ", and exact" if winner.exact else ""
+            table.append(f"  The least area x time{proof}: {winner.label}.")
     failed = [
         f"No figures, as no product was finished: {', '.join(filter(None, (d.asked, d.label)))} "
         f"({', '.join(dict.fromkeys(record.status for record in d.records))})."

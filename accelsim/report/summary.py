@@ -70,7 +70,10 @@ def verdict(records: Sequence[Record]) -> str:
     """
     counts = Counter(record.status for record in records)
     ran = sum(number for status, number in counts.items() if status.ran)
-    parts = [f"{counts[Status.OK]} of {ran} exact" if ran else "nothing ran"]
+    counted = counts[Status.COUNTED]
+    parts = [f"{counts[Status.OK]} of {ran - counted} exact"] if ran > counted else []
+    parts += [f"{counted} counted, without multiplying"] if counted else []
+    parts = parts or ["nothing ran"]
     parts += [f"{counts[status]} {status}" for status in Status if status.failed and counts[status]]
     parts += [
         f"{counts[status]} {status}: {_reasons(records, status)}"

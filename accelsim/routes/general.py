@@ -91,9 +91,7 @@ class GeneralRoute:
             rounded(self._request, side, x), self._request.digits.of(side), prepared=True
         )
         operand = UnpackedOperand(side, x.shape, integers, self, self._backend)
-        other: Side = "b" if side == "a" else "a"
-        pair = {side: integers, other: self._stand_in(other, integers)}
-        problem = self._strategy.unpack(pair["a"], pair["b"])
+        problem = self._ahead(side, integers)
         try:
             # Digits that it refuses are not shown to the backend; a run says why.
             schedule(problem, self._backend, self._request.digits, self._request.k_split)
@@ -104,6 +102,12 @@ class GeneralRoute:
             if not product.is_sparse and digits is integers.kept(product.head):
                 operand.lay_out(digits, product.head)
         return operand
+
+    def _ahead(self, side: Side, integers: IntegerOperand) -> LowBitProblem:
+        """Unpack an operand where the other one fits one digit everywhere; it keeps its digits."""
+        other: Side = "b" if side == "a" else "a"
+        pair = {side: integers, other: self._stand_in(other, integers)}
+        return self._strategy.unpack(pair["a"], pair["b"])
 
     def _stand_in(self, side: Side, operand: IntegerOperand) -> IntegerOperand:
         """Return an operand of zeros that another can be unpacked beside."""
@@ -192,8 +196,49 @@ class GeneralRoute:
 
     def counts(self) -> Counts:
         """Return what the last run took."""
-        run, systems = self._done, self._request.digits
-        problem, scheduled = run.problem, run.scheduled
+        run = self._done
+        return self._counted(run.operands, run.problem, run.scheduled, run.prepared, run.overflows)
+
+    def count(self, a: Tensor, b: Tensor) -> Counts:
+        """Return what a run of two operands would take; nothing is multiplied.
+
+        Raises
+        ------
+        DataError
+            If an operand cannot be rounded.
+        UnsupportedError
+            If the backend refuses a product.
+        """
+        check_shapes(a.shape, b.shape)
+        request = self._request
+        pair = PerOperand(self._to_count("a", a), self._to_count("b", b))
+        problem = self._strategy.unpack(pair.a, pair.b)
+        scheduled = schedule(problem, self._backend, request.digits, request.k_split)
+        ready = tuple(
+            side
+            for side in SIDES
+            if side in request.fixed
+            and all(getattr(p, side) is pair.of(side).kept(p.head) for p in scheduled.products)
+        )
+        return self._counted(pair.map(_quantized), problem, scheduled, ready, 0)
+
+    def _to_count(self, side: Side, x: Tensor) -> IntegerOperand:
+        """Round an operand; write the digits of one that is fixed ahead, as `prepare` does."""
+        digits, fixed = self._request.digits.of(side), side in self._request.fixed
+        integers = IntegerOperand(rounded(self._request, side, x), digits, prepared=fixed)
+        if fixed:
+            self._ahead(side, integers)
+        return integers
+
+    def _counted(
+        self,
+        operands: PerOperand[Quantized],
+        problem: LowBitProblem,
+        scheduled: LowBitProblem,
+        prepared: tuple[Side, ...],
+        overflows: int,
+    ) -> Counts:
+        systems = self._request.digits
         return Counts(
             strategy_chosen=problem.strategy_chosen,
             dense_macs=problem.dense_macs,
@@ -209,13 +254,13 @@ class GeneralRoute:
             max_digits_b=problem.max_digits_b,
             out_of_bound_a=problem.out_of_bound_a,
             out_of_bound_b=problem.out_of_bound_b,
-            entries_a=run.operands.a.operand.numel(),
-            entries_b=run.operands.b.operand.numel(),
-            prepared=run.prepared,
-            scale_exponent=run.scale_exponents,
-            overflows=run.overflows,
+            entries_a=operands.a.operand.numel(),
+            entries_b=operands.b.operand.numel(),
+            prepared=prepared,
+            scale_exponent=operands.map(lambda operand: operand.scale_exponent),
+            overflows=overflows,
             modelled=modelled(
-                self._backend, systems, scheduled, self._request.dtype.itemsize, run.prepared
+                self._backend, systems, scheduled, self._request.dtype.itemsize, prepared
             ),
         )
 

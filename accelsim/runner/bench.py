@@ -33,6 +33,7 @@ from accelsim.records.record import (
 from accelsim.routes import Expected, expected
 from accelsim.runner.cases import Case
 from accelsim.runner.mismatch import minimise
+from accelsim.runner.opening import counted, request_of
 from accelsim.runner.peak import peak_tops
 from accelsim.runner.trial import Judgement, Trial
 from accelsim.types import SIDES, Counts, Side
@@ -75,7 +76,8 @@ class Bench:
                 reason = availability.reason or "unknown"
                 return Record(**fields, status=Status.UNAVAILABLE, reason=reason)
             fields |= {"execution": availability.execution, "device": availability.device}
-            return self._measured(case, fields, torch.device(availability.device))
+            make = self._cost_only if case.product == "none" else self._measured
+            return make(case, fields, torch.device(availability.device))
         except UnsupportedError as error:
             return Record(**fields, status=Status.UNSUPPORTED, reason=str(error))
         except AccumulatorOverflow as error:
@@ -112,6 +114,19 @@ class Bench:
         if key not in self._availability:
             self._availability[key] = _status(choice)
         return self._availability[key]
+
+    def _cost_only(self, case: Case, fields: dict[str, Any], device: torch.device) -> Record:
+        """Round and unpack the operands of a case, count, and multiply nothing."""
+        operands = self._load(case.gemm, device)
+        counts = counted(case, request_of(case, operands, self._config), operands, self._config)
+        return Record(
+            **fields,
+            status=Status.COUNTED,
+            reason="nothing was multiplied, as asked: product is none",
+            **_counted(counts),
+            prepared=list(counts.prepared),
+            scale_exponent=Exponents(a=counts.scale_exponent.a, b=counts.scale_exponent.b),
+        )
 
     def _measured(self, case: Case, fields: dict[str, Any], device: torch.device) -> Record:
         """Run every repeat of a case and judge the product of each."""

@@ -43,7 +43,7 @@ class Case:
         The backend as the config names it.
     backend : GemmBackend
         That backend, configured for the digits.
-    product : {"integers", "float"}
+    product : {"integers", "float", "none"}
         What the product is to be.
     number : int
         Its place among the cases of the config, by which other processes know it.

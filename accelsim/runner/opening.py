@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from accelsim.config import RunConfig
-from accelsim.routes import open_route
+from accelsim.errors import UnsupportedError
+from accelsim.routes import GeneralRoute, open_route
 from accelsim.runner.cases import Case
-from accelsim.types import FUSED, PerOperand, Request, Route
+from accelsim.types import FUSED, Counts, PerOperand, Request, Route
 from accelsim.unpack import DigitSystem
 
 
@@ -55,3 +56,20 @@ def route_of(case: Case, request: Request, config: RunConfig) -> Route:
     if choice.name == FUSED:
         return open_route(request, choice, case.backend)
     return open_route(request, config.strategy(choice, case.unpack.block), case.backend)
+
+
+def counted(
+    case: Case, request: Request, operands: tuple[Tensor, Tensor], config: RunConfig
+) -> Counts:
+    """Return what a case would take, without multiplying.
+
+    Raises
+    ------
+    UnsupportedError
+        If its strategy is ``fused``: what such a route does is known when it has run.
+    """
+    choice = case.unpack.strategy
+    if choice.name == FUSED:
+        raise UnsupportedError("a fused route counts only what it has run; product is none")
+    strategy = config.strategy(choice, case.unpack.block)
+    return GeneralRoute(request, strategy, case.backend).count(*operands)

@@ -145,7 +145,8 @@ class _AboutRun:
 
     @property
     def good(self) -> bool:
-        return any(record.exact for record in self.run.records) and not any(
+        done = (Status.OK, Status.COUNTED)
+        return any(record.status in done for record in self.run.records) and not any(
             record.status.failed for record in self.run.records
         )
 
