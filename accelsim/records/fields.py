@@ -108,7 +108,7 @@ FIELDS: dict[str, Field] = {
         ),
         _field(
             "product",
-            "the exact integers; floats: divided by the scales, rounded once; or none, only counted",
+            "the exact integers; floats: divided by the scales, rounded once; none: only counted",
             said="product {}",
         ),
         _field("backend", "what multiplies"),
@@ -117,7 +117,8 @@ FIELDS: dict[str, Field] = {
         _field("device", "the torch device"),
         _field(
             "status",
-            "`ok`, `inexact`, `overflow`, `unsupported`, `unavailable`, `error`, `timeout` or `counted`",
+            "`ok`, `inexact`, `overflow`, `unsupported`, `unavailable`, `error`, `timeout`, "
+            "`counted`",
         ),
         _field("reason", "why there is no result, or what is wrong with it"),
         _field(
