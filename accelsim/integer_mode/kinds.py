@@ -56,7 +56,7 @@ def kinds(call: GemmCall, weights: PerOperand[bool]) -> PerOperand[str]:
 
     Notes
     -----
-    A product of two activations counts as attention, unless no softmax can follow it.
+    A product of two activations inside of a module counts as attention.
     """
     others = "activations" if call.site.op == "linear" else "attention"
     found = weights.map(lambda weight: "weights" if weight else others)
