@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from accelsim.errors import InputError
 from gemm_backends import GemmSpec, UnpackWork, load_backend
+from gemm_backends.cost.cycles import cycles
 from gemm_backends.cost.memory import dram, sram
 from gemm_backends.cost.options import memory_system
 from gemm_backends.cost.tiling import Widths, moved, stalls, tiles
@@ -40,15 +42,17 @@ def test_without_a_memory_nothing_is_added():
 
 
 def walked(dataflow, n, d, h, rows, columns, holds_a, holds_b, holds_c):
-    """Walk over all tiles one by one, with sets for what each SRAM has; count words from DRAM."""
-    read = {"a": 0, "b": 0, "c": 0}
-    written = 0
+    """Walk over all tiles one by one, with sets for what each SRAM has.
+
+    Returns for each tile the words of A, B and sums that it reads from DRAM, and those it writes.
+    """
     held = {"a": set(), "b": set()}
+    found = []
 
     def need(name, entries, keeps):
         missing = entries - held[name]
-        read[name] += len(missing)
         held[name] = (held[name] | entries) if keeps else set()
+        return len(missing)
 
     def folds(length, size):
         return [range(i, min(i + size, length)) for i in range(0, length, size)]
@@ -60,26 +64,71 @@ def walked(dataflow, n, d, h, rows, columns, holds_a, holds_b, holds_c):
         for js in folds(h, columns):
             held["b"] = set()
             for rs in folds(n, rows):
-                need("a", grid(rs, range(d)), holds_a)
-                need("b", grid(js, range(d)), holds_b)
-                written += len(rs) * len(js)
+                a = need("a", grid(rs, range(d)), holds_a)
+                b = need("b", grid(js, range(d)), holds_b)
+                found.append((a, b, 0, len(rs) * len(js)))
     elif dataflow == "weight-stationary":
         for js in folds(h, columns):
             for at, ks in enumerate(folds(d, rows)):
-                need("a", grid(range(n), ks), holds_a)
-                need("b", grid(js, ks), False)
-                if not holds_c or ks[-1] == d - 1:
-                    written += n * len(js)
-                read["c"] += 0 if holds_c or not at else n * len(js)
+                a, b = need("a", grid(range(n), ks), holds_a), need("b", grid(js, ks), False)
+                back = 0 if holds_c or not at else n * len(js)
+                out = n * len(js) if not holds_c or ks[-1] == d - 1 else 0
+                found.append((a, b, back, out))
     else:
         for rs in folds(n, columns):
             for at, ks in enumerate(folds(d, rows)):
-                need("a", grid(rs, ks), False)
-                need("b", grid(range(h), ks), holds_b)
-                if not holds_c or ks[-1] == d - 1:
-                    written += len(rs) * h
-                read["c"] += 0 if holds_c or not at else len(rs) * h
-    return read["a"], read["b"], read["c"], written
+                a, b = need("a", grid(rs, ks), False), need("b", grid(range(h), ks), holds_b)
+                back = 0 if holds_c or not at else len(rs) * h
+                out = len(rs) * h if not holds_c or ks[-1] == d - 1 else 0
+                found.append((a, b, back, out))
+    return found
+
+
+def played(order, clocks, bandwidth):
+    """Play double buffers: DRAM moves one thing at a time, a tile ahead of the array.
+
+    While a tile computes, the sums of the one before leave and the operands of the next arrive.
+    """
+    loads = [(a + b + back) / bandwidth for a, b, back, _ in order]
+    stores = [out / bandwidth for *_, out in order]
+    dram = loaded = loads[0]
+    done = 0.0
+    for i in range(len(order)):
+        start = max(loaded, done)
+        dram = max(dram, start) + (stores[i - 1] if i else 0)
+        if i + 1 < len(order):
+            dram = loaded = dram + loads[i + 1]
+        done = start + clocks
+    return max(dram, done) + stores[-1]
+
+
+TILES = {
+    "output-stationary": Tile(n=8, h=4),
+    "weight-stationary": Tile(d=8, h=4),
+    "input-stationary": Tile(d=8, n=4),
+}
+
+
+def test_stalls_are_those_of_double_buffers_that_are_played():
+    """The closed form pairs a tile's own loads with its computing, and not the next one's."""
+    random = Random(1)
+    ratios = []
+    for _ in range(150):
+        dataflow = random.choice(DATAFLOWS)
+        n, d, h = (random.randint(1, 70) for _ in range(3))
+        fits = [random.random() < 0.5 for _ in range(3)]
+        speed = random.choice([2, 8, 32, 128]) * 1025.0
+        size = {name: 8192 if fit else 2 for name, fit in zip("abc", fits, strict=True)}
+        memory = memory_system({"sram_kb": size, "bandwidth": {"dram": speed}})
+        kinds = tiles(dataflow, TILES[dataflow], n, d, h, Widths(1025, 1025, 1025), memory)
+        order = walked(dataflow, n, d, h, 8, 4, *fits)
+        whole = cycles(dataflow, 8, 4, n, d, h, False)
+        exact = played(order, whole / len(order), speed / 1025)
+        ratios.append((whole + stalls(kinds, whole / len(order), memory)) / exact)
+    ratios.sort()
+    assert ratios[0] > 0.85
+    assert ratios[-1] < 1.10
+    assert ratios[len(ratios) // 2] == pytest.approx(1, abs=0.01)
 
 
 @settings(max_examples=40, deadline=None)
@@ -91,15 +140,10 @@ def test_traffic_is_that_of_a_walk_over_all_tiles(dataflow, n, d, h, fits_a, fit
     }
     # Words so wide that the small SRAM holds nothing, and the large one everything.
     memory = memory_system({"sram_kb": size})
-    tile = {
-        "output-stationary": Tile(n=8, h=4),
-        "weight-stationary": Tile(d=8, h=4),
-        "input-stationary": Tile(d=8, n=4),
-    }[dataflow]
     width = 1025.0
-    found, _ = moved(tiles(dataflow, tile, n, d, h, Widths(width, width, width), memory))
+    found, _ = moved(tiles(dataflow, TILES[dataflow], n, d, h, Widths(width, width, width), memory))
     expected = walked(dataflow, n, d, h, 8, 4, fits_a, fits_b, fits_c)
-    assert found == tuple(width * words for words in expected)
+    assert found == tuple(width * sum(words) for words in zip(*expected, strict=True))
 
 
 def test_an_operand_stays_where_it_is_smaller_than_half_of_its_sram_and_not_at_half():
