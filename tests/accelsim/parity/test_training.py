@@ -105,6 +105,38 @@ def test_a_run_that_was_cut_off_ends_the_same(config, tmp_path, monkeypatch):
     assert without_times(records(tmp_path / "cut")) == without_times(records(tmp_path / "whole"))
 
 
+def test_a_run_that_overwrites_starts_from_no_checkpoint_of_the_old_one(
+    config, tmp_path, monkeypatch
+):
+    step = training._step
+
+    def dies_at(count):
+        calls = []
+
+        def dies(*arguments):
+            calls.append(arguments)
+            if len(calls) == count:
+                raise KeyboardInterrupt
+            return step(*arguments)
+
+        return dies
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(training, "_step", dies_at(4))
+    with pytest.raises(click.Abort):
+        run(config, "--output", str(out))
+    (checkpoint,) = (out / "checkpoints").iterdir()
+    before = checkpoint.read_bytes()
+    monkeypatch.setattr(training, "_step", dies_at(1))
+    with pytest.raises(click.Abort):
+        run(config, "--output", str(out), "--overwrite")
+    assert checkpoint.read_bytes() == before, "the new run had not begun"
+    monkeypatch.setattr(training, "_step", step)
+    result = run(config, "--output", str(out), "--overwrite")
+    assert "going on" not in result.stderr
+    assert len(records(out)) == 4
+
+
 def test_a_run_that_diverges_is_a_record_and_the_others_go_on(config, tmp_path):
     result = run(config, "--output", str(tmp_path / "out"), "--set", "learning_rate=1e30")
     assert result.return_value == 1
