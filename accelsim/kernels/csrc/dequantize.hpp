@@ -83,13 +83,14 @@ struct Dequantizer {
 // as the exact quotient does.
 template <>
 struct Dequantizer<__nv_bfloat16> {
-  double scale;
-  float inverse;
+  double scale, inverse;
+  float rounded_inverse;
   bool simple;  // nothing overflows or becomes subnormal
 
   __device__ explicit Dequantizer(double const *common)
       : scale(common[0]),
-        inverse(static_cast<float>(common[1])),
+        inverse(common[1]),
+        rounded_inverse(static_cast<float>(common[1])),
         simple(scale > 0x1p-90 && scale < 0x1p90) {}
 
   template <int kCount>
@@ -99,7 +100,7 @@ struct Dequantizer<__nv_bfloat16> {
     unsigned nearest = ~0u;  // to a middle, in the upper half
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      products[i] = __fmul_rn(__int2float_rn(sums[i]), inverse);
+      products[i] = __fmul_rn(__int2float_rn(sums[i]), rounded_inverse);
       nearest = min(nearest, (__float_as_uint(products[i]) - (kMiddle - kMargin)) << 16);
     }
     if (simple && nearest > (2 * kMargin) << 16) {
@@ -107,9 +108,22 @@ struct Dequantizer<__nv_bfloat16> {
       for (int i = 0; i < kCount; ++i) results[i] = __float2bfloat16_rn(products[i]);
     } else {
 #pragma unroll
-      for (int i = 0; i < kCount; ++i)
-        results[i] = round_once<__nv_bfloat16>(quotient_to_odd(sums[i], scale));
+      for (int i = 0; i < kCount; ++i) results[i] = exactly(sums[i]);
     }
+  }
+
+ private:
+  // Whether the quotient lies beyond the middle above a bfloat16 is the sign of an fma, which rounds
+  // once. The product is so near to the quotient that the bfloat16 below it is one of its neighbours.
+  __device__ __nv_bfloat16 exactly(int sum) const {
+    double const c = sum;
+    unsigned const bits = __float_as_uint(__double2float_rz(c * inverse));
+    unsigned const below = bits & 0x7fff0000u;
+    double const middle = __uint_as_float(below | 0x8000u);
+    double const excess = fma(-middle, scale, fabs(c));
+    bool const up = excess > 0 || (excess == 0 && (below & 0x10000u));
+    unsigned const rounded = (bits & 0x80000000u) | (below + (up ? 0x10000u : 0u));
+    return __ushort_as_bfloat16(static_cast<unsigned short>(rounded >> 16));
   }
 };
 

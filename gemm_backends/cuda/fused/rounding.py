@@ -56,7 +56,7 @@ class Operands:
                 f"{name}: found {x.dtype} {[*x.shape]} on {x.device}; expected float32, float16 or "
                 f"bfloat16 [..., rows, d] on a CUDA device"
             )
-        matrix = x.detach().contiguous().reshape(-1, x.shape[-1])
+        matrix = x.detach().contiguous().reshape(x.shape[:-1].numel(), x.shape[-1])
         return Floats(matrix, self._rounder(side, matrix))
 
     def prepare(self, side: Side, x: Tensor) -> FusedOperand:
@@ -95,7 +95,7 @@ class Operands:
         quantized = quantize(
             x, rounding.percentile, rounding.beta, rounding.granularity, rounding.zero_alpha, name
         )
-        integers = quantized.values.to(torch.int64).reshape(-1, x.shape[-1])
+        integers = quantized.values.to(torch.int64).reshape(x.shape[:-1].numel(), x.shape[-1])
         return self._written(side, x.shape, Source(integers, INT64_KIND), quantized)
 
     def _written(
