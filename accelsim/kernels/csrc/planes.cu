@@ -6,6 +6,7 @@ namespace accelsim {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int64_t kBlocksBehind = 512;
 
 // Where the planes go. A head of `rows` rows has room for `stored` of them.
 struct Target {
@@ -20,15 +21,12 @@ struct Target {
 };
 
 // Write `count` digits of every entry, from level `first` up. Entries that need more are what `found`
-// tells, if it is not null. Nothing is done where `gate` says so. A block works on a row.
+// tells, if it is not null. Nothing is done where `gate` says so. A block works on row after row.
 template <class Value, class Source>
-__global__ void __launch_bounds__(kThreads) planes(Source source, int64_t d, Target target,
-                                                   int first_level, int count, Found *found,
-                                                   int const *gate) {
+__device__ void write_row(Source const &source, int64_t row, int64_t d, Target const &target,
+                          int first_level, int count, Found *found) {
   __shared__ float scratch[kThreads / 32];
   __shared__ int most;
-  if (gate && *gate == 0) return;
-  int64_t const row = blockIdx.x;
   auto const line = source.line(row);
   int8_t *digits = target.line(row);
   if (threadIdx.x == 0) most = 0;
@@ -71,6 +69,15 @@ __global__ void __launch_bounds__(kThreads) planes(Source source, int64_t d, Tar
   if (most > 0) atomicMax(&found->digits, most);
 }
 
+template <class Value, class Source>
+__global__ void __launch_bounds__(kThreads) planes(Source source, int64_t n, int64_t d,
+                                                   Target target, int first_level, int count,
+                                                   Found *found, int const *gate) {
+  if (gate && *gate == 0) return;
+  for (int64_t row = blockIdx.x; row < n; row += gridDim.x)
+    write_row<Value>(source, row, d, target, first_level, count, found);
+}
+
 }  // namespace
 }  // namespace accelsim
 
@@ -87,8 +94,10 @@ ACCELSIM_EXPORT int accelsim_planes(void const *x, int type, int64_t n, int64_t 
   auto const run = [&](auto source) {
     auto *const kernel = first + count <= 3 ? planes<int, decltype(source)>
                                             : planes<int64_t, decltype(source)>;
-    kernel<<<static_cast<unsigned>(n), threads, 0, stream>>>(
-        source, d, target, first, count, static_cast<Found *>(found), gate);
+    // Behind a gate few blocks look whether there is anything to do.
+    int64_t const blocks = gate && n > kBlocksBehind ? kBlocksBehind : n;
+    kernel<<<static_cast<unsigned>(blocks), threads, 0, stream>>>(
+        source, n, d, target, first, count, static_cast<Found *>(found), gate);
   };
   if (type != 3) return with_floats(x, type, d, scale, scale_step, run);
   run(Integers{static_cast<int64_t const *>(x), d});

@@ -66,6 +66,7 @@ class DenseWay(Way):
             count if isinstance(x, FusedOperand) else max(count, PLANES_BEHIND)
             for x, count in zip((sides.a, sides.b), self._count, strict=True)
         )
+        self._beside = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
         self.digits = PerOperand(
             self._digits(sides.a, batch, n, d, self._behind[0]),
             self._digits(sides.b, batch, h, d, self._behind[1]),
@@ -91,9 +92,12 @@ class DenseWay(Way):
             self._count, (self._behind[0], self._behind[1]) if gated else (0, 0), capturing
         )
         if gated:
-            for source, digits, count, _ in new:
-                if count < PLANES_BEHIND:
-                    digits.write_planes(source, 1, None, first=1, gate=self.status.gate)
+            # Nothing of it is in the way of the product that is made at any rate.
+            self._beside.wait_stream(torch.cuda.current_stream(self._device))
+            with torch.cuda.stream(self._beside):
+                for source, digits, count, _ in new:
+                    if count < PLANES_BEHIND:
+                        digits.write_planes(source, 1, None, first=1, gate=self.status.gate)
 
     def multiply(self, out: Tensor, capturing: bool) -> None:
         """Queue the products, and inside a CUDA graph the one behind the gate."""
@@ -102,6 +106,7 @@ class DenseWay(Way):
             return
         self._multiply(self._count, out)
         if self._has_gate(capturing):
+            torch.cuda.current_stream(self._device).wait_stream(self._beside)
             self._multiply((self._behind[0], self._behind[1]), out, self.status.gate)
 
     def remultiply(self, report: Report, sums: Tensor) -> None:

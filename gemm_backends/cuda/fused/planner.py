@@ -19,8 +19,12 @@ MOST_COLUMN_DIGITS = 3
 MOST_SLACK = 4
 """How much more room than usual is tried before planes are taken."""
 
-COLUMNS_ADVANTAGE = 0.9
-"""Slots and places are written and copied, so they must save at least this much of the GEMM."""
+COPIED_BYTE = 410
+"""Multiplications that take as long as one copied digit, which is written and read: 2.6e12 bytes
+and 7e14 multiplications in a second, as measured on an H100."""
+
+ASIDE = 1 << 33
+"""Multiplications that take as long as the kernels that slots and places need besides."""
 
 CLAMP = 2**31 - 256
 """Integers are looked at up to this magnitude."""
@@ -57,12 +61,13 @@ def next_plan(
         How many plans these operands have not fitted.
     """
     unproved = bool(report.flags & NO_PROOF)
+    slack = 1 << attempt
+    few = max(*report.digits, *_digits(sides)) <= MOST_COLUMN_DIGITS
+    if shape[0] == 1 and few and not unproved and slack <= MOST_SLACK:
+        again = _plan_for(sides, shape, slack)
+        if again != plan:
+            return again
     if isinstance(plan, Columns):
-        slack = 1 << attempt
-        if not unproved and max(report.digits) <= MOST_COLUMN_DIGITS and slack <= MOST_SLACK:
-            again = _plan_for(sides, shape, slack)
-            if again != plan:
-                return again
         digits = [max(1, *pair) for pair in zip(report.digits, _digits(sides), strict=True)]
         return Dense(digits[0], digits[1])
     digits = [max(pair) for pair in zip((plan.a, plan.b), report.digits, strict=True)]
@@ -78,9 +83,11 @@ def _plan_for(sides: PerOperand[Incoming], shape: Shape, slack: int) -> Plan:
     plan = plan_columns(a, b, prepared, slack)
     if plan is None:
         return dense
-    groups = column_groups(*layouts(plan, n, d, h))
-    tiles = sum(segment.tiles for segment in groups.segments)
-    return plan if tiles * TILE <= COLUMNS_ADVANTAGE * dense.a * dense.b * d + 2 * TILE else dense
+    layout_a, layout_b = layouts(plan, n, d, h)
+    tiles = sum(segment.tiles for segment in column_groups(layout_a, layout_b).segments)
+    copied = TILE * (n * layout_a.copied_tiles + h * layout_b.copied_tiles)
+    cost = n * h * TILE * tiles + COPIED_BYTE * copied + ASIDE
+    return plan if cost < n * h * TILE * layout_a.low * dense.a * dense.b else dense
 
 
 def _integers(x: Incoming) -> Tensor:

@@ -120,7 +120,7 @@ def report(flags, digits=(0, 0)):
 
 
 NOBODY = PerOperand(Floats(torch.empty(0), None), Floats(torch.empty(0), None))
-SHAPE = 1, 256, 512, 192
+SHAPE = 2, 256, 512, 192
 
 
 def test_planes_grow_with_the_digits_that_were_met():
