@@ -92,7 +92,7 @@ def draw_case(seed, size=None):
         dtype,
         PerOperand(first, rounding() if r.random() < 0.5 else first),
         [(r.choice(KINDS), r.choice(KINDS)) for _ in range(RUNS)],
-        r.choices((dtype, None, torch.float32, torch.float64), (70, 15, 10, 5))[0],
+        r.choices((dtype, None, torch.float32, torch.float16), (70, 15, 10, 5))[0],
         r.choice((("b",), ("b",), (), (), ("a",), ("a", "b"))),
         r.random() < 0.15,
         r.random() < 0.1,

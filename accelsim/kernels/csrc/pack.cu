@@ -33,27 +33,21 @@ __global__ void __launch_bounds__(kThreads) accumulate(int const *sums, int64_t 
     totals[i] += static_cast<int64_t>(static_cast<uint64_t>(int64_t{sums[i]}) << shift);
 }
 
-// |c| / scale as significand * 2^exponent; the significand has 64 bits, the last one sticky.
-__device__ void divide(uint64_t magnitude, double scale, uint64_t &significand, int &exponent) {
+// c / scale for any c, as a float64 rounded to odd.
+__device__ double wide_quotient(int64_t c, double scale) {
+  if (c == 0 || isnan(scale)) return c / scale;
+  uint64_t const magnitude = c < 0 ? -static_cast<uint64_t>(c) : static_cast<uint64_t>(c);
   int const up = __clzll(magnitude);
+  int exponent;
   // scale = divisor * 2^(exponent - 53), exactly; the quotient has 64 bits or one more.
   auto const divisor = static_cast<uint64_t>(ldexp(frexp(scale, &exponent), 53));
   unsigned __int128 const dividend = static_cast<unsigned __int128>(magnitude << up) << 53;
   unsigned __int128 const quotient = dividend / divisor;
+  int const down = quotient >> 64 != 0 ? 12 : 11;  // to 53 bits, the last one sticky
+  auto significand = static_cast<uint64_t>(quotient >> down);
   bool const inexact = quotient * divisor != dividend;
-  int const down = quotient >> 64 != 0;
-  significand = static_cast<uint64_t>(quotient >> down) | inexact | (down && (quotient & 1));
-  exponent = down - up - exponent;
-}
-
-// c / scale of any size: rounded to nearest if it is wanted in float64, else to odd.
-__device__ double wide_quotient(int64_t c, double scale, bool nearest) {
-  if (c == 0 || isnan(scale)) return c / scale;
-  uint64_t significand;
-  int exponent;
-  divide(c < 0 ? -static_cast<uint64_t>(c) : static_cast<uint64_t>(c), scale, significand, exponent);
-  if (!nearest) significand = significand >> 11 << 11 | uint64_t{(significand & 0x7ff) != 0} << 11;
-  double const result = ldexp(__ull2double_rn(significand), exponent);
+  significand |= inexact || static_cast<unsigned __int128>(significand) << down != quotient;
+  double const result = ldexp(static_cast<double>(significand), down - up - exponent);
   return c < 0 ? -result : result;
 }
 
@@ -62,11 +56,9 @@ __device__ Out converted(int64_t sum, double scale) {
   bool const narrow = sum > -(int64_t{1} << 53) && sum < int64_t{1} << 53;
   if constexpr (std::is_same_v<Out, int64_t>) {
     return isnan(scale) ? kPoison : sum;
-  } else if constexpr (std::is_same_v<Out, double>) {
-    return narrow ? static_cast<double>(sum) / scale : wide_quotient(sum, scale, true);
   } else {
     return round_once<Out>(narrow ? quotient_to_odd(static_cast<double>(sum), scale)
-                                  : wide_quotient(sum, scale, false));
+                                  : wide_quotient(sum, scale));
   }
 }
 
@@ -86,15 +78,13 @@ __global__ void __launch_bounds__(kThreads) pack(Sum const *sums, int64_t stride
         __ldcs(reinterpret_cast<int4 const *>(sums + row * stride + column + i));
   Out results[kPerThread];
   bool const by_lines = scales.rows || scales.columns;
-  if constexpr (std::is_same_v<Sum, int> && !std::is_same_v<Out, int64_t> &&
-                !std::is_same_v<Out, double>) {
+  if constexpr (std::is_same_v<Sum, int> && !std::is_same_v<Out, int64_t>) {
     if (!by_lines) {
       Dequantizer<Out> const dequantize(scales.common);
       dequantize(values, results);
     }
   }
-  if (by_lines || std::is_same_v<Sum, int64_t> || std::is_same_v<Out, int64_t> ||
-      std::is_same_v<Out, double>) {
+  if (by_lines || std::is_same_v<Sum, int64_t> || std::is_same_v<Out, int64_t>) {
     double const of_row = scales.common[0] * (scales.rows ? scales.rows[row] : 1.0f);
     float const *of_columns = scales.columns ? scales.columns + row / n * h : nullptr;
 #pragma unroll
@@ -127,7 +117,7 @@ ACCELSIM_EXPORT int accelsim_accumulate(int const *sums, int64_t count, int shif
 }
 
 // Sums [rows, stride] are int32, or int64 if `wide`; out [rows, h] has a type of common.hpp, or 3 for
-// int64, 4 for float64.
+// int64.
 ACCELSIM_EXPORT int accelsim_pack(void const *sums, int wide, int64_t stride, int64_t rows, int64_t n,
                                   int h, double const *common, float const *row_scales,
                                   float const *column_scales, void *out, int type,
@@ -145,8 +135,7 @@ ACCELSIM_EXPORT int accelsim_pack(void const *sums, int wide, int64_t stride, in
       pack<<<blocks, kThreads, 0, stream>>>(static_cast<int const *>(sums), stride, rows, n, h,
                                             scales, static_cast<Out *>(out));
   };
-  if (type < 3) return with_type(type, run);
-  if (type == 3) run(int64_t{});
-  else run(double{});
+  if (type != 3) return with_type(type, run);
+  run(int64_t{});
   return cudaGetLastError();
 }

@@ -13,7 +13,7 @@ from gemm_backends.types import Support
 
 BITS = 8
 
-OUTPUTS = (None, torch.float64, torch.float32, torch.float16, torch.bfloat16)
+OUTPUTS = (None, torch.float32, torch.float16, torch.bfloat16)
 
 
 def offer(request: Request) -> Route | Support:

@@ -116,7 +116,7 @@ class Operands:
             count = needed
         by_row = self._request.rounding.of(side).granularity == "row"
         scale = scaled.scale.reshape(-1).clone()
-        exponent = getattr(scaled, "exponent", 0)
+        exponent = scaled.scale_exponent if isinstance(scaled, Quantized) else 0
         return FusedOperand(side, shape, digits, count, scale, by_row, found, exponent)
 
     def too_large(self, side: Side) -> str:

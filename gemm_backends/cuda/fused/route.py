@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.dequantize import dequantize
 from accelsim.errors import DataError, InputError
 from accelsim.types import SIDES, Counts, PerOperand, PreparedOperand, Request, Side, Timer, Wide
 from gemm_backends.cuda.fused.accounts import counts_of
 from gemm_backends.cuda.fused.columns import ColumnsWay, PlanDoesNotFitError
 from gemm_backends.cuda.fused.dense import DenseWay
-from gemm_backends.cuda.fused.exact import wide_floats, wide_integers
+from gemm_backends.cuda.fused.exact import wide_integers
+from gemm_backends.cuda.fused.memory import PlanMemory
 from gemm_backends.cuda.fused.plan import Columns, Dense, Plan
 from gemm_backends.cuda.fused.planner import blind_plan, first_plan, next_plan
 from gemm_backends.cuda.fused.rounding import KEPT, Operands
@@ -64,7 +66,7 @@ class FusedRoute:
         self._statuses = StatusPool(request.device)
         self._ways: OrderedDict[tuple[object, int], Way] = OrderedDict()
         self._captured: dict[Way, PerOperand[torch.Size]] = {}
-        self._plans: dict[object, Plan] = {}
+        self._plans = PlanMemory()
         self._errors: list[DataError] = []
         self._replans = 0
         self._last: _Run | None = None
@@ -193,7 +195,7 @@ class FusedRoute:
         key = run.shape, run.sides.a.number, run.sides.b.number
         known = self._plans.get(key)
         plan = known or first_plan(run.sides, run.shape)
-        attempt = 0
+        attempt = exceeded = self._plans.exceeded(key)
         while True:
             try:
                 way = self._way(plan, run.sides, run.shape)
@@ -221,9 +223,10 @@ class FusedRoute:
                 attempt += 1
                 plan = next_plan(plan, report, run.sides, run.shape, attempt)
         way.forget()
+        again = known is not None and attempt > exceeded
         if key == (run.shape, run.sides.a.number, run.sides.b.number) and not run.error:
-            self._plans[key] = plan
-        self._replans += known is not None and attempt > 0
+            self._plans.keep(key, plan, again)
+        self._replans += again
 
     def _record(self, run: _Run, out: Tensor, timer: Timer) -> None:
         key = run.shape, run.sides.a.number, run.sides.b.number
@@ -284,9 +287,9 @@ class FusedRoute:
         integers = wide_integers(way)
         run.wide = integers.reshape(tuple(run.result))
         if self._request.output is not None:
-            scales = way.sides.map(lambda x: x.scale)
-            exponent = way.sides.a.exponent + way.sides.b.exponent
-            wide_floats(integers, scales, exponent, out)
+            exponents = way.sides.map(lambda x: x.exponent)
+            floats = dequantize(run.wide, self.scales(), out.dtype, exponents)
+            out.copy_(floats.view(out.shape))
 
     def _look_at(self, run: _Run, given: PerOperand[Tensor | PreparedOperand]) -> None:
         """See whether operands without a product can be rounded."""

@@ -27,7 +27,6 @@ OUT_TYPES = {
     torch.float16: 1,
     torch.bfloat16: 2,
     torch.int64: 3,
-    torch.float64: 4,
 }
 """The numbers by which the kernels know the types of a result."""
 

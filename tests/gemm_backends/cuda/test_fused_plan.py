@@ -8,6 +8,7 @@ from quotient import rounded_quotient
 
 from accelsim.arithmetic.dequantize import round_once
 from accelsim.types import PerOperand
+from gemm_backends.cuda.fused.memory import CALM, PlanMemory
 from gemm_backends.cuda.fused.plan import Columns, Dense, Side, high_parts, plan_columns
 from gemm_backends.cuda.fused.planner import next_plan
 from gemm_backends.cuda.fused.sides import Floats
@@ -140,6 +141,30 @@ def test_columns_give_way_to_planes_where_more_columns_would_not_help():
     assert next_plan(columns, report(NO_PROOF, (2, 2)), NOBODY, SHAPE, 1) == Dense(2, 2)
     assert next_plan(columns, report(4, (4, 0)), NOBODY, SHAPE, 1) == Dense(4, 1)
     assert next_plan(columns, report(1, (2, 2)), NOBODY, SHAPE, 3) == Dense(2, 2)
+
+
+def test_plans_are_remembered_with_how_often_they_were_exceeded():
+    memory, plan, other = PlanMemory(), Dense(1, 1), Dense(2, 2)
+    assert memory.get("x") is None
+    memory.keep("x", plan, exceeded=False)
+    memory.keep("x", other, exceeded=True)
+    memory.keep("x", other, exceeded=True)
+    assert memory.get("x") == other
+    assert memory.exceeded("x") == 2
+    for _ in range(CALM):
+        memory.keep("x", other, exceeded=False)
+    assert memory.exceeded("x") == 1
+    for _ in range(CALM):
+        assert memory.get("x") == other
+        memory.keep("x", other, exceeded=False)
+    assert memory.get("x") is None
+
+
+def test_a_plan_that_was_never_exceeded_stays():
+    memory = PlanMemory()
+    for _ in range(3 * CALM):
+        memory.keep("x", Dense(1, 1), exceeded=False)
+        assert memory.get("x") == Dense(1, 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
