@@ -14,6 +14,7 @@ from accelsim.measure.timing import StageTimer, Untimed
 from accelsim.types import PerOperand, Request, Rounding
 from gemm_backends import load_backend
 from gemm_backends.cuda.cutlass_kernels import has_wgmma
+from gemm_backends.cuda.fused import planner
 from gemm_backends.cuda.fused.columns import ColumnsWay
 from gemm_backends.cuda.fused.dense import DenseWay
 from gemm_backends.types import Support
@@ -26,6 +27,13 @@ TIMER = Untimed()
 def hopper():
     if not has_wgmma():
         pytest.skip("needs compute capability 9.0")
+
+
+@pytest.fixture
+def columns(monkeypatch):
+    """Small shapes take slots and places, too."""
+    monkeypatch.setattr(planner, "ASIDE", 0)
+    monkeypatch.setattr(planner, "COPIED_BYTE", 0)
 
 
 def request(a, b, beta=31.0, percentile=95.0, output="same", fixed=(), **rounding):
@@ -75,7 +83,7 @@ def assert_exact(route, out, a, b):
 @pytest.mark.parametrize("beta", [15.0, 31.0, 127.0, 255.0, 1023.0])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float16])
 @pytest.mark.parametrize("shape", [(512, 1024, 768), (300, 1100, 260), (77, 1031, 1003)])
-def test_exact(kind, beta, dtype, shape):
+def test_exact(kind, beta, dtype, shape, columns):
     a, b = draw(kind, *shape, dtype, DEVICE)
     route = open_route(a, b, beta)
     prepared = route.prepare("b", b)
@@ -111,7 +119,7 @@ def test_any_shape(shape, lead, granularity, output):
         assert route.counts().dense_macs == 0
 
 
-def test_high_parts_meet_that_the_sample_had_none_of():
+def test_high_parts_meet_that_the_sample_had_none_of(columns):
     """What was dropped without a word: the plan was made where no two high parts met."""
     a, b = draw("plain", 300, 512, 520, torch.bfloat16, DEVICE)
     columns = torch.arange(0, 200, 2, device=DEVICE)
@@ -127,7 +135,7 @@ def test_high_parts_meet_that_the_sample_had_none_of():
     assert_exact(route, out, met, b)
 
 
-def test_heavy_columns_with_two_high_digits_in_both_operands():
+def test_heavy_columns_with_two_high_digits_in_both_operands(columns):
     a, b = draw("plain", 300, 512, 520, torch.bfloat16, DEVICE)
     a[::2, 9] = 3000
     a[5, 77] = -3000
@@ -140,7 +148,7 @@ def test_heavy_columns_with_two_high_digits_in_both_operands():
 
 
 @pytest.mark.parametrize("fixed", ["", "b", "a", "ab"])
-def test_operands_beyond_the_plan_are_planned_anew_and_counted(fixed):
+def test_operands_beyond_the_plan_are_planned_anew_and_counted(fixed, columns):
     a, b = draw("channels", 600, 1024, 520, torch.bfloat16, DEVICE)
     route = open_route(a, b, fixed=fixed)
     given = [
@@ -203,9 +211,12 @@ def test_integers_of_eight_digits_and_beyond_64_bits(output):
     else:
         scales = route.scales()
         near = torch.tensor(
-            [[c / (float(scales.a) * float(scales.b)) for c in row] for row in qa @ qb.T]
+            [[c / (float(scales.a) * float(scales.b)) for c in row] for row in qa @ qb.T],
+            dtype=torch.float64,
         )
-        assert torch.allclose(out.double().cpu(), near.double(), rtol=1e-6)
+        assert torch.allclose(
+            out.cpu(), near.to(out.dtype), rtol=1e-3 if output is torch.float16 else 1e-6
+        )
     # One entry of this size alone leaves the sums within 64 bits.
     b[4, 5], b[2, 7] = 1, -1
     assert_exact(route, route.run(a, b, TIMER), a, b)
@@ -257,9 +268,10 @@ def test_an_alpha_of_zero(granularity):
 @pytest.mark.parametrize("output", ["same", None])
 @pytest.mark.parametrize("fixed", ["", "b"])
 @pytest.mark.parametrize("shape", [(512, 2048, 768), (300, 500, 203)])
-def test_new_values_in_a_graph(shape, fixed, output):
+@pytest.mark.parametrize("first", ["plain", "channels"])
+def test_new_values_in_a_graph(shape, fixed, output, first, columns):
     """Two digits of every entry are recorded behind a gate; what is beyond poisons."""
-    a, b = draw("channels", *shape, torch.bfloat16, DEVICE)
+    a, b = draw(first, *shape, torch.bfloat16, DEVICE)
     route = open_route(a, b, output=output, fixed=fixed)
     given = route.prepare("b", b) if fixed else b
     graph = GraphedRun(lambda timer: route.run(a, given, timer), DEVICE)
@@ -300,7 +312,7 @@ def test_a_graph_without_a_run_before():
     assert_exact(route, out, a, b)
 
 
-def test_one_prepared_weight_for_any_number_of_rows():
+def test_one_prepared_weight_for_any_number_of_rows(columns):
     _, b = draw("scattered", 1, 2048, 768, torch.bfloat16, DEVICE)
     route = open_route(b[:1], b, 127.0, fixed="b")
     weight = route.prepare("b", b)
@@ -309,7 +321,7 @@ def test_one_prepared_weight_for_any_number_of_rows():
         assert_exact(route, route.run(a, weight, TIMER), a, b)
 
 
-def test_a_graph_keeps_the_digits_of_its_weight():
+def test_a_graph_keeps_the_digits_of_its_weight(columns):
     """Runs with more rows need more copies of the weight's digits, in other memory."""
     a, b = draw("scattered", 300, 2048, 768, torch.bfloat16, DEVICE)
     route = open_route(a, b, 127.0, fixed="b")
@@ -326,7 +338,7 @@ def test_a_graph_keeps_the_digits_of_its_weight():
         assert_exact(route, out, a, b)
 
 
-def test_a_prepared_weight_is_as_it_was_when_it_was_prepared():
+def test_a_prepared_weight_is_as_it_was_when_it_was_prepared(columns):
     a, b = draw("scattered", 300, 512, 768, torch.bfloat16, DEVICE)
     route = open_route(a, b, 127.0, fixed="b")
     weight, before = route.prepare("b", b), b.clone()

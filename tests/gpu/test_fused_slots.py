@@ -7,6 +7,7 @@ from test_fused_route_on_cuda import TIMER, assert_exact, open_route
 
 from accelsim.measure.graph import GraphedRun
 from gemm_backends.cuda.cutlass_kernels import has_wgmma
+from gemm_backends.cuda.fused import planner
 from gemm_backends.cuda.fused.columns import ColumnsWay
 
 DEVICE = torch.device("cuda")
@@ -14,9 +15,10 @@ SHAPE = 2310, 2056, 1028
 
 
 @pytest.fixture(autouse=True)
-def hopper():
+def hopper(monkeypatch):
     if not has_wgmma():
         pytest.skip("needs compute capability 9.0")
+    monkeypatch.setattr(planner, "ASIDE", 0)
 
 
 def heavy_operands(a_columns, b_columns, dtype=torch.bfloat16, seed=0):

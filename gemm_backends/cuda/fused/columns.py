@@ -130,7 +130,8 @@ class ColumnsWay(Way):
                 for x, side in ((self.sides.a, self.plan.a), (self.sides.b, self.plan.b))
             ]
             self.conclude((planned[0], planned[1]), behind, capturing)
-            if capturing:
+            # The first run loads these kernels, too, which a graph that is captured cannot.
+            if capturing or not self._settled:
                 for digits, source in ((a, new.a), (b, new.b)):
                     if source is not None:
                         digits.write_planes(source, 1, None, first=1, gate=self.status.gate)
