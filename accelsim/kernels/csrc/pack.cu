@@ -62,6 +62,32 @@ __device__ Out converted(int64_t sum, double scale) {
   }
 }
 
+// Round in float32, as `Dequantizer` does, by a scale for each row and column: five roundings, and so at
+// most 5 units in the last place. Returns whether no product is that close to a middle.
+__device__ bool beside_no_middle(int const (&sums)[kPerThread], double of_row,
+                                 float const (&of_columns)[kPerThread],
+                                 __nv_bfloat16 (&results)[kPerThread]) {
+  constexpr unsigned kMiddle = 0x8000u, kMargin = 8u;
+  bool far = of_row > 0x1p-50 && of_row < 0x1p50;  // nothing overflows or becomes subnormal
+  float const inverse = static_cast<float>(1.0 / of_row);
+#pragma unroll
+  for (int i = 0; i < kPerThread; ++i) {
+    far = far && of_columns[i] > 0x1p-40f && of_columns[i] < 0x1p40f;
+    float const product = __fmul_rn(__fmul_rn(__int2float_rn(sums[i]), inverse),
+                                    __frcp_rn(of_columns[i]));
+    unsigned const above = (__float_as_uint(product) - (kMiddle - kMargin)) << 16;
+    far = far && above > (2 * kMargin) << 16;
+    results[i] = __float2bfloat16_rn(product);
+  }
+  return far;
+}
+
+template <class Sum, class Out>
+__device__ bool beside_no_middle(Sum const (&)[kPerThread], double, float const (&)[kPerThread],
+                                 Out (&)[kPerThread]) {
+  return false;
+}
+
 // Rows of the sums are filled up to a multiple of four. Head after head has `n` rows.
 template <class Sum, class Out>
 __global__ void __launch_bounds__(kThreads) pack(Sum const *sums, int64_t stride, int64_t rows,
@@ -86,11 +112,15 @@ __global__ void __launch_bounds__(kThreads) pack(Sum const *sums, int64_t stride
   }
   if (by_lines || std::is_same_v<Sum, int64_t> || std::is_same_v<Out, int64_t>) {
     double const of_row = scales.common[0] * (scales.rows ? scales.rows[row] : 1.0f);
-    float const *of_columns = scales.columns ? scales.columns + row / n * h : nullptr;
+    float const *given = scales.columns ? scales.columns + row / n * h : nullptr;
+    float of_columns[kPerThread];
 #pragma unroll
-    for (int i = 0; i < kPerThread; ++i) {
-      double const of_column = of_columns && column + i < h ? of_columns[column + i] : 1.0;
-      results[i] = converted<Out>(values[i], of_row * of_column);
+    for (int i = 0; i < kPerThread; ++i)
+      of_columns[i] = given && column + i < h ? given[column + i] : 1.0f;
+    if (!beside_no_middle(values, of_row, of_columns, results)) {
+#pragma unroll
+      for (int i = 0; i < kPerThread; ++i)
+        results[i] = converted<Out>(values[i], of_row * of_columns[i]);
     }
   }
 #pragma unroll
