@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,6 +96,7 @@ class GraphedRun(Generic[T]):
 
 
 def _captured(run: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
+    gc.collect()  # in the middle of it, a graph that is destroyed would end the capture
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         result = run()

@@ -68,7 +68,11 @@ PLANTED = {
         "if (place >= 0) sources[place] = column;",
         "if (place >= 0) sources[place] = column / 2;",
     ),
-    "room": ("high_parts.cu", "if (threadIdx.x == 0 && used > room)", "if (used < 0)"),
+    "room": (
+        "high_parts.cu",
+        "        atomicOr(flags, kColumnsFull);\n        continue;",
+        "        continue;",
+    ),
     "cross products": (
         "high_parts.cu",
         "if (cross.chains) multiply_high_parts",

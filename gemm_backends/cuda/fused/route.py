@@ -43,7 +43,7 @@ class _Run:
     operands: PerOperand[torch.Size]
     prepared: tuple[Side, ...]
     wide: Wide | None = None
-    error: DataError | None = None
+    error: str = ""
 
 
 class FusedRoute:
@@ -67,7 +67,8 @@ class FusedRoute:
         self._ways: OrderedDict[tuple[object, int], Way] = OrderedDict()
         self._captured: dict[Way, PerOperand[torch.Size]] = {}
         self._plans = PlanMemory()
-        self._errors: list[DataError] = []
+        # Messages, not exceptions: those would keep what their tracebacks see.
+        self._errors: list[str] = []
         self._replans = 0
         self._last: _Run | None = None
 
@@ -142,7 +143,7 @@ class FusedRoute:
                 errors.append(self._error_of(report, operands))
                 way.status.forgive()
         if errors:
-            raise errors[0]
+            raise DataError(errors[0])
 
     def integers(self) -> Tensor | Wide:
         """Return the integers of the last run, ``[..., n, h]``, multiplied once more.
@@ -154,14 +155,14 @@ class FusedRoute:
         """
         run = self._ran()
         if run.error:
-            raise run.error
+            raise DataError(run.error)
         if run.wide is not None:
             return run.wide
         if run.way is None:
             return torch.zeros(run.result, dtype=torch.int64, device=self._request.device)
         report = run.report or run.way.status.read()
         if report.flags and not report.gate:
-            raise self._error_of(report, run.operands)
+            raise DataError(self._error_of(report, run.operands))
         return run.way.integers(report).view(run.result)
 
     def scales(self) -> PerOperand[Tensor]:
@@ -214,7 +215,7 @@ class FusedRoute:
                 plan = blind_plan(run.sides)
             elif max(report.digits) > MOST_DIGITS:
                 side: Side = "a" if report.digits[0] > MOST_DIGITS else "b"
-                self._fail(run, DataError(self._operands.too_large(side)))
+                self._fail(run, self._operands.too_large(side))
                 break
             elif isinstance(way, DenseWay) and way.wide and report.flags == NO_PROOF:
                 self._multiply_on_host(run, way, out)
@@ -277,7 +278,7 @@ class FusedRoute:
                         rounded.append(self._operands.round_exactly(side, y))
                         continue
                 except DataError as error:
-                    self._fail(run, error)
+                    self._fail(run, str(error))
                     return False
             rounded.append(x)
         run.sides = PerOperand(rounded[0], rounded[1])
@@ -300,28 +301,28 @@ class FusedRoute:
                 try:
                     prepared = self._operands.prepare(side, x)
                 except DataError as error:
-                    self._fail(run, error)
+                    self._fail(run, str(error))
                     return
                 a, b = run.sides.a, run.sides.b
                 run.sides = PerOperand(prepared, b) if side == "a" else PerOperand(a, prepared)
 
-    def _fail(self, run: _Run, error: DataError) -> None:
+    def _fail(self, run: _Run, error: str) -> None:
         run.error = error
         self._errors.append(error)
 
-    def _error_of(self, report: Report, operands: PerOperand[torch.Size]) -> DataError:
-        """Return the error of a run of a CUDA graph."""
+    def _error_of(self, report: Report, operands: PerOperand[torch.Size]) -> str:
+        """Say what was wrong in a run of a CUDA graph."""
         flags, names = report.flags | report.sticky, self._request.names
         if flags & NOT_FINITE:
             for side, nonfinite in zip(SIDES, report.nonfinite, strict=True):
                 if nonfinite:
                     shape = operands.of(side)
                     index = shape.numel() - nonfinite
-                    return DataError(self._operands.not_finite(side, shape, index, None))
+                    return self._operands.not_finite(side, shape, index, None)
         where = f"{names.a} and {names.b}: inside a CUDA graph"
         if flags & UNDEFINED:
-            return DataError(f"{where} an operand had no float32 scale; raise the percentile")
-        return DataError(
+            return f"{where} an operand had no float32 scale; raise the percentile"
+        return (
             f"{where} an entry needs more digits than were recorded, or the norms do not prove "
             "that every sum fits; record the graph after a run with such operands, or run them "
             "outside"
