@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import torch
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from accelsim.errors import DataError, InputError, UnsupportedError, unknown_name
 from accelsim.integer_mode.kinds import by_kind, kinds
-from accelsim.integer_mode.replacing import ALL, Replacing, Selection
+from accelsim.integer_mode.replacing import ALL, Replacing, Selection, macs
 from accelsim.integer_mode.routes import Automatic, Opener, Routes, is_fused, through
 from accelsim.integer_mode.tally import Tally
 from accelsim.integer_mode.weights import Weights
 from accelsim.measure.timing import Untimed
-from accelsim.routes import GeneralRoute, SimulatedRoute, expected, judge
+from accelsim.routes import GeneralRoute, SimulatedRoute, expected, judge, wrong_floats
 from accelsim.settings import KINDS, PerKind
 from accelsim.types import (
     PerOperand,
@@ -33,6 +33,7 @@ from workloads.gemm import OPS
 from workloads.tracing import GemmCall
 
 GRANULARITIES = ("tensor", "row")
+NONFINITE = ("error", "pass")
 
 
 class IntegerGemms(Replacing):
@@ -51,12 +52,15 @@ class IntegerGemms(Replacing):
     selection : Selection
         Which GEMMs.
     check : bool
-        Compare every integer with the oracle's, from the operands as they are then.
+        Compare every integer with the oracle's, and every float with the exact quotient, from the
+        operands as they are then.
+    nonfinite : {"error", "pass"}
+        What is done with a product of which an operand holds NaN or infinity.
 
     Attributes
     ----------
     tally : Tally
-        What was multiplied so far. Reading it waits for the products.
+        What was multiplied so far.
     """
 
     def __init__(
@@ -67,59 +71,48 @@ class IntegerGemms(Replacing):
         opener: Opener,
         selection: Selection = ALL,
         check: bool = False,
+        nonfinite: str = "error",
     ) -> None:
         super().__init__(model, selection)
         self._rounding, self._digits, self._checking = rounding, digits, check
-        self._tally = Tally(self.left, self.not_chosen)
+        self.tally = Tally(self.left, self.not_chosen)
+        self._nonfinite = nonfinite
         self._routes = Routes(opener)
-
-    @property
-    def tally(self) -> Tally:
-        """What was multiplied so far.
-
-        Raises
-        ------
-        DataError
-            If an operand could not be rounded, where that was not known at once.
-        """
-        self._routes.check()
-        return self._tally
+        self._one_at_a_time = threading.RLock()
 
     def __enter__(self) -> Self:
         # Outside of the context nobody saw what was written to the weights.
         self._weights = Weights(self.model)
         return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, traceback)
-        if error is None:
-            self._routes.check()
-
     def product(self, call: GemmCall) -> Tensor:
         """Return the integer product of a GEMM, dequantized into the type of A."""
         name = f"{call.name} ({call.phase})"
-        request = self._request(call)
         try:
-            route = self._routes.get(request)
-            result = route.run(
-                self._operand(call.a, "a", request, route),
-                self._operand(call.b, "b", request, route),
-                _UNTIMED,
-            )
+            with self._one_at_a_time:
+                return self._product(call)
         except DataError as error:
+            if self._nonfinite == "pass" and not _finite(call):
+                self.left.add(f"{name}: NaN or infinity in an operand", macs(call))
+                return call.a @ call.b.mT
             raise DataError(f"{name}: {error}") from error
         except UnsupportedError as error:
             raise InputError(f"{name}: {error}") from error
-        self._routes.ran(request, name)
-        self._count(call, request, route)
+
+    def _product(self, call: GemmCall) -> Tensor:
+        request = self._request(call)
+        route = self._routes.get(request)
+        result = route.run(
+            self._operand(call.a, "a", request, route),
+            self._operand(call.b, "b", request, route),
+            _UNTIMED,
+        )
+        # Here an error still knows its GEMM; what follows waits for the product as well.
+        route.check()
+        assert isinstance(result, Tensor), "a route with an output type gives a tensor"
+        self._count(call, request, route, result)
         if isinstance(route, GeneralRoute | SimulatedRoute):
             route.forget()
-        assert isinstance(result, Tensor), "a route with an output type gives a tensor"
         return result
 
     def _request(self, call: GemmCall) -> Request:
@@ -151,7 +144,7 @@ class IntegerGemms(Replacing):
             return self._weights.prepared(x, side, request, route)
         return x
 
-    def _count(self, call: GemmCall, request: Request, route: Route) -> None:
+    def _count(self, call: GemmCall, request: Request, route: Route, result: Tensor) -> None:
         counts = route.counts()
         found = {}
         if counts.products:
@@ -165,8 +158,11 @@ class IntegerGemms(Replacing):
             }
         if self._checking:
             right = expected(request, call.a, call.b)
-            found |= {"checked": 1, "inexact": int(not judge(route.integers(), right).exact)}
-        self._tally.add(call, **found)
+            exact = judge(route.integers(), right).exact
+            if result.dtype != torch.float64:  # which may be the neighbour of the nearest
+                exact = exact and not wrong_floats(result, right)
+            found |= {"checked": 1, "inexact": int(not exact)}
+        self.tally.add(call, **found)
 
     def _dispatch(self, mode: Any, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         self._weights.watch(func, args, kwargs)
@@ -174,6 +170,10 @@ class IntegerGemms(Replacing):
 
 
 _UNTIMED = Untimed()
+
+
+def _finite(call: GemmCall) -> bool:
+    return all(bool(x.isfinite().all()) for x in (call.a, call.b))
 
 
 def integer_gemms(
@@ -192,6 +192,7 @@ def integer_gemms(
     skip: Sequence[str] = (),
     ops: Sequence[str] = OPS,
     zero_alpha: str = "nonzero",
+    nonfinite: Literal["error", "pass"] = "error",
     check: bool = False,
 ) -> IntegerGemms:
     """Run the GEMMs of a model on integers, forward and backward.
@@ -237,8 +238,13 @@ def integer_gemms(
         Which GEMMs; see `Selection`.
     zero_alpha : {"nonzero", "error"}
         What to do where more than `percentile` of an operand is zeros.
+    nonfinite : {"error", "pass"}
+        What to do where an operand holds NaN or infinity, as gradients may that are scaled up:
+        ``pass`` leaves the product in floating point, as the model has it, and counts it in
+        ``tally.skipped``.
     check : bool
-        Compare every integer that the backend gives with an independent oracle.
+        Compare every integer with an independent oracle's, and every float with the exact quotient;
+        both are made from the operands as they are then, not from what was prepared of them.
 
     Returns
     -------
@@ -251,7 +257,6 @@ def integer_gemms(
         If an option is wrong, or, when the model runs, if the backend refuses a product.
     DataError
         When the model runs, if an operand holds NaN or infinity; the message names its GEMM.
-        Where the products are queued on a GPU, at the end of the context at the latest.
 
     Notes
     -----
@@ -260,6 +265,8 @@ def integer_gemms(
     """
     if granularity not in GRANULARITIES:
         raise InputError(f"granularity: {unknown_name('value', granularity, GRANULARITIES)}")
+    if nonfinite not in NONFINITE:
+        raise InputError(f"nonfinite: {unknown_name('value', nonfinite, NONFINITE)}")
     betas = by_kind(beta, "beta")
     percentiles = by_kind(percentile, "percentile", at_most=100)
     widths = bits if isinstance(bits, PerOperand) else PerOperand.both(bits)
@@ -275,6 +282,7 @@ def integer_gemms(
         _opener(exact, backend, widths, strategy, block, check),
         Selection(gemms, skip, ops),
         check,
+        nonfinite,
     )
 
 

@@ -147,7 +147,7 @@ class Replacing(Tracer):
             for call in calls:
                 if call is not None and self._chooses(call):
                     why = "a fused kernel was called, where attention was to run unfused"
-                    self.left.add(f"{call.name}: {why}", _macs(call))
+                    self.left.add(f"{call.name}: {why}", macs(call))
             return run()
         products = list(multiplication.products)
         chosen = [call if call and self._chooses(call) else None for call in calls]
@@ -163,12 +163,12 @@ class Replacing(Tracer):
     def _chooses(self, call: GemmCall) -> bool:
         self._globs.see(call.site.place)
         if not self._selection.wants(call):
-            self.not_chosen.add(call.site.op, _macs(call))
+            self.not_chosen.add(call.site.op, macs(call))
             return False
         if call.a.is_floating_point() and call.b.is_floating_point():
             return True
         self.left.add(
-            f"{call.name}: operands of {call.a.dtype} are no floating-point numbers", _macs(call)
+            f"{call.name}: operands of {call.a.dtype} are no floating-point numbers", macs(call)
         )
         return False
 
@@ -181,5 +181,6 @@ class Replacing(Tracer):
         return (result.mT if call.flipped else result).reshape(shape).contiguous()
 
 
-def _macs(call: GemmCall) -> int:
+def macs(call: GemmCall) -> int:
+    """Return the multiplications of a GEMM."""
     return call.a.numel() * int(call.b.shape[-2])

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeAlias
 
-from accelsim.errors import DataError, InputError, UnsupportedError
+from accelsim.errors import InputError, UnsupportedError
 from accelsim.routes import SimulatedRoute, open_route
 from accelsim.types import FUSED, PerOperand, Request, Route, StrategyChoice
 from accelsim.unpack import Strategy, load_strategy
@@ -17,9 +17,6 @@ Opener: TypeAlias = Callable[[Request], Route]
 
 MOST = 256
 """Routes that are held at a time; the one that was used least recently is let go first."""
-
-_NAMED = 3
-"""GEMMs that a message about several lists."""
 
 
 class Routes:
@@ -34,47 +31,16 @@ class Routes:
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
         self._open: OrderedDict[Request, Route] = OrderedDict()
-        self._unchecked: dict[Request, list[str]] = {}
 
     def get(self, request: Request) -> Route:
         """Return the route of a request."""
         route = self._open.get(request)
         if route is None:
             if len(self._open) >= MOST:
-                oldest = next(iter(self._open))
-                self._check(oldest)
-                del self._open[oldest]
+                self._open.popitem(last=False)
             route = self._open[request] = self._opener(request)
         self._open.move_to_end(request)
         return route
-
-    def ran(self, request: Request, name: str) -> None:
-        """Remember that the route of a request has run a GEMM, which `check` will wait for."""
-        self._unchecked.setdefault(request, []).append(name)
-
-    def check(self) -> None:
-        """Wait for all runs since the last check.
-
-        Raises
-        ------
-        DataError
-            If an operand held NaN or infinity or had no scale; the message names the GEMMs that
-            may be meant.
-        """
-        for request in list(self._unchecked):
-            self._check(request)
-
-    def _check(self, request: Request) -> None:
-        names = self._unchecked.pop(request, [])
-        if not names:
-            return
-        try:
-            self._open[request].check()
-        except DataError as error:
-            unique = list(dict.fromkeys(names))
-            listed = ", ".join(unique[:_NAMED])
-            more = f" or {len(unique) - _NAMED} others" if len(unique) > _NAMED else ""
-            raise DataError(f"{listed}{more}: {error}") from error
 
 
 def through(

@@ -8,10 +8,14 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from accelsim.integer_mode.checksum import checksum
 from accelsim.types import PreparedOperand, Request, Route, Side
 
 _View: TypeAlias = tuple[Any, ...]
-_State: TypeAlias = tuple[int, int | None]
+_State: TypeAlias = tuple[Any, ...]
+
+_HIDDEN_WRITES = ("c10d", "_c10d_functional")
+"""Operators between processes, whose schemas do not say what they write to."""
 
 
 @dataclass
@@ -21,7 +25,7 @@ class _Kept:
     Parameters
     ----------
     state : tuple
-        The writes that were seen, and PyTorch's own version.
+        What tells its values from others.
     prepared : dict
         The operand as a route took it, by what the route does.
     """
@@ -33,7 +37,11 @@ class _Kept:
 
 
 class Weights:
-    """A model's weights, each prepared once as long as no PyTorch operator writes to it.
+    """A model's weights, each prepared once as long as nothing writes to it.
+
+    Operators that write to their memory are seen in the thread that runs them, through whatever
+    view; PyTorch counts those of other threads; and on the CPU, where NumPy and others may write
+    as well, a checksum of the values is compared in every use.
 
     Parameters
     ----------
@@ -42,9 +50,10 @@ class Weights:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        # A storage that is held here cannot give its address to another.
-        self._storages = [x.untyped_storage() for x in (*model.parameters(), *model.buffers())]
-        self._writes = {storage.data_ptr(): 0 for storage in self._storages}
+        storages = [x.untyped_storage() for x in (*model.parameters(), *model.buffers())]
+        # A storage that is held here cannot give its identity to another; its memory it can.
+        self._storages = {storage._cdata: storage for storage in storages}
+        self._writes = {storage.data_ptr(): 0 for storage in storages}
         self._kept: dict[int, dict[_View, _Kept]] = {}
 
     def stays(self, operand: Tensor) -> bool:
@@ -53,14 +62,16 @@ class Weights:
         One that was written to, as in training or in a cache of keys, is so from its second use
         without a write on.
         """
-        address = _address(operand)
-        if address not in self._writes:
+        storage, address = operand.untyped_storage()._cdata, _address(operand)
+        if storage not in self._storages or address not in self._writes:
             return False
-        view, views = _view(operand), self._kept.setdefault(address, {})
-        state = self._writes[address], _version(operand)
+        view, views = _view(operand), self._kept.setdefault(storage, {})
+        writes = address, self._writes[address]
+        sum_of_values = checksum(operand) if operand.device.type == "cpu" else None
+        state = writes, _version(operand), sum_of_values
         if view in views and views[view].state == state:
             return True
-        if any(kept.state[0] != state[0] for kept in views.values()):
+        if any(kept.state[0] != writes for kept in views.values()):
             views.clear()
         views[view] = _Kept(state)
         return self._writes[address] == 0
@@ -69,7 +80,7 @@ class Weights:
         self, operand: Tensor, side: Side, request: Request, route: Route
     ) -> PreparedOperand:
         """Return a weight as a route prepared it; `stays` has just said that it is worth it."""
-        kept = self._kept[_address(operand)][_view(operand)].prepared
+        kept = self._kept[operand.untyped_storage()._cdata][_view(operand)].prepared
         known = kept.get((request, side))
         if known is None or known[0] is not route:
             known = kept[request, side] = route, route.prepare(side, operand)
@@ -77,7 +88,7 @@ class Weights:
 
     def watch(self, func: Any, args: Any, kwargs: Any) -> None:
         """Notice an operator that is about to write to a weight, through whichever view."""
-        if not func._schema.is_mutable:
+        if not (func._schema.is_mutable or func.namespace in _HIDDEN_WRITES):
             return
         for tensor in tree_leaves((args, kwargs)):
             if isinstance(tensor, Tensor) and (address := _address(tensor)) in self._writes:
