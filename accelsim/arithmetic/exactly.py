@@ -6,6 +6,8 @@ for 0; operations on their bits do not.
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -26,6 +28,12 @@ def widened(values: Tensor) -> Tensor:
     bits = magnitude_bits(values)
     units = torch.copysign(bits.to(torch.float64), values) * 2.0**_UNIT_EXPONENT
     return torch.where(bits < _SMALLEST_NORMAL, units, values.to(torch.float64))
+
+
+def widened_magnitudes(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the magnitudes of float32 `values` in float64."""
+    bits = values.view(np.int32) & np.int32(MAGNITUDE)
+    return np.where(bits < _SMALLEST_NORMAL, bits * 2.0**_UNIT_EXPONENT, np.abs(values))
 
 
 def times_power(values: Tensor, exponent: int) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -15,6 +17,10 @@ from accelsim.arithmetic.percentile import (
     largest_magnitude,
     largest_magnitudes,
 )
+from accelsim.kernels.nvcc import compiles_for
+from accelsim.kernels.select import Selector, select_rows
+
+Floats = npt.NDArray[np.float32]
 
 
 def rank(count: int, percentile: float) -> int:
@@ -37,81 +43,82 @@ def alpha(x: Tensor, percentile: float) -> Tensor:
     Tensor
         ``[...]``, float32.
     """
-    rows = x.reshape(-1, x.shape[-1])
-    return kth_largest(rows, rank(x.shape[-1], percentile)).reshape(x.shape[:-1])
+    rows = x.reshape(x.shape[:-1].numel(), x.shape[-1]).contiguous()
+    found = alphas_and_peaks(rows, percentile)[0]
+    return torch.from_numpy(found).to(x.device).reshape(x.shape[:-1])
 
 
-def alphas_and_peaks(groups: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
-    """Return the percentile and the largest of the magnitudes of each group, on the CPU.
+def alphas_and_peaks(groups: Tensor, percentile: float) -> tuple[Floats, Floats]:
+    """Return the percentile and the largest of the magnitudes of each group.
 
     Parameters
     ----------
     groups : Tensor
-        float32 ``[groups, count]``; empty ones give 0.
+        float32 ``[groups, count]``, contiguous; empty ones give 0.
     percentile : float
         In (0, 100].
 
     Returns
     -------
-    tuple of Tensor
+    tuple of ndarray
         float32 ``[groups]``. Where a group has NaN or infinity, its largest magnitude is one of
         them, and its percentile may be anything.
     """
     if groups.numel() == 0:
-        none = torch.zeros(len(groups), dtype=torch.float32, device="cpu")
+        none = np.zeros(len(groups), np.float32)
         return none, none
     k = rank(groups.shape[1], percentile)
     if groups.device.type == "cpu":
-        peaks = _peaks(groups)
-        return peaks if k == 1 else kth_largest(groups, k), peaks
-    bits = magnitude_bits(groups)
-    found = torch.stack([_topk(bits, k), bits.amax(dim=1)]).cpu().view(torch.float32)
-    return found[0], found[1]
+        return _on_cpu(groups.numpy(), k)
+    if not compiles_for(groups.device):
+        bits = magnitude_bits(groups)
+        smallest = bits.topk(k, dim=1, sorted=False).values.amin(dim=1)
+        return _on_host(torch.stack([smallest, bits.amax(dim=1)]).view(torch.float32))
+    if len(groups) > 1:
+        return _on_host(torch.stack(select_rows(groups, k)))
+    selector = Selector(groups.numel(), groups.device)
+    selector.run(groups, k, 1.0)
+    kth, _, largest, _ = selector.report()
+    return np.array([kth], np.float32), np.array([largest], np.float32)
 
 
-def kth_largest(rows: Tensor, k: int) -> Tensor:
-    """Return the k-th largest magnitude of each row of float32 ``[rows, count]``."""
-    if rows.device.type != "cpu":
-        return _topk(magnitude_bits(rows), k).view(torch.float32)
-    array = rows.contiguous().numpy()
-    if k == 1:
-        return _peaks(rows)
-    if len(rows) == 1:
-        found = kth_largest_magnitude(array, k)
-        return torch.full((1,), found, dtype=torch.float32, device="cpu")
-    return torch.from_numpy(kth_largest_magnitudes(array, k))
-
-
-def _peaks(rows: Tensor) -> Tensor:
-    array = rows.contiguous().numpy()
-    if len(array) == 1:
-        return torch.full((1,), largest_magnitude(array), dtype=torch.float32, device="cpu")
-    return torch.from_numpy(largest_magnitudes(array))
-
-
-def _topk(bits: Tensor, k: int) -> Tensor:
-    return bits.topk(k, dim=1, sorted=False).values.amin(dim=1)
-
-
-def nonzero_alpha(rows: Tensor, percentile: float) -> Tensor:
-    """Return the percentile of the magnitudes that are not 0, of each row that has any.
+def nonzero_alphas(groups: Tensor, percentile: float) -> Floats:
+    """Return the percentile of the magnitudes that are not 0, of each group that has any.
 
     Parameters
     ----------
-    rows : Tensor
-        float32 ``[rows, count]``, without NaN.
+    groups : Tensor
+        float32 ``[groups, count]``, without NaN.
     percentile : float
-        Counted, in each row, among the entries that are not 0.
+        Counted, in each group, among the entries that are not 0.
     """
-    ordered = magnitude_bits(rows).sort(dim=1, descending=True).values
-    present = (ordered != 0).sum(dim=1)
+    bits = magnitude_bits(groups)
+    # At most as many different counts as groups, and each rank exact in decimals.
+    counts, which = torch.unique((bits != 0).sum(dim=1).cpu(), return_inverse=True)
     share = _share(percentile)
-    # At most as many different counts as rows, and each rank exact in decimals.
-    counts, which = torch.unique(present, return_inverse=True)
-    ranks = torch.tensor(
-        [max(1, int(count * share)) for count in counts.tolist()], device=rows.device
-    )
-    return ordered.gather(1, ranks[which].unsqueeze(1) - 1).squeeze(1).view(torch.float32)
+    ranks = torch.tensor([max(1, int(x * share)) for x in counts.tolist()], device="cpu")[which]
+    ranks = ranks.to(groups.device)
+    if compiles_for(groups.device):
+        return _on_host(torch.stack(select_rows(groups.contiguous(), ranks)))[0]
+    ordered = bits.sort(dim=1, descending=True).values
+    found = ordered.gather(1, ranks.unsqueeze(1) - 1).squeeze(1).cpu().view(torch.float32)
+    return np.asarray(found.numpy())
+
+
+def _on_cpu(groups: Floats, k: int) -> tuple[Floats, Floats]:
+    if len(groups) == 1:
+        peaks = np.array([largest_magnitude(groups)], np.float32)
+        # Of NaN the k-th largest is not asked for.
+        known = k == 1 or not np.isfinite(peaks[0])
+        kth = peaks if known else np.array([kth_largest_magnitude(groups, k)], np.float32)
+        return kth, peaks
+    peaks = largest_magnitudes(groups)
+    return (peaks if k == 1 else kth_largest_magnitudes(groups, k)), peaks
+
+
+def _on_host(pair: Tensor) -> tuple[Floats, Floats]:
+    first, second = pair.cpu().numpy()
+    return first, second
 
 
 def _share(percentile: float) -> Fraction:

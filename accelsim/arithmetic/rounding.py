@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from accelsim.arithmetic.digits import INTEGER_BITS
-from accelsim.arithmetic.exactly import times_power, widened
+from accelsim.arithmetic.exactly import times_power, widened_magnitudes
 from accelsim.arithmetic.granularity import GRANULARITIES, Granularity, granularity_of
-from accelsim.arithmetic.magnitudes import alpha, alphas_and_peaks, nonzero_alpha, rank
+from accelsim.arithmetic.magnitudes import alpha, alphas_and_peaks, nonzero_alphas, rank
 from accelsim.arithmetic.scales import ideal_scales, in_float32
 from accelsim.errors import DataError, InputError
 
@@ -105,40 +106,37 @@ def quantize(
     shares = granularity_of(granularity)
     values = x.detach().to(torch.float32).contiguous()
     groups = shares.groups(values)
-    alphas, peaks = alphas_and_peaks(groups, percentile)
-    if not bool(torch.isfinite(peaks).all()):
+    found = alphas_and_peaks(groups, percentile)
+    if not np.isfinite(found[1]).all():
         index = (~torch.isfinite(values)).nonzero()[0].tolist()
         raise DataError(
             f"{name}: found {values[tuple(index)].item()} at {index}; all entries must be finite"
         )
-    alphas, peaks = widened(alphas), widened(peaks)
+    alphas, peaks = (widened_magnitudes(values) for values in found)
     undefined = (alphas == 0) & (peaks != 0)
-    if bool(undefined.any()):
+    if undefined.any():
         if zero_alpha != "nonzero":
             raise DataError(
                 f"{name}: the scale is undefined: the {percentile}th percentile of the magnitudes "
                 "is 0 while the tensor is not zero; raise the percentile or set zero_alpha: nonzero"
             )
-        chosen = groups[undefined.to(groups.device)]
-        alphas[undefined] = widened(nonzero_alpha(chosen, percentile).cpu())
+        chosen = groups[torch.from_numpy(undefined).to(groups.device)]
+        alphas[undefined] = widened_magnitudes(nonzero_alphas(chosen, percentile))
     ideal = ideal_scales(alphas, peaks, beta)
     # Far beyond the limit no power of two helps; near it the float32 product decides.
-    _check_limit(_most(peaks * ideal), 2 * LIMIT, percentile, name)
+    _check_limit((peaks * ideal).max(initial=0), 2 * LIMIT, percentile, name)
     scales = in_float32(ideal, peaks, name)
-    scaled_peaks = (peaks * 2.0**scales.exponent).to(torch.float32)
-    largest = _most((scaled_peaks * scales.values).round_())
+    scaled_peaks = (peaks * 2.0**scales.exponent).astype(np.float32)
+    largest = float(np.rint(scaled_peaks * scales.values).max(initial=0))
     _check_limit(largest, LIMIT, percentile, name)
+    scale = shares.scale(torch.from_numpy(scales.values), values.shape)
     return Quantized(
         times_power(values, scales.exponent) if scales.exponent else values,
-        shares.scale(scales.values, values.shape).to(values.device),
+        scale.to(values.device, non_blocking=True),
         int(largest),
         scales.exponent,
         shares,
     )
-
-
-def _most(values: Tensor) -> float:
-    return float(values.max()) if values.numel() else 0.0
 
 
 def _check_limit(largest: float, limit: int, percentile: float, name: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from accelsim.errors import DataError
 
@@ -18,6 +18,8 @@ SMALLEST_EXPONENT = -126
 _UNIT = 2.0**-149
 _LIMIT = 2.0**128
 
+Floats = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Scales:
@@ -25,36 +27,36 @@ class Scales:
 
     Parameters
     ----------
-    values : Tensor
+    values : ndarray
         float32 ``[groups]``.
     exponent : int
         Entries are first multiplied by ``2**exponent``; 0 unless a scale would leave float32.
     """
 
-    values: Tensor
+    values: npt.NDArray[np.float32]
     exponent: int
 
 
-def ideal_scales(alphas: Tensor, peaks: Tensor, beta: float) -> Tensor:
+def ideal_scales(alphas: Floats, peaks: Floats, beta: float) -> Floats:
     """Return ``beta / (2 * alpha)`` of every group in float64; 1 for a group of zeros.
 
     Parameters
     ----------
-    alphas, peaks : Tensor
+    alphas, peaks : ndarray
         float64 ``[groups]``: α and the largest magnitude of each.
     beta : float
         Number of integer steps that α spans on both sides.
     """
     zero = peaks == 0
-    return torch.where(zero, 1.0, beta / (2 * torch.where(zero, 1.0, alphas)))
+    return np.where(zero, 1.0, beta / (2 * np.where(zero, 1.0, alphas)))
 
 
-def in_float32(ideal: Tensor, peaks: Tensor, name: str) -> Scales:
+def in_float32(ideal: Floats, peaks: Floats, name: str) -> Scales:
     """Round scales to float32, once, with a power of two for those that are out of its range.
 
     Parameters
     ----------
-    ideal, peaks : Tensor
+    ideal, peaks : ndarray
         float64 ``[groups]``: the scales, and the largest magnitude of each group.
     name : str
         What messages call the operand.
@@ -71,11 +73,11 @@ def in_float32(ideal: Tensor, peaks: Tensor, name: str) -> Scales:
     that become subnormal are far below 1/2 after they are scaled.
     """
     # A float32 below its normal range is a multiple of 2^-149.
-    coarse = (ideal / _UNIT).round() * _UNIT
-    rounded = torch.where(ideal < 2.0**SMALLEST_EXPONENT, coarse, ideal)
-    exponents = torch.frexp(rounded).exponent[peaks != 0] - 1
-    if not exponents.numel():
-        return Scales(rounded.to(torch.float32), 0)
+    coarse = np.rint(ideal / _UNIT) * _UNIT
+    rounded = np.where(ideal < 2.0**SMALLEST_EXPONENT, coarse, ideal)
+    exponents = np.frexp(rounded)[1][peaks != 0] - 1
+    if not exponents.size:
+        return Scales(rounded.astype(np.float32), 0)
     least, most = int(exponents.min()), int(exponents.max())
     exponent = max(0, most - LARGEST_EXPONENT) or min(0, least - SMALLEST_EXPONENT)
     in_range = least - exponent >= SMALLEST_EXPONENT and most - exponent <= LARGEST_EXPONENT
@@ -84,5 +86,5 @@ def in_float32(ideal: Tensor, peaks: Tensor, name: str) -> Scales:
             f"{name}: its rows have scales from 2^{least} to 2^{most}, which float32 does not hold "
             "beside each other; choose one scale per tensor"
         )
-    scaled = torch.where(peaks == 0, 1.0, rounded * 2.0**-exponent)
-    return Scales(scaled.to(torch.float32), exponent)
+    scaled = np.where(peaks == 0, 1.0, rounded * 2.0**-exponent)
+    return Scales(scaled.astype(np.float32), exponent)

@@ -255,6 +255,14 @@ def _loaded(source: CudaSource, architecture: str) -> ctypes.CDLL:
     return ctypes.CDLL(str(source.build(architecture)))
 
 
+@functools.cache
+def compiles_for(device: torch.device) -> bool:
+    """Whether kernels are compiled here for a device: it is one of NVIDIA's, and nvcc is there."""
+    import torch
+
+    return device.type == "cuda" and torch.version.cuda is not None and not missing_tools(False)
+
+
 def _c_argument(value: Any) -> Any:
     if value is None or isinstance(value, ctypes.c_void_p):
         return value if value is not None else ctypes.c_void_p()

@@ -1,4 +1,4 @@
-"""The percentile of a tensor's magnitudes on the GPU, by a bracket and a radix select."""
+"""The percentile of magnitudes on the GPU: of a whole tensor, or of every row."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor
 from accelsim.kernels.nvcc import CSRC, CudaSource
 
 SOURCE = CudaSource(CSRC / "select.cu")
+ROWS = CudaSource(CSRC / "select_rows.cu")
 
 TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 """The numbers by which the kernels know the element types."""
@@ -88,6 +89,29 @@ class Selector:
         nonfinite = int(words[4:6].view(torch.int64))
         index = self.count - nonfinite if nonfinite else None
         return float(floats[14]), float(floats[15]), float(floats[11]), index
+
+
+def select_rows(x: Tensor, rank: int | Tensor) -> tuple[Tensor, Tensor]:
+    """Find the k-th largest and the largest magnitude of every row.
+
+    Parameters
+    ----------
+    x : Tensor
+        ``[rows, d]`` float32, contiguous, with entries.
+    rank : int or Tensor
+        1 for the largest; int64 ``[rows]`` for one of each row.
+
+    Returns
+    -------
+    tuple of Tensor
+        float32 ``[2, rows]`` cut in two: the k-th largest and the largest. NaN is larger than
+        infinity.
+    """
+    alphas, peaks = torch.empty((2, len(x)), dtype=torch.float32, device=x.device)
+    ranks = rank if isinstance(rank, Tensor) else None
+    k = 0 if isinstance(rank, Tensor) else rank
+    ROWS.launch("accelsim_select_rows", x.device, x, *x.shape, k, ranks, alphas, peaks)
+    return alphas, peaks
 
 
 def round_to_integers(x: Tensor, scale: float) -> Tensor:

@@ -66,7 +66,8 @@ def _part(operand: IntegerOperand, head: int) -> Parted:
     first, last = (torch.full((d,), x, device="cpu") for x in (0, True))
     low = operand.digits(head, one_level, None, first, last)
     digit, rest = system.split(rest)
-    low[rows, columns] = digit.to(system.dtype)
+    if system.keeps_last:
+        low[rows, columns] = digit.to(system.dtype)
     segments: list[Segment] = []
     line_of_entry, entries, digits = [], [], []
     lines = 0

@@ -35,6 +35,9 @@ class IntegerOperand:
     system: DigitSystem
     prepared: bool = False
 
+    def __post_init__(self) -> None:
+        self.kernels.begin()
+
     @cached_property
     def kernels(self) -> Kernels:
         """What counts and writes the digits where the operand lies."""

@@ -116,7 +116,7 @@ def line_map(levels: Tensor, shift: int, device: torch.device) -> LineMap:
     segments = [Segment(levels.numel(), 0)]
     for level in range(1, _most(levels)):
         index = (levels > level).nonzero().squeeze(1)
-        segments.append(Segment(index.numel(), level * shift, index.to(device)))
+        segments.append(Segment(index.numel(), level * shift, index.to(device, non_blocking=True)))
     return tuple(segments)
 
 

@@ -49,8 +49,6 @@ class Strategy(ABC):
             Products of digits that give ``A @ B.T`` exactly.
         """
         batch, n, d = a.shape
-        for operand in (a, b):
-            operand.kernels.begin()
         found = [self.unpack_head(a, b, head) for head in range(batch)]
         chosen = Counter(choice for _, choice in found)
         return LowBitProblem(

@@ -11,20 +11,17 @@
 
 #include <cooperative_groups.h>
 
-#include "common.hpp"
+#include "radix.hpp"
 
 namespace accelsim {
 namespace {
 
-constexpr int kBinBits = 11;
-constexpr int kBins = 1 << kBinBits;
 constexpr int kLevels = 3;  // of 31 bits, 11 at a time
 constexpr int kSampleBits = 15;
 constexpr int kSampleThreads = 1024;
 constexpr int kSampledPerThread = 8;
 constexpr int kSampled = kSampleThreads * kSampledPerThread;
 constexpr int kSampleBytes = 2 << kSampleBits;  // a histogram of 16-bit counts
-constexpr int kThreads = 256;
 constexpr int kVectors = 2;  // of 16 bytes that a thread has in flight, twice
 constexpr int kBuffered = 6144;
 constexpr float kNotANumber = NAN;
@@ -132,48 +129,6 @@ __device__ inline int64_t sampled_index(uint32_t sample, int64_t count) {
   if (count < kSampled) return sample % count;
   uint64_t const part = static_cast<uint64_t>(count) / kSampled;
   return static_cast<int64_t>(sample * part + __umul64hi(uint64_t{mixed(sample + 1)} << 32, part));
-}
-
-// The sum over the threads before this one. All threads call.
-template <class Sum>
-__device__ Sum sum_before(Sum sum, Sum *warp_sums) {
-  Sum before = sum;
-  int const lane = threadIdx.x % 32;
-#pragma unroll
-  for (int step = 1; step < 32; step *= 2) {
-    Sum const other = __shfl_up_sync(0xffffffffu, before, step);
-    if (lane >= step) before += other;
-  }
-  __syncthreads();
-  if (lane == 31) warp_sums[threadIdx.x / 32] = before;
-  __syncthreads();
-  before -= sum;
-  for (unsigned warp = 0; warp < threadIdx.x / 32; ++warp) before += warp_sums[warp];
-  return before;
-}
-
-// Find the bin of a rank, counted from the last bin down: it and the rank within it go to `found`.
-// All threads call.
-__device__ void find_bin(unsigned const volatile *histogram, unsigned long long rank,
-                         unsigned long long *warp_sums, unsigned long long *found) {
-  constexpr int kShare = kBins / kThreads;
-  unsigned counts[kShare];
-  unsigned long long sum = 0;
-#pragma unroll
-  for (int i = 0; i < kShare; ++i) {
-    counts[i] = histogram[kBins - 1 - (threadIdx.x * kShare + i)];
-    sum += counts[i];
-  }
-  unsigned long long before = sum_before(sum, warp_sums);
-#pragma unroll
-  for (int i = 0; i < kShare; ++i) {
-    if (before < rank && rank <= before + counts[i]) {
-      found[0] = kBins - 1 - (threadIdx.x * kShare + i);
-      found[1] = rank - before;
-    }
-    before += counts[i];
-  }
-  __syncthreads();
 }
 
 // Prepare the state: `lower` and `upper` are the bracket's ranks in a sample.

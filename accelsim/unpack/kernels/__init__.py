@@ -7,10 +7,11 @@ from torch import Tensor
 from accelsim.arithmetic.digits import DigitSystem
 from accelsim.arithmetic.rounding import Quantized
 from accelsim.unpack.kernels.cpu import CpuKernels
+from accelsim.unpack.kernels.cuda import CudaKernels
 from accelsim.unpack.kernels.generic import GenericKernels
 from accelsim.unpack.kernels.protocol import Kernels, Survey
 
-__all__ = ["Kernels", "Survey", "kernels_for"]
+__all__ = ["CudaKernels", "Kernels", "Survey", "kernels_for"]
 
 
 def kernels_for(operand: Tensor | Quantized, system: DigitSystem) -> Kernels:
@@ -32,4 +33,6 @@ def kernels_for(operand: Tensor | Quantized, system: DigitSystem) -> Kernels:
     tensor = operand.operand if isinstance(operand, Quantized) else operand
     if tensor.device.type == "cpu":
         return CpuKernels(operand, system)
+    if isinstance(operand, Quantized) and CudaKernels.write(operand, system):
+        return CudaKernels(operand, system)
     return GenericKernels(operand, system)

@@ -47,11 +47,11 @@ class GenericKernels:
 
     def out_of_bound(self) -> tuple[int, ...]:
         """Return the entries of each matrix that do not fit one digit."""
-        return tuple((self._counts > 1).sum(dim=(1, 2)).tolist())
+        return tuple(self._system.out_of_bound(self._integers).sum(dim=(1, 2)).tolist())
 
     def counts(self) -> Tensor:
         """Return the digits that each entry needs."""
-        return self._counts
+        return self._system.count(self._integers).to(torch.uint8)
 
     def outside(self, head: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return rows, columns and values of what does not fit one digit."""
@@ -69,14 +69,15 @@ class GenericKernels:
     def _integers(self) -> Tensor:
         return batched_integers(self._operand)
 
-    @cached_property
-    def _counts(self) -> Tensor:
-        return self._system.count(self._integers).to(torch.uint8)
-
     def _levels(self, dim: int, shape: tuple[int, int]) -> Tensor:
-        if not self._counts.numel():
+        """Return the digits of the smallest and the largest entries along `dim`, whichever is more.
+
+        They grow with the value on either side of zero.
+        """
+        if not self._integers.numel():
             return torch.ones(shape, dtype=torch.int64, device="cpu")
-        return self._counts.amax(dim=dim).to("cpu", torch.int64)
+        extremes = torch.stack(self._integers.aminmax(dim=dim)).cpu()
+        return self._system.count(extremes).amax(dim=0)
 
 
 def write(
@@ -88,6 +89,7 @@ def write(
     last: Tensor,
 ) -> Tensor:
     """Write integers ``[n, d]`` in digits; see `accelsim.unpack.operand.IntegerOperand.digits`."""
+    last = last & system.keeps_last
     row_levels, skip, last = (x.to(values.device) for x in (row_levels, skip, last))
     rest = (values if columns is None else values[:, columns.to(values.device)]).to(torch.int64)
     parts = []

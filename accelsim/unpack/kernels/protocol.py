@@ -26,7 +26,7 @@ class Kernels(Protocol):
         """Return the integers ``[batch, n, d]``: int32, or int64 where the largest needs it."""
 
     def begin(self) -> None:
-        """Queue what `row_levels` needs, on a device that works by itself."""
+        """Queue what every strategy asks for first, on a device that works by itself."""
 
     def row_levels(self) -> Tensor:
         """Return the digits that the rows need, int64 ``[batch, n]``, at least 1, on the CPU."""

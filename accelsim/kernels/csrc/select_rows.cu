@@ -1,0 +1,56 @@
+// The k-th largest and the largest magnitude of every row, exactly: a block a row.
+//
+// The bits of a float without its sign order magnitudes as integers do. A radix select reads the row
+// three times, from the cache but for the first, and each time fixes 11 bits of the answer.
+#include "radix.hpp"
+
+namespace accelsim {
+namespace {
+
+constexpr unsigned kMagnitude = 0x7fffffffu;
+constexpr int kKeyBits = 31;
+
+__global__ void __launch_bounds__(kThreads) select_rows(float const *x, int64_t d, int64_t rank,
+                                                        int64_t const *ranks, float *alphas,
+                                                        float *peaks) {
+  __shared__ unsigned histogram[kBins];
+  __shared__ unsigned long long warp_sums[kThreads / 32];
+  __shared__ unsigned long long found[2];
+  __shared__ unsigned scratch[kThreads / 32];
+  float const *row = x + int64_t{blockIdx.x} * d;
+  unsigned long long left = ranks == nullptr ? rank : ranks[blockIdx.x];
+  unsigned answer = 0, largest = 0;
+  for (int top = kKeyBits; top > 0; top -= kBinBits) {
+    int const shift = max(0, top - kBinBits);
+    for (int bin = threadIdx.x; bin < kBins; bin += kThreads) histogram[bin] = 0;
+    __syncthreads();
+    for (int64_t i = threadIdx.x; i < d; i += kThreads) {
+      unsigned const key = __float_as_uint(__ldg(row + i)) & kMagnitude;
+      if (top == kKeyBits) largest = max(largest, key);
+      // The first time there is nothing above the bits in question.
+      if (key >> top == answer >> top) atomicAdd(&histogram[(key >> shift) & (kBins - 1)], 1u);
+    }
+    __syncthreads();
+    find_bin(histogram, left, warp_sums, found);
+    answer |= static_cast<unsigned>(found[0]) << shift;
+    left = found[1];
+    __syncthreads();
+  }
+  largest = reduce_block(largest, scratch, [](unsigned a, unsigned b) { return max(a, b); });
+  if (threadIdx.x > 0) return;
+  alphas[blockIdx.x] = __uint_as_float(answer);
+  peaks[blockIdx.x] = __uint_as_float(largest);
+}
+
+}  // namespace
+}  // namespace accelsim
+
+// x [rows, d] float32; the rank of each row is in `ranks` unless that is null, then it is `rank`.
+ACCELSIM_EXPORT int accelsim_select_rows(float const *x, int64_t rows, int64_t d, int64_t rank,
+                                         int64_t const *ranks, float *alphas, float *peaks,
+                                         cudaStream_t stream) {
+  using namespace accelsim;
+  select_rows<<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(x, d, rank, ranks, alphas,
+                                                                    peaks);
+  return cudaGetLastError();
+}

@@ -1,0 +1,108 @@
+// Round an operand and write its rows in digits: the lowest ones of every row, then the further
+// digits of those that need any.
+#include "common.hpp"
+
+namespace accelsim {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kPerThread = 16;
+
+// What is asked for; the Python side (write_digits.py) has the same structure.
+struct Operand {
+  float const *x;      // [rows, d]
+  int64_t d;
+  float const *scale;  // of row i: scale[i * scale_step]
+  int64_t scale_step;
+  int64_t stride;      // of a row of digits, a multiple of 16
+  int shift;           // the radix is 2^shift
+  int lowest;          // the smallest low digit; a digit fits from here to lowest + 2^shift - 1
+  int aligned;         // whether 16 bytes of x can be loaded at once
+};
+
+__device__ inline int low_digit(int64_t value, Operand const &operand) {
+  unsigned const mask = (1u << operand.shift) - 1;
+  return static_cast<int>((static_cast<unsigned>(value) - operand.lowest) & mask) + operand.lowest;
+}
+
+// Call `digit_of(integer)` for all entries of a row and write what it returns.
+template <class Function>
+__device__ inline void write_row(Operand const &operand, int64_t row, int8_t *target,
+                                 Function const &digit_of) {
+  float const *source = operand.x + row * operand.d;
+  float const scale = operand.scale[row * operand.scale_step];
+  for (int64_t first = int64_t{threadIdx.x} * kPerThread; first < operand.stride;
+       first += kThreads * kPerThread) {
+    float values[kPerThread];
+    load(source, first, operand.d, operand.aligned, values);
+    uint32_t words[kPerThread / 4] = {};
+#pragma unroll
+    for (int i = 0; i < kPerThread; ++i) {
+      int const digit = digit_of(__float2int_rn(__fmul_rn(values[i], scale)));
+      words[i / 4] |= (digit & 255u) << (8 * (i % 4));
+    }
+    *reinterpret_cast<uint4 *>(target + first) = {words[0], words[1], words[2], words[3]};
+  }
+}
+
+// How many digits an integer needs.
+__device__ inline int levels_of(int64_t value, Operand const &operand) {
+  int64_t const highest = operand.lowest + (int64_t{1} << operand.shift) - 1;
+  int levels = 1;
+  for (int64_t low = operand.lowest, high = highest; value < low || value > high; ++levels) {
+    low = (low << operand.shift) + operand.lowest;
+    high = (high << operand.shift) + highest;
+  }
+  return levels;
+}
+
+// Row i of `digits` gets the lowest digits of row i. `found` [2, rows]: digits that the row needs, and
+// its entries that do not fit one.
+__global__ void __launch_bounds__(kThreads) write_lowest(Operand operand, int8_t *digits,
+                                                         int *found) {
+  __shared__ int scratch[3][kThreads / 32];
+  int64_t const row = blockIdx.x;
+  int const highest = operand.lowest + (1 << operand.shift) - 1;
+  int least = 0, most = 0, outside = 0;
+  write_row(operand, row, digits + row * operand.stride, [&](int value) {
+    least = min(least, value);
+    most = max(most, value);
+    outside += value < operand.lowest || value > highest;
+    return low_digit(value, operand);
+  });
+  least = reduce_block(least, scratch[0], [](int a, int b) { return min(a, b); });
+  most = reduce_block(most, scratch[1], [](int a, int b) { return max(a, b); });
+  outside = reduce_block(outside, scratch[2], [](int a, int b) { return a + b; });
+  if (threadIdx.x > 0) return;
+  found[row] = max(levels_of(least, operand), levels_of(most, operand));
+  found[gridDim.x + row] = outside;
+}
+
+// Row i of `digits` gets those of row places[0][i] at level places[1][i], 0 for the lowest.
+__global__ void __launch_bounds__(kThreads) write_further(Operand operand, int64_t const *places,
+                                                          int8_t *digits) {
+  int64_t const row = places[blockIdx.x];
+  int const level = static_cast<int>(places[gridDim.x + blockIdx.x]);
+  int64_t carry = 0;
+  for (int i = 0; i < level; ++i) carry -= static_cast<int64_t>(operand.lowest) << (operand.shift * i);
+  write_row(operand, row, digits + blockIdx.x * operand.stride, [&](int value) {
+    return low_digit((value + carry) >> (operand.shift * level), operand);
+  });
+}
+
+}  // namespace
+}  // namespace accelsim
+
+ACCELSIM_EXPORT int accelsim_write_lowest(accelsim::Operand const *operand, int64_t rows,
+                                          int8_t *digits, int *found, cudaStream_t stream) {
+  using namespace accelsim;
+  write_lowest<<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(*operand, digits, found);
+  return cudaGetLastError();
+}
+
+ACCELSIM_EXPORT int accelsim_write_further(accelsim::Operand const *operand, int64_t const *places,
+                                           int64_t count, int8_t *digits, cudaStream_t stream) {
+  using namespace accelsim;
+  write_further<<<static_cast<unsigned>(count), kThreads, 0, stream>>>(*operand, places, digits);
+  return cudaGetLastError();
+}
