@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 
@@ -17,6 +18,7 @@ from accelsim.arithmetic.percentile import (
     largest_magnitude,
     largest_magnitudes,
 )
+from accelsim.kernels.arriving import Arriving
 from accelsim.kernels.nvcc import compiles_for
 from accelsim.kernels.select import Selector, select_rows
 
@@ -44,12 +46,12 @@ def alpha(x: Tensor, percentile: float) -> Tensor:
         ``[...]``, float32.
     """
     rows = x.reshape(x.shape[:-1].numel(), x.shape[-1]).contiguous()
-    found = alphas_and_peaks(rows, percentile)[0]
+    found = begin_search(rows, percentile)()[0]
     return torch.from_numpy(found).to(x.device).reshape(x.shape[:-1])
 
 
-def alphas_and_peaks(groups: Tensor, percentile: float) -> tuple[Floats, Floats]:
-    """Return the percentile and the largest of the magnitudes of each group.
+def begin_search(groups: Tensor, percentile: float) -> Callable[[], Floats]:
+    """Search the percentile and the largest of the magnitudes of each group; on a GPU, queue that.
 
     Parameters
     ----------
@@ -60,26 +62,34 @@ def alphas_and_peaks(groups: Tensor, percentile: float) -> tuple[Floats, Floats]
 
     Returns
     -------
-    tuple of ndarray
-        float32 ``[groups]``. Where a group has NaN or infinity, its largest magnitude is one of
-        them, and its percentile may be anything.
+    callable
+        What waits and returns float32 ``[2, groups]``. Where a group has NaN or infinity, its
+        largest magnitude is one of them, and its percentile may be anything.
     """
     if groups.numel() == 0:
-        none = np.zeros(len(groups), np.float32)
-        return none, none
+        none = np.zeros((2, len(groups)), np.float32)
+        return lambda: none
     k = rank(groups.shape[1], percentile)
     if groups.device.type == "cpu":
-        return _on_cpu(groups.numpy(), k)
+        known = _on_cpu(groups.numpy(), k)
+        return lambda: known
     if not compiles_for(groups.device):
         bits = magnitude_bits(groups)
         smallest = bits.topk(k, dim=1, sorted=False).values.amin(dim=1)
-        return _on_host(torch.stack([smallest, bits.amax(dim=1)]).view(torch.float32))
+        pair = torch.stack([smallest, bits.amax(dim=1)]).view(torch.float32)
+        return lambda: _on_host(pair)
     if len(groups) > 1:
-        return _on_host(torch.stack(select_rows(groups, k)))
+        arriving = Arriving(select_rows(groups, k))
+        return lambda: np.asarray(arriving.wait().numpy())
     selector = Selector(groups.numel(), groups.device)
     selector.run(groups, k, 1.0)
-    kth, _, largest, _ = selector.report()
-    return np.array([kth], np.float32), np.array([largest], np.float32)
+    report = selector.begin_report()
+
+    def wait() -> Floats:
+        alpha, _, largest, _ = report()
+        return np.array([[alpha], [largest]], np.float32)
+
+    return wait
 
 
 def nonzero_alphas(groups: Tensor, percentile: float) -> Floats:
@@ -99,26 +109,25 @@ def nonzero_alphas(groups: Tensor, percentile: float) -> Floats:
     ranks = torch.tensor([max(1, int(x * share)) for x in counts.tolist()], device="cpu")[which]
     ranks = ranks.to(groups.device)
     if compiles_for(groups.device):
-        return _on_host(torch.stack(select_rows(groups.contiguous(), ranks)))[0]
+        return np.asarray(_on_host(select_rows(groups.contiguous(), ranks))[0])
     ordered = bits.sort(dim=1, descending=True).values
     found = ordered.gather(1, ranks.unsqueeze(1) - 1).squeeze(1).cpu().view(torch.float32)
     return np.asarray(found.numpy())
 
 
-def _on_cpu(groups: Floats, k: int) -> tuple[Floats, Floats]:
+def _on_cpu(groups: Floats, k: int) -> Floats:
     if len(groups) == 1:
-        peaks = np.array([largest_magnitude(groups)], np.float32)
+        largest = largest_magnitude(groups)
         # Of NaN the k-th largest is not asked for.
-        known = k == 1 or not np.isfinite(peaks[0])
-        kth = peaks if known else np.array([kth_largest_magnitude(groups, k)], np.float32)
-        return kth, peaks
+        known = k == 1 or not np.isfinite(largest)
+        kth = largest if known else kth_largest_magnitude(groups, k)
+        return np.array([[kth], [largest]], np.float32)
     peaks = largest_magnitudes(groups)
-    return (peaks if k == 1 else kth_largest_magnitudes(groups, k)), peaks
+    return np.stack([peaks if k == 1 else kth_largest_magnitudes(groups, k), peaks])
 
 
-def _on_host(pair: Tensor) -> tuple[Floats, Floats]:
-    first, second = pair.cpu().numpy()
-    return first, second
+def _on_host(pair: Tensor) -> Floats:
+    return np.asarray(pair.cpu().numpy())
 
 
 def _share(percentile: float) -> Fraction:

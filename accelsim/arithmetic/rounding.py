@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,11 +14,11 @@ from torch import Tensor
 from accelsim.arithmetic.digits import INTEGER_BITS
 from accelsim.arithmetic.exactly import times_power, widened_magnitudes
 from accelsim.arithmetic.granularity import GRANULARITIES, Granularity, granularity_of
-from accelsim.arithmetic.magnitudes import alpha, alphas_and_peaks, nonzero_alphas, rank
+from accelsim.arithmetic.magnitudes import Floats, alpha, begin_search, nonzero_alphas, rank
 from accelsim.arithmetic.scales import ideal_scales, in_float32
 from accelsim.errors import DataError, InputError
 
-__all__ = ["LIMIT", "Quantized", "alpha", "quantize", "rank"]
+__all__ = ["LIMIT", "Quantized", "alpha", "begin_quantizing", "quantize", "rank"]
 
 LIMIT = 1 << INTEGER_BITS
 """Quantized integers stay below this magnitude."""
@@ -99,6 +100,25 @@ def quantize(
     ``s = beta / (2 * alpha)`` is rounded to float32 once and the product ``x * s`` is float32
     (Zeng, Sankaralingam, Singh, ICML 2024, section 2).
     """
+    return begin_quantizing(x, percentile, beta, granularity, zero_alpha, name)()
+
+
+def begin_quantizing(
+    x: Tensor,
+    percentile: float,
+    beta: float,
+    granularity: str | Granularity = "tensor",
+    zero_alpha: str = "error",
+    name: str = "operand",
+) -> Callable[[], Quantized]:
+    """Do what `quantize` does in two steps, so that a GPU searches several operands in a row.
+
+    Returns
+    -------
+    callable
+        What waits for the search of the percentile and finishes; it raises what is wrong with the
+        entries.
+    """
     if not x.is_floating_point() or x.dtype == torch.float64:
         raise DataError(f"{name}: found {x.dtype}; expected float32, float16 or bfloat16")
     if not (beta > 0 and math.isfinite(beta)):
@@ -106,13 +126,27 @@ def quantize(
     shares = granularity_of(granularity)
     values = x.detach().to(torch.float32).contiguous()
     groups = shares.groups(values)
-    found = alphas_and_peaks(groups, percentile)
+    search = begin_search(groups, percentile)
+    return lambda: _finish(values, groups, shares, search(), percentile, beta, zero_alpha, name)
+
+
+def _finish(
+    values: Tensor,
+    groups: Tensor,
+    shares: Granularity,
+    found: Floats,
+    percentile: float,
+    beta: float,
+    zero_alpha: str,
+    name: str,
+) -> Quantized:
+    """Make scales of what was found, float32 ``[2, groups]``: the percentiles and the largest."""
     if not np.isfinite(found[1]).all():
         index = (~torch.isfinite(values)).nonzero()[0].tolist()
         raise DataError(
             f"{name}: found {values[tuple(index)].item()} at {index}; all entries must be finite"
         )
-    alphas, peaks = (widened_magnitudes(values) for values in found)
+    alphas, peaks = widened_magnitudes(found)
     undefined = (alphas == 0) & (peaks != 0)
     if undefined.any():
         if zero_alpha != "nonzero":

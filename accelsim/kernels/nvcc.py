@@ -114,9 +114,15 @@ class CudaSource:
         import torch
 
         function = _function(self, symbol, device)
-        stream = torch.cuda.current_stream(device).cuda_stream
-        with torch.cuda.device(device):
-            status = function(*(_c_argument(x) for x in arguments), ctypes.c_void_p(stream))
+        values = [_c_argument(x) for x in arguments]
+        index = torch.cuda.current_device() if device.index is None else device.index
+        # Python's wrappers of both take as long as the rest of the call.
+        values.append(ctypes.c_void_p(torch._C._cuda_getCurrentRawStream(index)))
+        if index == torch.cuda.current_device():
+            status = function(*values)
+        else:
+            with torch.cuda.device(device):
+                status = function(*values)
         if status >= CUTLASS_STATUS:
             raise CudaError(f"{symbol}: CUTLASS status {status - CUTLASS_STATUS}")
         if status:

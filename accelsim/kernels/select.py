@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from accelsim.kernels.arriving import Arriving
 from accelsim.kernels.nvcc import CSRC, CudaSource
 
 SOURCE = CudaSource(CSRC / "select.cu")
@@ -46,7 +51,7 @@ class Selector:
         self.alpha = self._state[14].view(torch.float32)
         self.scale = self._state[15].view(torch.float32)
         self.nonfinite = self._state[4:6].view(torch.int64)[0]
-        self._sm_count = torch.cuda.get_device_properties(device).multi_processor_count
+        self._sm_count = _sm_count(device)
 
     def run(self, x: Tensor, rank: int, beta: float) -> None:
         """Find the answer for a tensor, on the current stream.
@@ -84,14 +89,28 @@ class Selector:
         first_nonfinite : int or None
             Flat index of the first NaN or infinity.
         """
-        words = self._state[:16].cpu()
-        floats = words.view(torch.float32)
-        nonfinite = int(words[4:6].view(torch.int64))
-        index = self.count - nonfinite if nonfinite else None
-        return float(floats[14]), float(floats[15]), float(floats[11]), index
+        return self.begin_report()()
+
+    def begin_report(self) -> Callable[[], tuple[float, float, float, int | None]]:
+        """Queue what `report` reads, and return what waits for that alone."""
+        arriving = Arriving(self._state[:16])
+
+        def wait() -> tuple[float, float, float, int | None]:
+            words = arriving.wait().numpy()
+            floats = words.view(np.float32)
+            nonfinite = int(words[4:6].view(np.int64)[0])
+            index = self.count - nonfinite if nonfinite else None
+            return float(floats[14]), float(floats[15]), float(floats[11]), index
+
+        return wait
 
 
-def select_rows(x: Tensor, rank: int | Tensor) -> tuple[Tensor, Tensor]:
+@functools.cache
+def _sm_count(device: torch.device) -> int:
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+def select_rows(x: Tensor, rank: int | Tensor) -> Tensor:
     """Find the k-th largest and the largest magnitude of every row.
 
     Parameters
@@ -103,15 +122,14 @@ def select_rows(x: Tensor, rank: int | Tensor) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    tuple of Tensor
-        float32 ``[2, rows]`` cut in two: the k-th largest and the largest. NaN is larger than
-        infinity.
+    Tensor
+        float32 ``[2, rows]``: the k-th largest and the largest. NaN is larger than infinity.
     """
-    alphas, peaks = torch.empty((2, len(x)), dtype=torch.float32, device=x.device)
+    found = torch.empty((2, len(x)), dtype=torch.float32, device=x.device)
     ranks = rank if isinstance(rank, Tensor) else None
     k = 0 if isinstance(rank, Tensor) else rank
-    ROWS.launch("accelsim_select_rows", x.device, x, *x.shape, k, ranks, alphas, peaks)
-    return alphas, peaks
+    ROWS.launch("accelsim_select_rows", x.device, x, *x.shape, k, ranks, found)
+    return found
 
 
 def round_to_integers(x: Tensor, scale: float) -> Tensor:

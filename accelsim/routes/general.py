@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from accelsim.errors import InputError, UnsupportedError
 from accelsim.routes.cost import modelled
 from accelsim.routes.execute import execute, executed_macs, schedule
 from accelsim.routes.operand import UnpackedOperand
-from accelsim.routes.rounding import rounded
+from accelsim.routes.rounding import begin_rounding, rounded
 from accelsim.types import SIDES, Counts, PerOperand, PreparedOperand, Request, Side, Timer, Wide
 from accelsim.unpack import IntegerOperand, LowBitProblem, Product, Strategy
 from gemm_backends import GemmBackend
@@ -114,8 +115,7 @@ class GeneralRoute:
         batch, rows, d = operand.shape
         _, n, _, h = self._request.shape
         count = (n if side == "a" else h) or rows
-        device = operand.survey.rows.device
-        zeros = torch.zeros((), dtype=torch.int32, device=device).expand(batch, count, d)
+        zeros = torch.zeros((), dtype=torch.int32, device=operand.device).expand(batch, count, d)
         return IntegerOperand(zeros, self._request.digits.of(side))
 
     def run(
@@ -136,7 +136,8 @@ class GeneralRoute:
         request, backend = self._request, self._backend
         ahead = PerOperand(self._own("a", a), self._own("b", b))
         with timer.stage("quantize"):
-            pair = PerOperand(self._integers("a", a), self._integers("b", b))
+            begun = PerOperand(self._begin("a", a), self._begin("b", b))
+            pair = PerOperand(begun.a(), begun.b())
         operands = pair.map(_quantized)
         with timer.stage("unpack"):
             problem = self._strategy.unpack(pair.a, pair.b)
@@ -177,11 +178,14 @@ class GeneralRoute:
             raise InputError(f"{name}: was prepared for another route, or as the other operand")
         return x
 
-    def _integers(self, side: Side, x: Tensor | PreparedOperand) -> IntegerOperand:
+    def _begin(self, side: Side, x: Tensor | PreparedOperand) -> Callable[[], IntegerOperand]:
+        """Begin to round one operand; what is returned finishes it."""
         if isinstance(x, UnpackedOperand):
-            return x.integers
+            known = x.integers
+            return lambda: known
         assert isinstance(x, Tensor), "others were refused"
-        return IntegerOperand(rounded(self._request, side, x), self._request.digits.of(side))
+        finish, system = begin_rounding(self._request, side, x), self._request.digits.of(side)
+        return lambda: IntegerOperand(finish(), system)
 
     def check(self) -> None:
         """Do nothing: what is wrong with an operand has been raised by `run`."""

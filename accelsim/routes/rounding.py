@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from accelsim.arithmetic.rounding import Quantized, quantize
+from accelsim.arithmetic.rounding import Quantized, begin_quantizing
 from accelsim.types import Request, Side
 
 
@@ -26,8 +28,19 @@ def rounded(request: Request, side: Side, x: Tensor) -> Quantized:
     DataError
         If an entry is NaN or infinite, or the scale is undefined.
     """
+    return begin_rounding(request, side, x)()
+
+
+def begin_rounding(request: Request, side: Side, x: Tensor) -> Callable[[], Quantized]:
+    """Do what `rounded` does in two steps, so that a GPU works for both operands at once.
+
+    Returns
+    -------
+    callable
+        What finishes it, and raises what `rounded` does.
+    """
     how = request.rounding.of(side)
     short = x.float() if x.dtype == torch.float64 else x
-    return quantize(
+    return begin_quantizing(
         short, how.percentile, how.beta, how.granularity, how.zero_alpha, request.names.of(side)
     )

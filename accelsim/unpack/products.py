@@ -73,6 +73,10 @@ def build(
 
 def _meetings(levels_a: Levels, levels_b: Levels) -> list[_Columns]:
     """Match every level of A's columns with every level of B's."""
+    if _most(levels_a.columns) == 1 and _most(levels_b.columns) == 1:
+        every = torch.arange(len(levels_a.columns), device="cpu")
+        once = torch.ones(len(every), dtype=torch.bool, device="cpu")
+        return [_Columns(every, 0, 0, once, once)]
     meetings = []
     start = 0
     for level_a, index in enumerate(repeats(levels_a)):
@@ -90,15 +94,18 @@ def _meetings(levels_a: Levels, levels_b: Levels) -> list[_Columns]:
 def _digits(
     operand: IntegerOperand, head: int, levels: Levels, parts: list[_Columns], side: str
 ) -> Tensor:
-    index = torch.cat([part.index for part in parts])
     level = [getattr(part, f"level_{side}") for part in parts]
+    if level == [0] and len(parts[0].index) == operand.shape[2]:
+        last = getattr(parts[0], f"last_{side}")
+        skip = torch.zeros(len(last), dtype=torch.int64, device="cpu")
+        return operand.digits(head, levels.rows, None, skip, last)
+    index = torch.cat([part.index for part in parts])
     skip = torch.repeat_interleave(
         torch.tensor(level, device=index.device),
         torch.tensor([len(part.index) for part in parts], device=index.device),
     )
     last = torch.cat([getattr(part, f"last_{side}") for part in parts])
-    whole = len(parts) == 1 and level == [0] and len(index) == operand.shape[2]
-    return operand.digits(head, levels.rows, None if whole else index, skip, last)
+    return operand.digits(head, levels.rows, index, skip, last)
 
 
 def line_map(levels: Tensor, shift: int, device: torch.device) -> LineMap:

@@ -11,8 +11,7 @@ constexpr unsigned kMagnitude = 0x7fffffffu;
 constexpr int kKeyBits = 31;
 
 __global__ void __launch_bounds__(kThreads) select_rows(float const *x, int64_t d, int64_t rank,
-                                                        int64_t const *ranks, float *alphas,
-                                                        float *peaks) {
+                                                        int64_t const *ranks, float *result) {
   __shared__ unsigned histogram[kBins];
   __shared__ unsigned long long warp_sums[kThreads / 32];
   __shared__ unsigned long long found[2];
@@ -38,19 +37,18 @@ __global__ void __launch_bounds__(kThreads) select_rows(float const *x, int64_t 
   }
   largest = reduce_block(largest, scratch, [](unsigned a, unsigned b) { return max(a, b); });
   if (threadIdx.x > 0) return;
-  alphas[blockIdx.x] = __uint_as_float(answer);
-  peaks[blockIdx.x] = __uint_as_float(largest);
+  result[blockIdx.x] = __uint_as_float(answer);
+  result[gridDim.x + blockIdx.x] = __uint_as_float(largest);
 }
 
 }  // namespace
 }  // namespace accelsim
 
-// x [rows, d] float32; the rank of each row is in `ranks` unless that is null, then it is `rank`.
+// x [rows, d] float32 to result [2, rows]; the rank of each row is in `ranks` unless that is null,
+// then it is `rank`.
 ACCELSIM_EXPORT int accelsim_select_rows(float const *x, int64_t rows, int64_t d, int64_t rank,
-                                         int64_t const *ranks, float *alphas, float *peaks,
-                                         cudaStream_t stream) {
+                                         int64_t const *ranks, float *result, cudaStream_t stream) {
   using namespace accelsim;
-  select_rows<<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(x, d, rank, ranks, alphas,
-                                                                    peaks);
+  select_rows<<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(x, d, rank, ranks, result);
   return cudaGetLastError();
 }

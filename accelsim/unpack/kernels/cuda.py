@@ -14,6 +14,7 @@ from torch import Tensor
 from accelsim.arithmetic.digits import DigitSystem
 from accelsim.arithmetic.granularity import row_scales
 from accelsim.arithmetic.rounding import Quantized
+from accelsim.kernels.arriving import Arriving
 from accelsim.kernels.nvcc import compiles_for
 from accelsim.kernels.write_digits import DigitWriter
 from accelsim.unpack.kernels.generic import GenericKernels
@@ -32,20 +33,16 @@ class _Lowest:
         Of the operand.
     digits : Tensor
         int8 ``[batch * n + room, stride]``: the lowest digits of all rows, and room behind them.
-    found : Tensor
-        int32 ``[2, batch * n]`` in pinned memory: digits that each row needs, and its entries that
-        do not fit one, once `done`.
-    done : torch.cuda.Event
-        When `found` has arrived.
-    room_taken : bool
-        Whether something stands in the room.
+    found : Arriving
+        int32 ``[2, batch * n]``: digits that each row needs, and its entries that do not fit one.
+    levels : Tensor or None
+        Of the rows of the only matrix, whose further digits stand in the room; None for nothing.
     """
 
     writer: DigitWriter
     digits: Tensor
-    found: Tensor
-    done: torch.cuda.Event
-    room_taken: bool = False
+    found: Arriving
+    levels: Tensor | None = None
 
 
 class CudaKernels(GenericKernels):
@@ -92,42 +89,43 @@ class CudaKernels(GenericKernels):
         digits = torch.empty((rows + room, writer.stride), dtype=torch.int8, device=x.device)
         found = torch.empty((2, rows), dtype=torch.int32, device=x.device)
         writer.lowest(digits[:rows], found)
-        arrived = torch.empty((2, rows), dtype=torch.int32, device="cpu", pin_memory=True)
-        arrived.copy_(found, non_blocking=True)
-        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        done.record(torch.cuda.current_stream(x.device))
-        self._lowest = _Lowest(writer, digits, arrived, done)
+        self._lowest = _Lowest(writer, digits, Arriving(found))
 
     def row_levels(self) -> Tensor:
-        """Return the digits that the rows need."""
-        return self._arrived[0].to(torch.int64).reshape(self.shape[:2])
+        """Return the digits that the rows need, and queue their further digits."""
+        levels = self._written.found.wait()[0].to(torch.int64).reshape(self.shape[:2])
+        if len(levels) == 1:
+            self._fill_room(levels[0])
+        return levels
 
     def out_of_bound(self) -> tuple[int, ...]:
         """Return the entries of each matrix that do not fit one digit."""
-        return tuple(self._arrived[1].reshape(self.shape[:2]).sum(dim=1).tolist())
+        return tuple(self._written.found.wait()[1].reshape(self.shape[:2]).sum(dim=1).tolist())
 
     def digits(
         self, head: int, row_levels: Tensor, columns: Tensor | None, skip: Tensor, last: Tensor
     ) -> Tensor:
         """Write one matrix in digits."""
-        if columns is not None or bool(skip.any()):
+        if columns is not None:
             return super().digits(head, row_levels, columns, skip, last)
         lowest, (_, n, d) = self._written, self.shape
-        first = head * n
-        places = _places(row_levels) + torch.tensor([[first], [0]], device="cpu")
-        count = places.shape[1]
-        # Digits in the room lie right behind the lowest ones of the only matrix.
-        if 0 < count <= len(lowest.digits) - self.shape[0] * n and not lowest.room_taken:
-            lowest.room_taken = True
-            written = lowest.digits[: n + count]
-            self._write_further(lowest, places, written[n:])
-        else:
-            written = lowest.digits[first : first + n]
-            if count:
-                more = written.new_empty((count, written.shape[1]))
-                self._write_further(lowest, places, more)
-                written = torch.cat([written, more])
+        written = lowest.digits[head * n : (head + 1) * n]
+        if lowest.levels is not None and torch.equal(lowest.levels, row_levels):
+            written = lowest.digits[: int(row_levels.sum())]
+        elif int(row_levels.max()) > 1:
+            places = _places(row_levels) + torch.tensor([[head * n], [0]], device="cpu")
+            more = written.new_empty((places.shape[1], written.shape[1]))
+            self._write_further(places, more)
+            written = torch.cat([written, more])
         return written[:, :d].contiguous()
+
+    def _fill_room(self, levels: Tensor) -> None:
+        """Write the further digits of the only matrix right behind its lowest ones."""
+        lowest, n = self._written, len(levels)
+        count = int(levels.sum()) - n
+        if 0 < count <= len(lowest.digits) - n:
+            self._write_further(_places(levels), lowest.digits[n : n + count])
+            lowest.levels = levels
 
     @property
     def _written(self) -> _Lowest:
@@ -135,14 +133,8 @@ class CudaKernels(GenericKernels):
         assert self._lowest is not None, "begin makes it"
         return self._lowest
 
-    @property
-    def _arrived(self) -> Tensor:
-        self._written.done.synchronize()
-        return self._written.found
-
-    @staticmethod
-    def _write_further(lowest: _Lowest, places: Tensor, digits: Tensor) -> None:
-        lowest.writer.further(places.to(digits.device, non_blocking=True), digits)
+    def _write_further(self, places: Tensor, digits: Tensor) -> None:
+        self._written.writer.further(places.to(digits.device, non_blocking=True), digits)
 
 
 def _places(row_levels: Tensor) -> Tensor:
