@@ -83,13 +83,8 @@ def begin_search(groups: Tensor, percentile: float) -> Callable[[], Floats]:
         return lambda: np.asarray(arriving.wait().numpy())
     selector = Selector(groups.numel(), groups.device)
     selector.run(groups, k, 1.0)
-    report = selector.begin_report()
-
-    def wait() -> Floats:
-        alpha, _, largest, _ = report()
-        return np.array([[alpha], [largest]], np.float32)
-
-    return wait
+    magnitudes = selector.begin_report()
+    return lambda: magnitudes().reshape(2, 1)
 
 
 def nonzero_alphas(groups: Tensor, percentile: float) -> Floats:
@@ -121,7 +116,7 @@ def _on_cpu(groups: Floats, k: int) -> Floats:
         # Of NaN the k-th largest is not asked for.
         known = k == 1 or not np.isfinite(largest)
         kth = largest if known else kth_largest_magnitude(groups, k)
-        return np.array([[kth], [largest]], np.float32)
+        return np.array([kth, largest]).reshape(2, 1)
     peaks = largest_magnitudes(groups)
     return np.stack([peaks if k == 1 else kth_largest_magnitudes(groups, k), peaks])
 

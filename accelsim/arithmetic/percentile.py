@@ -26,7 +26,7 @@ GROUP = 32
 _SIGN = np.int32(0x7FFFFFFF)
 
 
-def kth_largest_magnitude(values: npt.NDArray[np.float32], k: int) -> float:
+def kth_largest_magnitude(values: npt.NDArray[np.float32], k: int) -> np.float32:
     """Return the k-th largest ``|v|``.
 
     Parameters
@@ -62,7 +62,7 @@ def kth_largest_magnitude(values: npt.NDArray[np.float32], k: int) -> float:
     return _finish(_beyond(bits, np.int32(-1), low), k - from_low)
 
 
-def largest_magnitude(values: npt.NDArray[np.float32]) -> float:
+def largest_magnitude(values: npt.NDArray[np.float32]) -> np.float32:
     """Return the largest ``|v|`` of contiguous float32 `values`, or NaN where there is one."""
     bits = values.reshape(-1).view(np.int32)
     return _float(max(over_lines(_largest, len(bits), 1, bits)))
@@ -105,13 +105,14 @@ def _beyond(bits: npt.NDArray[np.int32], low: np.int32, high: np.int32) -> npt.N
     return magnitudes[(magnitudes > low) & (magnitudes < high)]
 
 
-def _finish(magnitudes: npt.NDArray[np.int32], k: int) -> float:
+def _finish(magnitudes: npt.NDArray[np.int32], k: int) -> np.float32:
     place = len(magnitudes) - k
     return _float(np.partition(magnitudes, place)[place])
 
 
-def _float(pattern: np.int32) -> float:
-    return float(np.int32(pattern).view(np.float32))
+def _float(pattern: np.int32) -> np.float32:
+    # In a Python float it would be 0 where subnormal numbers are flushed.
+    return np.int32(pattern).view(np.float32)
 
 
 @njit(cache=True, nogil=True)
