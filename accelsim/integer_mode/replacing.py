@@ -167,9 +167,10 @@ class Replacing(Tracer):
             return False
         if call.a.is_floating_point() and call.b.is_floating_point():
             return True
-        self.left.add(
-            f"{call.name}: operands of {call.a.dtype} are no floating-point numbers", macs(call)
-        )
+        # Integers stay what they are: nothing of theirs is left in floats.
+        in_floats = call.a.is_floating_point() or call.a.is_complex()
+        reason = f"{call.name}: operands of {call.a.dtype} are no floating-point numbers"
+        self.left.add(reason, macs(call) if in_floats else 0)
         return False
 
     def _placed(self, product: Product, call: GemmCall) -> Tensor:

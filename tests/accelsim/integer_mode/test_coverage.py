@@ -299,3 +299,12 @@ def test_a_backward_pass_after_the_context_is_nobody_s():
         out = model(x)
     out.square().sum().backward()
     assert not mode.skipped
+
+
+@pytest.mark.parametrize(("dtype", "coverage"), [(torch.int64, 1), (torch.complex64, 0.5)])
+def test_products_of_integers_are_not_left_in_floats(dtype, coverage):
+    model = Calls(lambda x, w: (x @ w, x.to(dtype) @ w.to(dtype)), (4, 5))
+    with torch.no_grad(), accelsim.integer_gemms(model, **FINE) as mode:
+        model(torch.randn(3, 4))
+    assert len(mode.skipped) == 1
+    assert mode.tally.coverage == coverage
