@@ -18,7 +18,7 @@ from accelsim.errors import AccelsimError, UnsupportedError, unknown_name
 from accelsim.measure.allocator import keep_freed_memory
 from accelsim.measure.machine import clock_mhz
 from accelsim.measure.memory import describe_out_of_memory
-from accelsim.measure.sampling import Plan, evictor, load_per_core
+from accelsim.measure.sampling import Plan, evictor, load_per_core, with_head_start
 from accelsim.measure.statistics import outliers, relative_error
 from accelsim.measure.timing import TOTAL, Samples, StageTimer, measure
 from accelsim.records import Record, Status
@@ -187,6 +187,9 @@ class Bench:
         Baselines are called in turn with the repeats, each round beginning with another one.
         """
         evict = evictor(device) if self._plan.cache == "cold" else None
+        # A baseline is one kernel, and a graph one launch: neither is to wait for the host.
+        ahead = with_head_start(evict, device)
+        before = ahead if self._config.timing.graph else evict
         found, first = _Found(), True
         in_turn: list[str | None] = [None, *baselines]
         beside: dict[str, tuple[float, ...]] = dict.fromkeys(baselines, ())
@@ -197,9 +200,9 @@ class Bench:
         while warmup or not self._plan.enough(totals, time.perf_counter() - start):
             for name in in_turn:
                 if name is None:
-                    trial.repeat(timer, evict)
+                    trial.repeat(timer, before)
                 else:
-                    once = measure(baselines[name], 1, 0, device, before=evict).milliseconds
+                    once = measure(baselines[name], 1, 0, device, before=ahead).milliseconds
                     beside[name] += () if warmup else once
             in_turn.append(in_turn.pop(0))
             if trial.tells_apart:

@@ -5,7 +5,14 @@ import time
 import pytest
 import torch
 
-from accelsim.measure.sampling import MOST_REPEATS, Plan, cache_bytes, evictor, load_per_core
+from accelsim.measure.sampling import (
+    MOST_REPEATS,
+    Plan,
+    cache_bytes,
+    evictor,
+    load_per_core,
+    with_head_start,
+)
 from accelsim.measure.timing import StageTimer, measure
 
 CPU = torch.device("cpu")
@@ -52,6 +59,15 @@ def test_a_cold_cache_is_made_before_each_repeat_and_not_timed():
     )
     assert calls == ["work", "evict", "work", "evict", "work"]
     assert max(samples.milliseconds) < 50
+
+
+def test_the_host_gets_a_head_start_on_a_gpu_after_what_comes_before(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: calls.append("sleep"))
+    assert with_head_start(None, CPU) is None
+    ahead = with_head_start(lambda: calls.append("evict"), torch.device("cuda"))
+    ahead()
+    assert calls == ["evict", "sleep"]
 
 
 def test_the_evictor_writes_more_than_the_cache_holds():
