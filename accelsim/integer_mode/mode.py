@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from accelsim.errors import DataError, InputError, UnsupportedError, unknown_name
 from accelsim.integer_mode.kinds import by_kind, kinds
 from accelsim.integer_mode.replacing import ALL, Replacing, Selection, macs
-from accelsim.integer_mode.routes import Automatic, Opener, Routes, is_fused, through
+from accelsim.integer_mode.routes import Opener, Routes, opener_of
 from accelsim.integer_mode.tally import Tally
 from accelsim.integer_mode.weights import Weights
 from accelsim.measure.timing import Untimed
@@ -28,7 +28,7 @@ from accelsim.types import (
     StrategyChoice,
 )
 from accelsim.unpack import DigitSystem, Strategy
-from gemm_backends import GemmBackend, load_backend
+from gemm_backends import GemmBackend
 from workloads.gemm import OPS
 from workloads.tracing import GemmCall
 
@@ -279,34 +279,8 @@ def integer_gemms(
             )
         ),
         widths.map(lambda width: DigitSystem(digits, width)),
-        _opener(exact, backend, widths, strategy, block, check),
+        opener_of(exact, backend, widths, strategy, block, check),
         Selection(gemms, skip, ops),
         check,
         nonfinite,
     )
-
-
-def _opener(
-    exact: str,
-    backend: str | GemmBackend | None,
-    bits: PerOperand[int],
-    strategy: str | StrategyChoice | Strategy | None,
-    block: int | None,
-    check: bool,
-) -> Opener:
-    if exact == "simulate":
-        return SimulatedRoute
-    if exact not in ("auto", "backend"):
-        raise InputError(f"exact: found {exact!r}; expected 'auto', 'backend' or 'simulate'")
-    if backend is None:
-        if exact == "backend":
-            raise InputError("exact='backend': name a backend")
-        if strategy is not None and not is_fused(strategy):
-            raise InputError(f"strategy {str(strategy)!r}: name a backend for its products")
-        return Automatic(bits, must=strategy is not None)
-    loaded = load_backend(backend) if isinstance(backend, str) else backend
-    availability = loaded.status()
-    if not availability.available:
-        raise InputError(f"backend {loaded.name!r} cannot run here: {availability.reason}")
-    chosen = "mix" if strategy is None else strategy
-    return through(loaded.for_bits(bits.a, bits.b), chosen, block, check)

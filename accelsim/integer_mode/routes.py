@@ -43,6 +43,39 @@ class Routes:
         return route
 
 
+def opener_of(
+    exact: str,
+    backend: str | GemmBackend | None,
+    bits: PerOperand[int],
+    strategy: str | StrategyChoice | Strategy | None,
+    block: int | None,
+    check: bool,
+) -> Opener:
+    """Return what opens the routes that `accelsim.integer_gemms` asks for by these options.
+
+    Raises
+    ------
+    InputError
+        If an option is wrong, or the backend does not run here.
+    """
+    if exact == "simulate":
+        return SimulatedRoute
+    if exact not in ("auto", "backend"):
+        raise InputError(f"exact: found {exact!r}; expected 'auto', 'backend' or 'simulate'")
+    if backend is None:
+        if exact == "backend":
+            raise InputError("exact='backend': name a backend")
+        if strategy is not None and not _is_fused(strategy):
+            raise InputError(f"strategy {str(strategy)!r}: name a backend for its products")
+        return Automatic(bits, must=strategy is not None)
+    loaded = load_backend(backend) if isinstance(backend, str) else backend
+    availability = loaded.status()
+    if not availability.available:
+        raise InputError(f"backend {loaded.name!r} cannot run here: {availability.reason}")
+    chosen = "mix" if strategy is None else strategy
+    return through(loaded.for_bits(bits.a, bits.b), chosen, block, check)
+
+
 def through(
     backend: GemmBackend,
     strategy: str | StrategyChoice | Strategy,
@@ -67,7 +100,7 @@ def through(
     InputError
         If there is no such strategy.
     """
-    if not is_fused(strategy) and not isinstance(strategy, Strategy):
+    if not _is_fused(strategy) and not isinstance(strategy, Strategy):
         strategy = load_strategy(strategy, block)
 
     def opener(request: Request) -> Route:
@@ -116,7 +149,7 @@ class Automatic:
         return SimulatedRoute(request)
 
 
-def is_fused(strategy: str | StrategyChoice | Strategy) -> bool:
+def _is_fused(strategy: str | StrategyChoice | Strategy) -> bool:
     """Say whether a strategy stands for the backend's own route."""
     return (
         not isinstance(strategy, Strategy)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from accelsim.arithmetic.oracle import Verdict
 from accelsim.config import BackendChoice, RunConfig
-from accelsim.errors import AccelsimError, UnsupportedError, unknown_name
+from accelsim.errors import AccelsimError, UnsupportedError
 from accelsim.measure.allocator import keep_freed_memory
 from accelsim.measure.machine import clock_mhz
 from accelsim.measure.memory import describe_out_of_memory
@@ -24,25 +22,28 @@ from accelsim.measure.timing import TOTAL, Samples, StageTimer, measure
 from accelsim.records import Record, Status
 from accelsim.records.record import (
     Exponents,
-    FirstMismatch,
     Minimised,
     Quartiles,
-    Stage,
     TimingNotes,
 )
 from accelsim.routes import Expected, expected
 from accelsim.runner.cases import Case
+from accelsim.runner.findings import (
+    STAGES,
+    Findings,
+    check_stages,
+    count_fields,
+    first_mismatch,
+    status_of,
+)
 from accelsim.runner.mismatch import minimise
 from accelsim.runner.opening import counted, request_of
 from accelsim.runner.peak import peak_tops
-from accelsim.runner.trial import Judgement, Trial
-from accelsim.types import SIDES, Counts, Side
+from accelsim.runner.trial import Trial
 from gemm_backends import AccumulatorOverflow, Availability, BackendError
 from gemm_backends.baselines import Baseline, load_baseline
 from gemm_backends.errors import place_in
 from workloads import Gemm
-
-STAGES = get_args(Stage)
 
 
 class Bench:
@@ -123,7 +124,7 @@ class Bench:
             **fields,
             status=Status.COUNTED,
             reason="nothing was multiplied, as asked: product is none",
-            **_counted(counts),
+            **count_fields(counts),
             prepared=list(counts.prepared),
             scale_exponent=Exponents(a=counts.scale_exponent.a, b=counts.scale_exponent.b),
         )
@@ -141,7 +142,7 @@ class Bench:
         verdict = found.judgement.integers
         clipped = found.overflows > 0 and case.backend.accumulator.overflow == "saturate"
         times = timer.summary()
-        _check_stages(times)
+        check_stages(times)
         stages = [stage for stage in STAGES if stage in times]
         samples = {stage: list(s.milliseconds) for stage, s in timer.samples.items()}
         total_s = times[TOTAL]["median"] / 1e3
@@ -149,17 +150,19 @@ class Bench:
         counts = trial.counts()
         baselines = found.baselines or self._baseline_times(case.gemm, operands, device)
         medians = {name: times.summary()["median"] for name, times in baselines.items()}
-        status, reason = _judge(found, clipped)
+        status, reason = status_of(found, clipped)
         return Record(
             **fields,
             status=status,
             reason=reason,
             exact=found.judgement.right and not clipped,
             mismatches=verdict.mismatches or found.judgement.floats,
-            max_abs_error=None if found.judgement.floats else verdict.max_abs_error,
+            max_abs_error=None
+            if verdict.exact and found.judgement.floats
+            else verdict.max_abs_error,
             relative_error_vs_float=trial.relative_error(),
-            first_mismatch=_first_mismatch(verdict),
-            **_counted(counts),
+            first_mismatch=first_mismatch(verdict),
+            **count_fields(counts),
             prepared=list(found.prepared or ()),
             replans=found.replans,
             scale_exponent=Exponents(a=counts.scale_exponent.a, b=counts.scale_exponent.b),
@@ -181,7 +184,7 @@ class Bench:
         timer: StageTimer,
         device: torch.device,
         baselines: Mapping[str, Callable[[], Tensor]],
-    ) -> _Found:
+    ) -> Findings:
         """Repeat until the plan says enough; keep the first judgement that is not right, if any.
 
         Baselines are called in turn with the repeats, each round beginning with another one.
@@ -190,7 +193,7 @@ class Bench:
         # A baseline is one kernel, and a graph one launch: neither is to wait for the host.
         ahead = with_head_start(evict, device)
         before = ahead if self._config.timing.graph else evict
-        found, first = _Found(), True
+        found, first = Findings(), True
         in_turn: list[str | None] = [None, *baselines]
         beside: dict[str, tuple[float, ...]] = dict.fromkeys(baselines, ())
         right = self._expect(case, trial)
@@ -224,7 +227,8 @@ class Bench:
         key = (gemm.id, device)
         if self._operands is None or self._operands[0] != key:
             a, b = gemm.load()
-            self._operands = (key, (a.to(device), b.to(device)))
+            dtype = torch.promote_types(a.dtype, b.dtype)
+            self._operands = (key, (a.to(device, dtype), b.to(device, dtype)))
         return self._operands[1]
 
     def _expect(self, case: Case, trial: Trial) -> Expected:
@@ -261,43 +265,6 @@ class Bench:
         return [baseline for baseline in named if baseline.availability(str(device)).available]
 
 
-@dataclass
-class _Found:
-    """What the repeats of a case gave.
-
-    Parameters
-    ----------
-    judgement : Judgement
-        Of the first repeat that was not right, or of the last.
-    overflows : int
-        Steps at which the backend reported an overflow, in the repeat that is judged.
-    prepared : tuple of {"a", "b"}
-        Operands that had been prepared before every timed repeat.
-    replans : int
-        Times that a fused route met operands beyond its plan in timed repeats.
-    baselines : dict
-        Times of the baselines, where they were called in turn with the repeats.
-    """
-
-    judgement: Judgement = field(default_factory=lambda: Judgement(Verdict(0, 0)))
-    overflows: int = 0
-    prepared: tuple[Side, ...] | None = None
-    replans: int = 0
-    baselines: dict[str, Samples] = field(default_factory=dict)
-    _before: int = 0
-
-    def see(self, counts: Counts, timed: bool) -> None:
-        """Take the counts of a repeat."""
-        if self.judgement.right:
-            self.overflows = counts.overflows
-        if not timed:
-            self._before = counts.replans
-            return
-        earlier = SIDES if self.prepared is None else self.prepared
-        self.prepared = tuple(side for side in earlier if side in counts.prepared)
-        self.replans = counts.replans - self._before
-
-
 class _Notes:
     """Watches the machine while a case is repeated."""
 
@@ -325,48 +292,3 @@ def _status(choice: BackendChoice) -> Availability:
         return choice.load().status()
     except BackendError as error:
         return Availability(False, str(error))
-
-
-def _first_mismatch(verdict: Verdict) -> FirstMismatch | None:
-    first = verdict.first
-    if first is None:
-        return None
-    return FirstMismatch(index=list(first.index), expected=first.expected, found=first.found)
-
-
-def _check_stages(names: Iterable[str]) -> None:
-    """See that a route has timed no stage that a record does not know.
-
-    Raises
-    ------
-    BackendError
-        If it has.
-    """
-    for name in names:
-        if name not in STAGES:
-            raise BackendError(f"a route timed {unknown_name('stage', name, STAGES)}")
-
-
-def _counted(counts: Counts) -> dict[str, Any]:
-    """Return the fields of a record that hold what a run took."""
-    same = (
-        "strategy_chosen", "ratio", "dense_macs", "low_bit_macs", "correction_macs", "sparse_macs",
-        "executed_macs", "shift_adds", "gather_bytes", "scatter_bytes", "gemm_bytes", "products",
-        "max_digits_a", "max_digits_b", "out_of_bound_a", "out_of_bound_b",
-    )  # fmt: skip
-    return {**{name: getattr(counts, name) for name in same}, **counts.modelled}
-
-
-def _judge(found: _Found, clipped: bool) -> tuple[Status, str]:
-    verdict = found.judgement.integers
-    if found.judgement.right and not clipped:
-        return Status.OK, ""
-    if found.overflows:
-        steps = "1 step" if found.overflows == 1 else f"{found.overflows} steps"
-        chance = ", and that every integer is equal is chance" if verdict.exact else ""
-        return Status.OVERFLOW, f"the accumulator overflowed at {steps}{chance}"
-    if verdict.exact:
-        wrong = found.judgement.floats
-        return Status.INEXACT, f"{wrong} floats are not the exact product divided and rounded once"
-    reason = f"{verdict.mismatches} entries differ by up to {verdict.max_abs_error}"
-    return Status.INEXACT, reason
