@@ -24,7 +24,7 @@ from gemm_backends.cuda.cutlass_kernels import (
     shaped,
 )
 from gemm_backends.cuda.cutlass_library import Kernel, cuda_availability
-from gemm_backends.cuda.fused.offer import offer
+from gemm_backends.cuda.fused.offer import SOURCES, offer
 from gemm_backends.cuda.int8 import PaddedDigits
 from gemm_backends.operands import check_shapes
 from gemm_backends.types import Accumulator, Availability, GemmSpec, Support
@@ -107,4 +107,4 @@ class CutlassInt8(GemmBackend):
 
     @staticmethod
     def _build(backend: GemmBackend) -> Iterator[Outcome]:
-        return build_for_gpus((*HOPPER, DEQUANTIZING, *OTHERS))
+        return build_for_gpus((*HOPPER, DEQUANTIZING, *OTHERS), SOURCES)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from accelsim.kernels.nvcc import CudaSource
 from gemm_backends.actions import Outcome
 from gemm_backends.cuda.cutlass_library import (
     Kernel,
@@ -87,12 +88,24 @@ def shaped(product: Tensor, a: PaddedDigits, b: PaddedDigits) -> Tensor:
     return product[..., :h].reshape(*a.shape[:-1], h)
 
 
-def build_for_gpus(kernels: Sequence[Kernel]) -> Iterator[Outcome]:
-    """Build the kernels that this machine's GPUs, or the architectures asked for, can run."""
+def build_for_gpus(
+    kernels: Sequence[Kernel], on_hopper: Sequence[CudaSource] = ()
+) -> Iterator[Outcome]:
+    """Build the kernels that this machine's GPUs, or the architectures asked for, can run.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+        GEMMs.
+    on_hopper : sequence of CudaSource
+        What else is built where there is wgmma.
+    """
     architectures = wanted_architectures()
     if not architectures:
         yield Outcome("build", "skipped", "there is no GPU; nothing was compiled")
     for architecture in architectures:
         usable = [k for k in kernels if architecture == "sm_90a" or "sm90" not in k.file]
         sources = list(dict.fromkeys(kernel.source for kernel in usable))
+        if architecture == "sm_90a":
+            sources += on_hopper
         yield from build_outcomes(sources, [architecture])

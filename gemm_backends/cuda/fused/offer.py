@@ -5,13 +5,21 @@ from __future__ import annotations
 import torch
 
 from accelsim.kernels.nvcc import missing_tools
+from accelsim.kernels.select import SOURCE as SELECT
 from accelsim.kernels.select import TYPES
 from accelsim.types import Request, Route
 from gemm_backends.cuda.cutlass_kernels import has_wgmma
+from gemm_backends.cuda.fused.operand import HIGH_PARTS, PLANES, SPLIT
+from gemm_backends.cuda.fused.rounder import ROW_SCALES
 from gemm_backends.cuda.fused.route import FusedRoute
+from gemm_backends.cuda.fused.status import STATUS
+from gemm_backends.cuda.fused.way import PACK
 from gemm_backends.types import Support
 
 BITS = 8
+
+SOURCES = (SELECT, ROW_SCALES, SPLIT, PLANES, HIGH_PARTS, STATUS, PACK)
+"""The kernels of the route beside its GEMMs."""
 
 OUTPUTS = (None, torch.float32, torch.float16, torch.bfloat16)
 
