@@ -100,6 +100,14 @@ def test_integers_at_the_limits_of_types(integer, beside, dtype):
         check([integer + beside, -integer - beside], scale, 1.0, dtype)
 
 
+def test_odd_integers_just_above_two_to_the_53_beside_ties():
+    scale = 34 * 15790321
+    for point in (2**24 + 1, 2**24 + 3):
+        integers = [point * scale + side for side in (-1, 0, 1)]
+        assert all(2**53 < integer < 2**54 for integer in integers)
+        check(integers, 34.0, 15790321.0, torch.float32)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_subnormal_and_huge_results(dtype):
     digits, lowest, limit = FORMATS[dtype]

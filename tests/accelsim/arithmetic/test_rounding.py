@@ -82,7 +82,7 @@ def test_a_zero_percentile_is_an_error_or_taken_over_the_nonzero_entries():
 
 
 @pytest.mark.parametrize("magnitude", [2.0**-149, 1e-44, 1e-39, 1.2e-38, 4.4e-38, 1e-37, 3e38])
-@pytest.mark.parametrize("beta", [5, 31, 16383])
+@pytest.mark.parametrize("beta", [0.5, 5, 31, 16383])
 def test_scales_beyond_float32_go_with_a_power_of_two(magnitude, beta):
     x = torch.tensor([[1.0, -0.5, 0.25, 0.9, 0.7], [0.01, 0, -1e-9, 0.3, 1]]) * magnitude
     done = quantize(x, 60, beta)
@@ -108,6 +108,36 @@ def rounded(value, bits=24):
     return sign * round(value / Fraction(2) ** exponent) * Fraction(2) ** exponent
 
 
+FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
+
+
+@given(
+    st.lists(FINITE | st.floats(-1, 1, width=32), min_size=1, max_size=9),
+    st.sampled_from([15.0, 31.0, 16383.0, 0.3]),
+    st.sampled_from([50, 90, 100]),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_finite_operand_is_what_fractions_give(values, beta, percentile):
+    x = torch.tensor([values], dtype=torch.float32)
+    exact = [Fraction(v) for v in x[0].tolist()]
+    ordered = sorted(map(abs, exact), reverse=True)
+    alpha = ordered[rank(len(values), percentile) - 1]
+    if ordered[0] and not alpha:
+        with pytest.raises(DataError, match="scale is undefined"):
+            quantize(x, percentile, beta)
+        return
+    scale = rounded(Fraction(beta) / (2 * alpha)) if alpha else Fraction(1)
+    expected = [round(rounded(v * scale)) for v in exact]
+    if max(map(abs, expected)) >= 2**62:
+        with pytest.raises(DataError, match="not below 2"):
+            quantize(x, percentile, beta)
+        return
+    done = quantize(x, percentile, beta)
+    assert done.values.tolist() == [expected]
+    assert done.largest == max(map(abs, expected))
+    assert Fraction(float(done.scale)) * Fraction(2) ** done.scale_exponent == scale
+
+
 def test_rows_share_one_power_of_two_or_are_refused():
     x = torch.tensor([[1e-44, 2e-44], [1.0, 3.0], [0, 0]])
     done = quantize(x, 100, 31, "row")
@@ -117,6 +147,12 @@ def test_rows_share_one_power_of_two_or_are_refused():
     assert done.scale[2] == 1
     with pytest.raises(DataError, match="one scale per tensor"):
         quantize(torch.tensor([[1e-44], [1e35]]), 100, 31, "row")
+    # The smaller row asks for 2^26, times which the other is just below float32's end, or on it.
+    below = torch.tensor([[1e-44], [2.0**102 * (1 - 2.0**-24)]])
+    alone = [quantize(row[None], 100, 31).values[0].tolist() for row in below]
+    assert quantize(below, 100, 31, "row").values.tolist() == alone
+    with pytest.raises(DataError, match="one scale per tensor"):
+        quantize(torch.tensor([[1e-44], [2.0**102]]), 100, 31, "row")
 
 
 def test_a_row_of_zeros_but_one_is_an_error_or_taken_over_its_nonzero_entries():
