@@ -251,7 +251,13 @@ class Timer(Protocol):
 
 
 class Route(Protocol):
-    """A way from float operands to the exact product; it takes new operands in every run."""
+    """A way from float operands to the exact product; it takes new operands in every run.
+
+    Notes
+    -----
+    A route whose `integers` come from another kernel than the one that `run` times may say so in an
+    attribute ``judged``, a text that records keep beside the verdict.
+    """
 
     def prepare(self, side: Side, x: Tensor) -> PreparedOperand:
         """Round, unpack and lay out an operand that stays, once and outside of any timing.
