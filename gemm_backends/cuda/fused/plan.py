@@ -205,7 +205,8 @@ def _side(
         return None
     present = high != 0
     fullest = int((present if listed is None else present[:, listed]).sum(dim=1).max())
-    length = max(SHORTEST_LIST, round_up(fullest if fixed else 2 * slack * fullest, 8))
+    wanted = fullest if fixed else min(2 * slack * fullest, 2 * LONGEST_LIST)
+    length = max(SHORTEST_LIST, round_up(wanted, 8))
     if fullest > LONGEST_LIST or len(high) * length > MOST_LISTED:
         return None
     light = present[:, ~heavy]

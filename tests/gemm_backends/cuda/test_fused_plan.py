@@ -9,7 +9,14 @@ from quotient import rounded_quotient
 from accelsim.arithmetic.dequantize import round_once
 from accelsim.types import PerOperand
 from gemm_backends.cuda.fused.memory import CALM, PlanMemory
-from gemm_backends.cuda.fused.plan import Columns, Dense, Side, high_parts, plan_columns
+from gemm_backends.cuda.fused.plan import (
+    LONGEST_LIST,
+    Columns,
+    Dense,
+    Side,
+    high_parts,
+    plan_columns,
+)
 from gemm_backends.cuda.fused.planner import next_plan
 from gemm_backends.cuda.fused.sides import Floats
 from gemm_backends.cuda.fused.status import NO_PROOF, Report
@@ -114,6 +121,15 @@ def test_slack_leaves_more_room_for_what_is_new():
     assert more.a.list_length >= usual.a.list_length
     assert more.a.place_tiles >= usual.a.place_tiles
     assert more.b == usual.b
+
+
+def test_lists_have_a_bound_whatever_the_slack():
+    a, b = operands(d=4096)
+    a[3, :LONGEST_LIST] = 1000
+    for slack in (1, 4):
+        assert plan_columns(a, b, NEW, slack).a.list_length == 2 * LONGEST_LIST
+    a[3, LONGEST_LIST] = 1000
+    assert plan_columns(a, b, NEW) is None
 
 
 def report(flags, digits=(0, 0)):
