@@ -101,11 +101,19 @@ def test_integers_at_the_limits_of_types(integer, beside, dtype):
 
 
 def test_odd_integers_just_above_two_to_the_53_beside_ties():
-    scale = 34 * 15790321
+    scale = 6156 * 87211
     for point in (2**24 + 1, 2**24 + 3):
         integers = [point * scale + side for side in (-1, 0, 1)]
         assert all(2**53 < integer < 2**54 for integer in integers)
-        check(integers, 34.0, 15790321.0, torch.float32)
+        check(integers, 6156.0, 87211.0, torch.float32)
+
+
+def test_quotients_that_float64_gives_one_unit_beside_a_tie(monkeypatch):
+    integers = [4614567645459868172, 4614982271469333224, 4619018129817771602, 4616634443237460566]
+    check(integers, 16401.0, 8393271.0, torch.float32)
+    monkeypatch.setattr(module, "CLOSE", 0)
+    with pytest.raises(AssertionError):
+        check(integers, 16401.0, 8393271.0, torch.float32)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
