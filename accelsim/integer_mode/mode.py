@@ -54,8 +54,9 @@ class IntegerGemms(Replacing):
     check : bool
         Compare every integer with the oracle's, and every float with the exact quotient, from the
         operands as they are then.
-    nonfinite : {"error", "pass"}
-        What is done with a product of which an operand holds NaN or infinity.
+    nonfinite : {"error", "pass"}, optional
+        What is done with a product of which an operand holds NaN or infinity; by default it is an
+        error in the forward pass alone.
 
     Attributes
     ----------
@@ -71,7 +72,7 @@ class IntegerGemms(Replacing):
         opener: Opener,
         selection: Selection = ALL,
         check: bool = False,
-        nonfinite: str = "error",
+        nonfinite: str | None = None,
     ) -> None:
         super().__init__(model, selection)
         self._rounding, self._digits, self._checking = rounding, digits, check
@@ -92,12 +93,16 @@ class IntegerGemms(Replacing):
             with self._one_at_a_time:
                 return self._product(call)
         except DataError as error:
-            if self._nonfinite == "pass" and not _finite(call):
+            if self._passes(call) and not _finite(call):
                 self.left.add(f"{name}: NaN or infinity in an operand", macs(call))
                 return call.a @ call.b.mT
             raise DataError(f"{name}: {error}") from error
         except UnsupportedError as error:
             raise InputError(f"{name}: {error}") from error
+
+    def _passes(self, call: GemmCall) -> bool:
+        """Whether a GEMM is left to the model where an operand holds NaN or infinity."""
+        return (self._nonfinite or ("error" if call.phase == "forward" else "pass")) == "pass"
 
     def _product(self, call: GemmCall) -> Tensor:
         request = self._request(call)
@@ -192,7 +197,7 @@ def integer_gemms(
     skip: Sequence[str] = (),
     ops: Sequence[str] = OPS,
     zero_alpha: str = "nonzero",
-    nonfinite: Literal["error", "pass"] = "error",
+    nonfinite: Literal["error", "pass"] | None = None,
     check: bool = False,
 ) -> IntegerGemms:
     """Run the GEMMs of a model on integers, forward and backward.
@@ -238,10 +243,11 @@ def integer_gemms(
         Which GEMMs; see `Selection`.
     zero_alpha : {"nonzero", "error"}
         What to do where more than `percentile` of an operand is zeros.
-    nonfinite : {"error", "pass"}
-        What to do where an operand holds NaN or infinity, as gradients may that are scaled up:
-        ``pass`` leaves the product in floating point, as the model has it, and counts it in
-        ``tally.skipped``.
+    nonfinite : {"error", "pass"}, optional
+        What to do where an operand holds NaN or infinity: ``pass`` leaves the product in floating
+        point, as the model has it, and counts it in ``tally.skipped``. By default it is an error
+        in the forward pass and passes in the backward pass, where a GradScaler looks for what its
+        scale has made infinite.
     check : bool
         Compare every integer with an independent oracle's, and every float with the exact quotient;
         both are made from the operands as they are then, not from what was prepared of them.
@@ -256,7 +262,8 @@ def integer_gemms(
     InputError
         If an option is wrong, or, when the model runs, if the backend refuses a product.
     DataError
-        When the model runs, if an operand holds NaN or infinity; the message names its GEMM.
+        When the model runs, if an operand holds NaN or infinity that may not pass; the message
+        names its GEMM.
 
     Notes
     -----
@@ -265,7 +272,7 @@ def integer_gemms(
     """
     if granularity not in GRANULARITIES:
         raise InputError(f"granularity: {unknown_name('value', granularity, GRANULARITIES)}")
-    if nonfinite not in NONFINITE:
+    if nonfinite not in (None, *NONFINITE):
         raise InputError(f"nonfinite: {unknown_name('value', nonfinite, NONFINITE)}")
     betas = by_kind(beta, "beta")
     percentiles = by_kind(percentile, "percentile", at_most=100)

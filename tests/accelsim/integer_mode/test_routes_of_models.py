@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -273,7 +274,7 @@ def test_a_scaled_loss_that_overflows_halves_the_scale():
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**24)
     x, y = torch.randn(8, 16), torch.randint(0, 4, (8,))
-    with accelsim.integer_gemms(model, beta=255, nonfinite="pass"):
+    with accelsim.integer_gemms(model, beta=255) as mode:
         for _ in range(12):
             optimizer.zero_grad()
             with torch.autocast("cpu", dtype=torch.float16):
@@ -283,3 +284,27 @@ def test_a_scaled_loss_that_overflows_halves_the_scale():
             scaler.update()
     assert torch.isfinite(value)
     assert scaler.get_scale() < 2.0**24
+    assert any("grad_" in why and "infinity" in why for why in mode.tally.skipped.calls)
+
+
+@pytest.mark.parametrize(("nonfinite", "raises"), [(None, False), ("pass", False), ("error", True)])
+def test_infinite_gradients_pass_by_default_and_are_counted(nonfinite, raises):
+    layer, x = nn.Linear(8, 4), torch.ones(2, 8, requires_grad=True)
+    with (
+        pytest.raises(DataError, match="grad_") if raises else nullcontext(),
+        accelsim.integer_gemms(layer, beta=31, nonfinite=nonfinite) as mode,
+    ):
+        layer(x).backward(torch.full((2, 4), torch.inf))
+    if not raises:
+        assert not torch.isfinite(x.grad).all()
+        assert len(mode.tally.skipped.calls) == 2
+
+
+@pytest.mark.parametrize("nonfinite", [None, "error"])
+def test_an_infinite_activation_is_an_error_by_default(nonfinite):
+    layer = nn.Linear(8, 4)
+    with (
+        pytest.raises(DataError, match="forward"),
+        accelsim.integer_gemms(layer, beta=31, nonfinite=nonfinite),
+    ):
+        layer(torch.full((2, 8), torch.inf))
