@@ -133,20 +133,3 @@ def select_rows(x: Tensor, rank: int | Tensor) -> Tensor:
     k = 0 if isinstance(rank, Tensor) else rank
     ROWS.launch("accelsim_select_rows", x.device, x, *x.shape, k, ranks, found)
     return found
-
-
-def round_to_integers(x: Tensor, scale: float) -> Tensor:
-    """Return ``rint(x * scale)`` as int32, the product rounded to float32 first.
-
-    Parameters
-    ----------
-    x : Tensor
-        Contiguous float32, float16 or bfloat16; every result must be below 2^31.
-    scale : float
-        A float32.
-    """
-    integers = torch.empty(x.shape, dtype=torch.int32, device=x.device)
-    if x.numel():
-        arguments = (x, x.numel(), TYPES[x.dtype], float(scale), integers)
-        SOURCE.launch("accelsim_round", x.device, *arguments)
-    return integers

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from accelsim.arithmetic.rounding import rank
-from accelsim.kernels.select import Selector, round_to_integers
+from accelsim.kernels.select import Selector
 
 CASES = {
     "normal": lambda n, g: torch.randn(n, generator=g, device="cuda"),
@@ -62,13 +62,3 @@ def test_unaligned_tensors(generator):
     selector = Selector(x.numel(), x.device)
     selector.run(x, 2500, 15.0)
     assert selector.report()[0] == float(x.abs().sort().values[-2500])
-    assert torch.equal(round_to_integers(x, 7.25), (x * 7.25).round().to(torch.int32))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_rounding_to_nearest_even(dtype, generator):
-    x = torch.randn(10_007, generator=generator, device="cuda").to(dtype)
-    x[:6] = torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5, -2.5], device="cuda")
-    for scale in (1.0, 0.3, 1e4):
-        expected = (x.float() * torch.tensor(scale, device="cuda")).round().to(torch.int32)
-        assert torch.equal(round_to_integers(x, scale), expected)
