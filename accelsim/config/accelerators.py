@@ -1,13 +1,10 @@
-"""The key ``accelerator``: described accelerators, which the emulator stands for."""
+"""The key ``accelerator``: described accelerators, as entries of ``backends``."""
 
 from __future__ import annotations
 
 from accelsim.config.document import Document
 from accelsim.errors import InputError
-from gemm_backends.cost.accelerators import accelerator_options
-
-MODEL = "emulator"
-"""The backend that takes the descriptions."""
+from gemm_backends.cost.accelerators import MODEL, accelerator_options
 
 
 def add_accelerators(document: Document) -> None:

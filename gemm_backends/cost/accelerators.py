@@ -9,6 +9,9 @@ import yaml
 
 from accelsim.errors import InputError, unknown_name
 
+MODEL = "emulator"
+"""The backend that takes the descriptions."""
+
 _HERE = Path(__file__).parent
 FOLDERS = (_HERE / "accelerators", _HERE.parents[1] / "configs" / "accelerators")
 """Where named accelerators lie: in an installed package, and in a working tree."""

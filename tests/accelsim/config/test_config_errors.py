@@ -25,7 +25,10 @@ BITS = f"a whole number from 2 to 16{EACH}"
 PERCENTILE = f"a number above 0 and at most 100{EACH}"
 NAME = "text of letters, digits, spaces and . _ + -, beginning with a letter or digit"
 GLOBS = "a list of at least one glob, such as '*.qk'"
-TOP = "backends, baselines, k_split, name, output, quantize, timing, unpack, workloads"
+TOP = (
+    "accelerator, backends, baselines, k_split, name, output, product, quantize, timing, unpack, "
+    "workloads"
+)
 
 
 @pytest.fixture

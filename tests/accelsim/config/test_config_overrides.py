@@ -78,7 +78,8 @@ def test_a_value_may_hold_an_equals_sign(load, message):
         ("quantize.bta=3", "quantize.bta: unknown key 'bta'; did you mean 'beta'? "
          "(known: beta, granularity, percentile, zero_alpha)"),
         ("quantise.beta=3", "quantise: unknown key 'quantise'; did you mean 'quantize'? (known: "
-         "backends, baselines, k_split, name, output, quantize, timing, unpack, workloads)"),
+         "accelerator, backends, baselines, k_split, name, output, product, quantize, timing, "
+         "unpack, workloads)"),
         ("quantize.beta.1=0", "quantize.beta.1: found 0; expected a number above 0 and below 2^32, "
          "{a: ..., b: ...}, or a list of these"),
         ("quantize.beta=4294967296", "quantize.beta: found 4294967296; expected a number above 0 "

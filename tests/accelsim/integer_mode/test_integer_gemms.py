@@ -10,7 +10,7 @@ from torch import nn
 
 import accelsim
 from accelsim.arithmetic.oracle import oracle
-from accelsim.arithmetic.rounding import quantize
+from accelsim.arithmetic.rounding import begin_quantizing, quantize
 from accelsim.errors import DataError, InputError
 from gemm_backends import Accumulator, GemmBackend, load_backend
 
@@ -148,9 +148,9 @@ def test_weights_are_prepared_once_until_something_writes_to_them(monkeypatch):
 
     def counted(x, *args):
         calls.append(args[-1])
-        return quantize(x, *args)
+        return begin_quantizing(x, *args)
 
-    monkeypatch.setattr("accelsim.routes.rounding.quantize", counted)
+    monkeypatch.setattr("accelsim.routes.rounding.begin_quantizing", counted)
     layer, x = nn.Linear(8, 4, bias=False), torch.randn(3, 8)
     with integers(layer, exact="simulate") as mode, torch.no_grad():
         first = layer(x)
