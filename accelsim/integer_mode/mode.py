@@ -55,8 +55,8 @@ class IntegerGemms(Replacing):
         Compare every integer with the oracle's, and every float with the exact quotient, from the
         operands as they are then.
     nonfinite : {"error", "pass"}, optional
-        What is done with a product of which an operand holds NaN or infinity; by default it is an
-        error in the forward pass alone.
+        What is done with a product of which an operand holds NaN or infinity; by default infinite
+        gradients pass, and what becomes of them in the rest of the backward pass.
 
     Attributes
     ----------
@@ -78,6 +78,7 @@ class IntegerGemms(Replacing):
         self._rounding, self._digits, self._checking = rounding, digits, check
         self.tally = Tally(self.left, self.not_chosen)
         self._nonfinite = nonfinite
+        self._overflowed = False
         self._routes = Routes(opener)
         self._one_at_a_time = threading.RLock()
 
@@ -89,11 +90,13 @@ class IntegerGemms(Replacing):
     def product(self, call: GemmCall) -> Tensor:
         """Return the integer product of a GEMM, dequantized into the type of A."""
         name = f"{call.name} ({call.phase})"
+        if call.phase == "forward":
+            self._overflowed = False
         try:
             with self._one_at_a_time:
                 return self._product(call)
         except DataError as error:
-            if self._passes(call) and not _finite(call):
+            if self._passes(call):
                 self.left.add(f"{name}: NaN or infinity in an operand", macs(call))
                 return call.a @ call.b.mT
             raise DataError(f"{name}: {error}") from error
@@ -101,8 +104,14 @@ class IntegerGemms(Replacing):
             raise InputError(f"{name}: {error}") from error
 
     def _passes(self, call: GemmCall) -> bool:
-        """Whether a GEMM is left to the model where an operand holds NaN or infinity."""
-        return (self._nonfinite or ("error" if call.phase == "forward" else "pass")) == "pass"
+        """Whether an operand holds NaN or infinity and the GEMM is left to the model for it."""
+        operands = call.a, call.b
+        if self._nonfinite is not None:
+            return self._nonfinite == "pass" and not all(bool(x.isfinite().all()) for x in operands)
+        if call.phase == "forward":
+            return False
+        self._overflowed |= any(bool(x.isinf().any()) for x in operands)
+        return self._overflowed and not all(bool(x.isfinite().all()) for x in operands)
 
     def _product(self, call: GemmCall) -> Tensor:
         request = self._request(call)
@@ -177,10 +186,6 @@ class IntegerGemms(Replacing):
 _UNTIMED = Untimed()
 
 
-def _finite(call: GemmCall) -> bool:
-    return all(bool(x.isfinite().all()) for x in (call.a, call.b))
-
-
 def integer_gemms(
     model: nn.Module,
     beta: float | Mapping[str, float],
@@ -245,9 +250,9 @@ def integer_gemms(
         What to do where more than `percentile` of an operand is zeros.
     nonfinite : {"error", "pass"}, optional
         What to do where an operand holds NaN or infinity: ``pass`` leaves the product in floating
-        point, as the model has it, and counts it in ``tally.skipped``. By default it is an error
-        in the forward pass and passes in the backward pass, where a GradScaler looks for what its
-        scale has made infinite.
+        point, as the model has it, and counts it in ``tally.skipped``. By default it is an error,
+        but for infinite gradients and what becomes of them in the rest of the backward pass: a
+        GradScaler looks for what its scale has made infinite.
     check : bool
         Compare every integer with an independent oracle's, and every float with the exact quotient;
         both are made from the operands as they are then, not from what was prepared of them.

@@ -300,6 +300,18 @@ def test_infinite_gradients_pass_by_default_and_are_counted(nonfinite, raises):
         assert len(mode.tally.skipped.calls) == 2
 
 
+def test_nan_of_an_infinite_gradient_passes_and_any_other_does_not():
+    layers = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 4))
+    with torch.no_grad():
+        layers[1].weight.copy_(torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None].expand(4, 4))
+    x = torch.ones(2, 8, requires_grad=True)
+    with accelsim.integer_gemms(layers, beta=31):
+        layers(x).backward(torch.full((2, 4), torch.inf))
+        assert layers[0].weight.grad.isnan().all(), "infinity less infinity"
+        with pytest.raises(DataError, match=r"grad_.*nan"):
+            layers(x).backward(torch.full((2, 4), torch.nan))
+
+
 @pytest.mark.parametrize("nonfinite", [None, "error"])
 def test_an_infinite_activation_is_an_error_by_default(nonfinite):
     layer = nn.Linear(8, 4)
