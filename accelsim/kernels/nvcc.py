@@ -269,15 +269,24 @@ def compiles_for(device: torch.device) -> bool:
     return device.type == "cuda" and torch.version.cuda is not None and not missing_tools(False)
 
 
+_C_TYPES: dict[type, Any] = {
+    int: ctypes.c_int64,
+    bool: ctypes.c_int64,
+    float: ctypes.c_double,
+    type(None): ctypes.c_void_p,
+}
+
+
 def _c_argument(value: Any) -> Any:
-    if value is None or isinstance(value, ctypes.c_void_p):
-        return value if value is not None else ctypes.c_void_p()
-    if isinstance(value, float):
-        return ctypes.c_double(value)
-    if isinstance(value, int):
-        return ctypes.c_int64(value)
+    c_type = _C_TYPES.get(type(value))
+    if c_type is not None:
+        return c_type(value)
     if isinstance(value, ctypes.Structure):
         return ctypes.byref(value)
+    if isinstance(value, ctypes.c_void_p):
+        return value
+    if isinstance(value, int):
+        return ctypes.c_int64(value)
     return ctypes.c_void_p(value.data_ptr())
 
 

@@ -151,7 +151,7 @@ class Kernel:
     least_tiles: int = 0
     cached: bool = False
 
-    @property
+    @functools.cached_property
     def source(self) -> CudaSource:
         """The source to build."""
         return CudaSource(CSRC / self.file, cutlass=True)
@@ -190,6 +190,25 @@ class Kernel:
         CudaError
             If the kernel refuses or cannot be launched.
         """
+        arguments = self.arguments(a, b, c, d, elements_per_byte, scale, groups, gate)
+        self.launch(arguments, a.device)
+
+    def launch(self, arguments: GemmArguments, device: torch.device) -> None:
+        """Queue a product of what `arguments` returned, on the current stream."""
+        self.source.launch(self.symbol, device, arguments)
+
+    def arguments(
+        self,
+        a: Tensor,
+        b: Tensor,
+        c: Tensor,
+        d: int,
+        elements_per_byte: int = 1,
+        scale: Tensor | None = None,
+        groups: DigitGroups | None = None,
+        gate: Tensor | None = None,
+    ) -> GemmArguments:
+        """Return what the kernel takes; the parameters are those of a call."""
         batch, n, h = c.shape
         scales = (elements_per_byte, elements_per_byte, 1)
         strides = [
@@ -217,7 +236,7 @@ class Kernel:
         if groups:
             _describe(groups, arguments)
             arguments.columns = (ctypes.c_int32 * 2)(a.shape[2], b.shape[2])
-        self.source.launch(self.symbol, a.device, arguments)
+        return arguments
 
     def _swizzle(self, n: int, h: int, row_bytes: int) -> int:
         if stays_cached(n, h, row_bytes):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from accelsim.types import PerOperand
-from gemm_backends.cuda.cutlass_library import Segment
+from gemm_backends.cuda.cutlass_library import DigitGroups, Segment
 from gemm_backends.cuda.fused.layout import (
     DIGIT_BITS,
     Layout,
@@ -61,6 +61,8 @@ class DenseWay(Way):
         super().__init__(shape, status, 0, device, plan.wide)
         batch, n, d, h = shape
         self.plan = plan
+        self._made: dict[tuple[int, int], DigitGroups] = {}
+        self._cut: dict[int, list[DigitGroups]] = {}
         self._count = _count(sides.a, plan.a), _count(sides.b, plan.b)
         self._behind = tuple(
             count if isinstance(x, FusedOperand) else max(count, PLANES_BEHIND)
@@ -125,12 +127,11 @@ class DenseWay(Way):
         low = self.digits.a.layout.low
         if not self.wide:
             count = self._used(report)
-            groups = plane_groups(self.digits.a.layout, self.digits.b.layout, count)
-            pairs, products = len(groups.segments), 1
+            pairs, products = len(self._groups(count).segments), 1
         else:
             weights = [self._segments(weight) for weight in range(WEIGHTS)]
             pairs = sum(map(len, weights))
-            products = sum(len(list(slices(found))) for found in weights)
+            products = sum(len(self._slices(weight)) for weight in range(WEIGHTS))
         return Work(pairs * low, batch * n * h * d * pairs, products)
 
     def max_digits(self, report: Report) -> PerOperand[int]:
@@ -149,7 +150,7 @@ class DenseWay(Way):
         sums = torch.empty((batch, n, self.digits.b.stored), dtype=torch.int32, device=self._device)
         for weight in range(sum(self._count) - 1):
             total = torch.zeros(sums.shape, dtype=torch.int64, device=self._device)
-            for groups in slices(self._segments(weight)):
+            for groups in self._slices(weight):
                 self.gemm(self.digits.a, self.digits.b, groups, sums)
                 total += sums
             yield DIGIT_BITS * weight, total[..., :h]
@@ -167,8 +168,19 @@ class DenseWay(Way):
         return Digits(batch, rows, d, Layout(-(-d // TILE), planes), self._device)
 
     def _multiply(self, count: tuple[int, int], out: Tensor, gate: Tensor | None = None) -> None:
-        groups = plane_groups(self.digits.a.layout, self.digits.b.layout, count)
-        self.gemm(self.digits.a, self.digits.b, groups, out, gate)
+        self.gemm(self.digits.a, self.digits.b, self._groups(count), out, gate)
+
+    def _groups(self, count: tuple[int, int]) -> DigitGroups:
+        """Return what K is made of with so many planes, always the same object."""
+        if count not in self._made:
+            self._made[count] = plane_groups(self.digits.a.layout, self.digits.b.layout, count)
+        return self._made[count]
+
+    def _slices(self, weight: int) -> list[DigitGroups]:
+        """Return the products of one weight whose sums fit 32 bits, always the same objects."""
+        if weight not in self._cut:
+            self._cut[weight] = list(slices(self._segments(weight)))
+        return self._cut[weight]
 
     def _segments(self, weight: int) -> list[Segment]:
         return plane_segments(self.digits.a.layout, self.digits.b.layout, self._count, weight)
@@ -177,7 +189,7 @@ class DenseWay(Way):
         totals.zero_()
         sums = torch.empty(totals.shape, dtype=torch.int32, device=totals.device)
         for weight in range(WEIGHTS):
-            for groups in slices(self._segments(weight)):
+            for groups in self._slices(weight):
                 self.gemm(self.digits.a, self.digits.b, groups, sums)
                 PACK.launch(
                     "accelsim_accumulate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from accelsim.kernels.nvcc import CSRC, CudaSource
 
 STATUS = CudaSource(CSRC / "status.cu")
+
+_STATUS = struct.Struct("IIiiiiffQQdd")
 
 WORDS = 16
 """Size of the kernels' ``Status`` in words of 32 bits."""
@@ -116,8 +119,7 @@ class StatusPool:
 
 
 def _report(words: Tensor) -> Report:
-    flags, sticky, gate, replans, *digits = words[:6].tolist()
-    first, second = words[8:12].view(torch.int64).tolist()
-    return Report(
-        flags, sticky, bool(gate), replans, (digits[0], digits[1]), (int(first), int(second))
+    flags, sticky, gate, replans, first, second, _, _, a, b, _, _ = _STATUS.unpack(
+        words.numpy().tobytes()
     )
+    return Report(flags, sticky, bool(gate), replans, (first, second), (a, b))

@@ -13,7 +13,7 @@ from torch import Tensor
 from accelsim.kernels.nvcc import CSRC, CudaSource
 from accelsim.types import PerOperand, Timer
 from gemm_backends.cuda.cutlass_kernels import DEQUANTIZING, HOPPER, select
-from gemm_backends.cuda.cutlass_library import DigitGroups
+from gemm_backends.cuda.cutlass_library import DigitGroups, GemmArguments, Kernel
 from gemm_backends.cuda.fused.operand import ROW_MULTIPLE, Digits
 from gemm_backends.cuda.fused.plan import TILE
 from gemm_backends.cuda.fused.prepared import FusedOperand
@@ -59,6 +59,15 @@ class Work:
     copied_bytes: int = 0
 
 
+@dataclass(frozen=True)
+class _Product:
+    """One GEMM of a way; it keeps its groups, by whose identity it is found."""
+
+    kernel: Kernel
+    arguments: GemmArguments
+    groups: DigitGroups
+
+
 class Way(ABC):
     """Buffers and kernels for runs of one shape by one plan.
 
@@ -87,6 +96,7 @@ class Way(ABC):
         self.flags = self._zeros[8:9]
         self.own_zeros = self._zeros[words:]
         self.sides: PerOperand[Incoming]
+        self._products: dict[tuple[int, bool, bool], _Product] = {}
         self._sums = torch.empty(0, device=device)
 
     def run(self, sides: PerOperand[Incoming], out: Tensor, timer: Timer, capturing: bool) -> None:
@@ -206,19 +216,28 @@ class Way(ABC):
         out: Tensor,
         gate: Tensor | None = None,
     ) -> None:
-        """Queue one product of digits into sums or, dequantized, into a result."""
+        """Queue one product of digits into sums or, dequantized, into a result.
+
+        All but the place of the result is the same whenever the same `groups` come.
+        """
         batch, n, d, h = self.shape
         fused = out.dtype is not torch.int32
-        kernel = DEQUANTIZING if fused else select(HOPPER, n, h, d, batch)
-        kernel(
-            a.by_heads[:, :n],
-            b.by_heads[:, : out.shape[2]],
-            out,
-            TILE * sum(segment.tiles for segment in groups.segments),
-            scale=self.status.scale,
-            groups=groups,
-            gate=gate,
-        )
+        key = id(groups), fused, gate is None
+        if key not in self._products:
+            kernel = DEQUANTIZING if fused else select(HOPPER, n, h, d, batch)
+            arguments = kernel.arguments(
+                a.by_heads[:, :n],
+                b.by_heads[:, : out.shape[2]],
+                out,
+                TILE * sum(segment.tiles for segment in groups.segments),
+                scale=self.status.scale,
+                groups=groups,
+                gate=gate,
+            )
+            self._products[key] = _Product(kernel, arguments, groups)
+        product = self._products[key]
+        product.arguments.c = out.data_ptr()
+        product.kernel.launch(product.arguments, out.device)
 
     def pack(self, out: Tensor) -> None:
         """Queue the conversion of the sums."""
