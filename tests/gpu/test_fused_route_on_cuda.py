@@ -227,6 +227,17 @@ def test_integers_of_eight_digits_and_beyond_64_bits(output):
     route.check()
 
 
+@pytest.mark.parametrize(
+    ("output", "h", "sibling"),
+    [("same", 64, True), ("same", 63, False), (torch.float32, 64, False), (None, 64, False)],
+)
+def test_a_sibling_kernel_that_is_judged_for_its_integers_is_named(output, h, sibling):
+    a, b = draw("plain", 48, 256, h, torch.bfloat16, DEVICE)
+    route = open_route(a, b, output=output)
+    assert_exact(route, route.run(a, b, TIMER), a, b)
+    assert ("once more with its sums written out" in route.judged) == sibling
+
+
 @pytest.mark.parametrize("output", ["same", None])
 def test_what_is_not_finite_is_named_and_poisons(output):
     a, b = draw("plain", 40, 64, 48, torch.float32, DEVICE)

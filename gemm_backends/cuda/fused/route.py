@@ -31,6 +31,13 @@ from gemm_backends.cuda.fused.status import (
 from gemm_backends.cuda.fused.way import Incoming, Shape, Way
 
 
+JUDGED = (
+    "the timed GEMM, which dequantizes its sums itself, by every float of its result; the integers "
+    "by the same GEMM made once more with its sums written out"
+)
+"""What a verdict is about where the timed kernel writes no integers."""
+
+
 @dataclass
 class _Run:
     """The last run: its way, what was concluded, and its shapes."""
@@ -177,6 +184,12 @@ class FusedRoute:
             return x.scale.clone().view(wanted)
 
         return PerOperand(scale(sides.a, run.operands.a), scale(sides.b, run.operands.b))
+
+    @property
+    def judged(self) -> str:
+        """Which kernels a verdict on the last run is about, where its integers are another's."""
+        way = self._ran().way
+        return JUDGED if way is not None and way.dequantized else ""
 
     def counts(self) -> Counts:
         """Return what the last run took; waits for it."""

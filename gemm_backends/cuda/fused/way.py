@@ -83,6 +83,11 @@ class Way(ABC):
         A CUDA device.
     wide : bool
         Whether sums have 64 bits.
+
+    Attributes
+    ----------
+    dequantized : bool
+        Whether the GEMM of the last run dequantized its sums itself, without writing them out.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class Way(ABC):
         self.sides: PerOperand[Incoming]
         self._products: dict[tuple[int, bool, bool], _Product] = {}
         self._sums = torch.empty(0, device=device)
+        self.dequantized = False
 
     def run(self, sides: PerOperand[Incoming], out: Tensor, timer: Timer, capturing: bool) -> None:
         """Queue a run.
@@ -128,7 +134,7 @@ class Way(ABC):
             self.unpack(capturing)
         if not capturing:
             self.status.fetch()
-        fused = self._dequantizes(out)
+        fused = self.dequantized = self._dequantizes(out)
         with timer.stage("gemm"):
             self.multiply(out if fused else self._sums_for(out), capturing)
         if not fused:
