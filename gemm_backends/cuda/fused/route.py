@@ -30,7 +30,6 @@ from gemm_backends.cuda.fused.status import (
 )
 from gemm_backends.cuda.fused.way import Incoming, Shape, Way
 
-
 JUDGED = (
     "the timed GEMM, which dequantizes its sums itself, by every float of its result; the integers "
     "by the same GEMM made once more with its sums written out"
