@@ -325,7 +325,10 @@ def _judge(case, route, out, right, outcome, in_graph):
     for side, scale, found in zip("ab", scales, (route.scales().a, route.scales().b), strict=True):
         if not torch.equal(scale, found):
             return f"scale of {side}"
-    integers = route.integers()
+    try:
+        integers = route.integers()
+    except DataError as found:
+        return f"check() saw nothing, and integers() says: {found}"
     if isinstance(integers, np.ndarray):
         if fits:
             return "Python integers where int64 is proved"
