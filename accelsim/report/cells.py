@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from accelsim.measure.ratios import TimeRatio
+
 MISSING = "–"
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 
@@ -87,3 +89,10 @@ def ratio(value: float) -> str:
 def speedup(value: float) -> str:
     """Return a speed-up with 2 decimals, below 0.1 with 3."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def time_ratio(ratio: TimeRatio | None) -> str:
+    """Return a ratio of times, with a tilde if it is approximate; a dash if it is not a result."""
+    if ratio is None or ratio.value is None:
+        return MISSING
+    return f"{'~' if ratio.approximate else ''}{speedup(ratio.value)}"

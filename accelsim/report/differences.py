@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from accelsim.measure.ratios import BUSY
 from accelsim.records import Record, Run
 from accelsim.report.cells import text
 from accelsim.report.fields import flatten
@@ -30,9 +31,6 @@ _CONFIG_FIELDS = ("k_split", "timing.cache", "timing.prepared")
 """What of a config changes what is timed, and is in no record's key."""
 
 _CLOCK_TOLERANCE = 0.05
-
-_BUSY = 1.5
-"""A load average per core above this is told: the run itself brings it to about 1."""
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
@@ -126,7 +124,7 @@ def _operands(named: Sequence[tuple[str, Run]]) -> Iterator[str]:
 def busy(records: Iterable[Record]) -> str:
     """Say that a machine had more to do than the run that made these records, or nothing."""
     loads = [record.timing.load_per_core for record in records if record.timing is not None]
-    if not loads or median(loads) <= _BUSY:
+    if not loads or median(loads) <= BUSY:
         return ""
     return f"ran on a busy machine: {median(loads):.1f} processes per core"
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from accelsim.arithmetic.totals import total
+from accelsim.measure.ratios import TimeRatio, time_ratio
 from accelsim.records import Record, Status
 from accelsim.records.fields import summed
 from accelsim.records.record import Stage
@@ -50,8 +52,19 @@ class Line:
         times = (record.time_ms.get(stage) for record in self.records)
         return total(None if time is None else time.median for time in times)
 
-    def speedup(self, baseline: str) -> float | None:
-        """Return the baseline's time over the total."""
-        time = self.time("total")
-        reference = total(record.baselines.get(baseline) for record in self.records)
-        return reference / time if time and reference is not None else None
+    def speedup(self, baseline: str) -> TimeRatio | None:
+        """Return the baseline's time over the total, and how far it can be trusted."""
+        if any(r.baselines.get(baseline) is None or "total" not in r.time_ms for r in self.records):
+            return None
+        loads = [record.timing.load_per_core for record in self.records if record.timing]
+        return time_ratio(
+            [
+                record.samples_ms.get("total") or [record.time_ms["total"].median]
+                for record in self.records
+            ],
+            [
+                record.baseline_samples_ms.get(baseline) or [record.baselines[baseline]]
+                for record in self.records
+            ],
+            median(loads) if loads else None,
+        )

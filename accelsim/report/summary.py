@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from accelsim.measure.ratios import explain_doubts
 from accelsim.records import Record, Status
 from accelsim.report.cells import printable
 from accelsim.report.differences import busy
@@ -173,8 +174,15 @@ def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
         terms["total"] = "its own median: those of the stages do not add up to it"
     for name in columns.baselines:
         terms[f"×{name}"] = f"time of the {name} GEMM over total; above 1 is faster than {name}"
+    terms |= explain_doubts(Line([r]).speedup(name) for r in ran for name in columns.baselines)
     width = max(map(len, terms))
-    lines = [f"{term:{width}}  {meaning}" for term, meaning in terms.items()]
+    lines = [
+        line
+        for term, meaning in terms.items()
+        for line in textwrap.wrap(
+            f"{term:{width}}  {meaning}", WIDTH, subsequent_indent=" " * (width + 2)
+        )
+    ]
     lines += columns.labels.notes()
     if said := busy(ran):
         lines += _wrap(f"This {said}, so the times are longer than they need be.")

@@ -9,7 +9,7 @@ from typing import Literal
 from accelsim.records import Record, Status
 from accelsim.records.fields import FIELDS, STAGES
 from accelsim.records.record import Stage
-from accelsim.report.cells import MISSING, count, milliseconds, ratio, speedup, text
+from accelsim.report.cells import MISSING, count, milliseconds, ratio, text, time_ratio
 from accelsim.report.line import Line
 from accelsim.report.options import option_values, telling_options
 
@@ -150,5 +150,4 @@ def _time(line: Line, stage: Stage) -> str:
 
 
 def _speedup(line: Line, baseline: str) -> str:
-    value = line.speedup(baseline)
-    return MISSING if value is None else speedup(value)
+    return time_ratio(line.speedup(baseline))

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from accelsim.measure.ratios import TimeRatio
 from accelsim.measure.statistics import FEWEST
 from accelsim.records import Record
 from accelsim.records.fields import FIELDS, SETTINGS, STAGES, meaning
 from accelsim.records.record import Stage
-from accelsim.report.cells import count, milliseconds, number, ratio, speedup, text
+from accelsim.report.cells import count, milliseconds, number, ratio, text, time_ratio
 from accelsim.report.html.grid import Column
 from accelsim.report.line import Line
 from accelsim.report.summary_rows import Labels
@@ -109,7 +110,8 @@ def _measured(rows: Sequence[Row]) -> list[Column[Row]]:
                 f"×{name}",
                 f"time of the {name} GEMM over total; above 1 is faster than {name}",
                 partial(_speedup, name),
-                speedup,
+                time_ratio,
+                lambda ratio: ratio.value,
             )
             for name in baselines
         ),
@@ -138,7 +140,7 @@ def _time(stage: Stage, row: Row) -> float | None:
     return row.line.time(stage)
 
 
-def _speedup(baseline: str, row: Row) -> float | None:
+def _speedup(baseline: str, row: Row) -> TimeRatio | None:
     return row.line.speedup(baseline)
 
 

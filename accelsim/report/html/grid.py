@@ -32,12 +32,15 @@ class Column(Generic[T]):
         From a row to its value: a number, a text, or None where there is none.
     show : callable, optional
         From a value to its text; without it the column holds labels, and can be chosen from.
+    key : callable, optional
+        From a value to the number that it sorts by, if it is none itself; None sorts last.
     """
 
     title: str
     meaning: str
     value: Callable[[T], Any]
     show: Callable[[Any], str] | None = None
+    key: Callable[[Any], float | None] = lambda value: value
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class Grid(Generic[T]):
                     "title": column.title,
                     "choose": column.show is None and 1 < len(texts) <= MOST_CHOICES,
                     "texts": texts,
-                    "keys": [_key(value) for _, value in pairs] if pairs else None,
+                    "keys": [_key(column, value) for _, value in pairs] if pairs else None,
                     "rows": [places[key] for key in keys],
                 }
             )
@@ -119,8 +122,9 @@ class Grid(Generic[T]):
         )
 
 
-def _key(value: Any) -> float | int | None:
+def _key(column: Column[Any], value: Any) -> float | int | None:
     """Return a number to sort by, short: 5 digits tell more apart than a cell shows."""
+    value = None if value is None else column.key(value)
     if isinstance(value, float):
         return float(f"{value:.5g}")
     return None if value is None else int(value)
