@@ -70,6 +70,10 @@ class Environment:
         assert done.returncode == check, done.stdout + done.stderr
         return done.stdout
 
+    def python_says(self, code):
+        """Return what a line of Python prints in the environment."""
+        return subprocess.check_output([self.python, "-c", code], cwd=self.folder, text=True)
+
     def accelsim(self, *arguments, check=0):
         """Run accelsim."""
         return self.run("accelsim", *arguments, check=check)

@@ -3,7 +3,7 @@
 from workloads.bundle import Bundle, open_bundle
 from workloads.bundle_writer import write_bundle
 from workloads.gemm import OPS, PHASES, Gemm, Operands, select
-from workloads.shipped import shipped_bundles
+from workloads.shipped import bundle_path, shipped_bundles
 from workloads.sources import EntryError, WorkloadSource, register_source
 from workloads.synthetic import HeavyHitters, Synthetic
 from workloads.tiling import Tile
@@ -19,6 +19,7 @@ __all__ = [
     "Synthetic",
     "Tile",
     "WorkloadSource",
+    "bundle_path",
     "open_bundle",
     "register_source",
     "select",

@@ -17,7 +17,7 @@ from accelsim.errors import InputError
 from accelsim.plugins.registry import Registry
 from workloads.bundle import open_bundle
 from workloads.gemm import Gemm, select
-from workloads.paths import from_folder
+from workloads.shipped import bundle_path
 from workloads.synthetic import Synthetic
 from workloads.tiling import FLOAT_TYPES, FloatType, Tile, in_type, tiled
 
@@ -111,7 +111,7 @@ class BundleSource(WorkloadSource):
     Parameters
     ----------
     bundle : str
-        Path of a ``.safetensors`` file.
+        Path of a ``.safetensors`` file, or the name of a bundle that comes with the suite.
     gemms : list of str
         Globs of names; all by default.
     tile : Tile, optional
@@ -123,7 +123,9 @@ class BundleSource(WorkloadSource):
 
     key = "bundle"
 
-    bundle: str = Field(min_length=1, description="the path of a .safetensors file")
+    bundle: str = Field(
+        min_length=1, description="the path of a .safetensors file, or the name of a shipped bundle"
+    )
     gemms: Annotated[list[str], BeforeValidator(_as_list)] = Field(
         default=["*"], min_length=1, description="a list of at least one glob, such as '*.qk'"
     )
@@ -134,7 +136,7 @@ class BundleSource(WorkloadSource):
 
     def open(self, folder: Path) -> list[Gemm]:
         """Open the bundle and select its GEMMs."""
-        bundle = open_bundle(from_folder(folder, self.bundle))
+        bundle = open_bundle(bundle_path(folder, self.bundle))
         for index, glob in enumerate(self.gemms):
             try:
                 select(bundle.gemms, [glob], bundle.path)

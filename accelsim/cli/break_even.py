@@ -20,7 +20,7 @@ from accelsim.unpack import (
     load_strategy,
     split_options,
 )
-from workloads import Gemm, HeavyHitters, Synthetic, open_bundle, select
+from workloads import Gemm, HeavyHitters, Synthetic, bundle_path, open_bundle, select
 
 Speeds = dict[str, float]
 
@@ -162,7 +162,7 @@ def _gemms(
     if bundle is not None:
         if heavy is not None:
             raise InputError("--heavy-hitters needs --shape")
-        return list(select(open_bundle(bundle).gemms, globs or ["*"], bundle))
+        return list(select(open_bundle(bundle_path(Path(), bundle)).gemms, globs or ["*"], bundle))
     assert shape is not None
     if globs:
         raise InputError("--gemm needs a BUNDLE")

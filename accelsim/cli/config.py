@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from accelsim.cli.formats import format_option
 from accelsim.errors import InputError
+from accelsim.plugins.shipped import shipped_files
+from accelsim.report.tables import Format, render
 
 if TYPE_CHECKING:
     from accelsim.config import RunConfig
@@ -22,6 +25,50 @@ if TYPE_CHECKING:
 @click.group("config")
 def command() -> None:
     """Help with writing configs."""
+
+
+@command.command("list")
+@format_option("the list")
+def list_command(style: Format) -> None:
+    """List the configs that come with accelsim; commands take them by name."""
+    from accelsim.config.config_kind import read_kind
+    from accelsim.config.shipped import describe_config
+
+    rows = [
+        {"name": name, "command": f"accelsim {read_kind(path)}", "what": describe_config(path)}
+        for name, path in shipped_files().items()
+    ]
+    click.echo(render(rows, None, style), nl=False)
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write [default: NAME.yaml].",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file that is there.")
+def copy(name: str, output: Path | None, overwrite: bool) -> None:
+    """Write a copy of the shipped config NAME, to start from.
+
+    It says in its first line where editors find the keys that it may have.
+    """
+    from accelsim.config.config_kind import read_kind
+    from accelsim.config.shipped import copied_config
+
+    target = output or Path(f"{name}.yaml")
+    text = copied_config(name, target)
+    try:
+        with target.open("w" if overwrite else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"{target} is there already; use --overwrite, or -o FILE") from None
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror}") from error
+    click.echo(target)
+    click.echo(f"\nNext:\n  accelsim {read_kind(target)} {target}", err=True)
 
 
 @command.command()

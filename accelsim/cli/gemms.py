@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from accelsim.config import load_config
-from workloads import Gemm, open_bundle
+from accelsim.config.shipped import SUFFIXES
+from workloads import Gemm, bundle_path, open_bundle
 
 
 def gemms_of(file: Path) -> Sequence[Gemm]:
-    """Return the GEMMs of a config's workloads (.yaml, .yml) or of a bundle."""
-    if file.suffix in (".yaml", ".yml"):
+    """Return the GEMMs of a config's workloads (.yaml, .yml) or of a bundle, by path or name."""
+    if file.suffix in SUFFIXES:
         return load_config(file).gemms()
-    return open_bundle(file).gemms
+    return open_bundle(bundle_path(Path(), file)).gemms

@@ -25,7 +25,7 @@ ALWAYS_TOLD = ("beta", "bits", "strategy", "block")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--backend", "backends", multiple=True, help="Run these instead of the config's.")
-@click.option("--output", type=click.Path(path_type=Path), help="The folder of the results.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder of the results.")
 @click.option("--resume", is_flag=True, help="Go on with the run that is in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is in the folder.")
 @click.option(

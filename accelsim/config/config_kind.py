@@ -8,6 +8,7 @@ from typing import Any
 
 from accelsim.config.document import Document, read_document
 from accelsim.config.problems import Problem, config_error
+from accelsim.config.shipped import find_config
 
 OWN_KEYS: Mapping[str, frozenset[str]] = {
     "run": frozenset(
@@ -63,4 +64,4 @@ def read_kind(path: Path, overrides: Sequence[str] = ()) -> str:
     InputError
         If the file cannot be read, is not YAML, or is not a mapping.
     """
-    return kind_of(read_document(path, overrides).data)
+    return kind_of(read_document(find_config(path), overrides).data)

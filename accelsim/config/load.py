@@ -18,6 +18,7 @@ from accelsim.config.entries import (
 from accelsim.config.messages import validated
 from accelsim.config.run_config import RunConfig
 from accelsim.config.sections import ConfigSections
+from accelsim.config.shipped import find_config
 from gemm_backends.baselines import list_baselines
 
 
@@ -31,7 +32,8 @@ def load_config(
     Parameters
     ----------
     path : str or Path
-        A YAML file; relative paths in it start from its folder, `output` from the current one.
+        A YAML file, or the name of a shipped config. Relative paths in it start from its folder,
+        `output` from the current one.
     overrides : sequence of str
         ``KEY=VALUE`` with a dotted key and a value in YAML, such as ``quantize.beta=[15, 31]``.
     backends : sequence of str
@@ -44,7 +46,7 @@ def load_config(
         If anything is wrong; the message has one line for each problem, with file, line and
         column, or the override that is to blame.
     """
-    path = Path(path)
+    path = find_config(path)
     document = read_document(path, overrides)
     refuse_other_kinds(document, "run")
     add_accelerators(document)

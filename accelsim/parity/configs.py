@@ -18,6 +18,7 @@ from accelsim.config.messages import validated
 from accelsim.config.problems import Loc
 from accelsim.config.run_config import BackendChoice
 from accelsim.config.settings import UnpackSection
+from accelsim.config.shipped import find_config
 from accelsim.errors import unknown_name
 from accelsim.parity.treatments import Treatment, TreatmentSweep, in_folder
 from accelsim.settings import Unpacking
@@ -148,7 +149,7 @@ class ParityConfig(Generic[S]):
 
 
 def load_eval_config(path: Path, overrides: Sequence[str] = ()) -> ParityConfig[EvalSections]:
-    """Read and check a config of ``accelsim eval``.
+    """Read and check a config of ``accelsim eval``, given by its path or a shipped config's name.
 
     Raises
     ------
@@ -157,14 +158,14 @@ def load_eval_config(path: Path, overrides: Sequence[str] = ()) -> ParityConfig[
     """
     document, config = _load(path, overrides, EvalSections)
     sections = config.sections
-    folder = from_folder(path.parent, sections.model)
+    folder = from_folder(config.path.parent, sections.model)
     if folder.is_dir():
         sections = sections.model_copy(update={"model": str(folder)})
     elif sections.model not in catalog() or catalog()[sections.model].wheel is None:
         known = [name for name, entry in catalog().items() if entry.wheel is not None]
         document.report(("model",), f"{unknown_name('model', sections.model, known)}, or a folder")
     if sections.text is not None:
-        text = from_folder(path.parent, sections.text)
+        text = from_folder(config.path.parent, sections.text)
         if not text.is_file():
             document.report(("text",), f"{text}: there is no such file")
         sections = sections.model_copy(update={"text": str(text)})
@@ -201,6 +202,7 @@ def _probe(document: Document, section: ProbeSection) -> Probe | None:
 
 
 def _load(path: Path, overrides: Sequence[str], kind: type[S]) -> tuple[Document, ParityConfig[S]]:
+    path = find_config(path)
     document = read_document(path, overrides)
     refuse_other_kinds(document, kind.command)
     sections = validated(document, kind, document.data)

@@ -8,18 +8,18 @@ from typing import Any
 import yaml
 
 from accelsim.errors import InputError, unknown_name
+from accelsim.plugins.shipped import shipped_files
 
 MODEL = "emulator"
 """The backend that takes the descriptions."""
 
-_HERE = Path(__file__).parent
-FOLDERS = (_HERE / "accelerators", _HERE.parents[1] / "configs" / "accelerators")
-"""Where named accelerators lie: in an installed package, and in a working tree."""
+FOLDER = "accelerators"
+"""Where named accelerators lie, below the shipped configs."""
 
 
 def list_accelerators() -> list[str]:
     """Return the names of the accelerators that come with the suite."""
-    return sorted({path.stem for folder in FOLDERS for path in folder.glob("*.yaml")})
+    return list(shipped_files(FOLDER))
 
 
 def accelerator_options(name: str, folder: Path) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def accelerator_options(name: str, folder: Path) -> dict[str, Any]:
 def _path(name: str, folder: Path) -> Path:
     if name.endswith((".yaml", ".yml")):
         return folder / Path(name).expanduser()
-    for place in FOLDERS:
-        if (place / f"{name}.yaml").is_file():
-            return place / f"{name}.yaml"
-    raise InputError(unknown_name("accelerator", name, list_accelerators()))
+    shipped = shipped_files(FOLDER)
+    if name not in shipped:
+        raise InputError(unknown_name("accelerator", name, shipped))
+    return shipped[name]

@@ -140,8 +140,10 @@ def test_values(check, text, expected):
          "(known: bundle, model, synthetic)"),
         ("»{bundle: x, synthetic: {}}", ": found bundle and synthetic; expected only one of them"),
         ("bundle: »x.safetensors", ".bundle: x.safetensors: there is no such file"),
-        ("bundle: »3", ".bundle: found 3; expected the path of a .safetensors file"),
-        ("bundle: »''", ".bundle: found ''; expected the path of a .safetensors file"),
+        ("bundle: »3", ".bundle: found 3; expected the path of a .safetensors file, or the name "
+            "of a shipped bundle"),
+        ("bundle: »''", ".bundle: found ''; expected the path of a .safetensors file, or the name "
+            "of a shipped bundle"),
         ("bundle: ».", ".bundle: .: is a folder; expected a .safetensors file"),
         ("bundle: »c.yaml", ".bundle: c.yaml: not a safetensors file: it claims a header of ..."),
         ("{bundle: x, »gems: '*'}",

@@ -7,10 +7,12 @@ import jsonschema
 import pytest
 import yaml
 
+from accelsim.config.config_kind import read_kind
 from accelsim.config.schema import config_schema
+from accelsim.parity.schema import parity_schema
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-MODELINE = "# yaml-language-server: $schema=accelsim.schema.json\n"
+MODELINE = "# yaml-language-server: $schema={}\n"
 
 GOOD = {"workloads": [{"bundle": "x.safetensors"}], "backends": ["int64"]}
 
@@ -22,15 +24,19 @@ def validator():
     return jsonschema.Draft202012Validator(schema)
 
 
-RUNS = [path for path in sorted(CONFIGS.glob("*.yaml")) if not path.stem.startswith("parity-")]
-"""The configs of `accelsim run`."""
+SCHEMAS = {
+    "run": (CONFIGS / "accelsim.schema.json", config_schema),
+    "eval": (CONFIGS / "accelsim-eval.schema.json", lambda: parity_schema("eval")),
+    "train": (CONFIGS / "accelsim-train.schema.json", lambda: parity_schema("train")),
+}
 
 
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
-def test_the_configs_are_valid_and_carry_the_modeline(path, validator):
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_configs_are_valid_and_carry_the_modeline(path):
     text = path.read_text()
-    validator.validate(yaml.safe_load(text))
-    assert text.startswith(MODELINE)
+    file, schema = SCHEMAS[read_kind(path)]
+    jsonschema.Draft202012Validator(schema()).validate(yaml.safe_load(text))
+    assert text.startswith(MODELINE.format(file.name))
 
 
 @pytest.mark.parametrize(
@@ -74,9 +80,13 @@ def test_what_the_loader_refuses_is_invalid(changes, validator):
     assert not validator.is_valid(GOOD | changes)
 
 
-def test_the_file_that_configs_name_has_the_keys_of_this_version():
-    written, now = json.loads((CONFIGS / "accelsim.schema.json").read_text()), config_schema()
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_the_file_that_configs_name_has_the_keys_of_this_version(kind):
+    file, schema = SCHEMAS[kind]
+    written, now = json.loads(file.read_text()), schema()
     assert written["properties"].keys() == now["properties"].keys()
-    for section in ("QuantizeSection", "UnpackSection", "TimingSection"):
+    sections = [name for name in now["$defs"] if name.endswith(("Section", "Sweep"))]
+    assert sections
+    for section in sections:
         names = [schema["$defs"][section]["properties"].keys() for schema in (written, now)]
         assert names[0] == names[1]

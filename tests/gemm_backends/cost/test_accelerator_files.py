@@ -1,10 +1,13 @@
 """The accelerators that come with the suite, and files of one's own."""
 
+from pathlib import Path
+
 import pytest
 
 from accelsim.errors import InputError
+from accelsim.plugins.shipped import shipped_files
 from gemm_backends import GemmSpec, load_backend
-from gemm_backends.cost.accelerators import FOLDERS, accelerator_options, list_accelerators
+from gemm_backends.cost.accelerators import accelerator_options, list_accelerators
 
 
 @pytest.mark.parametrize("name", list_accelerators())
@@ -21,8 +24,7 @@ def test_every_accelerator_can_be_made_and_has_every_figure(name, tmp_path):
 
 @pytest.mark.parametrize("name", list_accelerators())
 def test_every_number_has_a_source(name):
-    (path,) = (f / f"{name}.yaml" for f in FOLDERS if (f / f"{name}.yaml").is_file())
-    text = path.read_text()
+    text = shipped_files("accelerators")[name].read_text()
     assert "# Source: " in text
 
 
@@ -30,7 +32,7 @@ def test_peaks_are_those_of_the_publications():
     """92 TOPS of the TPU; 33.6 billion multiply-adds of Eyeriss; 624 TOPS of an A100's 432."""
 
     def operations(name):
-        options = accelerator_options(name, FOLDERS[-1])
+        options = accelerator_options(name, Path())
         peak = load_backend("emulator", bits=8, **options).cost(GemmSpec(8, 8, 1, 1, 1)).peak_macs
         return 2 * peak * options["memory"]["frequency_mhz"] * 1e6
 
