@@ -15,6 +15,7 @@ extensions = [
 html_theme = "furo"
 html_title = f"accelsim {version}"
 
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 autodoc_default_options = {"exclude-members": "model_config"}
 autodoc_member_order = "bysource"

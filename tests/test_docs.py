@@ -30,6 +30,21 @@ def test_a_page_can_be_followed_to_the_letter(page, tmp_path):
     run(page, Environment(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        "guide-kernels.md",
+        pytest.param("guide-architect.md", marks=pytest.mark.slow),
+        pytest.param("guide-researcher.md", marks=pytest.mark.slow),
+    ],
+)
+def test_a_guide_can_be_followed_in_a_checkout(page, tmp_path):
+    (tmp_path / "workloads" / "data").mkdir(parents=True)
+    for bundle in (ROOT / "workloads" / "data").glob("*.safetensors"):
+        (tmp_path / "workloads" / "data" / bundle.name).symlink_to(bundle)
+    run(page, Environment(tmp_path))
+
+
 def test_the_formats_page_tells_every_field_of_a_record():
     assert FIELDS.keys() == Record.model_fields.keys()
     assert tuple(STAGES) == get_args(Stage)
