@@ -8,6 +8,7 @@ from accelsim.errors import InputError
 from accelsim.types import Counts, PerOperand, PreparedOperand, Request, Rounding, Route
 from gemm_backends.actions import Action, Outcome
 from gemm_backends.base import GemmBackend
+from gemm_backends.corrections import Corrections, HighDigits
 from gemm_backends.declaration import API_VERSION
 from gemm_backends.errors import AccumulatorOverflow, BackendError
 from gemm_backends.loading import (
@@ -36,10 +37,12 @@ __all__ = [
     "Action",
     "Availability",
     "BackendError",
+    "Corrections",
     "Cost",
     "Counts",
     "GemmBackend",
     "GemmSpec",
+    "HighDigits",
     "InputError",
     "Operand",
     "Outcome",

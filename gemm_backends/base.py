@@ -15,7 +15,8 @@ from accelsim.errors import InputError
 from accelsim.plugins.options import instantiate, resolved_options
 from accelsim.types import Request, Route
 from gemm_backends.actions import Action
-from gemm_backends.declaration import API_VERSION, check_class, check_values
+from gemm_backends.corrections import Corrections
+from gemm_backends.declaration import API_VERSION, check_class, check_values, written_for
 from gemm_backends.errors import AccumulatorOverflow, BackendError
 from gemm_backends.operands import (
     Prepared,
@@ -161,6 +162,27 @@ class GemmBackend(ABC, metaclass=_BackendType):
         """
         raise NotImplementedError(f"backend {self.name!r} has no sparse product")
 
+    def corrected_matmul(self, a: Operand, b: Operand, corrections: Corrections) -> Tensor:
+        """Multiply as `matmul` does, and add the products of high digits to the same sums.
+
+        A backend whose array has lanes for single high digits beside it defines this, and says so
+        by `corrects_in_place`; unpacking at ``t = 1`` then goes through it.
+
+        Returns
+        -------
+        Tensor
+            The whole product ``[n, h]``, int32 or int64: what the accumulators hold in the end.
+        """
+        raise NotImplementedError(f"backend {self.name!r} has no correction lanes")
+
+    @property
+    def corrects_in_place(self) -> bool:
+        """Whether `corrected_matmul` may be called; by default, whether the class defines it."""
+        return (
+            written_for(type(self), "corrected_matmul")
+            and type(self).corrected_matmul is not GemmBackend.corrected_matmul
+        )
+
     def fused(self, request: Request) -> Route | Support:
         """Offer the backend's own way from float operands to the exact product.
 
@@ -227,6 +249,10 @@ class GemmBackend(ABC, metaclass=_BackendType):
 
     def cost(self, spec: GemmSpec) -> Cost | None:
         """Predict what a GEMM of one matrix pair costs on the accelerator, if that is modelled."""
+        return None
+
+    def corrected_cost(self, spec: GemmSpec, corrections: Corrections) -> Cost | None:
+        """Predict what a GEMM costs with its corrections, if that is modelled."""
         return None
 
     def shift_add_cost(self, count: int) -> Cost | None:
@@ -360,6 +386,34 @@ class GemmBackend(ABC, metaclass=_BackendType):
         """
         a, b = self._ready(a), self._ready(b)
         return self._joined(self._each_pair(self.matmul, a, b), a.shape, b.shape)
+
+    def multiply_corrected(
+        self, a: Tensor | Prepared, b: Tensor | Prepared, corrections: Corrections
+    ) -> Tensor:
+        """Multiply two matrices, with the products of high digits added in the accumulators.
+
+        Parameters
+        ----------
+        a, b : Tensor or Prepared
+            Low digits ``[n, d]`` and ``[h, d]``, or what `prepared` made of them.
+        corrections : Corrections
+            The high digits.
+
+        Raises
+        ------
+        InputError
+            If the operands do not fit each other, or `supports` refuses their shape.
+        BackendError
+            If `corrected_matmul` returns anything but integers of the right shape.
+        """
+        a, b = self._ready(a), self._ready(b)
+        for dense, high in ((a, corrections.a), (b, corrections.b)):
+            check_shapes(torch.Size((1, dense.shape[-1])), torch.Size((1, high.digits.shape[1])))
+
+        def corrected(x: Operand, y: Operand) -> Tensor:
+            return self.corrected_matmul(x, y, corrections)
+
+        return self._joined(self._each_pair(corrected, a, b), a.shape, b.shape)
 
     def multiply_report(
         self, a: Tensor | Prepared, b: Tensor | Prepared

@@ -24,11 +24,13 @@ METHODS = {
     "prepare": ("digits",),
     "matmul_report": ("a", "b"),
     "sparse_matmul": ("a", "b"),
+    "corrected_matmul": ("a", "b", "corrections"),
     "availability": (),
     "supports": ("spec",),
     "for_bits": ("bits_a", "bits_b"),
     "executed_macs": ("spec",),
     "cost": ("spec",),
+    "corrected_cost": ("spec", "corrections"),
     "shift_add_cost": ("count",),
     "unpack_cost": ("work",),
     "actions": (),
@@ -36,7 +38,12 @@ METHODS = {
 }
 """What an author may define, with the arguments that it is called with, by position."""
 
-SINCE = {"fused": (1, 1), "unpack_cost": (1, 1)}
+SINCE = {
+    "fused": (1, 1),
+    "unpack_cost": (1, 1),
+    "corrected_matmul": (1, 1),
+    "corrected_cost": (1, 1),
+}
 """The version that brought a method; the others were there from the first.
 
 To a class written for an earlier one the name says nothing, and is its author's own.

@@ -218,6 +218,10 @@ class UnpackWork:
         Digits that this pass writes.
     mapped_lines : int
         Lines of products that belong to another line of C than their own, or have a power of two.
+    values : int
+        Entries of the operands that the pass reads.
+    entries : int
+        Single high digits that it writes with their places, for lanes that correct in place.
     """
 
     shift_adds: int
@@ -226,6 +230,8 @@ class UnpackWork:
     digits_a: int = 0
     digits_b: int = 0
     mapped_lines: int = 0
+    values: int = 0
+    entries: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from accelsim.arithmetic.totals import total
 from accelsim.routes.execute import spec
+from accelsim.routes.lanes import corrections_of
 from accelsim.types import SIDES, PerOperand, Side
 from accelsim.unpack import DigitSystem, LowBitProblem
+from accelsim.unpack.corrected import CorrectedProduct
 from accelsim.unpack.problem import LineMap, Product
 from gemm_backends import Cost, GemmBackend, UnpackWork
 from gemm_backends.declaration import written_for
@@ -43,9 +45,9 @@ def modelled(
     dict
         Empty if the backend models no cost, or a product is sparse.
     """
-    if problem.sparse_macs:
+    if any(product.is_sparse for product in problem.products):
         return {}
-    products = [backend.cost(spec(systems, product)) for product in problem.products]
+    products = [_cost(backend, systems, product) for product in problem.products]
     costs = [cost for cost in products if cost is not None]
     if not costs or len(costs) < len(products):
         return {}
@@ -85,6 +87,12 @@ def modelled(
     }
 
 
+def _cost(backend: GemmBackend, systems: PerOperand[DigitSystem], product: Product) -> Cost | None:
+    if isinstance(product, CorrectedProduct):
+        return backend.corrected_cost(spec(systems, product), corrections_of(product))
+    return backend.cost(spec(systems, product))
+
+
 def unpack_work(
     problem: LowBitProblem, float_bytes: int, prepared: Collection[Side] = ()
 ) -> UnpackWork:
@@ -105,6 +113,14 @@ def unpack_work(
         digits_a=_distinct(a),
         digits_b=_distinct(b),
         mapped_lines=sum(map(_mapped, problem.products)),
+        values=batch * lines * d,
+        entries=sum(
+            getattr(product, f"high_{side}").digits.entries
+            for product in problem.products
+            if isinstance(product, CorrectedProduct)
+            for side in SIDES
+            if side not in prepared
+        ),
     )
 
 

@@ -11,8 +11,10 @@ from torch import Tensor
 from accelsim.arithmetic.bounds import largest, longest_k
 from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.errors import UnsupportedError
+from accelsim.routes.lanes import corrections_of, proved_in_place
 from accelsim.types import PerOperand, Side, Timer, Wide
 from accelsim.unpack import DigitSystem, LowBitProblem, Product, pack, pack_wide
+from accelsim.unpack.corrected import CorrectedProduct, in_place
 from gemm_backends import GemmBackend, GemmSpec, OverflowReport
 from gemm_backends.operands import Prepared
 
@@ -89,13 +91,19 @@ def executed_macs(
 ) -> int:
     """Return the multiplications of scheduled products, the backend's padding included."""
     return sum(
-        product.macs if product.is_sparse else backend.executed_macs(spec(systems, product))
+        product.sparse_macs
+        if product.is_sparse
+        else product.sparse_macs + backend.executed_macs(spec(systems, product))
         for product in problem.products
     )
 
 
 def _runnable(products: Sequence[Product], backend: GemmBackend) -> Sequence[Product]:
-    """Write sparse products as dense ones for a backend that has no sparse product."""
+    """Write sparse products as the backend takes them: in place, as they are, or as dense ones."""
+    if backend.corrects_in_place:
+        joined = in_place(products)
+        if joined is not None:
+            return joined
     if backend.has_sparse_product:
         return products
     return [
@@ -107,7 +115,9 @@ def _runnable(products: Sequence[Product], backend: GemmBackend) -> Sequence[Pro
 
 def _proved(
     product: Product, backend: GemmBackend, systems: PerOperand[DigitSystem]
-) -> list[Product]:
+) -> Sequence[Product]:
+    if isinstance(product, CorrectedProduct):
+        return proved_in_place(product, backend.accumulator)
     d = product.longest_sum
     bits = backend.accumulator.bits
     k = longest_k(bits, systems.a.largest, systems.b.largest)
@@ -159,24 +169,28 @@ def execute(
         operands = [_laid_out(product, ready) for product in problem.products]
     overflows = 0
     with timer.stage("gemm"):
-        if watch_overflow:
-            reports = [
-                (backend.multiply_sparse(a, b), OverflowReport(None))
-                if product.is_sparse
-                else backend.multiply_report(a, b)
-                for product, (a, b) in zip(problem.products, operands, strict=True)
-            ]
-            results: Sequence[Tensor] = [result for result, _ in reports]
-            overflows = sum(report.count or 0 for _, report in reports)
-        else:
-            results = [
-                (backend.multiply_sparse if product.is_sparse else backend.multiply)(a, b)
-                for product, (a, b) in zip(problem.products, operands, strict=True)
-            ]
+        reports = [
+            _multiplied(backend, product, a, b, watch_overflow)
+            for product, (a, b) in zip(problem.products, operands, strict=True)
+        ]
+        results = [result for result, _ in reports]
+        overflows = sum(report.count or 0 for _, report in reports)
     with timer.stage("pack"):
         result = pack_wide(problem, results) if wide else pack(problem, results)
     _poison(results)
     return Execution(result, overflows)
+
+
+def _multiplied(
+    backend: GemmBackend, product: Product, a: Any, b: Any, watch_overflow: bool
+) -> tuple[Tensor, OverflowReport]:
+    if isinstance(product, CorrectedProduct):
+        return backend.multiply_corrected(a, b, corrections_of(product)), OverflowReport(None)
+    if product.is_sparse:
+        return backend.multiply_sparse(a, b), OverflowReport(None)
+    if watch_overflow:
+        return backend.multiply_report(a, b)
+    return backend.multiply(a, b), OverflowReport(None)
 
 
 def _poison(results: Sequence[Tensor]) -> None:

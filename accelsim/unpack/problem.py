@@ -82,13 +82,18 @@ class Product:
         return a.shape[0] * a.shape[1] * b.shape[0]
 
     @property
+    def sparse_macs(self) -> int:
+        """Those of them that have a sparse operand."""
+        return self.macs if self.is_sparse else 0
+
+    @property
     def longest_sum(self) -> int:
         """A bound on the multiplications that make up one entry of the result."""
         bounds = [self.a.shape[1]]
         bounds += [x.longest_row for x in (self.a, self.b) if isinstance(x, SparseDigits)]
         return min(bounds)
 
-    def slices(self, k: int) -> list[Product]:
+    def slices(self, k: int) -> Sequence[Product]:
         """Cut the product into products of at most `k` columns of A and B."""
         d = self.a.shape[1]
         if d <= k:
@@ -170,8 +175,8 @@ class LowBitProblem:
 
     @property
     def sparse_macs(self) -> int:
-        """Multiplications in products with a sparse operand."""
-        return macs(product for product in self.products if product.is_sparse)
+        """Multiplications with a sparse operand."""
+        return sum(product.sparse_macs for product in self.products)
 
     @property
     def ratio(self) -> float:

@@ -7,16 +7,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from gemm_backends.corrections import Corrections
 from gemm_backends.cost import area, energy
 from gemm_backends.cost.array import REFERENCE, Array, reference_area
 from gemm_backends.cost.estimate import Estimate, weakest
 from gemm_backends.cost.memory import sram_source
 from gemm_backends.cost.options import MemorySystem
-from gemm_backends.cost.tiling import Moved, Widths, moved, stalls, tiles
+from gemm_backends.cost.tiling import Moved, TileKind, Widths, moved, stalls, tiles
 from gemm_backends.types import Cost, Tile, UnpackWork
 
 SUM_BYTES = 8
 """Bytes of an entry of C behind the shift-adders."""
+
+PLACE_BYTES = 4
+"""Bytes that say where a single high digit belongs: its row, its column and its power of two."""
 
 MAP_BYTES = 4
 """Bytes that say which line of C, with which power of two, an unpacked line belongs to."""
@@ -42,14 +46,23 @@ class Accelerator:
         """What the array multiplies at once."""
         return self.array.tile
 
-    def product(self, n: int, d: int, h: int) -> Cost:
-        """Predict what ``[n, d] x [h, d] -> [n, h]`` takes."""
-        bare = self.array.cost(n, d, h)
+    def product(self, n: int, d: int, h: int, corrections: Corrections | None = None) -> Cost:
+        """Predict what ``[n, d] x [h, d] -> [n, h]`` takes, with what lanes add to it.
+
+        The lists of high digits are read wherever the digits of their operand are; each digit of a
+        list meets a line of the other operand, which lanes read from its SRAM.
+        """
+        bare = self.array.cost(n, d, h, corrections)
         memory = self.memory
         if memory is None or bare.cycles is None:
             return bare
-        kinds = tiles(self.array.dataflow, self.tile, n, d, h, self._widths(memory), memory)
+        widths = self._widths(memory)
+        if corrections is not None:
+            widths = self._with_lists(memory, n, d, h, corrections)
+        kinds = tiles(self.array.dataflow, self.tile, n, d, h, widths, memory)
         count = sum(kind.count for kind in kinds)
+        if corrections is not None:
+            kinds = [self._fed(kind, count, memory, n, h, corrections) for kind in kinds]
         waited = stalls(kinds, bare.cycles / count, memory) if count else 0
         dram, sram = moved(kinds)
         parts = dict(bare.energy_by_pj)
@@ -76,6 +89,7 @@ class Accelerator:
         dram = Moved() if inside else sram
         digits = work.digits_a * memory.bytes_of(self.array.bits[0])
         digits += work.digits_b * memory.bytes_of(self.array.bits[1])
+        digits += work.entries * (memory.bytes_of(max(self.array.bits)) + PLACE_BYTES)
         front_end = work.operand_bytes + digits
         maps = 2.0 * MAP_BYTES * work.mapped_lines  # written by the pass, read by the shift-adders
         times = [
@@ -148,6 +162,36 @@ class Accelerator:
         a, b = self.array.bits
         sums = self.array.datapath.result.bits
         return Widths(memory.bytes_of(a), memory.bytes_of(b), memory.bytes_of(sums))
+
+    def _with_lists(
+        self, memory: MemorySystem, n: int, d: int, h: int, corrections: Corrections
+    ) -> Widths:
+        """Spread the bytes of the lists of high digits over the digits of their operands."""
+        widths = self._widths(memory)
+        a, b = (
+            listed.digits.entries * (width + PLACE_BYTES) / max(1, rows * d)
+            for listed, width, rows in (
+                (corrections.a, widths.a, n),
+                (corrections.b, widths.b, h),
+            )
+        )
+        return widths._replace(a=widths.a + a, b=widths.b + b)
+
+    def _fed(
+        self,
+        kind: TileKind,
+        count: int,
+        memory: MemorySystem,
+        n: int,
+        h: int,
+        corrections: Corrections,
+    ) -> TileKind:
+        """Add what lanes read from SRAM, the same for each of `count` tiles."""
+        widths = self._widths(memory)
+        a = corrections.b.digits.entries * n * widths.a / count
+        b = corrections.a.digits.entries * h * widths.b / count
+        sram = kind.sram._replace(a=kind.sram.a + a, b=kind.sram.b + b)
+        return replace(kind, sram=sram)
 
     def _memory_energy(
         self, memory: MemorySystem, dram: Moved, sram: Moved, dram_bytes: float

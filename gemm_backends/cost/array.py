@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+from gemm_backends.corrections import Corrections
 from gemm_backends.cost import area, cycles, energy
 from gemm_backends.cost.cycles import Dataflow
 from gemm_backends.cost.estimate import Estimate, weakest
+from gemm_backends.cost.lanes import Lanes
 from gemm_backends.datapath import Datapath
 from gemm_backends.types import Accumulator, Cost, Tile
 
@@ -41,11 +43,14 @@ class Array:
         Whether both operands are signed.
     products : str
         Where products come from: ``"exact"``, or what to call a table.
+    correction_lanes : int
+        Multipliers beside the array that take single high digits; 0 for none.
 
     Raises
     ------
     ValueError
-        If a size is out of range, or another dataflow than output-stationary is to be drained.
+        If a size is out of range, another dataflow than output-stationary is to be drained, or
+        lanes stand beside an array that they are not made for.
     """
 
     shape: tuple[int, ...]
@@ -55,6 +60,7 @@ class Array:
     datapath: Datapath
     signed: bool = True
     products: str = "exact"
+    correction_lanes: int = 0
 
     def __post_init__(self) -> None:
         if len(self.shape) != 2 or not all(1 <= size <= 1 << 16 for size in self.shape):
@@ -66,6 +72,34 @@ class Array:
                 f"drain is for the output-stationary array: in a {self.dataflow} one the sums "
                 "leave while the tile runs"
             )
+        if self.correction_lanes:
+            self._check_lanes()
+
+    def _check_lanes(self) -> None:
+        for wanted, found, is_so in (
+            ("an output-stationary array", self.dataflow, self.dataflow == "output-stationary"),
+            (
+                "accumulators that wrap",
+                self.datapath.inner.overflow,
+                self.datapath.inner.overflow == "wrap",
+            ),
+            ("one product at a time", f"tree {self.datapath.tree}", self.datapath.tree == 1),
+            (
+                "one accumulator in a place",
+                f"k_block {self.datapath.k_block}",
+                self.datapath.outer is None,
+            ),
+            ("an exact multiplier", self.products, self.products == "exact"),
+            ("signed operands", "unsigned", self.signed),
+        ):
+            if not is_so:
+                raise ValueError(f"correction_lanes need {wanted}, got {found}")
+        assert self.lanes is not None, "the number is in range"
+
+    @functools.cached_property
+    def lanes(self) -> Lanes | None:
+        """The lanes, or None."""
+        return Lanes(self.correction_lanes, *self.shape) if self.correction_lanes else None
 
     @property
     def tile(self) -> Tile:
@@ -78,13 +112,17 @@ class Array:
             return Tile(d=rows * tree, h=columns)
         return Tile(d=rows * tree, n=columns)
 
-    def cost(self, n: int, d: int, h: int) -> Cost:
-        """Predict what ``[n, d] x [h, d] -> [n, h]`` takes."""
+    def cost(self, n: int, d: int, h: int, corrections: Corrections | None = None) -> Cost:
+        """Predict what ``[n, d] x [h, d] -> [n, h]`` takes, with what lanes add to it.
+
+        A tile takes as long as the longer of the two, the array and its lanes.
+        """
         blocks = self.datapath.blocks(d)
         steps = sum(-(-(k.stop - k.start) // self.datapath.tree) for k in blocks)
         rows, columns = self.shape
         relative, each = self.relative_area, self._multiply_accumulate_pj
-        macs, parts = n * d * h, {}
+        macs = n * d * h + (0 if corrections is None else corrections.macs(n, h))
+        parts = {}
         basis = {"cycles": f"computed: {cycles.SOURCE}"}
         if relative is not None:
             basis["relative_area"] = f"{relative.basis}: synthesis, over {REFERENCE}"
@@ -92,8 +130,12 @@ class Array:
             what = "multiplications and accumulations alone"
             basis["energy"] = f"{each.basis}: {what}, {energy.SOURCE}"
             parts = {"multiply": macs * each.multiply, "accumulate": macs * each.accumulate}
+        clocks = cycles.cycles(self.dataflow, rows, columns, n, steps, h, self.drain)
+        if corrections is not None:
+            basis["cycles"] += "; a tile takes the longer of the array and its lanes"
+            clocks += self._late(n, d, h, corrections)
         return Cost(
-            cycles=cycles.cycles(self.dataflow, rows, columns, n, steps, h, self.drain),
+            cycles=clocks,
             energy_pj=None if each is None else macs * (each.multiply + each.accumulate),
             energy_by_pj=parts,
             relative_area=None if relative is None else relative.value,
@@ -101,6 +143,14 @@ class Array:
             model=self._description,
             basis=basis,
         )
+
+    def _late(self, n: int, d: int, h: int, corrections: Corrections) -> int:
+        """Return the clocks, over all tiles, for which lanes go on when the array is done."""
+        assert self.lanes is not None, "only arrays with lanes are given corrections"
+        rows, columns = self.shape
+        alone = cycles.cycles(self.dataflow, rows, columns, 1, d, 1, False)
+        busy = self.lanes.clocks(n, h, corrections)
+        return int((busy - alone).clamp(min=0).sum())
 
     def shift_add_cost(self, count: int) -> Cost:
         """Predict what `count` additions of shifted entries take: one per column and clock."""
@@ -110,8 +160,9 @@ class Array:
     def _description(self) -> str:
         rows, columns = self.shape
         drained = ", drained row by row" if self.drain else ""
+        lanes = f", {self.correction_lanes} correction lanes" if self.correction_lanes else ""
         table = "" if self.products == "exact" else f", products from {self.products}"
-        return f"{rows}x{columns} array, {self.dataflow}{drained}{table}"
+        return f"{rows}x{columns} array, {self.dataflow}{drained}{lanes}{table}"
 
     @property
     def _synthesized(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gemm_backends.corrections import Corrections
 from gemm_backends.types import Cost, Tile, UnpackWork
 
 
@@ -18,8 +19,11 @@ class CostModel(Protocol):
     def tile(self) -> Tile:
         """What the accelerator multiplies at once."""
 
-    def product(self, n: int, d: int, h: int) -> Cost:
-        """Predict what ``[n, d] x [h, d] -> [n, h]`` of digits takes."""
+    def product(self, n: int, d: int, h: int, corrections: Corrections | None = None) -> Cost:
+        """Predict what ``[n, d] x [h, d] -> [n, h]`` of digits takes.
+
+        With `corrections`, lanes beside the array add the products of single high digits to it.
+        """
 
     def unpacking(self, work: UnpackWork) -> Cost:
         """Predict what splitting the operands and putting the products together takes."""

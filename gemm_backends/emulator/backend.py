@@ -10,6 +10,7 @@ from torch import Tensor
 
 from accelsim.errors import InputError
 from gemm_backends.base import GemmBackend
+from gemm_backends.corrections import Corrections
 from gemm_backends.cost.accelerator import Accelerator
 from gemm_backends.cost.array import Array
 from gemm_backends.cost.cycles import Dataflow
@@ -17,6 +18,7 @@ from gemm_backends.cost.model import CostModel
 from gemm_backends.cost.options import memory_system
 from gemm_backends.datapath import Datapath
 from gemm_backends.emulator import compiled, shortcut, stepwise
+from gemm_backends.emulator.lanes import corrected_by
 from gemm_backends.emulator.multipliers import (
     WIDEST_TABLE,
     Digit,
@@ -82,6 +84,10 @@ class Emulator(GemmBackend):
     memory : mapping or "none"
         SRAM and DRAM around the array (`gemm_backends.cost.options.memory_system`), which stalls,
         traffic and their energy are modelled for. They change no result.
+    correction_lanes : int
+        Multipliers beside an output-stationary array that take single high digits, a digit against
+        a line of the other operand, and add the products to the array's own accumulators while it
+        runs; 0 for none. Unpacking at ``t = 1`` (``strategy: block, block: 1``) uses them.
 
     Raises
     ------
@@ -108,6 +114,7 @@ class Emulator(GemmBackend):
         dataflow: Dataflow = "output-stationary",
         drain: bool = False,
         memory: Mapping[str, Any] | Literal["none"] = "none",
+        correction_lanes: int = 0,
     ) -> None:
         _check_range("accumulator_bits", accumulator_bits, 8, 64)
         _check_range("outer_bits", outer_bits, 8, 64)
@@ -143,6 +150,7 @@ class Emulator(GemmBackend):
             self._datapath,
             signed=unsigned is None,
             products="exact" if self._table is None else self._table.source,
+            correction_lanes=correction_lanes,
         )
         self._model: CostModel = Accelerator(places, memory_system(memory))
         self.tile = self._model.tile
@@ -192,6 +200,34 @@ class Emulator(GemmBackend):
         The first is given with the k of the last product that its step adds.
         """
         return self._report(self._checked("A", a), self._checked("B", b))
+
+    @property
+    def corrects_in_place(self) -> bool:
+        """Whether there are lanes beside the array."""
+        return bool(self.options["correction_lanes"])
+
+    def corrected_matmul(
+        self, a: Tensor | Digits, b: Tensor | Digits, corrections: Corrections
+    ) -> Tensor:
+        """Multiply low digits, and add the products of high ones to the same accumulators.
+
+        The accumulators wrap, so the sum modulo their range is what they hold in the end, in
+        whichever order the array and its lanes add.
+
+        Raises
+        ------
+        InputError
+            If a digit is out of range.
+        """
+        a, b = self._checked("A", a), self._checked("B", b)
+        for name, high in (("A", corrections.a), ("B", corrections.b)):
+            self._checked(name, high.digits.values)
+        low = shortcut.product(a, b).to(torch.int64)
+        return shortcut.wrapped(low + corrected_by(a.values, b.values, corrections), self._datapath)
+
+    def corrected_cost(self, spec: GemmSpec, corrections: Corrections) -> Cost:
+        """Predict what a GEMM costs with what the lanes add (``docs/emulator.md``)."""
+        return self._model.product(spec.n, spec.d, spec.h, corrections)
 
     def how(self, a: Tensor | Prepared, b: Tensor | Prepared) -> str:
         """Say how `multiply` computes a product, and which table it uses."""

@@ -73,6 +73,11 @@ def wrapped_product(a: Digits, b: Digits, datapath: Datapath) -> Tensor:
     return _wrap(total, datapath.outer)
 
 
+def wrapped(values: Tensor, datapath: Datapath) -> Tensor:
+    """Return fresh integers, known modulo 2^64 or exactly, as the result's register holds them."""
+    return _wrap(values, datapath.result)
+
+
 def kernel(a: Digits, b: Digits) -> str:
     """Say what `product` multiplies with."""
     unit = _int8_unit(a, b)
