@@ -21,6 +21,7 @@ from accelsim.cli.actions import (
 from accelsim.cli.formats import format_option
 from accelsim.errors import InputError
 from accelsim.measure.machine import environment
+from accelsim.plugins.extras import how_to_install
 from accelsim.report.tables import Format, render
 from gemm_backends import Outcome, load_backend
 from gemm_backends.baselines import list_baselines, load_baseline
@@ -122,7 +123,7 @@ def _extras() -> _Rows:
     rows = []
     for extra in importlib.metadata.metadata(PACKAGE).get_all("Provides-Extra") or []:
         missing = _missing(extra)
-        needs = f"needs {', '.join(missing)}: pip install '{PACKAGE}[{extra}]'"
+        needs = f"needs {', '.join(missing)}: {how_to_install(extra)}"
         rows.append({"extra": extra, "state": needs if missing else "installed"})
     return rows
 

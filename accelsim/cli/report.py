@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from accelsim.errors import AccelsimError, InputError
+from accelsim.plugins.extras import how_to_install
 from accelsim.records import load_run
 
 _NEEDED = ("jinja2", "seaborn")
@@ -36,7 +37,7 @@ def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) ->
     """
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        raise InputError(f"a report needs {' and '.join(missing)}: pip install 'accelsim[report]'")
+        raise InputError(f"a report needs {' and '.join(missing)}: {how_to_install('report')}")
     from accelsim.report.figures import draw
     from accelsim.report.html import render_page
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim.errors import AccelsimError
 from accelsim.kernels.cache import cache_folder
+from accelsim.plugins.extras import how_to_install
 
 if TYPE_CHECKING:
     import torch
@@ -235,7 +236,7 @@ def cutlass_includes() -> tuple[Path, ...]:
         source = Path(folder, "source")
         if (source / "include" / "cutlass" / "cutlass.h").exists():
             return source / "include", source / "tools" / "util" / "include"
-    raise BuildError("CUTLASS's headers are missing: pip install 'accelsim[cuda]'")
+    raise BuildError(f"CUTLASS's headers are missing: {how_to_install('cuda')}")
 
 
 def missing_tools(cutlass: bool) -> str:

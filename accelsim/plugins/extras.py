@@ -1,28 +1,37 @@
-"""Libraries that come with an extra and are imported where they are used."""
+"""Optional libraries: extras of this package bring them, and they are imported where used."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
+import json
+import shlex
 from types import ModuleType
+from urllib.parse import unquote, urlparse
 
 from accelsim.errors import InputError
 
 
 def need(module: str, extra: str) -> ModuleType:
-    """Import a library, or say with which extra it comes.
+    """Import an optional library.
 
     Parameters
     ----------
     module : str
-        What to import.
+        The library to import.
     extra : str
         The extra of this package that brings it.
+
+    Returns
+    -------
+    ModuleType
+        The imported library.
 
     Raises
     ------
     InputError
-        If it is not installed.
+        If it is not installed; the message says how to install it.
     """
     try:
         return importlib.import_module(module)
@@ -31,7 +40,7 @@ def need(module: str, extra: str) -> ModuleType:
 
 
 def lacks(module: str, extra: str) -> str:
-    """Return which extra brings a library that is not installed, or an empty text if it is.
+    """Return how to install a library that is missing, or an empty text if it is installed.
 
     Parameters
     ----------
@@ -43,5 +52,34 @@ def lacks(module: str, extra: str) -> str:
     return "" if importlib.util.find_spec(module) else _missing(module, extra)
 
 
+def how_to_install(extra: str) -> str:
+    """Return the command that adds an extra to the accelsim that is installed.
+
+    The command names the place that accelsim was installed from (a checkout, a wheel or another
+    address), so that it also works where no package index has accelsim.
+
+    Parameters
+    ----------
+    extra : str
+        The extra, such as ``report``.
+
+    Returns
+    -------
+    str
+        A command line.
+    """
+    record = importlib.metadata.distribution("accelsim").read_text("direct_url.json")
+    if record is None:  # from an index
+        return f"pip install 'accelsim[{extra}]'"
+    origin = json.loads(record)
+    url = urlparse(origin["url"])
+    if "dir_info" in origin and url.scheme == "file":
+        editable = "-e " if origin["dir_info"].get("editable") else ""
+        return f"pip install {editable}{shlex.quote(f'{unquote(url.path)}[{extra}]')}"
+    vcs = origin.get("vcs_info", {}).get("vcs")
+    address = f"{vcs}+{origin['url']}" if vcs else origin["url"]
+    return f"pip install {shlex.quote(f'accelsim[{extra}] @ {address}')}"
+
+
 def _missing(module: str, extra: str) -> str:
-    return f"{module.partition('.')[0]} is missing: pip install 'accelsim[{extra}]'"
+    return f"{module.partition('.')[0]} is missing: {how_to_install(extra)}"

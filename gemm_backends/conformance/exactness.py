@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
+from accelsim.plugins.extras import how_to_install
 from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
 from gemm_backends.conformance.shrinking import verify_and_shrink
 from gemm_backends.conformance.subject import Shape, Subject
@@ -121,7 +122,7 @@ def random_gemms(subject: Subject) -> str:
         shapes = [(n, d, h) for n in (1, 4, 8) for d in (1, 9, 40) for h in (1, 5, 8)]
         return (
             f"{_exact(subject, shapes)}, fixed because Hypothesis is missing: "
-            "pip install 'accelsim[test]'"
+            f"{how_to_install('test')}"
         )
 
     @st.composite

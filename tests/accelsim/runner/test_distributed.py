@@ -12,6 +12,7 @@ import pytest
 from accelsim.cli import main
 from accelsim.config import load_config
 from accelsim.errors import InputError
+from accelsim.plugins.extras import how_to_install
 from accelsim.records import Record, RunFolder, load_run, record_key
 from accelsim.runner import run
 from accelsim.runner.makers import task
@@ -158,7 +159,10 @@ def test_the_extra_is_named_where_distributed_is_missing(path, capsys, monkeypat
     with pytest.raises(SystemExit) as exit_:
         main(["run", str(path), "--scheduler", "local"])
     assert exit_.value.code == 2
-    assert "pip install 'accelsim[distributed]'" in capsys.readouterr().err
+    assert (
+        f"--scheduler needs distributed: {how_to_install('distributed')}\n"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.fixture

