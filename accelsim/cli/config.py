@@ -13,6 +13,7 @@ import click
 from accelsim.cli.formats import format_option
 from accelsim.errors import InputError
 from accelsim.plugins.shipped import shipped_files
+from accelsim.report.cells import duration
 from accelsim.report.tables import Format, render
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _plan(config: RunConfig, gemms: Sequence[Gemm], records: int) -> Iterator[st
 
 def _cost(found: Estimate) -> Iterator[str]:
     yield (
-        f"about {_duration(found.seconds)} and {found.memory_bytes / 2**30:.1f} GiB of memory "
+        f"about {duration(found.seconds)} and {found.memory_bytes / 2**30:.1f} GiB of memory "
         f"(from samples of {found.sampled} of {found.settings} settings; with "
         "timing.target_error it may be longer)"
     )
@@ -188,10 +189,3 @@ def _treatments(config: ParityConfig[Any]) -> Iterator[str]:
     for treatment in config.treatments:
         yield f"  {treatment.label}"
     yield f"  results in {config.output}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

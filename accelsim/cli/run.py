@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,9 +15,6 @@ from accelsim.records import Record
 if TYPE_CHECKING:
     from accelsim.config import RunConfig
     from accelsim.runner import Maker
-
-ALWAYS_TOLD = ("beta", "bits", "strategy", "block")
-"""The settings on every progress line; others are there where a config sweeps them."""
 
 
 @click.command("run")
@@ -77,10 +73,11 @@ def command(
     Ctrl-C ends the run after the current record; --resume goes on with it. With --isolate a backend
     that crashes, hangs or runs out of memory costs one record, not the run.
     """
+    from rich.console import Console
+
+    from accelsim.cli.progress import showing
     from accelsim.config import load_config
     from accelsim.records import RunFolder
-    from accelsim.records.fields import SETTINGS
-    from accelsim.report.options import telling_options
     from accelsim.report.summary import summary
     from accelsim.report.tables import render
     from accelsim.runner import Here, Isolated, Limits, operand_hashes, run
@@ -103,8 +100,6 @@ def command(
     resolved = load_config(config, overrides, backends)
     path = output or resolved.output
     cases = list_cases(resolved, resolved.gemms())
-    settings = [field for field in SETTINGS if field in ALWAYS_TOLD or _is_swept(resolved, field)]
-    progress = partial(_progress, settings, telling_options(case.fields for case in cases))
     nothing: NothingCouldRunError | None = None
     hashes: dict[str, str] = {}
     with RunFolder.open(
@@ -117,7 +112,8 @@ def command(
         check=lambda: hashes.update(operand_hashes(resolved)),
     ) as folder:
         try:
-            records = run(resolved, folder, progress, maker, hashes)
+            with showing(cases, Console(stderr=True)) as progress:
+                records = run(resolved, folder, progress, maker, hashes)
         except NothingCouldRunError as error:
             nothing, records = error, list(folder.records)
         table = summary(records, path)
@@ -132,28 +128,3 @@ def command(
     if nothing is not None:
         raise nothing
     return int(any(record.status.failed for record in records))
-
-
-def _is_swept(config: RunConfig, field: str) -> bool:
-    """Say whether a config asks for several values of a setting."""
-    values = (getattr(section, field, None) for section in (config.quantize, config.unpack))
-    return any(isinstance(value, tuple) and len(value) > 1 for value in values)
-
-
-def _progress(
-    settings: Sequence[str],
-    telling: Mapping[str, Sequence[str]],
-    number: int,
-    total: int,
-    record: Record,
-) -> None:
-    """Print what was done: some settings, and the backend with the options that tell it apart."""
-    from accelsim.report.cells import text
-    from accelsim.report.options import option_values
-    from accelsim.report.settings import describe
-
-    options = map(text, option_values(record.backend_options, telling[record.backend]))
-    backend = " ".join([record.backend, *options])
-    words = [f"{record.workload}/{record.gemm}", *describe(record, settings), backend]
-    click.echo(f"[{number}/{total}] {', '.join(words)}: {record.status}", err=True)
-    sys.stderr.flush()

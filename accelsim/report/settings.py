@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from accelsim.records import Record
@@ -60,9 +60,18 @@ class Settings:
         return record.gemm
 
 
-def describe(record: Record, fields: Sequence[str]) -> list[str]:
-    """Return some settings of a record in words, such as ``8 bits``; none for those it lacks."""
-    values = ((field, getattr(record, field)) for field in fields)
+def describe(record: Record | Mapping[str, Any], fields: Sequence[str]) -> list[str]:
+    """Return some settings of a record in words, such as ``8 bits``; none for those it lacks.
+
+    Parameters
+    ----------
+    record : Record or mapping
+        A record, or its fields.
+    fields : sequence of str
+        Which of `SETTINGS`.
+    """
+    known = record if isinstance(record, Mapping) else {f: getattr(record, f) for f in fields}
+    values = ((field, known[field]) for field in fields)
     return [_say(field, value) for field, value in values if value is not None]
 
 

@@ -16,8 +16,7 @@ from accelsim.records.keyed import canonical_json
 from accelsim.runner.cases import Case, list_cases
 from accelsim.runner.interrupts import Interrupts
 from accelsim.runner.makers import Here, Maker
-
-Progress = Callable[[int, int, Record], None]
+from accelsim.runner.progress import Progress, Steps
 
 MOST_MINIMISED = 20
 """At most this many inexact records per run are minimised."""
@@ -60,7 +59,7 @@ def run(
     folder : RunFolder
         Where each record is written as soon as it is known.
     progress : callable
-        Called with the number of records done, their total, and the newest.
+        Called when the run begins and after every record.
     maker : callable
         Opens what makes the records: in this process, in processes of its own
         (``partial(Isolated, limits)``) or on a cluster (``partial(Dask, scheduler)``).
@@ -91,13 +90,15 @@ def run(
     minimised = sum(record.minimised is not None for record in folder)
     with closing(maker(config)) as makes, Interrupts() as interrupts:
         folder.note(**makes.facts())
+        steps = Steps(missing, len(cases))
+        progress(steps.begin())
         for case, made in makes.records(missing):
             record = made.model_copy(update={"operands_sha256": hashes[case.gemm.id]})
             if minimised < MOST_MINIMISED:
                 record = with_minimised(record, case, makes, folder)
                 minimised += record.minimised is not None
             folder.append(record)
-            progress(len(folder), len(cases), record)
+            progress(steps.made(case, record))
             if interrupts.requested and len(folder) < len(cases):
                 raise interrupted(folder, len(cases))
         if config.timing.roofline and makes.is_here:

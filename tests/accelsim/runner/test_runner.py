@@ -74,20 +74,9 @@ def test_an_exception_of_a_backend_is_a_record_with_its_place(tmp_path):
     path = config(tmp_path, "[mine.py:Raises]", quantize="{beta: 15}", unpack="{bits: 8}")
     done = accelsim("run", path, "--output", tmp_path / "out")
     assert done.returncode == 1, done.stderr
-    assert "[1/1] net/net, β 15, 8 bits, strategy mix, raises: error" in done.stderr
+    assert "error: net, raises: KeyError: 'nothing' (mine.py:9, in matmul)" in done.stderr
     (record,) = records(tmp_path / "out")
     assert record["reason"] == "KeyError: 'nothing' (mine.py:9, in matmul)"
-
-
-def test_progress_lines_tell_records_apart(tmp_path):
-    accumulators = ", ".join(f"{{name: emulator, accumulator_bits: {n}}}" for n in (24, 32))
-    unpack = "{bits: 8, digits: [paper, balanced]}"
-    done = accelsim(
-        "run", config(tmp_path, f"[{accumulators}]", unpack=unpack), "--output", tmp_path / "out"
-    )
-    lines = [line.partition("] ")[2] for line in done.stderr.splitlines() if "] net/net" in line]
-    assert len(lines) == len(set(lines)) == 8
-    assert lines[0] == "net/net, β 15, 8 bits, strategy mix, paper digits, emulator 24: ok"
 
 
 def test_resume_keeps_what_is_there_and_repairs_a_torn_line(tmp_path):

@@ -1,0 +1,146 @@
+"""How far a run has come, and about how long the rest takes."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from accelsim.records import Record
+from accelsim.runner.cases import Case
+
+_OVERHEAD_MACS = 1_000_000
+"""What a record costs besides its multiplications, in multiplications."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a run has come.
+
+    Parameters
+    ----------
+    done, total : int
+        Records in the folder, and those that the config asks for.
+    record : Record or None
+        The newest; None when the run begins.
+    following : Case or None
+        The first case that has no record yet, of a backend that runs here: the one that is made
+        now, or one of several.
+    seconds_left : float or None
+        About how long the rest takes; None until a record was made.
+    """
+
+    done: int
+    total: int
+    record: Record | None
+    following: Case | None
+    seconds_left: float | None
+
+
+Progress: TypeAlias = Callable[[Step], None]
+
+
+class Steps:
+    """Turns records as they come into steps.
+
+    Parameters
+    ----------
+    missing : sequence of Case
+        The cases that have no record yet, in the order in which they are made.
+    total : int
+        How many records the config asks for.
+    clock : callable
+        Returns seconds.
+    """
+
+    def __init__(
+        self,
+        missing: Sequence[Case],
+        total: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._total, self._done = total, total - len(missing)
+        self._left = TimeLeft(missing)
+        self._open = {case.number: case for case in missing}
+        self._unavailable: set[str] = set()
+        self._clock, self._before = clock, clock()
+
+    def begin(self) -> Step:
+        """Return the step before the first record."""
+        return Step(self._done, self._total, None, self._following(), None)
+
+    def made(self, case: Case, record: Record) -> Step:
+        """Take note of a record and return the step."""
+        now = self._clock()
+        self._left.take(case, now - self._before)
+        self._before = now
+        self._done += 1
+        self._open.pop(case.number, None)
+        if not record.available:
+            self._unavailable.add(case.choice.key)
+        return Step(self._done, self._total, record, self._following(), self._left.seconds)
+
+    def _following(self) -> Case | None:
+        """Return the first open case of a backend that is not known to be unavailable."""
+        cases = self._open.values()
+        return next((case for case in cases if case.choice.key not in self._unavailable), None)
+
+
+class TimeLeft:
+    """Estimates the time that cases take from the time that others took.
+
+    Cases of one backend and strategy are taken to need time in proportion to the multiplications
+    of their GEMMs, with a constant added; those of a kind that was not seen yet count as all others
+    do.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+        What is still to be done.
+
+    Examples
+    --------
+    >>> TimeLeft([]).seconds is None
+    True
+    """
+
+    def __init__(self, cases: Iterable[Case]) -> None:
+        self._open: dict[tuple[str, str], int] = defaultdict(int)
+        self._taken: dict[tuple[str, str], tuple[float, int]] = {}
+        for case in cases:
+            self._open[_kind(case)] += _weight(case)
+
+    def take(self, case: Case, seconds: float) -> None:
+        """Take note of the time that a case took."""
+        kind, weight = _kind(case), _weight(case)
+        self._open[kind] -= weight
+        before, macs = self._taken.get(kind, (0.0, 0))
+        self._taken[kind] = before + seconds, macs + weight
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the rest takes; None if no case was taken note of."""
+        if not self._taken:
+            return None
+        every = _rate(self._taken.values())
+        return sum(self._seconds(every))
+
+    def _seconds(self, every: float) -> Iterator[float]:
+        for kind, weight in self._open.items():
+            known = self._taken.get(kind)
+            yield weight * (every if known is None else _rate([known]))
+
+
+def _kind(case: Case) -> tuple[str, str]:
+    return case.choice.key, str(case.unpack.strategy)
+
+
+def _weight(case: Case) -> int:
+    return case.gemm.macs + _OVERHEAD_MACS
+
+
+def _rate(taken: Iterable[tuple[float, int]]) -> float:
+    times, weights = zip(*taken, strict=True)
+    return float(sum(times) / sum(weights))
