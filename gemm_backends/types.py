@@ -187,6 +187,9 @@ class Cost:
     energy_by_pj : mapping
         Picojoules by component, such as ``"multiply"``, ``"accumulate"``, ``"shift_add"``,
         ``"sram"``, ``"dram"`` and ``"leakage"``.
+    mapping : mapping
+        How the product is laid out in time, in JSON values: the tile, the order of the loops, and
+        how they were chosen; empty for the model's own way.
     """
 
     cycles: float | None = None
@@ -200,6 +203,7 @@ class Cost:
     seconds: float | None = None
     traffic: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     energy_by_pj: Mapping[str, float] = field(default_factory=dict)
+    mapping: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

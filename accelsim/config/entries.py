@@ -212,7 +212,8 @@ def _can_be_made(document: Document, make: Callable[[], object], loc: Loc) -> bo
     try:
         make()
     except OptionError as error:
-        document.report((*loc, error.option or "name", *error.inside), str(error))
+        where = (*loc, error.option or "name", *error.inside)
+        document.report(where, str(error), at_key=error.unknown)
         return False
     except InputError as error:
         document.report((*loc, "name"), str(error))

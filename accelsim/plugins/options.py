@@ -25,14 +25,14 @@ class OptionError(InputError):
         What is wrong.
     option : str or None
         Its name; None for an option that is missing.
-    *inside : int
-        The indices that lead to the wrong part of its value.
+    *inside : int or str
+        The indices and keys that lead to the wrong part of its value.
     unknown : bool
-        Whether there is no such option, so that its name is wrong and not its value.
+        Whether there is no such option, or no such key in it: its name is wrong, not its value.
     """
 
     def __init__(
-        self, message: str, option: str | None, *inside: int, unknown: bool = False
+        self, message: str, option: str | None, *inside: int | str, unknown: bool = False
     ) -> None:
         super().__init__(message)
         self.option = option

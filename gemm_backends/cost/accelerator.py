@@ -6,13 +6,22 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from accelsim.errors import InputError
+from accelsim.plugins.options import OptionError
 from gemm_backends.corrections import Corrections
 from gemm_backends.cost import area, energy
 from gemm_backends.cost.array import REFERENCE, Array, reference_area
 from gemm_backends.cost.estimate import Estimate, weakest
+from gemm_backends.cost.mapping import DIMENSIONS, Mapped, Search
 from gemm_backends.cost.memory import sram_source
 from gemm_backends.cost.options import MemorySystem
+from gemm_backends.cost.ring import play
+from gemm_backends.cost.search import Found, check_room, evaluated, search
 from gemm_backends.cost.tiling import Moved, TileKind, Widths, moved, stalls, tiles
 from gemm_backends.types import Cost, Tile, UnpackWork
 
@@ -41,10 +50,46 @@ class Accelerator:
     array: Array
     memory: MemorySystem | None = None
 
+    def __post_init__(self) -> None:
+        memory, path = self.memory, self.array.datapath
+        if memory is None:
+            return
+        if self.array.correction_lanes and (memory.mapping or memory.prefetch != "tiles"):
+            key = "mapping" if memory.mapping else "prefetch"
+            message = f"memory.{key} is for an array without correction_lanes"
+            raise OptionError(message, "memory", key)
+        if memory.prefetch != "scalesim":
+            return
+        if self.array.drain or path.tree > 1 or path.k_block is not None:
+            raise OptionError(
+                "memory.prefetch: scalesim is for an array without drain, tree and k_block, as "
+                "SCALE-Sim has none",
+                "memory",
+                "prefetch",
+            )
+
     @property
     def tile(self) -> Tile:
         """What the array multiplies at once."""
         return self.array.tile
+
+    def check_tile(self) -> None:
+        """See that the memories hold the tile of a given mapping, at the array's widths.
+
+        Raises
+        ------
+        OptionError
+            If they do not.
+        """
+        memory = self.memory
+        if memory is None or not isinstance(memory.mapping, Mapped):
+            return
+        whole = {name: getattr(memory.mapping, name) for name in DIMENSIONS}
+        sizes = {name: np.array([size], np.int64) for name, size in whole.items()}
+        try:
+            check_room(self.array, memory, self._widths(memory), whole, sizes)
+        except InputError as error:
+            raise OptionError(str(error), "memory", "mapping", "tile") from error
 
     def product(self, n: int, d: int, h: int, corrections: Corrections | None = None) -> Cost:
         """Predict what ``[n, d] x [h, d] -> [n, h]`` takes, with what lanes add to it.
@@ -56,20 +101,96 @@ class Accelerator:
         memory = self.memory
         if memory is None or bare.cycles is None:
             return bare
-        widths = self._widths(memory)
-        if corrections is not None:
-            widths = self._with_lists(memory, n, d, h, corrections)
+        if corrections is None:
+            plan = self._plan(memory, n, d, h)
+        else:
+            plan = self._with_lanes(memory, n, d, h, corrections, round(bare.cycles))
+        parts = dict(bare.energy_by_pj)
+        parts |= self._memory_energy(memory, plan.dram, plan.sram, plan.dram.total)
+        known = bare.energy_pj is not None
+        traffic = _traffic(plan.dram, plan.sram)
+        return self._with_memory(
+            bare, memory, plan.busy, plan.waited, parts, traffic, known, plan.mapping
+        )
+
+    def _plan(self, memory: MemorySystem, n: int, d: int, h: int) -> _Plan:
+        """Lay a product out in time."""
+        if 0 in (n, d, h):
+            return _Plan(0, 0, Moved(), Moved())
+        if memory.prefetch == "scalesim":
+            return self._scalesim(memory, n, d, h)
+        if memory.mapping is None:
+            return self._default(memory, n, d, h)
+        if isinstance(memory.mapping, Mapped):
+            whole = {"n": n, "d": d, "h": h}
+            widths = self._widths(memory)
+            return _given(evaluated(self.array, memory, widths, whole, memory.mapping), "given")
+        return _searched(self, memory.mapping, n, d, h)
+
+    def _default(self, memory: MemorySystem, n: int, d: int, h: int) -> _Plan:
+        """Take the array's tiles one after another."""
+        kinds = tiles(self.array.dataflow, self.tile, n, d, h, self._widths(memory), memory)
+        busy = self.array.clocks(n, d, h)
+        waited = stalls(kinds, busy / sum(kind.count for kind in kinds), memory)
+        return _Plan(busy, waited, *moved(kinds))
+
+    def _with_lanes(
+        self,
+        memory: MemorySystem,
+        n: int,
+        d: int,
+        h: int,
+        corrections: Corrections,
+        busy: int,
+    ) -> _Plan:
+        """Take the array's tiles one after another, with the lists that its lanes take."""
+        widths = self._with_lists(memory, n, d, h, corrections)
         kinds = tiles(self.array.dataflow, self.tile, n, d, h, widths, memory)
         count = sum(kind.count for kind in kinds)
-        if corrections is not None:
-            kinds = [self._fed(kind, count, memory, n, h, corrections) for kind in kinds]
-        waited = stalls(kinds, bare.cycles / count, memory) if count else 0
-        dram, sram = moved(kinds)
-        parts = dict(bare.energy_by_pj)
-        parts |= self._memory_energy(memory, dram, sram, dram.total)
-        known = bare.energy_pj is not None
-        traffic = _traffic(dram, sram)
-        return self._with_memory(bare, memory, bare.cycles, waited, parts, traffic, known)
+        kinds = [self._fed(kind, count, memory, n, h, corrections) for kind in kinds]
+        waited = stalls(kinds, busy / count, memory) if count else 0
+        return _Plan(busy, waited, *moved(kinds))
+
+    def _scalesim(self, memory: MemorySystem, n: int, d: int, h: int) -> _Plan:
+        """Take the array's tiles one after another, with SCALE-Sim's buffers."""
+        usual = self._default(memory, n, d, h)
+        flow, (rows, columns) = self.array.dataflow, self.array.shape
+        sram = memory.sram
+        sizes = (memory.words(sram.a), memory.words(sram.b), memory.words(sram.c))
+        found = play(flow, rows, columns, n, d, h, sizes, memory.words_per_clock)
+        width = memory.bytes_of(0)
+        dram = Moved(found.a * width, found.b * width, 0, found.c * width)
+        return _Plan(usual.busy, found.stall_cycles, dram, usual.sram)
+
+    def search(self, least: Search, n: int, d: int, h: int) -> _Plan:
+        """Return the best of the default and of all mappings that a search compares.
+
+        Parameters
+        ----------
+        least : {"cycles", "energy"}
+            What is to be least; the other one decides between equals.
+        n, d, h : int
+            Of the product, at least 1.
+        """
+        memory = self.memory
+        assert memory is not None
+        usual = self._default(memory, n, d, h)
+        whole = {"n": n, "d": d, "h": h}
+
+        def energy(dram: Moved, sram: Moved, clocks: Any) -> Any:
+            return self._energy_of(memory, dram, sram, clocks)
+
+        found = search(self.array, memory, self._widths(memory), whole, least, energy)
+        if found is None:
+            return usual
+        plan = _given(found, f"the least {least} of {found.tried + 1}")
+
+        def rank(plan: _Plan) -> tuple[float, float]:
+            clocks = float(plan.busy + plan.waited)
+            joules = float(energy(plan.dram, plan.sram, clocks))
+            return (clocks, joules) if least == "cycles" else (joules, clocks)
+
+        return min(usual, plan, key=rank)
 
     def unpacking(self, work: UnpackWork) -> Cost:
         """Predict the shift-adds and, with memories, the pass that finds and splits heavy hitters.
@@ -114,16 +235,20 @@ class Accelerator:
         parts: Mapping[str, float],
         traffic: Mapping[str, Mapping[str, float]],
         complete: bool = True,
+        mapping: Mapping[str, Any] = MappingProxyType({}),
     ) -> Cost:
         whole = busy + waited
         seconds = None if memory.frequency_mhz is None else whole / (memory.frequency_mhz * 1e6)
         parts = dict(parts)
         if seconds is not None:
-            power = sum(part.leakage_mw for part in memory.sram.each)
-            parts["leakage"] = power * 1e-3 * seconds * 1e12
+            parts["leakage"] = _leakage(memory, whole)
         places = self.area
-        return replace(
-            bare,
+        basis = self._basis_of_memory
+        if "energy" in bare.basis:
+            basis = basis | {"energy_of_the_array": bare.basis["energy"]}
+        return Cost(
+            peak_macs=bare.peak_macs,
+            mapping=mapping,
             cycles=whole,
             stall_cycles=waited,
             seconds=seconds,
@@ -133,7 +258,7 @@ class Accelerator:
             relative_area=None if places is None else places.value,
             area_um2=None if places is None else places.value * _square_micrometres_of_a_place(),
             model=f"{bare.model}, {self.memory_words}",
-            basis={**bare.basis, **self._basis(memory, bare)},
+            basis={**bare.basis, **basis},
         )
 
     @functools.cached_property
@@ -156,7 +281,7 @@ class Accelerator:
         single = "" if memory.double_buffered else ", single-buffered"
         reach = memory.dram_bandwidth
         speed = "unlimited DRAM" if reach is None else f"{reach:g} bytes per cycle of DRAM"
-        return f"{sizes} KB of SRAM{single}, {speed}"
+        return f"{sizes} KB of SRAM{single}, {speed}{_mapping_words(memory)}"
 
     def _widths(self, memory: MemorySystem) -> Widths:
         a, b = self.array.bits
@@ -207,12 +332,23 @@ class Accelerator:
             parts["dram"] = memory.dram.energy_pj(dram_bytes, 0)
         return parts
 
-    def _basis(self, memory: MemorySystem, bare: Cost) -> dict[str, str]:
+    def _energy_of(self, memory: MemorySystem, dram: Moved, sram: Moved, clocks: Any) -> Any:
+        """Return the energy that depends on the mapping, of one or of many."""
+        parts = self._memory_energy(memory, dram, sram, dram.total)
+        return sum(parts.values()) + _leakage(memory, clocks)
+
+    @functools.cached_property
+    def _basis_of_memory(self) -> dict[str, str]:
+        memory = self.memory
+        assert memory is not None
         sram = weakest(*(part.basis for part in memory.sram.each))
+        loads = "tiles of double-buffered loads"
+        if memory.prefetch == "scalesim":
+            loads = "the buffers of SCALE-Sim 3, clock by clock"
+        elif not memory.double_buffered:
+            loads = "loads and computing one after the other"
         basis = {
-            "stall_cycles": "computed: tiles of double-buffered loads, docs/emulator.md"
-            if memory.double_buffered
-            else "computed: loads and computing one after the other, docs/emulator.md",
+            "stall_cycles": f"computed: {loads}, docs/emulator.md",
             "traffic": "computed: reuse of each operand, docs/emulator.md",
             "energy": (
                 "computed: the sum of the components; registers, wires and the pass over the "
@@ -221,8 +357,6 @@ class Accelerator:
             "energy_of_sram": f"{sram}: {sram_source()}",
             "energy_of_shift_adds": f"interpolated: two additions of 32 bits, {energy.SOURCE}",
         }
-        if "energy" in bare.basis:
-            basis["energy_of_the_array"] = bare.basis["energy"]
         if memory.dram is not None:
             basis["energy_of_dram"] = f"{memory.dram.basis}: {memory.dram.source}"
         if self.area is not None:
@@ -231,6 +365,46 @@ class Accelerator:
                 f"the two meet at the 8-bit multiplier, {area.MULTIPLIER_45NM_SOURCE}"
             )
         return basis
+
+
+class _Plan(NamedTuple):
+    """A product laid out in time: clocks that the array is busy and waits, and bytes that move."""
+
+    busy: int
+    waited: int
+    dram: Moved
+    sram: Moved
+    mapping: Mapping[str, Any] = MappingProxyType({})
+
+
+def _given(found: Found, how: str) -> _Plan:
+    waited = math.ceil(found.cycles - found.compute_cycles)
+    mapping = {**found.mapping.to_record(), "chosen": how}
+    return _Plan(found.compute_cycles, waited, found.dram, found.sram, mapping)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _searched(accelerator: Accelerator, least: Search, n: int, d: int, h: int) -> _Plan:
+    return accelerator.search(least, n, d, h)
+
+
+def _leakage(memory: MemorySystem, clocks: Any) -> Any:
+    """Return the picojoules that the SRAM leaks in so many clocks; 0 where there is no clock."""
+    if memory.frequency_mhz is None:
+        return 0.0
+    power = sum(part.leakage_mw for part in memory.sram.each)
+    return power * 1e3 * clocks / memory.frequency_mhz
+
+
+def _mapping_words(memory: MemorySystem) -> str:
+    if memory.prefetch == "scalesim":
+        return ", prefetched as by SCALE-Sim"
+    if memory.mapping is None:
+        return ""
+    if isinstance(memory.mapping, Mapped):
+        one = memory.mapping
+        return f", tiles of {one.n}x{one.d}x{one.h} in the order {', '.join(one.order)}"
+    return f", mapped for the least {memory.mapping}"
 
 
 def _traffic(

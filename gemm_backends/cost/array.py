@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gemm_backends.corrections import Corrections
 from gemm_backends.cost import area, cycles, energy
-from gemm_backends.cost.cycles import Dataflow
+from gemm_backends.cost.cycles import Count, Dataflow
 from gemm_backends.cost.estimate import Estimate, weakest
 from gemm_backends.cost.lanes import Lanes
 from gemm_backends.datapath import Datapath
@@ -53,7 +53,7 @@ class Array:
         lanes stand beside an array that they are not made for.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[int, int]
     dataflow: Dataflow
     drain: bool
     bits: tuple[int, int]
@@ -63,7 +63,7 @@ class Array:
     correction_lanes: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.shape) != 2 or not all(1 <= size <= 1 << 16 for size in self.shape):
+        if not all(1 <= size <= 1 << 16 for size in self.shape):
             raise ValueError(
                 f"array must be two numbers from 1 to 65536, rows and columns, got {self.shape}"
             )
@@ -117,8 +117,6 @@ class Array:
 
         A tile takes as long as the longer of the two, the array and its lanes.
         """
-        blocks = self.datapath.blocks(d)
-        steps = sum(-(-(k.stop - k.start) // self.datapath.tree) for k in blocks)
         rows, columns = self.shape
         relative, each = self.relative_area, self._multiply_accumulate_pj
         macs = n * d * h + (0 if corrections is None else corrections.macs(n, h))
@@ -130,7 +128,7 @@ class Array:
             what = "multiplications and accumulations alone"
             basis["energy"] = f"{each.basis}: {what}, {energy.SOURCE}"
             parts = {"multiply": macs * each.multiply, "accumulate": macs * each.accumulate}
-        clocks = cycles.cycles(self.dataflow, rows, columns, n, steps, h, self.drain)
+        clocks = self.clocks(n, d, h)
         if corrections is not None:
             basis["cycles"] += "; a tile takes the longer of the array and its lanes"
             clocks += self._late(n, d, h, corrections)
@@ -151,6 +149,18 @@ class Array:
         alone = cycles.cycles(self.dataflow, rows, columns, 1, d, 1, False)
         busy = self.lanes.clocks(n, h, corrections)
         return int((busy - alone).clamp(min=0).sum())
+
+    def steps(self, d: Count) -> Count:
+        """Return the clocks that a place takes for a sum over d: a tree's width of each block."""
+        tree, block = self.datapath.tree, self.datapath.k_block
+        if block is None:
+            return -(-d // tree)
+        return d // block * -(-block // tree) + -(-(d % block) // tree)
+
+    def clocks(self, n: Count, d: Count, h: Count) -> Count:
+        """Return the clocks of ``[n, d] x [h, d] -> [n, h]``."""
+        steps = self.steps(d)
+        return cycles.cycles(self.dataflow, *self.shape, n, steps, h, self.drain)
 
     def shift_add_cost(self, count: int) -> Cost:
         """Predict what `count` additions of shifted entries take: one per column and clock."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Count = TypeVar("Count", int, npt.NDArray[np.int64])
+"""A whole number, or an array of such."""
 
 Dataflow: TypeAlias = Literal["output-stationary", "weight-stationary", "input-stationary"]
 """What stays in its place in the array: the sums of C, the digits of B, or those of A."""
@@ -15,8 +21,8 @@ SOURCE = (
 
 
 def cycles(
-    dataflow: Dataflow, rows: int, columns: int, n: int, steps: int, h: int, drain: bool
-) -> int:
+    dataflow: Dataflow, rows: int, columns: int, n: Count, steps: Count, h: Count, drain: bool
+) -> Count:
     """Count the clocks of ``[n, k] x [h, k] -> [n, h]``, one tile of the array after another.
 
     Parameters
@@ -25,9 +31,9 @@ def cycles(
         What stays in place.
     rows, columns : int
         R and C.
-    n, h : int
+    n, h : int or ndarray
         Rows of A and of B.
-    steps : int
+    steps : int or ndarray
         Clocks that a place takes for a sum over k: k itself, or fewer if every place adds several
         products at once.
     drain : bool
@@ -37,7 +43,7 @@ def cycles(
 
     Returns
     -------
-    int
+    int or ndarray
         Zero if a dimension is zero.
 
     Notes
@@ -53,8 +59,7 @@ def cycles(
         down, across, streamed = steps, h, n
     else:
         down, across, streamed = steps, n, h
-    if 0 in (down, across, streamed):
-        return 0
     tiles = -(-down // rows) * -(-across // columns)
     moved = dataflow != "output-stationary" or drain  # R clocks to load or to read a tile
-    return tiles * (rows * (1 + moved) + columns + streamed - 2)
+    clocks: Count = tiles * (streamed > 0) * (rows * (1 + moved) + columns + streamed - 2)
+    return clocks

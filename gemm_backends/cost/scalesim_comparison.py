@@ -2,7 +2,8 @@
 
 ``python -m gemm_backends.cost.scalesim_comparison FOLDER`` reads ``FOLDER/simulated.csv``, which
 `gemm_backends.cost.scalesim` writes, and writes ``comparison.csv``, ``table.md`` and
-``comparison.png`` beside it.
+``comparison.png`` beside it. With a second argument, the interpreter that has SCALE-Sim, it prints
+how many cycles a second both get through.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import csv
 import statistics
 import sys
+import time
+import timeit
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from gemm_backends import GemmSpec, load_backend
-from gemm_backends.cost.scalesim import Simulated, read
+from gemm_backends import GemmBackend, GemmSpec, load_backend
+from gemm_backends.cost.scalesim import SHAPES, Simulated, read, simulate
 
 WORD_BITS = 8
 """SCALE-Sim counts words; here they are bytes."""
@@ -35,29 +38,48 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Said:
+    """What the cost model says of a GEMM, in words.
+
+    Parameters
+    ----------
+    compute_cycles, cycles : float
+        Without and with stalls.
+    dram_a, dram_b, dram_c : float
+        Words read from DRAM, and written there.
+    sram_a, sram_b, sram_c : float
+        Words that the array reads, and that leave it.
+    """
+
+    compute_cycles: float
+    cycles: float
+    dram_a: float
+    dram_b: float
+    dram_c: float
+    sram_a: float
+    sram_b: float
+    sram_c: float
+
+
+@dataclass(frozen=True)
 class Compared:
-    """A GEMM with what the formulas say of it.
+    """A GEMM with what the model says of it.
 
     Parameters
     ----------
     simulated : Simulated
         What SCALE-Sim says.
-    compute_cycles, cycles : float
-        Without and with stalls; the latter at three times the bandwidth of one operand.
-    dram_a, dram_b, sums : float
-        Words read from DRAM, and words of sums that leave the array.
-    sram_a, sram_b : float
-        Words that the array reads.
+    alike : Said
+        The model in SCALE-Sim's way: no limit to the bandwidth where SCALE-Sim estimates what it
+        needs, else ``prefetch: scalesim``.
+    own : Said
+        The model's own way: what a tile needs is loaded ahead, at three times the bandwidth of an
+        operand.
     """
 
     simulated: Simulated
-    compute_cycles: float
-    cycles: float
-    dram_a: float
-    dram_b: float
-    sums: float
-    sram_a: float
-    sram_b: float
+    alike: Said
+    own: Said
 
     @property
     def estimated(self) -> bool:
@@ -71,37 +93,48 @@ class Compared:
         return max(s.n, s.h) * s.d < s.sram_kb * 1024 / 2
 
     @property
-    def settled(self) -> bool:
-        """Whether SCALE-Sim's prefetcher reads nothing twice that it need not."""
-        return self.estimated or self.fits
-
-    @property
     def held_in_place(self) -> bool:
         """Whether an operand stays in place."""
         return self.simulated.dataflow != "output-stationary"
 
 
 def compare(simulated: Simulated) -> Compared:
-    """Ask the formulas for what SCALE-Sim simulated."""
-    s = simulated
+    """Ask the cost model for what SCALE-Sim simulated."""
+    own = ask(simulated)
+    given = simulated.bandwidth is not None
+    return Compared(simulated, ask(simulated, "scalesim") if given else own, own)
+
+
+def ask(simulated: Simulated, prefetch: str = "tiles") -> Said:
+    """Ask the cost model for what SCALE-Sim simulated, with one way of prefetching."""
+    return answer(simulated, model(simulated, prefetch))
+
+
+def model(s: Simulated, prefetch: str) -> GemmBackend:
+    """Return the emulator with SCALE-Sim's array and memories."""
     bandwidth = {} if s.bandwidth is None else {"dram": 3 * s.bandwidth * WORD_BITS // 8}
-    memory = {"sram_kb": s.sram_kb, "word_bits": WORD_BITS, "bandwidth": bandwidth}
+    memory = {
+        "sram_kb": s.sram_kb,
+        "word_bits": WORD_BITS,
+        "bandwidth": bandwidth,
+        "prefetch": prefetch,
+    }
     array = [s.rows, s.columns]
-    backend = load_backend("emulator", bits=8, array=array, dataflow=s.dataflow, memory=memory)
+    return load_backend("emulator", bits=8, array=array, dataflow=s.dataflow, memory=memory)
+
+
+def answer(s: Simulated, backend: GemmBackend) -> Said:
+    """Ask a model for what SCALE-Sim simulated."""
     cost = backend.cost(GemmSpec(8, 8, s.n, s.d, s.h))
     assert cost is not None
     assert cost.cycles is not None
     assert cost.stall_cycles is not None
     dram, sram = cost.traffic["dram"], cost.traffic["sram"]
-    return Compared(
-        s,
+    return Said(
         cost.cycles - cost.stall_cycles,
         cost.cycles,
-        dram["a"],
-        dram["b"],
-        sram["c_write"],
-        sram["a"],
-        sram["b"],
+        *(dram[name] for name in ("a", "b", "c_write")),
+        *(sram[name] for name in ("a", "b", "c_write")),
     )
 
 
@@ -111,44 +144,63 @@ AGREES: Sequence[Quantity] = (
     (
         "cycles without stalls, SCALE-Sim's + 1",
         lambda c: True,
-        lambda c: Pair(c.compute_cycles, c.simulated.cycles - c.simulated.stalls + 1),
+        lambda c: Pair(c.alike.compute_cycles, c.simulated.cycles - c.simulated.stalls + 1),
     ),
     (
-        "cycles with stalls, SCALE-Sim's + 1, where its prefetcher is settled",
-        lambda c: c.settled,
-        lambda c: Pair(c.compute_cycles, c.simulated.cycles + 1),
-    ),
-    ("words of A from SRAM", lambda c: True, lambda c: Pair(c.sram_a, c.simulated.sram_a)),
-    ("words of B from SRAM", lambda c: True, lambda c: Pair(c.sram_b, c.simulated.sram_b)),
-    (
-        "words of A from DRAM, bandwidth estimated",
-        lambda c: c.estimated,
-        lambda c: Pair(c.dram_a, c.simulated.dram_a),
+        "cycles with stalls, SCALE-Sim's + 1",
+        lambda c: True,
+        lambda c: Pair(c.alike.cycles, c.simulated.cycles + 1),
     ),
     (
-        "words of B from DRAM, bandwidth estimated, weight- and input-stationary",
-        lambda c: c.estimated and c.held_in_place,
-        lambda c: Pair(c.dram_b, c.simulated.dram_b),
+        "words of A from DRAM",
+        lambda c: True,
+        lambda c: Pair(c.alike.dram_a, c.simulated.dram_a),
     ),
-    ("sums that leave the array", lambda c: True, lambda c: Pair(c.sums, c.simulated.dram_c)),
+    (
+        "words of B from DRAM, weight- and input-stationary",
+        lambda c: c.held_in_place,
+        lambda c: Pair(c.alike.dram_b, c.simulated.dram_b),
+    ),
+    (
+        "words of B from DRAM, output-stationary, bandwidth given",
+        lambda c: not c.estimated and not c.held_in_place,
+        lambda c: Pair(c.alike.dram_b, c.simulated.dram_b),
+    ),
+    (
+        "sums written to DRAM, bandwidth given",
+        lambda c: not c.estimated,
+        lambda c: Pair(c.alike.dram_c, c.simulated.dram_c),
+    ),
+    ("words of A from SRAM", lambda c: True, lambda c: Pair(c.alike.sram_a, c.simulated.sram_a)),
+    ("words of B from SRAM", lambda c: True, lambda c: Pair(c.alike.sram_b, c.simulated.sram_b)),
+    (
+        "sums that leave the array",
+        lambda c: True,
+        lambda c: Pair(c.alike.sram_c, c.simulated.dram_c),
+    ),
 )
 """What must agree: its name, for which GEMMs, and both values."""
 
 DIFFERS: Sequence[Quantity] = (
     (
-        "words of B from DRAM, bandwidth estimated, output-stationary",
+        "words of B from DRAM, output-stationary, bandwidth estimated",
         lambda c: c.estimated and not c.held_in_place,
-        lambda c: Pair(c.dram_b, c.simulated.dram_b),
+        lambda c: Pair(c.alike.dram_b, c.simulated.dram_b),
     ),
     (
-        "words of A and B from DRAM, bandwidth given",
+        "own way: words of A and B from DRAM, bandwidth given",
         lambda c: not c.estimated,
-        lambda c: Pair(c.dram_a + c.dram_b, c.simulated.dram_a + c.simulated.dram_b),
+        lambda c: Pair(c.own.dram_a + c.own.dram_b, c.simulated.dram_a + c.simulated.dram_b),
     ),
     (
-        "cycles with stalls, bandwidth given, an operand does not fit",
-        lambda c: not c.settled,
-        lambda c: Pair(c.cycles, c.simulated.cycles),
+        "own way: cycles with stalls, bandwidth given, both operands fit",
+        lambda c: not c.estimated and c.fits,
+        lambda c: Pair(c.own.cycles, c.simulated.cycles + 1),
+    ),
+    (
+        "own way: cycles with stalls, bandwidth given, an operand does not fit",
+        lambda c: not c.estimated and not c.fits,
+        lambda c: Pair(c.own.cycles, c.simulated.cycles + 1),
     ),
 )
 """What differs, for reasons that ``docs/emulator.md`` gives."""
@@ -189,30 +241,83 @@ def write_rows(path: Path, compared: Sequence[Compared]) -> None:
 
 
 def draw(path: Path, compared: Sequence[Compared]) -> None:
-    """Draw the formulas against SCALE-Sim: DRAM traffic and cycles, by its two modes."""
+    """Draw the model against SCALE-Sim: DRAM traffic and cycles, in its way and in the own."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, both = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
-    panels: list[tuple[str, Callable[[Compared], Pair]]] = [
+    figure, grid = plt.subplots(2, 2, figsize=(9, 8.2), layout="constrained")
+    quantities: list[tuple[str, Callable[[Said], float], Callable[[Simulated], float]]] = [
         (
             "words of A and B from DRAM",
-            lambda c: Pair(c.dram_a + c.dram_b, c.simulated.dram_a + c.simulated.dram_b),
+            lambda s: s.dram_a + s.dram_b,
+            lambda s: s.dram_a + s.dram_b,
         ),
-        ("cycles with stalls", lambda c: Pair(c.cycles, c.simulated.cycles + 1)),
+        ("cycles with stalls", lambda said: said.cycles, lambda simulated: simulated.cycles + 1),
+    ]
+    ways: list[tuple[str, Callable[[Compared], Said]]] = [
+        ("SCALE-Sim's way", lambda c: c.alike),
+        ("own way", lambda c: c.own),
     ]
     modes = (("bandwidth estimated", True, "o"), ("16 words per cycle and operand", False, "x"))
-    for axes, (title, values) in zip(both, panels, strict=True):
-        for label, estimated, marker in modes:
-            found = [values(each) for each in compared if each.estimated is estimated]
-            axes.scatter(*zip(*found, strict=True), s=14, marker=marker, label=label, alpha=0.6)
-        axes.axline((1e3, 1e3), slope=1, linewidth=0.8, color="grey")
-        axes.set(xscale="log", yscale="log", xlabel="formula", ylabel="SCALE-Sim 3", title=title)
-    both[0].legend()
+    for row, (way, said) in zip(grid, ways, strict=True):
+        for axes, (title, ours, theirs) in zip(row, quantities, strict=True):
+            for label, estimated, marker in modes:
+                found = [c for c in compared if c.estimated is estimated]
+                axes.scatter(
+                    [ours(said(c)) for c in found],
+                    [theirs(c.simulated) for c in found],
+                    s=14,
+                    marker=marker,
+                    label=label,
+                    alpha=0.6,
+                )
+            axes.axline((1e3, 1e3), slope=1, linewidth=0.8, color="grey")
+            axes.set(xscale="log", yscale="log", xlabel=way, ylabel="SCALE-Sim 3", title=title)
+    grid[0][0].legend()
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+SAMPLE = ("cube-128", "smollm2-linear", "wide")
+"""Shapes on which both are timed."""
+
+
+def speed(python: str) -> list[tuple[str, float, float]]:
+    """Time SCALE-Sim and the model on the same GEMMs, one after the other.
+
+    Parameters
+    ----------
+    python : str
+        The interpreter that has SCALE-Sim.
+
+    Returns
+    -------
+    list of tuple
+        For each of its two modes its name, and how many of SCALE-Sim's cycles a second SCALE-Sim
+        (without its start) and the model get through.
+    """
+    shapes = {name: SHAPES[name] for name in SAMPLE}
+    found = []
+    for mode, bandwidth in (("bandwidth estimated", None), ("bandwidth given", 16)):
+        start = time.perf_counter()
+        simulate(python, {"one": (1, 1, 1)}, "output-stationary", 32, bandwidth)
+        begun = time.perf_counter()
+        simulated = simulate(python, shapes, "output-stationary", 32, bandwidth)
+        seconds = (time.perf_counter() - begun) - (begun - start)
+        cycles = sum(each.cycles for each in simulated)
+        way = "tiles" if bandwidth is None else "scalesim"
+        models = [(each, model(each, way)) for each in simulated]
+        found.append((mode, cycles / seconds, cycles / _median_seconds(models)))
+    return found
+
+
+def _median_seconds(models: Sequence[tuple[Simulated, GemmBackend]]) -> float:
+    """Return the median time in which the model answers for all GEMMs."""
+    return statistics.median(
+        timeit.repeat(lambda: [answer(*pair) for pair in models], number=1, repeat=50)
+    )
 
 
 def main(folder: Path) -> None:
@@ -225,3 +330,6 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    for mode, theirs, ours in speed(sys.argv[2]) if len(sys.argv) > 2 else ():
+        times = f"{ours / theirs:.0f} times as many"
+        print(f"{mode}: SCALE-Sim {theirs:.3g} cycles a second, here {ours:.3g}, {times}")

@@ -155,9 +155,12 @@ def _partial(
 
 def moved(kinds: Sequence[TileKind]) -> tuple[Moved, Moved]:
     """Return the bytes of all tiles: between DRAM and SRAM, and between SRAM and the array."""
-    dram = Moved(*(sum(k.count * k.dram[i] for k in kinds) for i in range(4)))
-    sram = Moved(*(sum(k.count * k.sram[i] for k in kinds) for i in range(4)))
-    return dram, sram
+    dram, sram = [0.0] * 4, [0.0] * 4
+    for kind in kinds:
+        for part in range(4):
+            dram[part] += kind.count * kind.dram[part]
+            sram[part] += kind.count * kind.sram[part]
+    return Moved(*dram), Moved(*sram)
 
 
 def stalls(kinds: Sequence[TileKind], clocks: float, memory: MemorySystem) -> int:
@@ -178,13 +181,17 @@ def stalls(kinds: Sequence[TileKind], clocks: float, memory: MemorySystem) -> in
     longer of the two. What the first tile loads and the last one stores overlaps with nothing.
     Without double buffers nothing overlaps.
     """
+    if memory.dram_bandwidth is None and memory.sram_bandwidth is None:
+        return 0
     waited = math.fsum(k.count * _waits(k, clocks, memory) for k in kinds)
     return math.ceil(waited)
 
 
 def _waits(kind: TileKind, clocks: float, memory: MemorySystem) -> float:
-    ports = (kind.sram.a, kind.sram.b, kind.sram.c_read + kind.sram.c_write)
-    feeding = max(clocks, *(_time(port, memory.sram_bandwidth) for port in ports))
+    feeding = clocks
+    if memory.sram_bandwidth is not None:
+        most = max(kind.sram.a, kind.sram.b, kind.sram.c_read + kind.sram.c_write)
+        feeding = max(clocks, most / memory.sram_bandwidth)
     load = _time(kind.dram.a + kind.dram.b + kind.dram.c_read, memory.dram_bandwidth)
     store = _time(kind.dram.c_write, memory.dram_bandwidth)
     if not memory.double_buffered:

@@ -142,8 +142,13 @@ class Emulator(GemmBackend):
             a.largest * b.largest if self._table is None else self._table.largest
         )
         self.accumulator = self._datapath.declared(self._largest_product)
+        if len(array) != 2:
+            raise ValueError(
+                f"array must be two numbers from 1 to 65536, rows and columns, got {list(array)}"
+            )
+        rows, columns = array
         places = Array(
-            tuple(array),
+            (rows, columns),
             dataflow,
             drain,
             self.operand_bits,
@@ -152,7 +157,10 @@ class Emulator(GemmBackend):
             products="exact" if self._table is None else self._table.source,
             correction_lanes=correction_lanes,
         )
-        self._model: CostModel = Accelerator(places, memory_system(memory))
+        model = Accelerator(places, memory_system(memory))
+        if self._fixed:
+            model.check_tile()
+        self._model: CostModel = model
         self.tile = self._model.tile
 
     def availability(self) -> Availability:

@@ -1,0 +1,157 @@
+"""The mapping of a GEMM with the fewest cycles or the least energy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.errors import InputError
+from gemm_backends.cost.array import Array
+from gemm_backends.cost.mapping import DIMENSIONS, ORDERS, Mapped, Search
+from gemm_backends.cost.nest import Floats, Integers, Nested, nested, room
+from gemm_backends.cost.options import MemorySystem
+from gemm_backends.cost.tiling import Moved, Widths
+
+ALL = 16
+"""A dimension that is at most so many tiles of the array long is cut in every way."""
+
+Energy = Callable[[Moved, Moved, Floats], Floats]
+"""The energy of what moves between DRAM and SRAM, between SRAM and the array, and of cycles."""
+
+
+class Found(NamedTuple):
+    """A mapping with what it takes.
+
+    Parameters
+    ----------
+    mapping : Mapped
+        Tiles and order; sizes are at most the GEMM's.
+    compute_cycles : int
+        Clocks of the array.
+    cycles : float
+        With stalls.
+    dram, sram : Moved
+        Bytes that move.
+    tried : int
+        Mappings that were compared.
+    """
+
+    mapping: Mapped
+    compute_cycles: int
+    cycles: float
+    dram: Moved
+    sram: Moved
+    tried: int
+
+
+def evaluated(
+    array: Array, memory: MemorySystem, widths: Widths, whole: dict[str, int], mapping: Mapped
+) -> Found:
+    """Return what one mapping takes.
+
+    Raises
+    ------
+    InputError
+        If the memories do not hold a tile.
+    """
+    sizes = {
+        name: np.array([min(getattr(mapping, name), whole[name])], np.int64) for name in DIMENSIONS
+    }
+    check_room(array, memory, widths, whole, sizes)
+    found = nested(array, memory, widths, whole, sizes, mapping.order)
+    return _found(found, sizes, mapping.order, 0, 1)
+
+
+def check_room(
+    array: Array,
+    memory: MemorySystem,
+    widths: Widths,
+    whole: dict[str, int],
+    sizes: dict[str, Integers],
+) -> None:
+    """See that the memories hold a tile.
+
+    Raises
+    ------
+    InputError
+        If one does not; it says how much fits.
+    """
+    needed = room(array, sizes, whole)
+    for name, part, width in zip("abc", memory.sram.each, widths, strict=True):
+        size, space = float(needed[name][0]) * width, memory.room(part)
+        if size > space:
+            half = (
+                "half of it is filled while the other is in use" if memory.double_buffered else ""
+            )
+            raise InputError(
+                f"memory.mapping.tile: {size:g} bytes of {_WHAT[name]} do not fit the SRAM of "
+                f"memory.sram_kb.{name}, {part.kilobytes:g} KB, which has room for {space:g}"
+                f"{': ' + half if half else ''}; choose a smaller tile or a larger SRAM"
+            )
+
+
+_WHAT = {"a": "A", "b": "B", "c": "sums"}
+
+
+def search(
+    array: Array,
+    memory: MemorySystem,
+    widths: Widths,
+    whole: dict[str, int],
+    least: Search,
+    energy: Energy,
+) -> Found | None:
+    """Compare mappings and return the best; None if the memories hold no tile of the array.
+
+    Each dimension is cut into equal parts of whole tiles of the array: in every way if they are at
+    most `ALL`, else into numbers of parts that grow by a quarter. Loops run in all six orders.
+    """
+    cuts = (_cuts(whole[name], _grain(array, name)) for name in DIMENSIONS)
+    grids = np.meshgrid(*cuts, indexing="ij")
+    sizes = {name: grid.reshape(-1) for name, grid in zip(DIMENSIONS, grids, strict=True)}
+    needed = room(array, sizes, whole)
+    fits = np.ones(len(sizes["n"]), np.bool_)
+    for name, part, width in zip("abc", memory.sram.each, widths, strict=True):
+        fits &= needed[name] * width <= memory.room(part)
+    sizes = {name: size[fits] for name, size in sizes.items()}
+    if not len(sizes["n"]):
+        return None
+    best: tuple[tuple[float, float], Found] | None = None
+    for order in ORDERS:
+        found = nested(array, memory, widths, whole, sizes, order)
+        joules = energy(Moved(*found.dram), Moved(*found.sram), found.cycles)  # type: ignore[arg-type]
+        keys = (found.cycles, joules) if least == "cycles" else (joules, found.cycles)
+        index = int(np.lexsort(keys[::-1])[0])
+        rank = (float(keys[0][index]), float(keys[1][index]))
+        if best is None or rank < best[0]:
+            best = rank, _found(found, sizes, order, index, len(ORDERS) * len(sizes["n"]))
+    assert best is not None
+    return best[1]
+
+
+def _found(found: Nested, sizes: dict[str, Integers], order: str, index: int, tried: int) -> Found:
+    n, d, h = (int(sizes[name][index]) for name in DIMENSIONS)
+    compute = int(found.compute_cycles[index])
+    whole = float(found.cycles[index])
+    return Found(Mapped(n, d, h, order), compute, whole, *found.moved(index), tried)
+
+
+def _grain(array: Array, name: str) -> int:
+    """Return what a size of a tile is a multiple of, so that no place of the array is idle."""
+    return {"n": array.tile.n, "d": array.tile.d, "h": array.tile.h}[name]
+
+
+def _cuts(length: int, grain: int) -> npt.NDArray[np.int64]:
+    """Return the sizes of tiles along a dimension."""
+    tiles = -(-length // grain)
+    parts, sizes = 1, set()
+    while parts <= tiles:
+        sizes.add(min(length, grain * -(-tiles // parts)))
+        parts = parts + 1 if tiles <= ALL else max(parts + 1, parts * 5 // 4)
+    if tiles <= ALL:
+        sizes |= {min(length, grain * size) for size in range(1, tiles + 1)}
+    sizes.add(min(length, grain))
+    return np.array(sorted(sizes), np.int64)
