@@ -54,7 +54,7 @@ def plain(records):
     }
 
 
-def ignore(number, total, record):
+def ignore(step):
     pass
 
 
@@ -184,8 +184,8 @@ def test_a_killed_worker_costs_nothing(path, cluster, tmp_path):
     victim = next(iter(cluster.workers.values())).pid
     killed = []
 
-    def kill(number, total, record):
-        if number == 5:
+    def kill(step):
+        if step.done == 5:
             os.kill(victim, signal.SIGKILL)
             killed.append(victim)
 
