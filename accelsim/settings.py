@@ -23,7 +23,19 @@ OTHERS = "default"
 
 @dataclass(frozen=True)
 class PerKind(Generic[T]):
-    """One value for each kind of operand of a model."""
+    """One value for each kind of operand of a model.
+
+    Parameters
+    ----------
+    weights : T
+        Of parameters.
+    activations : T
+        Of all other operands of linear layers in the forward pass.
+    attention : T
+        Of the operands of both products of attention.
+    gradients : T
+        Of gradients.
+    """
 
     weights: T
     activations: T
@@ -32,12 +44,23 @@ class PerKind(Generic[T]):
 
     @classmethod
     def all(cls, value: T) -> PerKind[T]:
-        """Give every kind the same value."""
+        """Give every kind the same value.
+
+        Parameters
+        ----------
+        value : T
+            The value of every kind.
+        """
         return cls(value, value, value, value)
 
     @classmethod
     def spread(cls, given: Mapping[str, T]) -> PerKind[T]:
         """Give each kind its value of a mapping, or that of ``default``.
+
+        Parameters
+        ----------
+        given : Mapping[str, T]
+            One value, or values by kind with a ``default`` for the rest.
 
         Raises
         ------
@@ -53,11 +76,28 @@ class PerKind(Generic[T]):
         return cls(*(given[kind] if kind in given else given[OTHERS] for kind in KINDS))
 
     def map(self, function: Callable[[T], U]) -> PerKind[U]:
-        """Apply `function` to the value of each kind."""
+        """Apply `function` to the value of each kind.
+
+        Parameters
+        ----------
+        function : callable
+            What is called with each value.
+
+        Returns
+        -------
+        PerKind[U]
+            The results, by kind.
+        """
         return PerKind(*(function(self.of(kind)) for kind in KINDS))
 
     def of(self, kind: str) -> T:
-        """Return the value of one of `KINDS`."""
+        """Return the value of one of `KINDS`.
+
+        Parameters
+        ----------
+        kind : str
+            One of `KINDS`.
+        """
         value: T = getattr(self, kind)
         return value
 

@@ -29,22 +29,53 @@ Wide: TypeAlias = "npt.NDArray[np.object_]"
 
 @dataclass(frozen=True)
 class PerOperand(Generic[T]):
-    """One value for operand A and one for operand B of a GEMM ``C = A @ B.T``."""
+    """One value for operand A and one for operand B of a GEMM ``C = A @ B.T``.
+
+    Parameters
+    ----------
+    a : T
+        Of A.
+    b : T
+        Of B.
+    """
 
     a: T
     b: T
 
     @classmethod
     def both(cls, value: T) -> PerOperand[T]:
-        """Give A and B the same value."""
+        """Give A and B the same value.
+
+        Parameters
+        ----------
+        value : T
+            The value of A and of B.
+        """
         return cls(value, value)
 
     def map(self, function: Callable[[T], U]) -> PerOperand[U]:
-        """Apply `function` to the value of each operand."""
+        """Apply `function` to the value of each operand.
+
+        Parameters
+        ----------
+        function : callable
+            What is called with each value.
+
+        Returns
+        -------
+        PerOperand[U]
+            The results for A and for B.
+        """
         return PerOperand(function(self.a), function(self.b))
 
     def of(self, side: Side) -> T:
-        """Return the value of one operand."""
+        """Return the value of one operand.
+
+        Parameters
+        ----------
+        side : Side
+            ``a`` or ``b``.
+        """
         return self.a if side == "a" else self.b
 
     def to_record(self) -> T | dict[str, T]:
@@ -247,7 +278,13 @@ class Timer(Protocol):
     """Times the stages of a run; `accelsim.measure.timing.StageTimer` is one."""
 
     def stage(self, name: str) -> AbstractContextManager[Any]:
-        """Return a context that times what is done in it under a name."""
+        """Return a context that times what is done in it under a name.
+
+        Parameters
+        ----------
+        name : str
+            ``quantize``, ``unpack``, ``prepare``, ``gemm``, ``pack`` or ``dequantize``.
+        """
 
 
 class Route(Protocol):
@@ -263,12 +300,27 @@ class Route(Protocol):
         """Round, unpack and lay out an operand that stays, once and outside of any timing.
 
         It holds for every number of rows of the other operand.
+
+        Parameters
+        ----------
+        side : Side
+            ``a`` or ``b``.
+        x : Tensor
+            The operand; it may change afterwards.
         """
 
     def run(
         self, a: Tensor | PreparedOperand, b: Tensor | PreparedOperand, timer: Timer
     ) -> Tensor | Wide:
         """Compute the product of two operands; on a GPU the work is queued.
+
+        Parameters
+        ----------
+        a, b : Tensor or PreparedOperand
+            Operands ``[..., n, d]`` and ``[..., h, d]``, or what `prepare` made of
+            them.
+        timer : Timer
+            Times the stages that the route names.
 
         Returns
         -------

@@ -136,6 +136,17 @@ class GemmBackend(ABC, metaclass=_BackendType):
 
         This is timed apart from the product, and its result may be used in several products, on
         either side. The default is the tensor itself.
+
+        Parameters
+        ----------
+        digits : Tensor
+            ``[rows, d]`` (``[..., rows, d]`` if `batched`), int8 or, above 8 bits,
+            int16.
+
+        Returns
+        -------
+        Operand
+            Whatever `matmul` takes.
         """
         return digits
 
@@ -144,6 +155,16 @@ class GemmBackend(ABC, metaclass=_BackendType):
 
         The default multiplies and reports that it cannot tell, or, where an overflow would have
         raised, that there was none.
+
+        Parameters
+        ----------
+        a, b : Operand
+            Digits ``[n, d]`` and ``[h, d]``, as `prepare` returns them.
+
+        Returns
+        -------
+        tuple[Tensor, OverflowReport]
+            The product ``[n, h]``, and how many steps overflowed.
         """
         product = self.matmul(a, b)
         return product, OverflowReport(0 if self.accumulator.overflow == "error" else None)
@@ -154,6 +175,13 @@ class GemmBackend(ABC, metaclass=_BackendType):
         A backend that defines this takes one multiplication for each stored entry of A and row of
         B, or for each two stored entries in one column; unpacking at ``t = 1`` needs it. For a
         backend that does not, such products are written as dense ones of one column each.
+
+        Parameters
+        ----------
+        a : SparseDigits
+            ``[n, d]``.
+        b : Tensor or SparseDigits
+            ``[h, d]``.
 
         Returns
         -------
@@ -167,6 +195,13 @@ class GemmBackend(ABC, metaclass=_BackendType):
 
         A backend whose array has lanes for single high digits beside it defines this, and says so
         by `corrects_in_place`; unpacking at ``t = 1`` then goes through it.
+
+        Parameters
+        ----------
+        a, b : Operand
+            Low digits ``[n, d]`` and ``[h, d]``, as `prepare` returns them.
+        corrections : Corrections
+            The high digits.
 
         Returns
         -------
@@ -206,6 +241,11 @@ class GemmBackend(ABC, metaclass=_BackendType):
         """Say whether this machine can run the backend.
 
         The default is yes: a model in software (``"emulated"``) that takes digits on the CPU.
+
+        Returns
+        -------
+        Availability
+            Whether and on which device it runs, and whether the unit itself multiplies.
         """
         return Availability(available=True)
 
@@ -215,6 +255,16 @@ class GemmBackend(ABC, metaclass=_BackendType):
         Whether the sum fits the accumulator is not its business: callers prove that and split K.
         The default compares the widths with `bits`, the signs with `signed` and the shape with
         `alignment`.
+
+        Parameters
+        ----------
+        spec : GemmSpec
+            Shape and widths of the GEMM.
+
+        Returns
+        -------
+        Support
+            Yes, or no with the reason.
         """
         for operand, asked, widest in zip(
             "AB", (spec.bits_a, spec.bits_b), self.operand_bits, strict=True
@@ -237,6 +287,11 @@ class GemmBackend(ABC, metaclass=_BackendType):
 
         A backend that models hardware of any width overrides this. `supports` still decides whether
         the widths are possible.
+
+        Parameters
+        ----------
+        bits_a, bits_b : int
+            Widths of the digits of A and of B.
         """
         return self
 
@@ -244,15 +299,51 @@ class GemmBackend(ABC, metaclass=_BackendType):
         """Return the multiply-accumulates that a GEMM of one matrix pair takes, padding included.
 
         The default is ``n * d * h``, each rounded up to a multiple of `tile`.
+
+        Parameters
+        ----------
+        spec : GemmSpec
+            Shape and widths of the GEMM.
         """
         return math.prod(self.tile.padded(spec.n, spec.d, spec.h))
 
     def cost(self, spec: GemmSpec) -> Cost | None:
-        """Predict what a GEMM of one matrix pair costs on the accelerator, if that is modelled."""
+        """Predict what a GEMM of one matrix pair costs on the accelerator, if that is modelled.
+
+        Parameters
+        ----------
+        spec : GemmSpec
+            Shape and widths of the GEMM.
+
+        Returns
+        -------
+        Cost or None
+            None if it is not modelled.
+
+        Examples
+        --------
+        >>> from gemm_backends import GemmSpec, load_backend
+        >>> emulator = load_backend("emulator", bits=4, array=[8, 8])
+        >>> emulator.cost(GemmSpec(bits_a=4, bits_b=4, n=8, d=16, h=8)).cycles
+        30
+        """
         return None
 
     def corrected_cost(self, spec: GemmSpec, corrections: Corrections) -> Cost | None:
-        """Predict what a GEMM costs with its corrections, if that is modelled."""
+        """Predict what a GEMM costs with its corrections, if that is modelled.
+
+        Parameters
+        ----------
+        spec : GemmSpec
+            The shape and widths of the low digits' product.
+        corrections : Corrections
+            The high digits.
+
+        Returns
+        -------
+        Cost or None
+            None if it is not modelled.
+        """
         return None
 
     def shift_add_cost(self, count: int) -> Cost | None:
@@ -260,6 +351,16 @@ class GemmBackend(ABC, metaclass=_BackendType):
 
         Unpacked products are put back together by such additions. Where this is None, predictions
         are for the products alone.
+
+        Parameters
+        ----------
+        count : int
+            Entries of products that are added into C.
+
+        Returns
+        -------
+        Cost or None
+            None if it is not modelled.
         """
         return None
 
@@ -267,6 +368,16 @@ class GemmBackend(ABC, metaclass=_BackendType):
         """Predict what surrounds the products of one GEMM: splitting operands, putting together.
 
         The default is `shift_add_cost` of its shift-adds.
+
+        Parameters
+        ----------
+        work : UnpackWork
+            What is read, split, written and added.
+
+        Returns
+        -------
+        Cost or None
+            None if it is not modelled.
         """
         return self.shift_add_cost(work.shift_adds)
 
@@ -308,7 +419,18 @@ class GemmBackend(ABC, metaclass=_BackendType):
         return said
 
     def may_be_negative(self, digits: Tensor | SparseDigits) -> bool:
-        """Say whether `supports` must expect negative digits; looked at only where that matters."""
+        """Say whether `supports` must expect negative digits; looked at only where that matters.
+
+        Parameters
+        ----------
+        digits : Tensor or SparseDigits
+            An operand.
+
+        Returns
+        -------
+        bool
+            False only if it is certain that no digit is negative.
+        """
         if all(self.operand_signed):
             return True
         values = digits.values if isinstance(digits, SparseDigits) else digits
@@ -326,6 +448,11 @@ class GemmBackend(ABC, metaclass=_BackendType):
         ----------
         a, b : Tensor or SparseDigits
             Digits ``[n, d]`` and ``[h, d]``.
+
+        Returns
+        -------
+        Tensor
+            Integers ``[n, h]``, int32 or int64.
 
         Raises
         ------
@@ -351,6 +478,11 @@ class GemmBackend(ABC, metaclass=_BackendType):
         digits : Tensor
             ``[..., rows, d]``, int8 or (above 8 bits) int16, on the device that `availability`
             names.
+
+        Returns
+        -------
+        Prepared
+            The operand, which `multiply` takes on either side.
 
         Raises
         ------
@@ -399,6 +531,11 @@ class GemmBackend(ABC, metaclass=_BackendType):
         corrections : Corrections
             The high digits.
 
+        Returns
+        -------
+        Tensor
+            Integers ``[n, h]``, int32 or int64.
+
         Raises
         ------
         InputError
@@ -418,7 +555,18 @@ class GemmBackend(ABC, metaclass=_BackendType):
     def multiply_report(
         self, a: Tensor | Prepared, b: Tensor | Prepared
     ) -> tuple[Tensor, OverflowReport]:
-        """Multiply as `multiply` does, and say at which steps the accumulator overflowed."""
+        """Multiply as `multiply` does, and say at which steps the accumulator overflowed.
+
+        Parameters
+        ----------
+        a, b : Tensor or Prepared
+            Digits ``[..., n, d]`` and ``[..., h, d]``, or what `prepared` made of them.
+
+        Returns
+        -------
+        tuple[Tensor, OverflowReport]
+            The product ``[..., n, h]``, and how many steps overflowed.
+        """
         a, b = self._ready(a), self._ready(b)
         results = self._each_pair(self.matmul_report, a, b)
         report = summed([report for _, report in results], self._loop_shape(a.shape))
@@ -462,6 +610,12 @@ class GemmBackend(ABC, metaclass=_BackendType):
         return unflattened(products, loop_shape)
 
     def with_options(self, **changes: Any) -> Self:
-        """Return a new instance with some options changed."""
+        """Return a new instance with some options changed.
+
+        Parameters
+        ----------
+        **changes
+            Options and their new values.
+        """
         owner = f"backend {self.name!r}"
         return instantiate(type(self), owner, {**self.options, **changes})

@@ -29,7 +29,13 @@ class HighDigits:
     exponent: Tensor
 
     def per_row(self, rows: int) -> Tensor:
-        """Return how many digits each of an operand's `rows` rows has, int64 ``[rows]``."""
+        """Return how many digits each of an operand's `rows` rows has, int64 ``[rows]``.
+
+        Parameters
+        ----------
+        rows : int
+            Rows of the operand.
+        """
         return self.index.new_zeros(rows).index_add_(0, self.index, self.digits.starts.diff())
 
     def per_group(self, group_of_row: Tensor, groups: int) -> Tensor:
@@ -41,6 +47,11 @@ class HighDigits:
             int64, the group of every row of the operand.
         groups : int
             How many there are.
+
+        Returns
+        -------
+        Tensor
+            The counts.
         """
         d = self.digits.shape[1]
         group = group_of_row[self.index[self.digits.row_of_entry]]
@@ -54,6 +65,11 @@ class Corrections:
 
     A high digit of A meets the low digits and the high digits of B in its column, and the other way
     round: ``(A0 + A') (B0 + B')^T - A0 B0^T``.
+
+    Parameters
+    ----------
+    a, b : HighDigits
+        High digits of A and of B.
     """
 
     a: HighDigits
@@ -68,5 +84,16 @@ class Corrections:
         return int((in_a * in_b).sum())
 
     def macs(self, n: int, h: int) -> int:
-        """Multiplications of all corrections of an ``[n, h]`` product."""
+        """Multiplications of all corrections of an ``[n, h]`` product.
+
+        Parameters
+        ----------
+        n, h : int
+            Rows and columns of the product.
+
+        Returns
+        -------
+        int
+            The number of multiplications.
+        """
         return self.a.digits.entries * h + self.b.digits.entries * n + self.pairs

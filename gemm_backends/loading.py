@@ -27,10 +27,36 @@ def register(backend: BackendClass) -> BackendClass:
 
     Returns the class, so that it can be used as a decorator.
 
+    Parameters
+    ----------
+    backend : BackendClass
+        The class.
+
+    Returns
+    -------
+    BackendClass
+        The same class.
+
     Raises
     ------
     InputError
         If the name is taken.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gemm_backends import Accumulator, GemmBackend, load_backend, register
+    >>> @register
+    ... class MyArray(GemmBackend):
+    ...     name = "my-array"
+    ...     bits = 8
+    ...     accumulator = Accumulator(bits=32, overflow="wrap")
+    ...
+    ...     def matmul(self, a, b):
+    ...         return a.int() @ b.int().T
+    >>> digits = torch.tensor([[1, 2]], dtype=torch.int8)
+    >>> load_backend("my-array").multiply(digits, digits).item()
+    5
     """
     registry.register(backend.name, backend)
     return backend
@@ -81,6 +107,11 @@ def load_backend(name: str, **options: Any) -> GemmBackend:
     **options
         Arguments of its constructor, checked against the constructor's signature and annotations.
 
+    Returns
+    -------
+    GemmBackend
+        The backend, whether or not it can run on this machine.
+
     Raises
     ------
     InputError
@@ -89,8 +120,15 @@ def load_backend(name: str, **options: Any) -> GemmBackend:
 
     Examples
     --------
-    >>> load_backend("emulator", bits=4, accumulator_bits=24, overflow="saturate").options["bits"]
-    4
+    An 8-bit accumulator that wraps holds -128 to 127, and three products of 49 are too much:
+
+    >>> import torch
+    >>> from gemm_backends import load_backend
+    >>> emulator = load_backend("emulator", bits=4, accumulator_bits=8, overflow="wrap")
+    >>> row = torch.tensor([[7, 7, 7]], dtype=torch.int8)
+    >>> product, overflow = emulator.multiply_report(row, row)
+    >>> product.item(), overflow.count, overflow.first
+    (-109, 1, (0, 0, 2))
     """
     backend = backend_class(name)
     return instantiate(backend, f"backend {backend.name!r}", options)

@@ -103,14 +103,31 @@ class Availability:
 
 
 class Tile(NamedTuple):
-    """Three sizes along n, d (the summed dimension) and h of a GEMM, such as those of an array."""
+    """Three sizes along n, d (the summed dimension) and h of a GEMM, such as those of an array.
+
+    Parameters
+    ----------
+    n, d, h : int
+        At least 1 each.
+    """
 
     n: int = 1
     d: int = 1
     h: int = 1
 
     def padded(self, n: int, d: int, h: int) -> tuple[int, int, int]:
-        """Round the dimensions of a GEMM up to multiples of these sizes."""
+        """Round the dimensions of a GEMM up to multiples of these sizes.
+
+        Parameters
+        ----------
+        n, d, h : int
+            Dimensions of the GEMM.
+
+        Returns
+        -------
+        tuple[int, int, int]
+            n, d and h, rounded up.
+        """
         return -(-n // self.n) * self.n, -(-d // self.d) * self.d, -(-h // self.h) * self.h
 
 

@@ -54,11 +54,24 @@ def open_bundle(path: str | Path) -> Bundle:
     path : str or Path
         A ``.safetensors`` file.
 
+    Returns
+    -------
+    Bundle
+        The bundle, with its GEMMs; no operand is read.
+
     Raises
     ------
     InputError
         If the file cannot be used; the message names the file, the tensor, what was found and what
         would be right.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from workloads import bundle_path, open_bundle
+    >>> bundle = open_bundle(bundle_path(Path(), "smollm2"))
+    >>> [(gemm.name, gemm.n, gemm.d, gemm.h) for gemm in bundle.gemms][:2]
+    [('smollm2.q', 128, 576, 192), ('smollm2.qk', 128, 64, 256)]
     """
     path = Path(path)
     header = read_header(path)

@@ -31,6 +31,15 @@ def write_bundle(path: str | Path, gemms: Sequence[Gemm], source: Mapping[str, A
     InputError
         If a name appears twice, an operand is neither float32, float16 nor bfloat16 or has not the
         shape that its GEMM declares, or the file cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from workloads import bundle_path, open_bundle, select, write_bundle
+    >>> bundle = open_bundle(bundle_path(Path(), "smollm2"))
+    >>> write_bundle("few.safetensors", select(bundle.gemms, ["*.qk"], "smollm2"), bundle.source)
+    >>> [gemm.name for gemm in open_bundle("few.safetensors").gemms]
+    ['smollm2.qk']
     """
     path = Path(path)
     names = [gemm.name for gemm in gemms]

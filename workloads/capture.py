@@ -42,23 +42,49 @@ class Sampling:
     heads: int | None = None
 
     def wants(self, name: str, phase: str) -> bool:
-        """Whether a GEMM is to be captured."""
+        """Whether a GEMM is to be captured.
+
+        Parameters
+        ----------
+        name : str
+            Of the GEMM.
+        phase : str
+            ``forward``, ``grad_input`` or ``grad_weight``.
+        """
         return phase in self.phases and any(fnmatchcase(name, glob) for glob in self.gemms)
 
     def crop(self, operand: Tensor) -> Tensor:
-        """Return the part of an operand that is kept."""
+        """Return the part of an operand that is kept.
+
+        Parameters
+        ----------
+        operand : Tensor
+            ``[rows, d]`` or ``[batch, rows, d]``.
+        """
         kept = _evenly(operand, -2, self.rows)
         return _evenly(kept, 0, self.heads) if kept.ndim == 3 else kept
 
     def size(self, shape: Sequence[int]) -> int:
-        """Return how many entries of an operand of this shape are kept."""
+        """Return how many entries of an operand of this shape are kept.
+
+        Parameters
+        ----------
+        shape : Sequence[int]
+            Of the whole operand.
+        """
         *lead, rows, d = shape
         batch = lead[0] if lead else 1
         kept_batch = batch if self.heads is None else min(batch, self.heads)
         return kept_batch * (rows if self.rows is None else min(rows, self.rows)) * d
 
     def describe(self) -> str:
-        """Say what was cropped, as text; empty if nothing."""
+        """Say what was cropped, as text; empty if nothing.
+
+        Returns
+        -------
+        str
+            Such as the number of rows and heads that were kept.
+        """
         parts = []
         if self.rows is not None:
             parts.append(f"at most {self.rows} rows of A and of B")
@@ -100,7 +126,13 @@ class Captured:
         return Described(self.place.name, site.op, site.layer, self.place.phase)
 
     def bytes(self, sampling: Sampling) -> int:
-        """Return what its kept operands take."""
+        """Return what its kept operands take.
+
+        Parameters
+        ----------
+        sampling : Sampling
+            What is kept of the operands.
+        """
         return self.itemsize * (sampling.size(self.a) + sampling.size(self.b))
 
 
@@ -140,6 +172,17 @@ class Capture(Tracer):
         What was captured, in the order in which it ran.
     skipped : Counter
         What could not be captured, with the reason.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from workloads import open_bundle
+    >>> from workloads.capture import Capture, Sampling
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> with Capture(model, "mine.safetensors", Sampling(phases=("forward",))):
+    ...     _ = model(torch.ones(3, 4))
+    >>> [(gemm.name, gemm.op, gemm.phase) for gemm in open_bundle("mine.safetensors").gemms]
+    [('0', 'linear', 'forward'), ('2', 'linear', 'forward')]
     """
 
     def __init__(
@@ -229,7 +272,13 @@ class Capture(Tracer):
         return self._source | ({"crop": crop} if crop else {})
 
     def nothing(self) -> str:
-        """Say why there is no GEMM, and which there would be."""
+        """Say why there is no GEMM, and which there would be.
+
+        Returns
+        -------
+        str
+            The reason, with what could not be captured.
+        """
         globs, phases = ", ".join(self._sampling.gemms), ", ".join(self._sampling.phases)
         names = self._placing.sites.names()
         lost = "".join(f"; {reason}" for reason in list(self.skipped)[:4])

@@ -83,7 +83,18 @@ class Gemm:
         return self.tensors or PerOperand(f"{self.name}/a", f"{self.name}/b")
 
     def where(self, operand: str) -> str:
-        """Name A or B, after its file or else its workload, as messages begin."""
+        """Name A or B, after its file or else its workload, as messages begin.
+
+        Parameters
+        ----------
+        operand : str
+            ``a`` or ``b``.
+
+        Returns
+        -------
+        str
+            Such as ``mine.safetensors: tensor 'proj/a'``.
+        """
         return f"{self.file or self.workload}: tensor {getattr(self.tensor_names, operand)!r}"
 
     @property

@@ -77,7 +77,13 @@ class WorkloadSource(BaseModel, ABC):
             raise TypeError(f"{name} has no open; add def open(self, folder)")
 
     def come_from(self, reference: str) -> None:
-        """Remember in which file the class is, as the config writes it."""
+        """Remember in which file the class is, as the config writes it.
+
+        Parameters
+        ----------
+        reference : str
+            Such as ``path/to/file.py:ClassName``.
+        """
         self._file = reference
 
     def to_record(self) -> dict[str, Any]:
@@ -180,6 +186,16 @@ def register_source(source: SourceClass) -> SourceClass:
     """Make a source known by its `key` for the rest of this process.
 
     Returns the class, so that it can be used as a decorator.
+
+    Parameters
+    ----------
+    source : SourceClass
+        The class.
+
+    Returns
+    -------
+    SourceClass
+        The same class.
 
     Raises
     ------

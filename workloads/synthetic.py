@@ -65,7 +65,20 @@ class HeavyHitters(BaseModel):
         return value
 
     def factors(self, stream: np.random.Generator, count: int) -> np.ndarray:
-        """Draw the factors of `count` heavy entries, rows or columns, float32."""
+        """Draw the factors of `count` heavy entries, rows or columns, float32.
+
+        Parameters
+        ----------
+        stream : random.Generator
+            Where random numbers come from.
+        count : int
+            How many factors.
+
+        Returns
+        -------
+        ndarray
+            float32, `count` of them.
+        """
         low, high = self.scale if isinstance(self.scale, tuple) else (self.scale, self.scale)
         if low == high:
             return np.full(count, low, dtype=np.float32)

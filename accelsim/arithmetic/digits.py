@@ -33,6 +33,16 @@ class DigitSystem:
     ------
     InputError
         If the name or the width is not one of these.
+
+    Examples
+    --------
+    With 4 bits, 100 is 6 * 16 + 4 and -9 is -1 * 16 + 7:
+
+    >>> import torch
+    >>> from accelsim.unpack import DigitSystem
+    >>> low, high = DigitSystem("balanced", 4).split(torch.tensor([100, 7, -9]))
+    >>> low.tolist(), high.tolist()
+    ([4, 7, 7], [6, 0, -1])
     """
 
     name: str
@@ -82,6 +92,11 @@ class DigitSystem:
 
         ``(v + carry(k)) >> (k * shift)`` is what k splits leave of v: rounding instead of floor
         where low digits may be negative.
+
+        Parameters
+        ----------
+        splits : int
+            How many low digits are shifted away.
         """
         lowest = self.low_digits[0]
         return sum(-lowest << (self.shift * split) for split in range(splits))
@@ -92,12 +107,28 @@ class DigitSystem:
         Each of ``(v + carry(k)) >> (k * shift)`` stays within int64 for magnitudes below 2^62. What
         is left after the first has at most one digit and a carry, so that more than two further
         splits change nothing.
+
+        Parameters
+        ----------
+        splits : int
+            How many low digits are split off, one after the other.
+
+        Returns
+        -------
+        tuple[int, int]
+            Two numbers of splits, which leave the same as `splits` at once.
         """
         first = min(splits, INTEGER_BITS // self.shift)
         return first, min(splits - first, 2)
 
     def reach(self, levels: int) -> tuple[int, int]:
-        """Return the smallest and the largest value that `levels` digits can write."""
+        """Return the smallest and the largest value that `levels` digits can write.
+
+        Parameters
+        ----------
+        levels : int
+            A number of digits, at least 1.
+        """
         low, high = self.digits
         for _ in range(levels - 1):
             low = (low << self.shift) + self.low_digits[0]
@@ -105,14 +136,26 @@ class DigitSystem:
         return low, high
 
     def levels(self, largest: int) -> int:
-        """Return how many digits suffice for every value up to a magnitude."""
+        """Return how many digits suffice for every value up to a magnitude.
+
+        Parameters
+        ----------
+        largest : int
+            The magnitude, at least 0.
+        """
         levels = 1
         while not self.reach(levels)[0] <= -largest <= largest <= self.reach(levels)[1]:
             levels += 1
         return levels
 
     def out_of_bound(self, values: Tensor) -> Tensor:
-        """Return where `values` do not fit one digit."""
+        """Return where `values` do not fit one digit.
+
+        Parameters
+        ----------
+        values : Tensor
+            Integers of any shape.
+        """
         low, high = self.digits
         return (values < low) | (values > high)
 
@@ -128,7 +171,13 @@ class DigitSystem:
         return values - (high << self.shift), high
 
     def count(self, values: Tensor) -> Tensor:
-        """Return how many digits each value needs, at least 1, as int64."""
+        """Return how many digits each value needs, at least 1, as int64.
+
+        Parameters
+        ----------
+        values : Tensor
+            int64, any shape.
+        """
         counts = torch.ones_like(values, dtype=torch.int64)
         wide = values.to(torch.int64)
         if values.numel():

@@ -26,7 +26,21 @@ Floats = npt.NDArray[np.float32]
 
 
 def rank(count: int, percentile: float) -> int:
-    """Return k such that the k-th largest of `count` magnitudes is the percentile, exactly."""
+    """Return k such that the k-th largest of `count` magnitudes is the percentile, exactly.
+
+    Parameters
+    ----------
+    count : int
+        Entries of the tensor or row.
+    percentile : float
+        In (0, 100].
+
+    Examples
+    --------
+    >>> from accelsim.arithmetic.magnitudes import rank
+    >>> rank(100, 95), rank(10, 95)
+    (5, 1)
+    """
     return max(1, int(count * _share(percentile)))
 
 

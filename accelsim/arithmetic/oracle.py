@@ -78,6 +78,16 @@ def oracle(a: Tensor, b: Tensor) -> Tensor | Wide:
     -----
     Each operand is cut into parts of 16 bits whose float64 products are exact: every partial sum of
     at most 2^20 of them stays below 2^53, in any order of summation.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from accelsim.arithmetic.oracle import compare, oracle
+    >>> a, b = torch.tensor([[100, 7]]), torch.tensor([[3, -2], [0, 1]])
+    >>> oracle(a, b).tolist()
+    [[286, 7]]
+    >>> compare(torch.tensor([[286, 8]]), oracle(a, b)).first
+    Mismatch(index=(0, 1), expected=7, found=8)
     """
     depth, largest_a, largest_b = a.shape[-1], largest(a), largest(b)
     if depth * largest_a * largest_b < FLOAT64_EXACT:
@@ -98,7 +108,20 @@ def oracle(a: Tensor, b: Tensor) -> Tensor | Wide:
 
 
 def compare(result: Tensor | Wide, expected: Tensor | Wide) -> Verdict:
-    """Compare every integer of a product with the oracle's."""
+    """Compare every integer of a product with the oracle's.
+
+    Parameters
+    ----------
+    result : Tensor or Wide
+        What is judged.
+    expected : Tensor or Wide
+        The oracle's product, of the same shape.
+
+    Returns
+    -------
+    Verdict
+        How many integers differ, by how much at most, and the first that does.
+    """
     if isinstance(result, Tensor) and isinstance(expected, Tensor):
         expected = expected.to(result.device)
         wrong = result != expected

@@ -63,13 +63,27 @@ def kth_largest_magnitude(values: npt.NDArray[np.float32], k: int) -> np.float32
 
 
 def largest_magnitude(values: npt.NDArray[np.float32]) -> np.float32:
-    """Return the largest ``|v|`` of contiguous float32 `values`, or NaN where there is one."""
+    """Return the largest ``|v|`` of contiguous float32 `values`, or NaN where there is one.
+
+    Parameters
+    ----------
+    values : ndarray[float32]
+        Any shape, at least one entry.
+    """
     bits = values.reshape(-1).view(np.int32)
     return _float(max(over_lines(_largest, len(bits), 1, bits)))
 
 
 def kth_largest_magnitudes(values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.float32]:
-    """Return the k-th largest ``|v|`` of each row of contiguous float32 ``[rows, count]``."""
+    """Return the k-th largest ``|v|`` of each row of contiguous float32 ``[rows, count]``.
+
+    Parameters
+    ----------
+    values : ndarray[float32]
+        Without NaN.
+    k : int
+        From 1 to the entries of a row.
+    """
     magnitudes = values.view(np.int32) & _SIGN
     rows, count = magnitudes.shape
 
@@ -81,7 +95,13 @@ def kth_largest_magnitudes(values: npt.NDArray[np.float32], k: int) -> npt.NDArr
 
 
 def largest_magnitudes(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the largest ``|v|`` of each row of contiguous float32 ``[rows, count]``."""
+    """Return the largest ``|v|`` of each row of contiguous float32 ``[rows, count]``.
+
+    Parameters
+    ----------
+    values : ndarray[float32]
+        At least one column.
+    """
     bits = values.view(np.int32)
     largest = np.empty(len(bits), np.int32)
     over_lines(_largest_of_rows, *bits.shape, bits, largest)

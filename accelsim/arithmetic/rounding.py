@@ -88,6 +88,11 @@ def quantize(
     name : str
         What messages call the operand.
 
+    Returns
+    -------
+    Quantized
+        The integers, the scales and the largest magnitude.
+
     Raises
     ------
     DataError
@@ -99,6 +104,17 @@ def quantize(
     -----
     ``s = beta / (2 * alpha)`` is rounded to float32 once and the product ``x * s`` is float32
     (Zeng, Sankaralingam, Singh, ICML 2024, section 2).
+
+    Examples
+    --------
+    The second largest of four magnitudes is their 50th percentile; it becomes 15, and nothing is
+    clipped:
+
+    >>> import torch
+    >>> from accelsim.quantize import quantize
+    >>> q = quantize(torch.tensor([[1.0, -0.5, 0.25, 100.0]]), percentile=50, beta=30)
+    >>> q.values.tolist(), q.scale.item(), q.largest
+    ([[15, -8, 4, 1500]], 15.0, 1500)
     """
     return begin_quantizing(x, percentile, beta, granularity, zero_alpha, name)()
 
@@ -112,6 +128,11 @@ def begin_quantizing(
     name: str = "operand",
 ) -> Callable[[], Quantized]:
     """Do what `quantize` does in two steps, so that a GPU searches several operands in a row.
+
+    Parameters
+    ----------
+    x, percentile, beta, granularity, zero_alpha, name
+        As in `quantize`.
 
     Returns
     -------

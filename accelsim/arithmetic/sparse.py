@@ -34,7 +34,17 @@ class SparseDigits:
     def from_entries(
         cls, rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]
     ) -> SparseDigits:
-        """Make a matrix from entries in row order."""
+        """Make a matrix from entries in row order.
+
+        Parameters
+        ----------
+        rows, columns : Tensor
+            int64, where the entries are, row by row.
+        values : Tensor
+            Digits.
+        shape : tuple[int, int]
+            Rows and columns of the matrix.
+        """
         counts = torch.bincount(rows, minlength=shape[0])
         starts = torch.zeros(shape[0] + 1, dtype=torch.int64, device=rows.device)
         torch.cumsum(counts, 0, out=starts[1:])
@@ -67,7 +77,13 @@ class SparseDigits:
         return int(self.starts.diff().max()) if self.shape[0] else 0
 
     def between(self, start: int, stop: int) -> SparseDigits:
-        """Return the columns from `start` up to `stop` as a matrix of their own."""
+        """Return the columns from `start` up to `stop` as a matrix of their own.
+
+        Parameters
+        ----------
+        start, stop : int
+            Columns, from 0 on; `stop` is not included.
+        """
         kept = (self.columns >= start) & (self.columns < stop)
         return SparseDigits.from_entries(
             self.row_of_entry[kept],

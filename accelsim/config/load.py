@@ -40,11 +40,23 @@ def load_config(
         Run only these. One that the config names keeps its options; paths start from the current
         folder.
 
+    Returns
+    -------
+    RunConfig
+        The checked config, with its defaults filled in.
+
     Raises
     ------
     InputError
         If anything is wrong; the message has one line for each problem, with file, line and
         column, or the override that is to blame.
+
+    Examples
+    --------
+    >>> from accelsim.config import load_config
+    >>> config = load_config("quickstart", ["quantize.beta=255"], backends=["emulator"])
+    >>> config.quantize.beta
+    (PerOperand(a=255, b=255),)
     """
     path = find_config(path)
     document = read_document(path, overrides)

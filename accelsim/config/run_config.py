@@ -79,14 +79,16 @@ class RunConfig:
         Of the run.
     workloads : tuple of WorkloadSource
         Where the GEMMs come from.
-    quantize, unpack, timing : Section
-        The sections of the same name.
+    quantize, unpack : Section
+        How operands are rounded, and how integers are written in digits.
     backends : tuple of BackendChoice
         What multiplies.
     baselines : tuple of str
         Floating-point products to compare with.
     k_split : str
         ``auto`` or ``never``: whether K is split where an accumulator could overflow.
+    timing : TimingSection
+        How often and under which conditions times are taken.
     product : str
         ``integers``, ``float`` for the product in the operands' type, divided by their scales, or
         ``none`` to count operations and multiply nothing.
@@ -118,6 +120,11 @@ class RunConfig:
 
         No operand is read.
 
+        Returns
+        -------
+        list[Gemm]
+            The GEMMs; each reads or draws its operands when it is loaded.
+
         Raises
         ------
         InputError
@@ -126,7 +133,20 @@ class RunConfig:
         return [gemm for source in self.workloads for gemm in source.open(self.path.parent)]
 
     def at_workload(self, index: int, message: str) -> str:
-        """Put the place of an entry of `workloads` in front of a message about it."""
+        """Put the place of an entry of `workloads` in front of a message about it.
+
+        Parameters
+        ----------
+        index : int
+            Which entry of `workloads`, from 0 on.
+        message : str
+            What is to be said about it.
+
+        Returns
+        -------
+        str
+            The message, with file, line and column in front.
+        """
         loc = self.places.known_part(("workloads", index, self.workloads[index].key))
         place = self.places.values.get(loc)
         return message if place is None else str(Problem(place, loc, message))
@@ -140,7 +160,20 @@ class RunConfig:
         return self.unpack.unpackings(self.path.parent)
 
     def strategy(self, choice: StrategyChoice, block: int | None = None) -> Strategy:
-        """Make a strategy of the config, with blocks of `block` columns."""
+        """Make a strategy of the config, with blocks of `block` columns.
+
+        Parameters
+        ----------
+        choice : StrategyChoice
+            One of the config's strategies.
+        block : int or None
+            Columns of a K-block, for strategies that cut any.
+
+        Returns
+        -------
+        Strategy
+            The strategy.
+        """
         return load_strategy(choice, block, self.path.parent)
 
     def to_dict(self) -> dict[str, Any]:

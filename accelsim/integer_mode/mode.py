@@ -207,12 +207,6 @@ def integer_gemms(
 ) -> IntegerGemms:
     """Run the GEMMs of a model on integers, forward and backward.
 
-    ::
-
-        with integer_gemms(model, beta=127) as mode:
-            model(batch).loss.backward()
-        print(mode.tally.total)
-
     Each operand is rounded to integers without clipping, unpacked into digits of b bits, multiplied
     on the backend, packed exactly, and dequantized with one rounding. Weights are rounded and
     unpacked once, until something writes to them. Leaving the context leaves the model as it was.
@@ -222,7 +216,8 @@ def integer_gemms(
     model : nn.Module
         Any model: plain, Hugging Face or timm, for inference, generation or training.
     beta, percentile : float or mapping
-        Of the quantization (DESIGN: RTN), for all operands or by kind: ``weights``,
+        How finely operands are rounded: `percentile` of the magnitudes becomes ``beta / 2``. One
+        number, or by kind: ``weights``,
         ``activations``, ``attention`` and ``gradients``, and ``default`` for the rest.
     granularity : {"tensor", "row"}
         One scale for a tensor, or one for each row of both operands of a product: for each token
@@ -274,6 +269,16 @@ def integer_gemms(
     -----
     Zeng, Sankaralingam, Singh, "IM-Unpack: Training and Inference with Arbitrarily Low Precision
     Integers", ICML 2024.
+
+    Examples
+    --------
+    >>> import accelsim
+    >>> import torch
+    >>> model = torch.nn.Linear(4, 2, bias=False)
+    >>> with accelsim.integer_gemms(model, beta=127) as mode:
+    ...     model(torch.ones(3, 4)).sum().backward()
+    >>> mode.tally.summary()["gemms"]
+    2
     """
     if granularity not in GRANULARITIES:
         raise InputError(f"granularity: {unknown_name('value', granularity, GRANULARITIES)}")

@@ -45,11 +45,25 @@ class Selection:
                 raise InputError(unknown_name("op", op, OPS))
 
     def wants(self, call: GemmCall) -> bool:
-        """Whether a GEMM is to be replaced."""
+        """Whether a GEMM is to be replaced.
+
+        Parameters
+        ----------
+        call : GemmCall
+            A GEMM of the model.
+        """
         return self.wants_place(call.site.layer, call.site.op)
 
     def wants_place(self, layer: str, op: str) -> bool:
-        """Whether the GEMMs of a layer and an op are to be replaced."""
+        """Whether the GEMMs of a layer and an op are to be replaced.
+
+        Parameters
+        ----------
+        layer : str
+            The name of a module.
+        op : str
+            ``linear``, ``qk`` or ``pv``.
+        """
         name = place(layer, op)
         return op in self.ops and (
             any(fnmatchcase(name, glob) for glob in self.gemms)
@@ -92,7 +106,13 @@ class Replacing(Tracer):
 
     @abstractmethod
     def product(self, call: GemmCall) -> Tensor:
-        """Return ``A @ B.T`` of a chosen GEMM, in the type of A."""
+        """Return ``A @ B.T`` of a chosen GEMM, in the type of A.
+
+        Parameters
+        ----------
+        call : GemmCall
+            The GEMM with its operands.
+        """
 
     def takes(self, layer: str, ops: Sequence[str]) -> bool:
         """Whether a product of a layer, of one of these ops, is chosen."""

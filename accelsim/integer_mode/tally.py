@@ -79,10 +79,18 @@ class Tally:
     by_place: dict[tuple[str, str, str], Counts] = field(
         default_factory=lambda: defaultdict(Counts)
     )
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def add(self, call: GemmCall, **counts: int) -> None:
-        """Count one GEMM."""
+        """Count one GEMM.
+
+        Parameters
+        ----------
+        call : GemmCall
+            The GEMM.
+        **counts
+            What it adds to the fields of its `Counts`.
+        """
         key = call.site.layer, call.site.op, call.phase
         size = call.a.numel() * call.b.shape[-2]
         with self._lock:
@@ -108,7 +116,13 @@ class Tally:
         return integer / (integer + self.float_macs) if integer + self.float_macs else None
 
     def sum(self, wanted: Callable[[str], bool]) -> Counts:
-        """Return the counts of the GEMMs of some phases."""
+        """Return the counts of the GEMMs of some phases.
+
+        Parameters
+        ----------
+        wanted : callable
+            Whether a phase is to be counted.
+        """
         return sum(
             (counts for (*_, phase), counts in self.by_place.items() if wanted(phase)), Counts()
         )

@@ -266,6 +266,13 @@ def meaning(name: str) -> str | None:
 def summed(records: Iterable[Record], name: str) -> float | None:
     """Return a field of several GEMMs together; None where one of them lacks it.
 
+    Parameters
+    ----------
+    records : Iterable[Record]
+        Those of the GEMMs.
+    name : str
+        A field, or a path in one.
+
     Raises
     ------
     ValueError

@@ -41,6 +41,15 @@ class RunFolder(Generic[R]):
     A run that replaces an earlier one does so when it begins, which is at its first record at
     the latest: one that cannot start leaves the earlier results as they are. Records of what is
     unavailable (see `Keyed.available`) do not begin a run; they wait in memory for one that does.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    lock
+        Held until the folder is closed.
+    kind
+        The class of its records.
     """
 
     def __init__(self, path: Path, lock: FolderLock, kind: type[R]) -> None:
@@ -227,6 +236,11 @@ class RunFolder(Generic[R]):
     def append(self, record: R) -> None:
         """Write a record; it is on the disk when this returns, if the run has begun.
 
+        Parameters
+        ----------
+        record : R
+            The record to add.
+
         Raises
         ------
         AccelsimError
@@ -264,6 +278,11 @@ class RunFolder(Generic[R]):
 
     def note(self, **facts: Any) -> None:
         """Add facts about this session to ``run.json``, where they stand once the run has begun.
+
+        Parameters
+        ----------
+        **facts
+            JSON values, by their keys in the session's entry.
 
         Raises
         ------

@@ -20,6 +20,17 @@ class Run:
 
     `config` is empty and `sessions` too when only a ``records.jsonl`` was there. There is one
     session for the start and one for each time the run was resumed.
+
+    Parameters
+    ----------
+    path : Path
+        The folder or file that was read.
+    config : Mapping[str, Any]
+        The resolved config.
+    records : tuple[Record, ...]
+        All records, in their order.
+    sessions : tuple[Mapping[str, Any], ...]
+        Machine, versions, start and end of each session.
     """
 
     path: Path
@@ -48,6 +59,11 @@ def load_run(path: Path | str) -> Run:
     ----------
     path : Path or str
         The folder or the file.
+
+    Returns
+    -------
+    Run
+        The records and what ``run.json`` says.
 
     Raises
     ------

@@ -206,6 +206,11 @@ class GeneralRoute:
     def count(self, a: Tensor, b: Tensor) -> Counts:
         """Return what a run of two operands would take; nothing is multiplied.
 
+        Parameters
+        ----------
+        a, b : Tensor
+            Operands ``[..., n, d]`` and ``[..., h, d]``.
+
         Raises
         ------
         DataError

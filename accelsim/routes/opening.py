@@ -30,6 +30,11 @@ def open_route(
         Ask the backend at how many steps its accumulator overflowed; a fused route tells by
         itself what it knows.
 
+    Returns
+    -------
+    Route
+        The route; it takes new operands in every run.
+
     Raises
     ------
     UnsupportedError

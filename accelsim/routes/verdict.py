@@ -32,12 +32,30 @@ class Expected:
     exponents: PerOperand[int]
 
     def integers_like(self, product: Tensor) -> Tensor | Wide:
-        """Return the integers in the shape of a product, which may have no batch dimension."""
+        """Return the integers in the shape of a product, which may have no batch dimension.
+
+        Parameters
+        ----------
+        product : Tensor
+            A product of the route that is judged.
+        """
         return self.integers.reshape(tuple(product.shape))
 
 
 def expected(request: Request, a: Tensor, b: Tensor) -> Expected:
     """Round the float operands as they are now, and multiply them without digits or backends.
+
+    Parameters
+    ----------
+    request : Request
+        What the route was asked for.
+    a, b : Tensor
+        The operands of the run.
+
+    Returns
+    -------
+    Expected
+        The right integers and scales.
 
     Raises
     ------
@@ -54,12 +72,38 @@ def expected(request: Request, a: Tensor, b: Tensor) -> Expected:
 
 
 def judge(integers: Tensor | Wide, right: Expected) -> Verdict:
-    """Compare every integer of a product ``[..., n, h]`` with the right one."""
+    """Compare every integer of a product ``[..., n, h]`` with the right one.
+
+    Parameters
+    ----------
+    integers : Tensor or Wide
+        What the route gave.
+    right : Expected
+        What is expected.
+
+    Returns
+    -------
+    Verdict
+        How many integers differ, by how much at most, and the first that does.
+    """
     return compare(batched(integers), right.integers)
 
 
 def wrong_floats(floats: Tensor, right: Expected) -> int:
-    """Count the floats that are not the exact product over the scales, rounded once."""
+    """Count the floats that are not the exact product over the scales, rounded once.
+
+    Parameters
+    ----------
+    floats : Tensor
+        The dequantized product.
+    right : Expected
+        What is expected.
+
+    Returns
+    -------
+    int
+        The number of floats that differ.
+    """
     scale = combined(right.scales, right.exponents)
     return count_not_nearest(floats, right.integers_like(floats), scale)
 

@@ -25,6 +25,16 @@ MOST_MINIMISED = 20
 def operand_hashes(config: RunConfig) -> dict[str, str]:
     """Read all operands, see that they are finite, and return their hashes by the GEMM's id.
 
+    Parameters
+    ----------
+    config : RunConfig
+        The config whose operands are read.
+
+    Returns
+    -------
+    dict[str, str]
+        The hash of each GEMM's operands, by its id.
+
     Raises
     ------
     DataError

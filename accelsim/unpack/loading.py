@@ -46,6 +46,16 @@ def register_strategy(strategy: StrategyClass) -> StrategyClass:
 
     Returns the class, so that it can be used as a decorator.
 
+    Parameters
+    ----------
+    strategy : StrategyClass
+        The class.
+
+    Returns
+    -------
+    StrategyClass
+        The same class.
+
     Raises
     ------
     InputError
@@ -104,6 +114,20 @@ def load_strategy(
     ------
     InputError
         If there is none, it cannot be imported, or an option is unknown, missing or wrong.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy, pack
+    >>> system = DigitSystem("balanced", 4)
+    >>> a = IntegerOperand(torch.tensor([[100, 7, -3], [1, 2, 3]]), system)
+    >>> b = IntegerOperand(torch.tensor([[3, -2, 1], [5, 0, 7]]), system)
+    >>> problem = load_strategy("mix").unpack(a, b)
+    >>> problem.ratio
+    1.3333333333333333
+    >>> pack(problem, [product.a.long() @ product.b.long().mT for product in problem.products])
+    tensor([[[283, 479],
+             [  2,  26]]])
     """
     if isinstance(choice, str):
         choice = StrategyChoice(*split_options(choice))
@@ -118,6 +142,16 @@ def load_strategy(
 
 def split_options(text: str) -> tuple[str, dict[str, Any]]:
     """Split ``name(key=value, ...)`` into the name and its options, Python literals.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``block(width=4)``.
+
+    Returns
+    -------
+    tuple[str, dict[str, Any]]
+        The name, and the options by their names.
 
     Raises
     ------
@@ -137,5 +171,18 @@ def split_options(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def with_options(name: str, options: Mapping[str, Any]) -> str:
-    """Write a strategy with options as `load_strategy` takes it."""
+    """Write a strategy with options as `load_strategy` takes it.
+
+    Parameters
+    ----------
+    name : str
+        A strategy's name.
+    options : Mapping[str, Any]
+        By their names; none leaves the name as it is.
+
+    Returns
+    -------
+    str
+        Such as ``lanes(width=4)``.
+    """
     return str(StrategyChoice(name, options))

@@ -106,6 +106,11 @@ class IntegerOperand:
     def outside(self, head: int) -> tuple[Tensor, Tensor, Tensor]:
         """Find the entries of one matrix of the batch that do not fit one digit.
 
+        Parameters
+        ----------
+        head : int
+            Which matrix of the batch.
+
         Returns
         -------
         tuple of Tensor
@@ -122,7 +127,13 @@ class IntegerOperand:
         return {}
 
     def kept(self, head: int) -> Tensor | None:
-        """Return the digits that a prepared operand keeps of one matrix of the batch, if any."""
+        """Return the digits that a prepared operand keeps of one matrix of the batch, if any.
+
+        Parameters
+        ----------
+        head : int
+            Which matrix of the batch.
+        """
         return self._kept[head][1] if head in self._kept else None
 
     @cached_property

@@ -48,6 +48,13 @@ def pack(problem: LowBitProblem, results: Sequence[Tensor]) -> Tensor:
 def pack_wide(problem: LowBitProblem, results: Sequence[Tensor]) -> npt.NDArray[np.object_]:
     """Do what `pack` does in Python's integers, for products that may not fit int64.
 
+    Parameters
+    ----------
+    problem : LowBitProblem
+        The products and where each is added.
+    results : Sequence[Tensor]
+        Their integers, in the same order.
+
     Returns
     -------
     ndarray of object

@@ -94,7 +94,18 @@ class Product:
         return min(bounds)
 
     def slices(self, k: int) -> Sequence[Product]:
-        """Cut the product into products of at most `k` columns of A and B."""
+        """Cut the product into products of at most `k` columns of A and B.
+
+        Parameters
+        ----------
+        k : int
+            The most columns that a product may have.
+
+        Returns
+        -------
+        Sequence[Product]
+            The products, whose sum is this one.
+        """
         d = self.a.shape[1]
         if d <= k:
             return [self]
@@ -108,6 +119,11 @@ class Product:
 
         They hold the stored entries and nothing else, so they take as many multiplications: this
         is how a backend without a sparse product runs it.
+
+        Returns
+        -------
+        list[Product]
+            One product for each column that has stored entries.
         """
         lines_a, lines_b = _lines_by_column(self.a), _lines_by_column(self.b)
         products = []

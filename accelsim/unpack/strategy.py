@@ -33,7 +33,20 @@ class Strategy(ABC):
     def unpack_head(
         self, a: IntegerOperand, b: IntegerOperand, head: int
     ) -> tuple[list[Product], str]:
-        """Unpack one matrix pair of the batch; return its products and what was chosen."""
+        """Unpack one matrix pair of the batch; return its products and what was chosen.
+
+        Parameters
+        ----------
+        a, b : IntegerOperand
+            The operands.
+        head : int
+            Which matrix pair of the batch.
+
+        Returns
+        -------
+        tuple[list[Product], str]
+            The products, and what ``strategy_chosen`` shows.
+        """
 
     def unpack(self, a: IntegerOperand, b: IntegerOperand) -> LowBitProblem:
         """Unpack a GEMM.

@@ -26,12 +26,34 @@ class Baseline(ABC):
     name: ClassVar[str]
 
     def availability(self, device: str = "cpu") -> Availability:
-        """Say whether this can be timed on a torch device; by default on every one."""
+        """Say whether this can be timed on a torch device; by default on every one.
+
+        Parameters
+        ----------
+        device : str
+            ``cpu`` or ``cuda``.
+
+        Returns
+        -------
+        Availability
+            Yes, or no with the reason.
+        """
         return Availability(True, device=device)
 
     @abstractmethod
     def prepare(self, operand: Tensor) -> Any:
-        """Convert an operand to this baseline's type; timed apart from the product."""
+        """Convert an operand to this baseline's type; timed apart from the product.
+
+        Parameters
+        ----------
+        operand : Tensor
+            An operand in its own type.
+
+        Returns
+        -------
+        Any
+            Whatever the product takes.
+        """
 
     @abstractmethod
     def matmul(self, a: Any, b: Any) -> Tensor:
@@ -52,6 +74,11 @@ class Baseline(ABC):
         """Return the product of two operands as a function to time, with B as a weight.
 
         By default both operands are prepared here, outside of the time.
+
+        Parameters
+        ----------
+        a, b : Tensor
+            Operands ``[..., n, d]`` and ``[..., h, d]``.
         """
         x, y = self.prepare(a), self.prepare(b)
         return lambda: self.matmul(x, y)

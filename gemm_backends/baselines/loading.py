@@ -29,6 +29,7 @@ def load_baseline(name: str) -> Baseline:
 
     Examples
     --------
+    >>> from gemm_backends.baselines import load_baseline
     >>> load_baseline("bf16").name
     'bf16'
     """

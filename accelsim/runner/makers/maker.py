@@ -22,13 +22,35 @@ class Maker(Protocol):
         """Return what ``run.json`` is to hold about the session, beside what it always does."""
 
     def records(self, cases: Sequence[Case]) -> Iterator[tuple[Case, Record]]:
-        """Make the record of every case and yield it as it comes; what goes wrong is a record."""
+        """Make the record of every case and yield it as it comes; what goes wrong is a record.
+
+        Parameters
+        ----------
+        cases : Sequence[Case]
+            What to compute, in order.
+        """
 
     def minimise(self, case: Case, entry: tuple[int, ...], folder: Path) -> Minimised | None:
-        """Save the smallest GEMM that shows a mismatch; None if it does not show again."""
+        """Save the smallest GEMM that shows a mismatch; None if it does not show again.
+
+        Parameters
+        ----------
+        case : Case
+            The case of an inexact record.
+        entry : tuple[int, ...]
+            The index of an entry of C that differs.
+        folder : Path
+            Where the smallest GEMM is written.
+        """
 
     def peak(self, case: Case) -> float | None:
-        """Return how fast the backend of a case multiplies at best, in 10^12 operations/s."""
+        """Return how fast the backend of a case multiplies at best, in 10^12 operations/s.
+
+        Parameters
+        ----------
+        case : Case
+            A case whose backend has roofs to measure.
+        """
 
     def close(self) -> None:
         """Let go of what is held."""
