@@ -1,4 +1,4 @@
-"""The errors that a user sees as one message, and the "did you mean" that goes with a name."""
+"""Errors that a user sees as one message, and suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class AccelsimError(Exception):
-    """Something that stops the work and that one message explains.
+    """An error that ends the command and is explained by one message.
 
     The command line prints the message without a traceback and ends with `exit_code`.
     """
@@ -42,7 +42,7 @@ class NothingCouldRunError(AccelsimError):
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
-    """Say that `name` is no `kind`, with the nearest known name and the list of what there is.
+    """Describe an unknown name, with the nearest known name and the list of all.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What users import as ``accelsim.quantize``; it lives in `accelsim.arithmetic.rounding`."""
+"""The public name of `accelsim.arithmetic.rounding`."""
 
 from accelsim.arithmetic.rounding import Quantized, alpha, quantize, rank
 

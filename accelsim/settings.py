@@ -14,11 +14,11 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 KINDS = ("weights", "activations", "attention", "gradients")
-"""What an operand is in its model: a weight; an input of a linear layer; an operand of an attention
-product; a gradient."""
+"""The kinds of operands in a model: a weight; an input of a linear layer; an operand of an
+attention product; a gradient."""
 
 OTHERS = "default"
-"""In a mapping from kinds, the key for those that it does not name."""
+"""The key for all kinds that a mapping does not name."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class PerKind(Generic[T]):
         Raises
         ------
         InputError
-            If there is an unknown kind, or none of the two for a kind.
+            If a kind is unknown, or has neither a value nor a default.
         """
         for kind in given:
             if kind not in (*KINDS, OTHERS):
@@ -104,7 +104,7 @@ class PerKind(Generic[T]):
     def to_record(self) -> T | dict[str, T]:
         """Return the common value if there is one, else a mapping that `spread` takes.
 
-        What several kinds share stands first in it, as ``default``.
+        A value that several kinds share comes first, as ``default``.
         """
         values = {kind: self.of(kind) for kind in KINDS}
         common, count = Counter(values.values()).most_common(1)[0]
@@ -117,7 +117,7 @@ class PerKind(Generic[T]):
 
 @dataclass(frozen=True)
 class Unpacking:
-    """How integers are written in digits of b bits and become low-bit products.
+    """Settings for unpacking integers into digits of b bits.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ class PerOperand(Generic[T]):
 
 @dataclass(frozen=True)
 class Rounding:
-    """How one operand is rounded to integers.
+    """Settings for rounding one operand to integers.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ FUSED = "fused"
 
 @dataclass(frozen=True)
 class Request:
-    """What a route is to do: round two operands, multiply them exactly, give the product.
+    """The task of a route: round two operands, multiply them exactly, return the product.
 
     Plain values, so that backends can read it.
 
@@ -185,14 +185,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Counts:
-    """What the last run of a route took, for records and tallies.
+    """Operation counts of the last run of a route, for records and tallies.
 
     Parameters
     ----------
     strategy_chosen : str
         Which strategy made the products, where one chose among several.
     dense_macs : int
-        Multiplications of the GEMM as it is: ``batch * n * d * h``.
+        Multiplications of the original GEMM: ``batch * n * d * h``.
     low_bit_macs : int
         Multiplications of b-bit digits.
     sparse_macs : int
@@ -215,7 +215,7 @@ class Counts:
     prepared : tuple of {"a", "b"}
         Operands that really were rounded, unpacked and prepared ahead of the run.
     replans : int
-        Runs so far whose operands did not fit the route's plan, so that it was made anew.
+        Runs so far whose operands did not fit the route's plan, so that a new plan was made.
     overflows : int
         Steps at which an accumulator overflowed, where the backend tells.
     scale_exponent : PerOperand of int
@@ -254,7 +254,7 @@ class Counts:
 
     @property
     def correction_macs(self) -> int:
-        """Multiplications beyond those of the GEMM as it is."""
+        """Multiplications beyond those of the original GEMM."""
         return self.low_bit_macs - self.dense_macs
 
 
@@ -290,10 +290,8 @@ class Timer(Protocol):
 class Route(Protocol):
     """A way from float operands to the exact product; it takes new operands in every run.
 
-    Notes
-    -----
-    A route whose `integers` come from another kernel than the one that `run` times may say so in an
-    attribute ``judged``, a text that records keep beside the verdict.
+    Notes ----- A route whose `integers` come from another kernel than the one that `run` times
+    reports that in an attribute ``judged``, a text that records keep with the verdict.
     """
 
     def prepare(self, side: Side, x: Tensor) -> PreparedOperand:
@@ -352,4 +350,4 @@ class Route(Protocol):
         """
 
     def counts(self) -> Counts:
-        """Return what the last run took."""
+        """Return the operation counts of the last run."""

@@ -58,7 +58,7 @@ class Action:
     Raises
     ------
     ValueError
-        If the command has no such flags, or the flag is no lower-case word.
+        If the command has no such flags, or the flag is not a lower-case word.
     """
 
     command: Literal["verify", "doctor"]

@@ -58,7 +58,8 @@ class GemmBackend(ABC, metaclass=_BackendType):
     A subclass declares `name`, `bits` and `accumulator` and defines `matmul`; all else has a
     default. What it declares is checked when the class is defined and again, because a constructor
     may set `bits` and `accumulator` from its options, when it is instantiated. An intermediate
-    class that is no backend yet says so: ``class Systolic(GemmBackend, abstract=True)``.
+    class that is not yet a backend is declared abstract: ``class Systolic(GemmBackend,
+    abstract=True)``.
 
     Authors write `matmul`, `prepare` and `matmul_report`. Callers use `multiply`, `prepared` and
     `multiply_report`, which check the operands, take batches for every backend, and check the
@@ -75,7 +76,7 @@ class GemmBackend(ABC, metaclass=_BackendType):
     signed : bool or tuple of bool
         Whether digits may be negative, or of A and of B; by default they may.
     tile : Tile
-        What the array multiplies at once. By default `executed_macs` counts whole tiles.
+        What the array multiplies in one step. By default `executed_macs` counts whole tiles.
     alignment : Tile
         What n, d and h must be multiples of. By default `supports` refuses others.
     batched : bool
@@ -151,10 +152,10 @@ class GemmBackend(ABC, metaclass=_BackendType):
         return digits
 
     def matmul_report(self, a: Operand, b: Operand) -> tuple[Tensor, OverflowReport]:
-        """Multiply, and say at which steps the accumulator overflowed.
+        """Multiply, and report at which steps the accumulator overflowed.
 
-        The default multiplies and reports that it cannot tell, or, where an overflow would have
-        raised, that there was none.
+        The default reports that this is unknown or, if an overflow would have raised, that there
+        was none.
 
         Parameters
         ----------
@@ -193,7 +194,7 @@ class GemmBackend(ABC, metaclass=_BackendType):
     def corrected_matmul(self, a: Operand, b: Operand, corrections: Corrections) -> Tensor:
         """Multiply as `matmul` does, and add the products of high digits to the same sums.
 
-        A backend whose array has lanes for single high digits beside it defines this, and says so
+        A backend with lanes for single high digits beside its array defines this, and declares it
         by `corrects_in_place`; unpacking at ``t = 1`` then goes through it.
 
         Parameters
@@ -223,7 +224,7 @@ class GemmBackend(ABC, metaclass=_BackendType):
 
         Such a route rounds, unpacks and multiplies in its own kernels. It may refuse kinds of
         requests, here; once it is given it must be exact for every value, and take new operands in
-        every run. The default is that there is none.
+        every run. By default there is none.
 
         Parameters
         ----------
@@ -238,7 +239,7 @@ class GemmBackend(ABC, metaclass=_BackendType):
         return Support(False, f"backend {self.name!r} has no fused route")
 
     def availability(self) -> Availability:
-        """Say whether this machine can run the backend.
+        """Report whether this machine can run the backend.
 
         The default is yes: a model in software (``"emulated"``) that takes digits on the CPU.
 
@@ -250,9 +251,9 @@ class GemmBackend(ABC, metaclass=_BackendType):
         return Availability(available=True)
 
     def supports(self, spec: GemmSpec) -> Support:
-        """Say whether the backend takes digits of these widths and a GEMM of this shape.
+        """Report whether the backend takes digits of these widths and a GEMM of this shape.
 
-        Whether the sum fits the accumulator is not its business: callers prove that and split K.
+        It need not consider whether the sum fits the accumulator: callers prove that and split K.
         The default compares the widths with `bits`, the signs with `signed` and the shape with
         `alignment`.
 
@@ -419,7 +420,7 @@ class GemmBackend(ABC, metaclass=_BackendType):
         return said
 
     def may_be_negative(self, digits: Tensor | SparseDigits) -> bool:
-        """Say whether `supports` must expect negative digits; looked at only where that matters.
+        """Whether `supports` must expect negative digits; entries are read only if that matters.
 
         Parameters
         ----------
@@ -487,7 +488,7 @@ class GemmBackend(ABC, metaclass=_BackendType):
         Raises
         ------
         InputError
-            If it is no such tensor.
+            If it is not such a tensor.
         """
         check_digits(digits, max(self.operand_bits), "an operand")
         parts = [digits] if self.batched else matrices(digits)

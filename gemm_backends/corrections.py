@@ -12,7 +12,7 @@ from accelsim.arithmetic.sparse import SparseDigits
 
 @dataclass(frozen=True)
 class HighDigits:
-    """What the entries of one operand lack of their values in a dense matrix of low digits.
+    """The high digits of one operand: its values less the dense matrix of low digits.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How the products of one pair of rows are summed: tree, accumulator, K-blocks."""
+"""The summation of the products of one pair of rows: tree, accumulator, K-blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backend class declares: checked when the class is defined, and after its constructor."""
+"""The declarations of a backend class, checked when it is defined and after its constructor."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ METHODS = {
     "actions": (),
     "fused": ("request",),
 }
-"""What an author may define, with the arguments that it is called with, by position."""
+"""The methods that an author may define, with the arguments of the call, by position."""
 
 SINCE = {
     "fused": (1, 1),

@@ -1,4 +1,4 @@
-"""What a backend raises."""
+"""Exceptions that backends raise."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from gemm_backends.errors import BackendError
 from gemm_backends.types import Support
 
 METHODS = ("prepare", "run", "check", "integers", "scales", "counts")
-"""What a route must have."""
+"""The attributes that a route must have."""
 
 
 def fused_route(backend: GemmBackend, request: Request) -> Route | Support:
@@ -49,7 +49,7 @@ def fused_route(backend: GemmBackend, request: Request) -> Route | Support:
     missing = [name for name in METHODS if not callable(getattr(answer, name, None))]
     if missing:
         raise BackendError(
-            f"backend {backend.name!r}: fused() returned {type(answer).__name__}, which is no "
-            f"route: it has no {', '.join(missing)}"
+            f"backend {backend.name!r}: fused() returned {type(answer).__name__}, which is not a "
+            f"route: it lacks {', '.join(missing)}"
         )
     return answer  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""What every installed backend says about itself on this machine."""
+"""The state of every installed backend on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backend says about itself and about one GEMM."""
+"""Types by which a backend describes itself and one GEMM."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 Overflow: TypeAlias = Literal["wrap", "saturate", "error", "undefined"]
-"""What an accumulator does with a sum that does not fit it."""
+"""The behaviour of an accumulator when a sum does not fit."""
 
 Execution: TypeAlias = Literal["native", "emulated", "fallback"]
-"""How a product is computed.
+"""The way in which a product is computed.
 
 ``native``: by the hardware unit that the backend stands for; ``emulated``: a model of that unit, in
 software; ``fallback``: exactly, but by slower instructions than the ones the backend stands for.
 """
 
 Status: TypeAlias = Literal["passed", "failed", "skipped"]
-"""How a check or a step ended."""
+"""The outcome of a check or a step."""
 
 Operand: TypeAlias = Any
-"""What `GemmBackend.prepare` returns and `GemmBackend.matmul` takes: the backend's own business."""
+"""What `GemmBackend.prepare` returns and `GemmBackend.matmul` takes: opaque to the caller."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ class Availability:
         How products are computed. That they are native is a claim, which the conformance kit
         examines; it is never the default.
     device : str
-        The torch device on which digits must lie, such as ``"cpu"`` or ``"cuda"``.
+        The torch device on which digits must be, such as ``"cpu"`` or ``"cuda"``.
 
     Raises
     ------
     ValueError
-        If `execution` is none of these.
+        If `execution` is not one of these.
     """
 
     available: bool
@@ -175,7 +175,7 @@ class Support:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model of the accelerator predicts for one GEMM.
+    """The predictions of a model of the accelerator for one GEMM.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class Cost:
     area_um2 : float or None
         Area of the array in square micrometres.
     model : str
-        Which model says so, with its source; by default the backend's name stands for it.
+        The model, with its source; by default the backend's name stands for it.
     relative_area : float or None
         Area of the accelerator over that of a reference, which `basis` names.
     peak_macs : int or None
@@ -225,7 +225,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class UnpackWork:
-    """What one GEMM takes beside its low-bit products.
+    """The work of one GEMM other than its low-bit products.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ class Bundle:
     path : Path
         The file.
     source : dict
-        Where the operands come from, as the file tells it: model, package, text, licence.
+        Where the operands come from, according to the file: model, package, text, licence.
     gemms : tuple of Gemm
         Its GEMMs, in the file's order.
     """

@@ -24,7 +24,7 @@ _CHUNK = 1 << 24
 
 
 class Described(NamedTuple):
-    """What a bundle says of one GEMM."""
+    """The description of one GEMM in a bundle."""
 
     name: str
     op: str
@@ -57,7 +57,7 @@ class BundleStream:
 
     @property
     def written(self) -> int:
-        """How many bytes of operands were written."""
+        """Number of bytes of operands that were written."""
         return self._bytes
 
     def __enter__(self) -> Self:

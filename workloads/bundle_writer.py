@@ -1,4 +1,4 @@
-"""Write GEMMs that there are to a bundle, one in memory at a time."""
+"""Write existing GEMMs to a bundle, one in memory at a time."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def write_bundle(path: str | Path, gemms: Sequence[Gemm], source: Mapping[str, A
                         f"{list(tensor.shape)}; expected {list(shape)}"
                     )
             stream.add(a, b, gemm.name)
-            # Before the next pair is read, so that there is one in memory.
+            # Before the next pair is read, so that only one is in memory.
             del a, b, tensor
         described = [Described(g.name, g.op, g.layer, g.phase) for g in gemms]
         stream.finish(described, source)

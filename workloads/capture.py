@@ -21,7 +21,7 @@ from workloads.tracing import GemmCall, Multiplication, Tracer
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which GEMMs are captured, and how much of each.
+    """The GEMMs that are captured, and how much of each.
 
     Parameters
     ----------
@@ -30,10 +30,10 @@ class Sampling:
     phases : sequence of str
         Of `workloads.PHASES`.
     rows : int, optional
-        Keep at most so many rows of A and of B, evenly spaced; d is never cropped, so each kept
+        Keep at most this many rows of A and of B, evenly spaced; d is never cropped, so each kept
         entry of the product is the model's own.
     heads : int, optional
-        Keep at most so many of a batch (attention heads), evenly spaced.
+        Keep at most this many of a batch (attention heads), evenly spaced.
     """
 
     gemms: Sequence[str] = ("*",)
@@ -121,7 +121,7 @@ class Captured:
 
     @property
     def described(self) -> Described:
-        """What the bundle says of it."""
+        """Its description in the bundle."""
         site = self.place.site
         return Described(self.place.name, site.op, site.layer, self.place.phase)
 
@@ -148,7 +148,7 @@ class Capture(Tracer):
     Operands go straight to the file. float64 operands are rounded to float32. A GEMM that gradient
     checkpointing runs again is captured once. If the model ends with an error, no file is left; if
     the file cannot take all, as on a full disk, the model runs to its end and what was captured
-    before is kept, and the context ends with an error that says so.
+    before is kept, and the context ends with an error that reports this.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ class Capture(Tracer):
     def _record(self, call: GemmCall) -> None:
         a, b = call.a, call.b
         if not a.is_floating_point():
-            reason = f"{call.name}: operands of {a.dtype} are no floating-point numbers"
+            reason = f"{call.name}: operands of {a.dtype} are not floating-point numbers"
             self.left.add(reason, a.numel() * b.shape[-2])
             return
         itemsize = 4 if a.dtype == torch.float64 else a.element_size()
@@ -272,7 +272,7 @@ class Capture(Tracer):
         return self._source | ({"crop": crop} if crop else {})
 
     def nothing(self) -> str:
-        """Say why there is no GEMM, and which there would be.
+        """Explain why nothing was captured, and what could be.
 
         Returns
         -------

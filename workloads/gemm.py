@@ -16,7 +16,7 @@ from accelsim.errors import DataError, InputError
 from accelsim.types import PerOperand
 
 OPS = ("linear", "qk", "pv")
-"""What a GEMM is in its model: a linear layer, queries by keys, or probabilities by values."""
+"""The role of a GEMM in its model: a linear layer, queries by keys, or probabilities by values."""
 
 PHASES = ("forward", "grad_input", "grad_weight")
 """The pass a GEMM belongs to."""
@@ -79,7 +79,7 @@ class Gemm:
 
     @property
     def tensor_names(self) -> PerOperand[str]:
-        """What messages call A and B."""
+        """The names of A and B in messages."""
         return self.tensors or PerOperand(f"{self.name}/a", f"{self.name}/b")
 
     def where(self, operand: str) -> str:

@@ -26,7 +26,7 @@ DTYPE_BYTES = {
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """What a header says about one tensor.
+    """The header's entry of one tensor.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def read_header(path: Path) -> Header:
     Raises
     ------
     InputError
-        If the file is missing or unreadable, is no safetensors file, is truncated, or its header
+        If the file is missing or unreadable, is not a safetensors file, is truncated, or its header
         contradicts itself or the size of the file.
     """
     raw, data_bytes = _read_bytes(path)

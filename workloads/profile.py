@@ -42,7 +42,7 @@ Floats = npt.NDArray[np.floating]
 
 
 class OperandProfile(BaseModel):
-    """How the magnitudes of an operand are distributed.
+    """The distribution of the magnitudes of an operand.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def read_profile(path: Path) -> dict[str, OperandProfile]:
         return TypeAdapter(dict[str, OperandProfile]).validate_python(json.loads(text)["operands"])
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise InputError(
-            f"{path}: is no profile as `accelsim workloads profile` writes it: {error}"
+            f"{path}: is not a profile as `accelsim workloads profile` writes it: {error}"
         ) from error
 
 

@@ -24,7 +24,7 @@ Dimension: TypeAlias = Annotated[int, Field(ge=0, lt=2**63, description=_DIMENSI
 
 
 class HeavyHitters(BaseModel):
-    """Which entries of both operands are large, and by how much.
+    """The entries of both operands that are large, and their factors.
 
     Parameters
     ----------

@@ -68,5 +68,5 @@ class Integers:
 
 
 def float_seconds(gemm: Gemm, tops: float) -> float:
-    """Return the time of the GEMM as it is at a speed of `tops` 10^12 operations a second."""
+    """Return the time of the original GEMM at a speed of `tops` 10^12 operations a second."""
     return 2 * gemm.macs / (tops * 1e12)

@@ -15,7 +15,7 @@ from accelsim.arithmetic.rounding import alpha, quantize
 from workloads.gemm import Gemm
 
 TOP = 100
-"""The lines that hold most: one in so many, at least one."""
+"""The heaviest 1/TOP of the lines (at least one) are reported."""
 
 
 @dataclass(frozen=True)

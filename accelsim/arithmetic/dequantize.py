@@ -44,19 +44,19 @@ def dequantize(
     dtype : torch.dtype
         float32, float16 or bfloat16.
     exponents : PerOperand of int or None
-        The powers of two that the operands were multiplied by beside their scales; None for 0.
+        The powers of two by which the operands were multiplied in addition to their scales; None
+        for 0.
 
     Returns
     -------
     Tensor
         ``product / (scale_a * scale_b * 2**(exponent_a + exponent_b))``.
 
-    Notes
-    -----
-    The product of two scales is exact in float64. Its quotient there is off by less than two units
-    of the last place, which decides the rounding unless it lies next to a point halfway between two
-    results. There the exact remainder is worked out, and the quotient rounded to odd, which one
-    more rounding forgives (Boldo and Melquiond, IEEE Trans. Computers 57(4), 2008).
+    Notes ----- The product of two scales is exact in float64. Its quotient there is off by less
+    than two units of the last place, which decides the rounding unless it lies next to a point
+    halfway between two results. There the exact remainder is worked out, and the quotient rounded
+    to odd, so that one further rounding is correct (Boldo and Melquiond, IEEE Trans. Computers
+    57(4), 2008).
     """
     exponent = 0 if exponents is None else -(exponents.a + exponents.b)
     a, b = widened(scales.a), along_columns(widened(scales.b))
@@ -76,8 +76,8 @@ def dequantize(
 def round_once(values: Tensor, dtype: torch.dtype) -> Tensor:
     """Round float64 values to a shorter type with one rounding, to nearest even.
 
-    PyTorch rounds to float32 on the way. Here that step rounds to odd, which the second rounding
-    forgives (Boldo and Melquiond, IEEE Trans. Computers 57(4), 2008).
+    PyTorch rounds to float32 on the way. Here that step rounds to odd, so that the second rounding
+    is correct (Boldo and Melquiond, IEEE Trans. Computers 57(4), 2008).
     """
     if dtype in (torch.float32, torch.float64):
         return values.to(dtype)

@@ -1,4 +1,4 @@
-"""The digit systems: what tells one way of writing integers in signed digits from another."""
+"""The digit systems: ways of writing integers in signed digits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DigitRules(ABC):
 
     @abstractmethod
     def digits(self, bits: int) -> tuple[int, int]:
-        """Return the smallest and the largest digit, which an entry that fits is left as."""
+        """Return the smallest and the largest value that fits one digit."""
 
 
 class Paper(DigitRules):

@@ -18,7 +18,7 @@ INTEGER_BITS = 62
 
 @dataclass(frozen=True)
 class DigitSystem:
-    """How integers are written in signed digits of `bits` bits.
+    """A way of writing integers in signed digits of `bits` bits.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ class DigitSystem:
 
     @property
     def keeps_last(self) -> bool:
-        """Whether an entry's last digit may be one that no split leaves behind.
+        """Whether an entry's highest digit may lie outside the range of low digits.
 
-        Then all that is left is written as it is; else it is its own low digit.
+        If so, the remainder is written unchanged; otherwise it is its own low digit.
         """
         return self.digits != self.low_digits
 

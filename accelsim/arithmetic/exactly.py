@@ -1,4 +1,4 @@
-"""Conversions and powers of two that are exact for subnormal numbers, whatever torch is set to.
+"""Conversions and powers of two, exact for subnormal numbers with any settings of PyTorch.
 
 With ``torch.set_flush_denormal(True)`` a thread's floating-point operations take subnormal numbers
 for 0; operations on their bits do not.

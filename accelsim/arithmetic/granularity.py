@@ -71,12 +71,12 @@ GRANULARITIES: Mapping[str, Granularity] = MappingProxyType(
 
 
 def granularity_of(choice: str | Granularity) -> Granularity:
-    """Return the granularity of a name, or the one that is given.
+    """Return a granularity by its name, or the given object.
 
     Raises
     ------
     InputError
-        If there is none of that name.
+        If no granularity has that name.
     """
     if isinstance(choice, Granularity):
         return choice

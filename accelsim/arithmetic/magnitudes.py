@@ -127,7 +127,7 @@ def nonzero_alphas(groups: Tensor, percentile: float) -> Floats:
 def _on_cpu(groups: Floats, k: int) -> Floats:
     if len(groups) == 1:
         largest = largest_magnitude(groups)
-        # Of NaN the k-th largest is not asked for.
+        # The k-th largest is not needed where a group has NaN.
         known = k == 1 or not np.isfinite(largest)
         kth = largest if known else kth_largest_magnitude(groups, k)
         return np.array([kth, largest]).reshape(2, 1)

@@ -15,21 +15,21 @@ Wide = npt.NDArray[np.object_]
 
 PART_BITS = 16
 FLOAT64_EXACT = 2**53
-"""Below it float64 has every integer."""
+"""float64 represents every integer below this exactly."""
 
 INT64_BITS = 64
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One entry that is not what it should be.
+    """An entry that differs from the oracle's.
 
     Parameters
     ----------
     index : tuple of int
         Where it stands, ``(batch, row, column)`` for a batch.
     expected, found : int
-        What the oracle and the backend say.
+        The oracle's value and the backend's.
     """
 
     index: tuple[int, ...]
@@ -39,7 +39,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a product compares with the oracle's.
+    """The result of comparing a product with the oracle's.
 
     Parameters
     ----------

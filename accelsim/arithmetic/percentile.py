@@ -15,13 +15,13 @@ from numba import njit
 from accelsim.kernels.threads import over_lines
 
 SAMPLE = 1 << 15
-"""Entries drawn to guess where the k-th largest lies."""
+"""Size of the sample that brackets the k-th largest magnitude."""
 
 MARGIN = 4.0
 """Standard deviations of the guess on either side: it fails about once in 16,000 calls."""
 
 GROUP = 32
-"""Entries that are looked at together for any that lies in the bracket."""
+"""Entries that are tested together for being in the bracket."""
 
 _SIGN = np.int32(0x7FFFFFFF)
 
@@ -120,7 +120,7 @@ def _bracket(bits: npt.NDArray[np.int32], k: int) -> tuple[np.int32, np.int32]:
 
 
 def _beyond(bits: npt.NDArray[np.int32], low: np.int32, high: np.int32) -> npt.NDArray[np.int32]:
-    """Return the magnitudes strictly between two, on a side of the bracket that was not meant."""
+    """Return the magnitudes strictly between two, on one side of a bracket that missed."""
     magnitudes = bits & _SIGN
     return magnitudes[(magnitudes > low) & (magnitudes < high)]
 

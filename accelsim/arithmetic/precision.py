@@ -1,4 +1,4 @@
-"""What a float32 GEMM really multiplies in: PyTorch may be told to shorten it to TF32 or bfloat16.
+"""The precision in which a float32 GEMM multiplies: PyTorch may be set to use TF32 or bfloat16.
 
 There are two sets of settings: ``torch.set_float32_matmul_precision`` and, in newer versions,
 ``torch.backends.*.fp32_precision``. Where both have been used, PyTorch refuses to answer through
@@ -18,7 +18,7 @@ _FULL = ("ieee", "none")
 
 
 def float32_is_ieee(device: torch.device) -> bool:
-    """Whether a float32 GEMM surely multiplies in float32 on a device; False where in doubt.
+    """Whether a float32 GEMM certainly multiplies in float32 on a device; False if in doubt.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def float32_is_ieee(device: torch.device) -> bool:
 
 @contextmanager
 def float32_precision(device: torch.device, tf32: bool = False) -> Iterator[None]:
-    """Multiply float32 operands in float32, or in TF32, whatever the process is set to.
+    """Multiply float32 operands in float32, or in TF32, regardless of the process's settings.
 
     Parameters
     ----------

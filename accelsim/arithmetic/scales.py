@@ -10,7 +10,7 @@ import numpy.typing as npt
 from accelsim.errors import DataError
 
 LARGEST_EXPONENT = 124
-"""Scales stay below ``2**125``: what they multiply to 1/2 and more is no subnormal number."""
+"""Scales stay below ``2**125``: whatever they scale to 1/2 or more is a normal number."""
 
 SMALLEST_EXPONENT = -126
 """Scales stay normal numbers."""

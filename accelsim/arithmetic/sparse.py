@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SparseDigits:
-    """Digits of which few are not zero, row by row (CSR).
+    """Digits of which few are non-zero, in compressed sparse rows (CSR).
 
     Parameters
     ----------

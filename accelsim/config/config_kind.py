@@ -1,4 +1,4 @@
-"""Which command a config is for."""
+"""The command that a config is written for."""
 
 from __future__ import annotations
 

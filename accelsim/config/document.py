@@ -1,4 +1,4 @@
-"""A config file as it was written, with what the command line changes in it."""
+"""A config file as written, with the changes from the command line."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def _open(document: Document, source: WorkloadSource, loc: Loc, seen: set[str]) 
         return
     for gemm in gemms:
         if gemm.id in seen:
-            document.report(loc, f"GEMM {gemm.id!r} is there already; expected different names")
+            document.report(loc, f"GEMM {gemm.id!r} appears twice; names must be unique")
         seen.add(gemm.id)
 
 
@@ -130,7 +130,7 @@ def check_backends(document: Document, entries: Sequence[Any]) -> tuple[BackendC
 
 
 class _Names:
-    """What the classes of backends call themselves, and which choice brought each name."""
+    """The names of the chosen backends' classes, and the choice that brought each."""
 
     def __init__(self) -> None:
         self._owners: dict[str, tuple[type[GemmBackend], BackendChoice]] = {}

@@ -1,4 +1,4 @@
-"""What the keys of a config are made of: sections, sweeps, and one value for A and for B."""
+"""Building blocks of config keys: sections, sweeps, and values for A and for B."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _as_config(value: Any) -> Any:
 
 
 class Pair(Section, Generic[T]):
-    """How a config writes one value for A and one for B."""
+    """A value for A and one for B, as a config writes them."""
 
     a: T
     b: T
@@ -81,7 +81,7 @@ class EachOperand:
 
 
 class ByKind(Section, Generic[T]):
-    """How a config writes a value for each kind of operand of a model."""
+    """A value for each kind of operand of a model, as a config writes them."""
 
     weights: T | None = None
     activations: T | None = None
@@ -153,7 +153,7 @@ def _each_kind(given: ByKind[T]) -> PerKind[T]:
 
 
 def explained(message: object) -> PydanticCustomError:
-    """Make the error whose message stands as it is, not as what a key's description allows."""
+    """Make an error whose message is shown unchanged, without the key's description."""
     return PydanticCustomError("explained", "{message}", {"message": str(message)})
 
 

@@ -1,4 +1,4 @@
-"""What pydantic finds, in the words of the config."""
+"""Pydantic's errors, in the terms of the config."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Loc: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Where a value was written.
+    """The place where a value was written.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Places:
     keys: dict[Loc, Place] = field(default_factory=dict)
 
     def known_part(self, loc: Loc) -> Loc:
-        """Return the beginning of `loc` that stands in the config.
+        """Return the longest beginning of `loc` that the config has.
 
         An index is left out where the config has a single value for a list of one.
         """
@@ -78,7 +78,7 @@ def dotted(loc: Loc) -> str:
 
 
 def shown(value: object) -> str:
-    """Write a value as it may stand in a config, at most some 60 characters of it."""
+    """Write a value as a config would, cut to about 60 characters."""
     if value is None:
         return "nothing"
     if isinstance(value, str):

@@ -43,7 +43,7 @@ class BackendChoice:
 
     @cached_property
     def key(self) -> str:
-        """What tells it from the other backends of a config."""
+        """The key that distinguishes it from the config's other backends."""
         return canonical_json([self.target, self.options])
 
     def load(self) -> GemmBackend:
@@ -95,7 +95,7 @@ class RunConfig:
     output : Path
         The folder for the results, from the current folder.
     overrides, backend_names : tuple of str
-        What `load_config` was given besides the path, so that another process can load the same.
+        The other arguments of `load_config`, so that another process can load the same config.
     places : Places
         Where its values were written.
     """
@@ -179,7 +179,7 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved config as JSON values, in the form of a config file.
 
-        Paths are as the config writes them, but for `output`.
+        Paths are as the config writes them, except `output`.
         """
         return {
             "name": self.name,

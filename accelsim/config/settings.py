@@ -43,7 +43,7 @@ Bits: TypeAlias = Annotated[PerOperand[int], EachOperand(Annotated[int, Field(ge
 def strategy_choice(value: Any) -> Any:
     """Take ``name``, ``name(option=value)`` or ``{name: ..., option: ...}`` as a `StrategyChoice`.
 
-    What is none of these is returned as it is.
+    Any other value is returned unchanged.
 
     Raises
     ------

@@ -16,7 +16,7 @@ import yaml
 from accelsim.config.problems import Loc, Place, Places, Problem, config_error
 
 MAX_VALUES = 100_000
-"""What a config may expand to; aliases of aliases can make a small file immense."""
+"""Limit on the expanded size of a config; nested aliases can make a small file immense."""
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -116,7 +116,7 @@ class _Builder:
     _open: list[yaml.Node] = field(default_factory=list)
 
     def value(self, node: yaml.Node, loc: Loc) -> Any:
-        """Return the plain value of a node that stands at `loc`."""
+        """Return the plain value of the node at `loc`."""
         self.places.values[loc] = self._at(node)
         if len(self.places.values) > MAX_VALUES:
             problem = Problem(self._at(node), loc, f"holds more than {MAX_VALUES:,} values")

@@ -1,4 +1,4 @@
-"""A checksum of a tensor's values and their places, which tells whether its memory was written."""
+"""A checksum of a tensor's values and their places, which detects writes to its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operand is in its model."""
+"""The kind of an operand in its model."""
 
 from __future__ import annotations
 

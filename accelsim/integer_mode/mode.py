@@ -55,7 +55,7 @@ class IntegerGemms(Replacing):
         Compare every integer with the oracle's, and every float with the exact quotient, from the
         operands as they are then.
     nonfinite : {"error", "pass"}, optional
-        What is done with a product of which an operand holds NaN or infinity; by default infinite
+        The treatment of a product with an operand that holds NaN or infinity; by default infinite
         gradients pass, and what becomes of them in the rest of the backward pass.
 
     Attributes
@@ -223,9 +223,9 @@ def integer_gemms(
         One scale for a tensor, or one for each row of both operands of a product: for each token
         and each output channel. In backward products operands are rounded along their own rows.
     backend : str, GemmBackend or None
-        What multiplies; see `gemm_backends.load_backend`. Without one, a backend's fused route
-        where the operands lie on a GPU that has any, and else floats as with ``exact="simulate"``;
-        the integers are the same.
+        What multiplies; see `gemm_backends.load_backend`. Without one, the fused route of a backend
+        if the operands are on a GPU that has one, and otherwise floats as with
+        ``exact="simulate"``; the integers are the same.
     bits : int or PerOperand of int
         Width of the digits, 2 to 16; of A and of B where they differ.
     strategy : str, StrategyChoice, Strategy or None
@@ -237,8 +237,8 @@ def integer_gemms(
         Columns of a K-block, for strategies that cut any; None for their default.
     exact : {"auto", "backend", "simulate"}
         ``simulate`` multiplies the same integers in floating point, in a type that is proved to
-        hold every sum exactly: the same results, bit for bit, without a backend. ``backend`` takes
-        nothing but the backend that is named.
+        hold every sum exactly: the same results, bit for bit, without a backend. ``backend`` uses
+        only the named backend.
     gemms, skip, ops : sequence of str
         Which GEMMs; see `Selection`.
     zero_alpha : {"nonzero", "error"}
@@ -246,8 +246,8 @@ def integer_gemms(
     nonfinite : {"error", "pass"}, optional
         What to do where an operand holds NaN or infinity: ``pass`` leaves the product in floating
         point, as the model has it, and counts it in ``tally.skipped``. By default it is an error,
-        but for infinite gradients and what becomes of them in the rest of the backward pass: a
-        GradScaler looks for what its scale has made infinite.
+        except for infinite gradients and the NaN that follow from them in the backward pass: a
+        GradScaler checks for those.
     check : bool
         Compare every integer with an independent oracle's, and every float with the exact quotient;
         both are made from the operands as they are then, not from what was prepared of them.

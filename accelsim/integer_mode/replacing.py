@@ -22,7 +22,7 @@ from workloads.tracing import GemmCall, Multiplication, Product, Skipped, Tracer
 
 @dataclass(frozen=True)
 class Selection:
-    """Which GEMMs of a model are replaced, forward and backward alike.
+    """The GEMMs of a model that are replaced, forward and backward alike.
 
     Parameters
     ----------
@@ -77,9 +77,9 @@ ALL = Selection()
 class Replacing(Tracer):
     """Computes the chosen GEMMs of a model with `product`; the model itself is not changed.
 
-    Attention whose products are chosen runs unfused, so that they can be replaced. Of two contexts,
-    one inside the other, the inner one replaces what it has chosen, the outer the rest. A glob of
-    the selection that matches none of the GEMMs that ran is an error at the end of the context.
+    Attention whose products are chosen runs unfused, so that they can be replaced. Contexts nest:
+    the inner one replaces its selection, the outer one what remains. A glob of the selection that
+    matches none of the GEMMs that ran is an error at the end of the context.
 
     Parameters
     ----------
@@ -189,13 +189,13 @@ class Replacing(Tracer):
             return True
         # Integers stay what they are: nothing of theirs is left in floats.
         in_floats = call.a.is_floating_point() or call.a.is_complex()
-        reason = f"{call.name}: operands of {call.a.dtype} are no floating-point numbers"
+        reason = f"{call.name}: operands of {call.a.dtype} are not floating-point numbers"
         self.left.add(reason, macs(call) if in_floats else 0)
         return False
 
     def _placed(self, product: Product, call: GemmCall) -> Tensor:
         """Return a replaced product in the shape and with the strides that its operator has."""
-        # What the product is made of is no GEMM of the model, for an outer context as well.
+        # The parts of the product are not GEMMs of the model, for an outer context either.
         with _disable_current_modes():
             result = self.product(call)
         shape = (*product.a.shape[:-1], product.b.shape[-2])

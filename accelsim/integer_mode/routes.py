@@ -1,4 +1,4 @@
-"""The routes that a model's GEMMs go by, each opened once."""
+"""The routes of a model's GEMMs, each opened once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gemm_backends import GemmBackend, list_backends, load_backend
 Opener: TypeAlias = Callable[[Request], Route]
 
 MOST = 256
-"""Routes that are held at a time; the one that was used least recently is let go first."""
+"""Routes that are held at a time; the least recently used is dropped first."""
 
 
 class Routes:
@@ -150,7 +150,7 @@ class Automatic:
 
 
 def _is_fused(strategy: str | StrategyChoice | Strategy) -> bool:
-    """Say whether a strategy stands for the backend's own route."""
+    """Whether a strategy stands for the backend's own route."""
     return (
         not isinstance(strategy, Strategy)
         and (strategy if isinstance(strategy, str) else strategy.name) == FUSED

@@ -1,4 +1,4 @@
-"""What a model's integer GEMMs were and took."""
+"""Counts of the integer GEMMs of a model."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Tally:
 
     @property
     def float_macs(self) -> int:
-        """Multiplications that stayed in floats, as far as they can be told."""
+        """Multiplications that stayed in floats, as far as they are known."""
         return self.skipped.macs.total() + self.not_chosen.macs.total()
 
     @property
@@ -130,8 +130,8 @@ class Tally:
     def summary(self) -> dict[str, Any]:
         """Return the counts of all GEMMs as JSON types, with their unpack ratio.
 
-        ``skipped`` has the reasons with their calls, ``skipped_macs`` the multiplications of those
-        that can be told, and ``skipped_unknown`` the calls of the rest.
+        ``skipped`` has the calls by reason, ``skipped_macs`` the multiplications of those whose
+        size is known, and ``skipped_unknown`` the calls of the rest.
         """
         total = self.total
         return {

@@ -36,7 +36,7 @@ class Globs:
         Raises
         ------
         InputError
-            With the names that there are.
+            With the names of the GEMMs that ran.
         """
         if self._names and self._unmatched:
             key, glob = self._unmatched[0]

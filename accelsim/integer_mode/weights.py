@@ -20,12 +20,12 @@ _HIDDEN_WRITES = ("c10d", "_c10d_functional")
 
 @dataclass
 class _Kept:
-    """What is known of one view of a weight, in one state of its memory.
+    """Cached results for one view of a weight, in one state of its memory.
 
     Parameters
     ----------
     state : tuple
-        What tells its values from others.
+        The state that identifies its values.
     prepared : dict
         The operand as a route took it, by what the route does.
     """

@@ -1,4 +1,4 @@
-"""Where files are kept that can be made or downloaded again."""
+"""The folder for files that can be made or downloaded again."""
 
 from __future__ import annotations
 

@@ -45,12 +45,12 @@ CSRC = Path(__file__).parent / "csrc"
 """Every CUDA source of the suite, and the headers that any source may include."""
 
 CUTLASS_STATUS = 10_000
-"""What the C functions add to a status of CUTLASS, to tell it from an error of CUDA."""
+"""Added by the C functions to a status of CUTLASS, to distinguish it from a CUDA error."""
 
 _INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 
 MESSAGE_LINES = 40
-"""How much of a failed compiler's output is shown."""
+"""Number of characters shown of a failed compiler's output."""
 
 
 class BuildError(AccelsimError):

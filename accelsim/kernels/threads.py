@@ -99,7 +99,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _after_fork() -> None:
-    """Use new threads of our own: none of the old ones lives on in a forked process."""
+    """Use new threads of our own: none of the old ones survives in a forked process."""
     global _forked
     _forked = True
     _pool.cache_clear()

@@ -16,7 +16,7 @@ KEPT = 1 << 30
 def keep_freed_memory() -> None:
     """Have the C library hand out freed memory again instead of giving it back to the system.
 
-    By default glibc maps every block of 32 MiB or more anew, such as an exact product of 2048² in
+    By default glibc maps every block of 32 MiB or more afresh, such as an exact product of 2048² in
     int64, and unmaps it when it is freed. Touching its pages for the first time then costs several
     times what writing to them does. A process that computes many products, or a kernel that writes
     into memory it is given, does not pay that; neither does PyTorch on a GPU, which keeps freed

@@ -1,4 +1,4 @@
-"""The facts about a machine that a benchmark result needs beside it."""
+"""Facts about the machine, to be kept with benchmark results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ISA_FLAGS = (
 """The instruction sets that decide how a CPU multiplies low-bit integers, as Linux names them."""
 
 PACKAGE = Path(__file__).parents[1]
-"""Where accelsim itself lies."""
+"""The folder of accelsim itself."""
 
 _NVIDIA_SMI_FIELDS = {
     "uuid": "uuid",

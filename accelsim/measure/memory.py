@@ -1,4 +1,4 @@
-"""How much memory there is, and one sentence for when a GPU's was not enough."""
+"""Available memory, and the message for running out of a GPU's."""
 
 from __future__ import annotations
 

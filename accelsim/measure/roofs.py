@@ -1,4 +1,4 @@
-"""How fast a device moves memory: one of the two roofs of a roofline."""
+"""The memory bandwidth of a device: one of the two roofs of a roofline."""
 
 from __future__ import annotations
 

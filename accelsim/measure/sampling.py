@@ -1,4 +1,4 @@
-"""How often something is timed, and in what state of the caches and of the machine."""
+"""How often something is timed, and with which state of the caches and the machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from accelsim.measure.timing import Samples, measure
 Cache: TypeAlias = Literal["warm", "cold"]
 
 MOST_REPEATS = 1000
-"""However wide the interval still is, nothing is repeated more often."""
+"""Upper limit on repeats, whatever the error target."""
 
 _CPU_CACHE_DEFAULT = 64 * 2**20
 
@@ -37,7 +37,7 @@ class Plan:
     target_error : float or None
         Repeat until half the width of the median's 95% interval is at most this part of it.
     budget_s : float
-        With a `target_error`: start no further repeat after so many seconds.
+        With a `target_error`: start no further repeat after this many seconds.
     cache : {"warm", "cold"}
         Whether the operands may still be in the caches when a repeat starts.
     """

@@ -1,4 +1,4 @@
-"""What repeated times say: medians with intervals, outliers, ratios, and whether one is slower.
+"""Statistics of repeated times: medians with intervals, outliers, ratios, and tests.
 
 No distribution is assumed anywhere: times are skewed, and often have several modes.
 """
@@ -14,10 +14,10 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
-"""Of every interval that the suite prints."""
+"""Confidence level of every interval that accelsim prints."""
 
 FEWEST = 6
-"""Times without which no two of them span such an interval of the median."""
+"""Fewest samples of which two order statistics can span that interval of the median."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def slower_p(times: Sequence[float], reference: Sequence[float], tolerance: floa
 
 
 def smallest_p(times: int, reference: int) -> float:
-    """Return the smallest p-value that `slower_p` can give for so many repeats."""
+    """Return the smallest p-value that `slower_p` can give for these numbers of repeats."""
     return 1 / math.comb(times + reference, times)
 
 

@@ -32,7 +32,7 @@ def _listed(value: Any) -> Any:
 
 class _Common(Section):
     command: ClassVar[str]
-    """What carries such a config out: ``accelsim COMMAND``."""
+    """The command that runs such a config: ``accelsim COMMAND``."""
 
     name: str | None = Field(default=None, description="text")
     treatments: Annotated[tuple[TreatmentSweep, ...], BeforeValidator(_listed)] = Field(
@@ -67,7 +67,7 @@ class ProbeSection(UnpackSection):
 
 @dataclass(frozen=True)
 class Probe:
-    """A backend that every so many steps run on.
+    """A backend on which some steps run.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def _load(path: Path, overrides: Sequence[str], kind: type[S]) -> tuple[Document
         for treatment in _treatments(document, sweep, ("treatments", index)):
             key = json.dumps(treatment.to_record(), sort_keys=True)
             if key in treatments:
-                document.report(("treatments", index), f"{treatment.label} is there already")
+                document.report(("treatments", index), f"{treatment.label} already exists")
             treatments[key] = treatment
     name = sections.name or path.stem
     output = Path(sections.output or f"runs/{name}").expanduser()

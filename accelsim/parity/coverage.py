@@ -1,4 +1,4 @@
-"""Which share of a model's multiplications was in integers, and what stayed in floats."""
+"""The share of a model's multiplications that was in integers, and what stayed in floats."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add_tally(sums: dict[str, Any], tally: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def left_in_floats(tally: Mapping[str, Any]) -> str:
-    """Say what stayed in floats, as far as it was not left out on purpose; empty if nothing did."""
+    """Describe what stayed in floats without being excluded; empty if nothing did."""
     skipped = tally.get("skipped", {})
     if not skipped:
         return ""
@@ -58,9 +58,9 @@ def shortfall(tally: Mapping[str, Any], required: float | None) -> str:
     tally : mapping
         See `accelsim.integer_mode.Tally.summary`; empty for what was not in integers.
     required : float or None
-        The share of all multiplications that has to be in integers. Calls of which nobody knows
-        how many multiplications they hold do not meet any. None: no share is demanded, and a
-        warning is due where less than `WARN_BELOW` of what was chosen is in integers.
+        The share of all multiplications that has to be in integers. Calls with an unknown number of
+        multiplications fail any demand. None: no share is demanded, and a warning is due where less
+        than `WARN_BELOW` of what was chosen is in integers.
     """
     if tally.get("coverage") is None:
         return ""

@@ -75,7 +75,7 @@ class EvalRecord(Keyed):
 
     @property
     def failed(self) -> bool:
-        """Whether an integer was wrong, or there is no value because of an error."""
+        """Whether a product was inexact or the evaluation failed."""
         return bool(self.reason) or any(self.tally.get(key) for key in ("inexact", "overflows"))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".svg", ".pdf", ".png")
 
 VISIBLE = 20
-"""How many times that of the model in floats a perplexity may be and still be in the figure."""
+"""Largest perplexity shown, as a multiple of that of the model in floats."""
 
 
 def check_figure(path: Path) -> None:

@@ -22,7 +22,7 @@ from workloads.models.catalog import catalog
 from workloads.models.wheels import fetch
 
 TALLIES: dict[str, Tally] = {}
-"""What the models of this process computed in integers, and what stayed in floats."""
+"""Tallies of the models of this process."""
 
 
 @register_model("accelsim")
@@ -56,7 +56,7 @@ class AccelsimLM(HFLM):  # type: ignore[misc]
             TALLIES[treatment.label] = self._mode.tally
 
     def get_model_info(self) -> dict[str, Any]:
-        """Return what the harness keeps of the model beside the scores, with the tally."""
+        """Return what the harness records about the model, with the tally."""
         info: dict[str, Any] = super().get_model_info()
         if isinstance(self._mode, IntegerGemms):
             info["integer_gemms"] = self._mode.tally.summary()

@@ -1,4 +1,4 @@
-"""How good a model is: perplexity of a language model, likeness to itself of an encoder."""
+"""Quality of a model: perplexity of a language model, similarity of an encoder's embeddings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accelsim.errors import InputError
 
 @dataclass(frozen=True)
 class Quality:
-    """What a model got.
+    """The quality of a model.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What quantized weights take in memory under an entropy code."""
+"""The size of quantized weights under an entropy code."""
 
 from __future__ import annotations
 

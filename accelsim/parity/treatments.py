@@ -1,4 +1,4 @@
-"""What is done with a model's GEMMs: left in floating point, in integers, or clipped."""
+"""Treatments of a model's GEMMs: floating point, integers, or clipping."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def _converted(value: Any, annotation: Any) -> Any:
     adapter: TypeAdapter[Any]
     try:
         adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticUserError:  # dataclasses and models bring a config of their own
+    except PydanticUserError:  # dataclasses and models have their own pydantic config
         adapter = TypeAdapter(annotation)
     try:
         return adapter.validate_python(value, strict=True)

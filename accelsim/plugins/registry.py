@@ -72,7 +72,7 @@ class Registry(Generic[T]):
         Raises
         ------
         InputError
-            If the name is taken by another class, or `plugin` is no subclass of the base.
+            If the name is taken by another class, or `plugin` is not a subclass of the base.
         """
         self._check(plugin, f"{self.kind} {name!r}")
         taken = self._registered.get(name)
@@ -187,7 +187,7 @@ def _import_file(path: Path, kind: str) -> ModuleType:
 
 
 def _line_in(error: BaseException, path: Path) -> str:
-    """Say in which line of a file an error came up, as far as it was there."""
+    """Return the line of a file in which an error arose, as text; empty if it arose elsewhere."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(path)]
     return f" ({path.name}:{lines[-1]})" if lines else ""

@@ -1,4 +1,4 @@
-"""In what two configs differ."""
+"""The differences between two configs."""
 
 from __future__ import annotations
 

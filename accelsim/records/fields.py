@@ -25,7 +25,7 @@ class Field:
     meaning : str
         What it is, in one line.
     unit : str
-        Of its numbers; empty for pure numbers and for what is no number.
+        Of its numbers; empty for pure numbers and for other values.
     short : str
         The head of its column in narrow tables; the name if it is empty.
     said : str

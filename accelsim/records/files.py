@@ -94,7 +94,7 @@ class FolderLock:
         self._descriptor: int | None = descriptor
 
     def release(self) -> None:
-        """Remove the lock file and let go of the lock, if it is still held."""
+        """Remove the lock file and release the lock, if it is still held."""
         if self._descriptor is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._descriptor)

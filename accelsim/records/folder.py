@@ -86,13 +86,13 @@ class RunFolder(Generic[R]):
         config_hash : str
             What tells this config from every other.
         resume : bool
-            Keep the records that are there and add to them; a torn last line is removed.
+            Keep the existing records and add to them; a torn last line is removed.
         overwrite : bool
-            Replace the run that is there, once this one begins. Files that no run makes stay.
+            Replace the existing run, once this one begins. Files that no run makes stay.
         kind : type
             Of the records.
         check : callable
-            Called before a new run replaces what is there; if it raises, nothing is replaced.
+            Called before a new run replaces an existing one; if it raises, nothing is replaced.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class RunFolder(Generic[R]):
         return self._descriptor is not None
 
     def begin(self) -> None:
-        """Replace the run that is there, if this one has not begun; what it left is removed.
+        """Replace the existing run, if this one has not begun; what it left is removed.
 
         Raises
         ------
@@ -230,7 +230,7 @@ class RunFolder(Generic[R]):
         return key in self._keys
 
     def done_keys(self) -> frozenset[RecordKey]:
-        """Return the keys of all records that are there (see `Keyed`), as a new set."""
+        """Return the keys of all existing records (see `Keyed`), as a new set."""
         return frozenset(self._keys)
 
     def append(self, record: R) -> None:
@@ -246,7 +246,7 @@ class RunFolder(Generic[R]):
         AccelsimError
             If it cannot be written, as on a full disk; all earlier records are whole.
         ValueError
-            If a record with the same key is there already, or the folder is closed.
+            If a record with the same key exists, or the folder is closed.
         """
         if self._closed:
             raise ValueError(f"{self.path} is closed")
@@ -300,12 +300,12 @@ class RunFolder(Generic[R]):
     def finish(self, table: str) -> None:
         """Write the rendered table and the time of the end, and close the folder.
 
-        If nothing could run, an earlier run that was to be replaced stays as it is.
+        If nothing could run, an earlier run that was to be replaced is kept.
 
         Parameters
         ----------
         table : str
-            What ``table.txt`` is to hold.
+            The content of ``table.txt``.
 
         Raises
         ------
@@ -324,7 +324,7 @@ class RunFolder(Generic[R]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the folder; a run that was not finished has no end time.
+        """Release the folder; a run that was not finished has no end time.
 
         Nothing stays of a new run that came to its end by an error before its first record.
         """

@@ -1,4 +1,4 @@
-"""What a run folder keeps: one line of strict JSON for each record, told apart by a key."""
+"""Records of a run folder: one line of strict JSON each, identified by a key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Keyed(Strict):
     @property
     @abstractmethod
     def key(self) -> RecordKey:
-        """What tells the record from all others of its run."""
+        """The key that identifies the record in its run."""
 
     @property
     def available(self) -> bool:
@@ -62,7 +62,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def canonical_json(value: Any) -> str:
-    """Return the JSON by which values are told apart: 95 and 95.0 are equal, so is any key order.
+    """Return canonical JSON: 95 and 95.0 are equal, and so are all orders of keys.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The lines of a ``records.jsonl``, of which a killed run may have torn the last."""
+"""The lines of a ``records.jsonl``, the last of which may be torn if the run was killed."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Time: TypeAlias = Annotated[float, Field(ge=0)]
 
 
 class Status(StrEnum):
-    """How a record ended.
+    """The outcome of a record.
 
     ``ok``: every integer is equal. ``inexact``: some differ. ``overflow``: the backend reported
     that its accumulator overflowed. ``unsupported``: the backend does not do this GEMM.
@@ -88,7 +88,7 @@ class Minimised(Strict):
 
 
 class TimingNotes(Strict):
-    """How the times of a record came about.
+    """The conditions under which the times of a record were taken.
 
     `relative_error` is half the width of the 95% interval of the median total over that median
     (null for fewer than 6 repeats), `outliers` counts totals beyond Tukey's fences (they are in the
@@ -122,16 +122,16 @@ class Record(Keyed):
     dense ones, `sparse_macs` those in sparse products; `gather_bytes` are the products' digits
     beyond one copy of A and B, `scatter_bytes` what `shift_adds` read and write in C. `gemm_bytes`
     are the digits that the products read and the 32-bit sums that they write, each once.
-    `samples_ms` holds every repeat that `time_ms` sums up, in the order of measurement.
-    Times are in ms, `tops` and `effective_tops` in 10^12 operations per second (a multiply-add is
-    two), `energy` and `energy_by` in joules, `traffic` in bytes by level and operand. `cycles` are
-    those of the products, `compute_cycles`, with `shift_add_cycles` and `stall_cycles`;
-    `utilization` is the share of them in which a multiplier had a low-bit multiplication to do;
-    `area_time` is `relative_area` times `cycles`; `cost_basis` says of each such figure where it
-    comes from. `prepared` are the operands of which nothing was left to do in a repeat, `replans`
-    how often a fused route met operands beyond its plan, and `judged` says which kernel the
-    verdict is about, where that is not the timed one. None means that the value does not exist, as
-    for the times of a backend that is unavailable.
+    `samples_ms` holds every repeat that `time_ms` sums up, in the order of measurement. Times are
+    in ms, `tops` and `effective_tops` in 10^12 operations per second (a multiply-add is two),
+    `energy` and `energy_by` in joules, `traffic` in bytes by level and operand. `cycles` are those
+    of the products, `compute_cycles`, with `shift_add_cycles` and `stall_cycles`; `utilization` is
+    the share of them in which a multiplier had a low-bit multiplication to do; `area_time` is
+    `relative_area` times `cycles`; `cost_basis` says of each such figure where it comes from.
+    `prepared` are the operands that were ready before every repeat, `replans` says how often a
+    fused route met operands beyond its plan, and `judged` says which kernel the verdict is about,
+    where that is not the timed one. None means that the value does not exist, as for the times of a
+    backend that is unavailable.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Routes: the ways from float operands to the exact product, which everything here goes by."""
+"""Routes: the ways from float operands to the exact product."""
 
 from accelsim.routes.general import GeneralRoute
 from accelsim.routes.opening import open_route

@@ -1,4 +1,4 @@
-"""What a backend's own model predicts for an unpacked GEMM, by the names of a record."""
+"""Predictions of a backend's cost model for an unpacked GEMM, by the names of a record."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _cost(backend: GemmBackend, systems: PerOperand[DigitSystem], product: Produ
 def unpack_work(
     problem: LowBitProblem, float_bytes: int, prepared: Collection[Side] = ()
 ) -> UnpackWork:
-    """Describe what one GEMM takes beside its products.
+    """Describe the work of one GEMM other than its products.
 
     Digits that several products share are written once, those of prepared operands were before.
     """

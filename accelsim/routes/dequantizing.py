@@ -17,7 +17,7 @@ def combined(scales: PerOperand[Tensor], exponents: PerOperand[int]) -> Tensor:
     scales : PerOperand of Tensor
         float32: scalars, or ``[..., n, 1]`` and ``[..., h, 1]``.
     exponents : PerOperand of int
-        The powers of two that the operands were multiplied by beside their scales.
+        The powers of two by which the operands were multiplied in addition to their scales.
 
     Returns
     -------

@@ -26,7 +26,7 @@ Layout: TypeAlias = Callable[[Side, Tensor, int], Prepared]
 
 @dataclass(frozen=True)
 class Execution:
-    """What one run of all products gave.
+    """The result of running all products once.
 
     Parameters
     ----------
@@ -194,10 +194,10 @@ def _multiplied(
 
 
 def _poison(results: Sequence[Tensor]) -> None:
-    """Spoil what lies in a GPU's memory: the next run of the same products gets it to write to.
+    """Overwrite a GPU's memory: the next run of the same products gets it to write to.
 
-    PyTorch hands out freed memory again as it is, so a backend that leaves entries unwritten would
-    otherwise find the right ones there.
+    PyTorch reuses freed memory without clearing it, so a backend that leaves entries unwritten
+    would otherwise find the right ones there.
     """
     for result in results:
         if result.is_cuda:

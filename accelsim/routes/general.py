@@ -24,7 +24,7 @@ from gemm_backends.operands import Prepared, check_shapes
 
 @dataclass(frozen=True)
 class _Run:
-    """What a run did.
+    """The state of a run.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class _Run:
     overflows : int
         Steps at which the backend reported an overflow.
     prepared : tuple of {"a", "b"}
-        Operands of which nothing was left to round, to write in digits or to lay out.
+        Operands that were rounded, written in digits and laid out beforehand.
     """
 
     operands: PerOperand[Quantized]
@@ -49,7 +49,7 @@ class _Run:
 
     @property
     def scale_exponents(self) -> PerOperand[int]:
-        """The powers of two that the operands were multiplied by beside their scales."""
+        """The powers of two by which the operands were multiplied in addition to their scales."""
         return self.operands.map(lambda operand: operand.scale_exponent)
 
 
@@ -199,7 +199,7 @@ class GeneralRoute:
         return self._done.operands.map(lambda operand: operand.scale)
 
     def counts(self) -> Counts:
-        """Return what the last run took."""
+        """Return the operation counts of the last run."""
         run = self._done
         return self._counted(run.operands, run.problem, run.scheduled, run.prepared, run.overflows)
 
@@ -274,7 +274,7 @@ class GeneralRoute:
         )
 
     def forget(self) -> None:
-        """Let go of the last run, whose operands and product are kept for the verdict."""
+        """Release the last run, whose operands and product are kept for the verdict."""
         self._last = None
 
     @property

@@ -27,8 +27,8 @@ def open_route(
     backend : GemmBackend
         What multiplies.
     watch_overflow : bool
-        Ask the backend at how many steps its accumulator overflowed; a fused route tells by
-        itself what it knows.
+        Ask the backend at how many steps its accumulator overflowed; a fused route reports what it
+        knows.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def open_route(
     InputError
         If there is no such strategy.
     BackendError
-        If what it offers is no route.
+        If what it offers is not a route.
     """
     if isinstance(strategy, Strategy):
         return GeneralRoute(request, strategy, backend, watch_overflow)

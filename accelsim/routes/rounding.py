@@ -32,7 +32,7 @@ def rounded(request: Request, side: Side, x: Tensor) -> Quantized:
 
 
 def begin_rounding(request: Request, side: Side, x: Tensor) -> Callable[[], Quantized]:
-    """Do what `rounded` does in two steps, so that a GPU works for both operands at once.
+    """Do what `rounded` does in two steps, so that a GPU works on both operands together.
 
     Returns
     -------

@@ -24,7 +24,7 @@ FEW = 0.25
 """Share of the rows up to which those beyond float32 are multiplied again, in float64."""
 
 SIMULATED = "simulate"
-"""What the counts of these routes say was chosen."""
+"""The `strategy_chosen` of these routes."""
 
 
 class RoundedOperand(PreparedOperand):
@@ -65,7 +65,7 @@ class _Run:
 
     @property
     def scale_exponents(self) -> PerOperand[int]:
-        """The powers of two that the operands were multiplied by beside their scales."""
+        """The powers of two by which the operands were multiplied in addition to their scales."""
         return self.operands.map(lambda operand: operand.quantized.scale_exponent)
 
 
@@ -155,7 +155,7 @@ class SimulatedRoute:
         )
 
     def forget(self) -> None:
-        """Let go of the last run, whose operands and product are kept for the verdict."""
+        """Release the last run, whose operands and product are kept for the verdict."""
         self._last = None
 
     @property

@@ -1,4 +1,4 @@
-"""What a product must be, found apart from the route that is judged, and the comparison."""
+"""The expected product, computed independently of the route that is judged, and the comparison."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Expected:
     scales : PerOperand of Tensor
         float32: scalars, or ``[..., rows, 1]`` by rows.
     exponents : PerOperand of int
-        The powers of two that the operands were multiplied by beside their scales.
+        The powers of two by which the operands were multiplied in addition to their scales.
     """
 
     integers: Tensor | Wide

@@ -106,7 +106,7 @@ class Bench:
             return None
 
     def close(self) -> None:
-        """Let go of the operands."""
+        """Release the operands."""
         self._operands = self._expected = self._products = None
 
     def availability(self, choice: BackendChoice) -> Availability:

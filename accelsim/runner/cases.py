@@ -59,12 +59,12 @@ class Case:
 
     @cached_property
     def key(self) -> RecordKey:
-        """What tells its record from all others of the run."""
+        """The key of its record in the run."""
         return record_key(self.fields)
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What is known of the record before it runs, its key among it."""
+        """The fields of the record that are known before it runs, its key among them."""
         return {
             "workload": self.gemm.workload,
             "gemm": self.gemm.name,

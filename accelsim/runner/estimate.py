@@ -27,7 +27,8 @@ REPEATS = 3
 """Repeats per sample. The first may include compilation, so the fastest is used."""
 
 BUDGET_S = 4.0
-"""How long sampling may take; the settings left over are taken to cost what their like do."""
+"""Time limit of sampling, in seconds; other settings are assumed to cost as much as similar
+ones."""
 
 _FLOAT, _INTEGER, _WIDE = 4, 4, 8
 """Bytes of an entry of an operand, of its rounded form, and of a product."""
@@ -35,7 +36,7 @@ _FLOAT, _INTEGER, _WIDE = 4, 4, 8
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would take.
+    """The estimated cost of a run.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Sample:
-    """What a repeat of a cropped GEMM took."""
+    """The measured cost of a repeat of a cropped GEMM."""
 
     seconds_per_mac: float
     ratio: float
@@ -64,10 +65,10 @@ class _Sample:
 def estimate(config: RunConfig, gemms: Sequence[Gemm], settings: Sequence[Setting]) -> Estimate:
     """Time backends and settings on a crop of a GEMM of middling size, and scale the times up.
 
-    Times are taken to grow with the multiplications, memory with the operands, the product and
-    the unpack ratio of the sample. A backend that is unavailable takes nothing. Of a large sweep
-    as many settings are sampled as `BUDGET_S` allows, each strategy on each backend first; the
-    others count as the mean of those that share their strategy and backend, or else of all.
+    Times are taken to grow with the multiplications, memory with the operands, the product and the
+    unpack ratio of the sample. A backend that is unavailable takes nothing. For a large sweep as
+    many settings are sampled as `BUDGET_S` allows, each strategy on each backend first; the others
+    count as the mean of those that share their strategy and backend, or else of all.
 
     Parameters
     ----------

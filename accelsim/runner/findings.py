@@ -1,4 +1,4 @@
-"""What the repeats of a case gave, as fields of its record."""
+"""Results of the repeats of a case, as fields of its record."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAGES = get_args(Stage)
 
 @dataclass
 class Findings:
-    """What the repeats of a case gave.
+    """Results of the repeats of a case.
 
     Parameters
     ----------

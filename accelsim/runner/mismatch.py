@@ -32,14 +32,14 @@ from workloads import Gemm
 from workloads.bundle_writer import write_bundle
 
 SECONDS = 10.0
-"""How long one mismatch is made smaller."""
+"""Time limit for minimising one mismatch, in seconds."""
 
 Operands = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which heads, rows of A, rows of B and columns of both make up a sub-GEMM."""
+    """The heads, rows of A, rows of B and columns of both that make up a sub-GEMM."""
 
     heads: tuple[int, ...]
     n: tuple[int, ...]

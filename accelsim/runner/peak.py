@@ -1,4 +1,4 @@
-"""How fast a backend multiplies at best: the other roof of a roofline is a device's bandwidth."""
+"""The peak rate of a backend: one roof of a roofline; the other is a device's bandwidth."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from accelsim.types import FUSED, SIDES, Counts, PreparedOperand, Side, Timer, W
 
 @dataclass(frozen=True)
 class Judgement:
-    """How right one run was.
+    """The correctness of one run.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Trial:
 
     @property
     def judged(self) -> str:
-        """Which kernel is judged, where the route says that it is not the timed one."""
+        """The kernel that is judged, if the route says that it is not the timed one."""
         return str(getattr(self._route, "judged", ""))
 
     def repeat(self, timer: StageTimer, before: Callable[[], object] | None = None) -> None:
@@ -201,7 +201,7 @@ class Trial:
 
 
 def _poisoned(product: Tensor) -> Tensor:
-    """Overwrite a product that is to be written anew."""
+    """Overwrite a product that the next run must write."""
     return product.fill_(torch.nan if product.is_floating_point() else POISON)
 
 

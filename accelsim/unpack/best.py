@@ -50,7 +50,7 @@ class Best(Strategy):
     def unpack_head(
         self, a: IntegerOperand, b: IntegerOperand, head: int
     ) -> tuple[list[Product], str]:
-        """Unpack by every strategy; covers are left out where a bound shows that they lose."""
+        """Try every strategy, except covers that a bound shows to be more expensive."""
         left, right = part(a, head), part(b, head)
         bound = least_macs_of_covers(left, right)
         best: tuple[list[Product], str] | None = None

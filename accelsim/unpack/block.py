@@ -27,7 +27,7 @@ class Block(Strategy):
     Parameters
     ----------
     block : int
-        Columns that are multiplied at once. At 1 every out-of-bound entry stands for itself, and
+        Columns that are multiplied at once. At 1 every out-of-bound entry is its own block, and
         the corrections are sparse products.
     """
 
@@ -42,7 +42,7 @@ class Block(Strategy):
     ) -> tuple[list[Product], str]:
         """Part both operands, and write the base product and its corrections.
 
-        Where the paper's covers are cheaper (t is d there) they are taken.
+        Where the paper's covers are cheaper (their t is d), they are used.
         """
         left, right = part(a, head), part(b, head)
         base = Product(left.low, right.low, left.whole, right.whole, 0, head)
@@ -59,7 +59,7 @@ class Block(Strategy):
 
 
 def sparse_corrections(a: Parted, b: Parted, head: int) -> list[Product]:
-    """Return the corrections in which every out-of-bound entry stands for itself."""
+    """Return the corrections in which every out-of-bound entry is its own block."""
     products = []
     if a.high.entries:
         products.append(Product(a.high, b.low, a.lines, b.whole, 0, head))

@@ -1,4 +1,4 @@
-"""K-blocks: which columns are multiplied at once, and for which lines of high digits.
+"""K-blocks: the columns that are multiplied together, and the lines of high digits in them.
 
 A line (one digit level of one row) costs a slot, `t` columns wide, in every block where it holds a
 digit. Columns are first cut into blocks in the order of how many lines need them, so that the
@@ -22,12 +22,12 @@ OPEN = 64
 """Collecting blocks that a line is tried against."""
 
 COLLECTING = 4
-"""Collecting blocks for each block of the order, at most: each reads its columns of B anew."""
+"""Collecting blocks for each block of the order, at most: each reads its columns of B again."""
 
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """Where the high digits of one operand are multiplied.
+    """The K-blocks of the high digits of one operand.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def _collect(
     Parameters
     ----------
     room, opened : tuple of int
-        The most blocks and their columns; how many are open at once and the columns there are.
+        The largest number of blocks and their columns; the number of open blocks, and of columns.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A lower bound, quickly, on what any row-and-column covers of two operands take."""
+"""A fast lower bound on the cost of any row-and-column covers of two operands."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from accelsim.unpack.heavy import Parted
 
 
 def least_macs_of_covers(a: Parted, b: Parted) -> int:
-    """Return multiplications that no covers of A and B by rows and columns can do without.
+    """Return a number of multiplications that any covers of A and B by rows and columns need.
 
-    Of out-of-bound entries that share neither row nor column, each needs a line of its own, as a
+    Each of a set of out-of-bound entries that share neither row nor column needs its own line, as a
     row or as a column. With ``M_A`` and ``M_B`` of them, x and z of which are covered by rows, the
     products take at least ``(n + x) (d + M_A - x + M_B - z) (h + z)``, which is least where x and z
     are at an end of their ranges.

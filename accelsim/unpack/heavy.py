@@ -1,4 +1,4 @@
-"""Part an operand into a dense matrix of low digits and the digits of what does not fit them."""
+"""Part an operand into a dense matrix of low digits and sparse high digits."""
 
 from __future__ import annotations
 

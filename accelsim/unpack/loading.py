@@ -178,7 +178,7 @@ def with_options(name: str, options: Mapping[str, Any]) -> str:
     name : str
         A strategy's name.
     options : Mapping[str, Any]
-        By their names; none leaves the name as it is.
+        By their names; none leaves the name unchanged.
 
     Returns
     -------

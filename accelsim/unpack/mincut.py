@@ -23,7 +23,7 @@ CAPACITY = 2**31 - 1
 
 @dataclass(frozen=True)
 class Cut:
-    """The cheapest cover, and the flow that proves that there is no cheaper one.
+    """The cheapest cover, and the flow that proves it.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from accelsim.unpack.kernels import Kernels, Survey, kernels_for
 
 @dataclass(frozen=True)
 class IntegerOperand:
-    """An operand to unpack; what depends on it alone is worked out once and kept.
+    """An operand to unpack; whatever depends on it alone is computed once and kept.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class IntegerOperand:
 
     @cached_property
     def kernels(self) -> Kernels:
-        """What counts and writes the digits where the operand lies."""
+        """The kernels that count and write the digits, on the operand's device."""
         return kernels_for(self.values, self.system)
 
     @property
@@ -50,7 +50,7 @@ class IntegerOperand:
 
     @property
     def device(self) -> torch.device:
-        """Where the operand lies, and its digits."""
+        """The device of the operand and of its digits."""
         return (self.values.operand if isinstance(self.values, Quantized) else self.values).device
 
     @property
@@ -123,7 +123,7 @@ class IntegerOperand:
 
     @cached_property
     def notes(self) -> dict[Hashable, Any]:
-        """What a strategy has worked out about this operand alone, by a key of its own."""
+        """Results that strategies keep about this operand alone, by a key of their own."""
         return {}
 
     def kept(self, head: int) -> Tensor | None:

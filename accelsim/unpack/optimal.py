@@ -51,7 +51,7 @@ class Optimal(Strategy):
 
 @dataclass(frozen=True)
 class Found:
-    """Where a search ended.
+    """The result of a search.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Found:
 
     @property
     def gap(self) -> float:
-        """How far the covers may be above the least for one operand, as a share of it."""
+        """The largest possible gap to the optimum for one operand, relative to it."""
         bound = min(self.bound_a, self.bound_b)
         return max(0.0, self.pair.macs / bound - 1) if bound else 0.0
 

@@ -83,7 +83,7 @@ class Product:
 
     @property
     def sparse_macs(self) -> int:
-        """Those of them that have a sparse operand."""
+        """Those with a sparse operand."""
         return self.macs if self.is_sparse else 0
 
     @property

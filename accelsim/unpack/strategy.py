@@ -1,4 +1,4 @@
-"""What a strategy is, and the ones of the paper: pairs of row, column and both, and mix."""
+"""The base class of strategies, and the paper's: pairs of row, column and both, and mix."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Fp16(_Float):
 
 
 class Fp32(_Float):
-    """float32, whatever the process allows PyTorch to shorten it to."""
+    """float32, regardless of the precision that the process allows."""
 
     name = "fp32"
     dtype = torch.float32

@@ -19,7 +19,7 @@ LONGEST_K_ELSEWHERE = 1 << 23
 
 PROBED_K = 1 << 15
 SECONDS = 2.0
-"""A longer sum is tried where, by the time that one of `PROBED_K` takes, it takes no more."""
+"""A longer sum is tried if, judging by the time of `PROBED_K`, it takes no longer than this."""
 
 SIZES = ((2, 3), (32, 48))
 """Numbers of rows (n, h) for which a library may choose different kernels."""
@@ -246,7 +246,7 @@ def _behaviour(subject: Subject, a: Tensor, b: Tensor, total: int) -> str:
         return _CLAIMS["wrap"]
     if values == {_saturated(total, claimed)}:
         return _CLAIMS["saturate"]
-    return f"gives {min(values)}, which is none of wrapping, saturating and exact"
+    return f"gives {min(values)}, which is neither wrapped, nor saturated, nor exact"
 
 
 def _wrapped(total: int, register: Accumulator) -> int:

@@ -1,4 +1,4 @@
-"""What a check is, and how it says that a backend failed it or that it does not apply."""
+"""The definition of a check, and its two outcomes other than success."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from gemm_backends.types import Cost, Execution, GemmSpec, Support
 
 SIZES = (1, 7, 8, 9, 63, 64, 65, 1000, 4096)
 SECONDS = 5.0
-"""How long widths between the least and the largest are tried: some backends build each."""
+"""Time limit for trying widths between the least and the largest: some backends build each."""
 
 Widths = list[tuple[int, int]]
 

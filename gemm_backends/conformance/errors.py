@@ -1,4 +1,4 @@
-"""How a check says that a backend failed it or that it does not apply."""
+"""Exceptions by which a check reports failure or that it does not apply."""
 
 
 class CheckFailed(AssertionError):  # noqa: N818 - reads better where it is raised

@@ -1,4 +1,4 @@
-"""Checks that products are exact, whatever the shape and the digits."""
+"""Checks that products are exact for all shapes and digits."""
 
 from __future__ import annotations
 

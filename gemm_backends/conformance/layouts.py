@@ -1,4 +1,4 @@
-"""Checks of how operands lie in memory: nothing but their digits may matter."""
+"""Checks of how operands lie in memory: only their digits may matter."""
 
 from __future__ import annotations
 

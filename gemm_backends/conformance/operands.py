@@ -14,7 +14,7 @@ from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
 from gemm_backends.conformance.subject import Subject
 
 REPEATS, SECONDS = 100, 0.5
-"""How often a product is repeated, and for how long; at least `FEWEST` times."""
+"""The number of times that a product is repeated, and the time limit; at least `FEWEST` times."""
 
 FEWEST = 10
 CANDIDATES = ((17, 40, 19), (32, 64, 32), (128, 128, 128))

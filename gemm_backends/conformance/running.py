@@ -32,7 +32,7 @@ MANY_SECONDS = 1.0
 """Calls of a small product over which memory must not grow, and what they may take together."""
 
 SMALL_LEAK = 1024
-"""Bytes a call that are no leak: the interpreter's own memory comes and goes."""
+"""Bytes per call that are not counted as a leak: the interpreter's own memory comes and goes."""
 
 WINDOWS = 3
 """Times that as many calls must leave memory behind before it counts as a leak."""

@@ -1,4 +1,4 @@
-"""From a product that is wrong to the smallest one that is wrong in the same way."""
+"""Reduce a wrong product to the smallest one that is wrong in the same way."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from gemm_backends.types import Accumulator, GemmSpec
 Side = Literal["a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")
 SLICE = 1 << 18
-"""Steps of K whose digits are converted to int64 at once."""
+"""Steps of K whose digits are converted to int64 together."""
 
 Shape = tuple[int, int, int]
 """n, d and h of a GEMM."""

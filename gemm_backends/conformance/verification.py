@@ -62,7 +62,7 @@ def run_check(
     subject: Subject,
     on_error: Callable[[BaseException], None] = lambda error: None,
 ) -> Outcome:
-    """Run one check; whatever the backend raises is a failure of the check, never an error."""
+    """Run one check; any exception of the backend is a failure of the check, never an error."""
     start = time.perf_counter()
     status, detail = _run(item, subject, on_error)
     return Outcome(item.name, status, detail, time.perf_counter() - start)

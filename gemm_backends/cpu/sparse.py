@@ -1,4 +1,4 @@
-"""Exact products of sparse digits: what a backend without a kernel of its own can use."""
+"""Exact products of sparse digits: for backends without a kernel of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from accelsim.arithmetic.sparse import SparseDigits
 
 CHUNK = 1 << 24
-"""Multiplications whose results a device holds at once while it adds them up."""
+"""Multiplications whose results a device holds together while it adds them up."""
 
 
 def sparse_product(a: SparseDigits, b: Tensor | SparseDigits, dtype: torch.dtype) -> Tensor:

@@ -29,7 +29,7 @@ OTHERS = (
     Kernel("sm80_int8.cu", "accelsim_int8_sm80_large", (128, 256, 64), least_tiles=100),
     Kernel("sm80_int8.cu", "accelsim_int8_sm80_small", (64, 64, 64)),
 )
-"""The kernels, from the one for the most tiles to the one for the fewest."""
+"""The kernels, largest result first."""
 
 DEQUANTIZING = Kernel("sm90_int8_large_bf16.cu", "accelsim_int8_sm90_large_bf16", (128, 256, 128))
 """Divides the sums by a float64 scale and rounds them to bfloat16 once, where wgmma exists."""
@@ -49,7 +49,7 @@ def select(kernels: Sequence[Kernel], n: int, h: int, row_bytes: int, batch: int
     Parameters
     ----------
     kernels : sequence of Kernel
-        From the one for the most tiles to the one for the fewest.
+        Largest result first.
     n, h : int
         Rows and columns of C.
     row_bytes : int

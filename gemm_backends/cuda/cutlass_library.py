@@ -55,7 +55,7 @@ class DigitGroups:
     Parameters
     ----------
     high_tiles : tuple of int
-        K begins with so many tiles of weight ``2**(3*shift)``, ``2**(2*shift)`` and ``2**shift``.
+        K begins with this many tiles of weight ``2**(3*shift)``, ``2**(2*shift)`` and ``2**shift``.
     shift : int
         Bits of a digit.
     segments : sequence of Segment
@@ -77,7 +77,7 @@ class _CSegment(ctypes.Structure):
 
 
 class GemmArguments(ctypes.Structure):
-    """What ``csrc/gemm_arguments.h`` describes."""
+    """The arguments that ``csrc/gemm_arguments.h`` describes."""
 
     _fields_ = (
         ("a", ctypes.c_void_p),
@@ -279,7 +279,7 @@ def cuda_availability(capability: tuple[int, int]) -> Availability:
 def build_outcomes(
     sources: Sequence[CudaSource], architectures: Sequence[str]
 ) -> Iterator[Outcome]:
-    """Build every source for every architecture, as many at once as there are processors."""
+    """Build every source for every architecture, one build per processor at a time."""
     jobs = [(source, architecture) for source in sources for architecture in architectures]
     with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1) or 1) as pool:
         yield from pool.map(lambda job: _outcome(*job), jobs)

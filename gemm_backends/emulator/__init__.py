@@ -1,5 +1,5 @@
-"""What the emulator emulates: multipliers, accumulators, and the order of the sum.
+"""The emulator: multipliers, accumulators, and the order of summation.
 
-`stepwise` carries out every step plainly, on any device, and is what all else is compared with;
-`compiled` does the same in machine code; `exact` takes shortcuts where they are proved.
+`stepwise` carries out every step plainly, on any device, and is what everything else is compared
+with; `compiled` does the same in machine code; `exact` takes shortcuts where they are proved.
 """

@@ -19,7 +19,7 @@ from gemm_backends.types import OverflowReport
 Integers = npt.NDArray[np.integer[Any]]
 
 TILE = 512
-"""Columns that are worked on at once, so that they stay in the first-level cache."""
+"""Columns that are processed together, so that they stay in the first-level cache."""
 
 
 def accumulate(

@@ -1,4 +1,4 @@
-"""What correction lanes add to the sums of an array, modulo 2^64."""
+"""The contribution of correction lanes to the sums of an array, modulo 2^64."""
 
 from __future__ import annotations
 

@@ -95,8 +95,8 @@ def load_table(path: str) -> Table:
     Raises
     ------
     InputError
-        If it cannot be read, or is no table of integers for operands of 2 to 8 bits whose products
-        have a magnitude below 2**31.
+        If it cannot be read, or is not a table of integers for operands of 2 to 8 bits whose
+        products have a magnitude below 2**31.
     """
     try:
         found = np.load(Path(path), allow_pickle=False)

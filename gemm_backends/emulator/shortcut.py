@@ -61,7 +61,7 @@ def product(a: Digits, b: Digits) -> Tensor:
 
 
 def wrapped_product(a: Digits, b: Digits, datapath: Datapath) -> Tensor:
-    """Return what registers that wrap hold at the end, whatever the order of their steps."""
+    """Return the final values of registers that wrap, which do not depend on the order of steps."""
     d = a.values.shape[-1]
     if datapath.outer is None:
         return _wrap(product(a, b), datapath.inner)

@@ -24,7 +24,7 @@ ACCUMULATOR_WIDTHS = (8, 12, 16, 20, 24, 32, 48, 64)
 ADDEND_WIDTHS = (4, 6, 8, 10, 12, 14, 16, 24, 32, 64)
 
 TOLERANCE = 0.1
-"""How far areas may differ, relatively, under another version of Yosys than the table's."""
+"""Largest relative difference of areas under another version of Yosys than the table's."""
 
 
 def components() -> list[Component]:
@@ -43,7 +43,7 @@ def components() -> list[Component]:
 
 
 def described() -> dict[str, Any]:
-    """Say what areas depend on, beside the version of Yosys."""
+    """Return what areas depend on, other than the version of Yosys."""
     sources = hashlib.sha256(b"".join(path.read_bytes() for path in MODULES)).hexdigest()
     return {
         "unit": "square micrometres of 180 nm standard cells; only ratios are meant",

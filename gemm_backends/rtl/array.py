@@ -55,7 +55,7 @@ class ArrayShape:
 
 @dataclass(frozen=True)
 class Tile:
-    """What an array did with one tile.
+    """The results of an array for one tile.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ class RtlSystolic(GemmBackend):
     """An output-stationary systolic array in SystemVerilog, simulated by Verilator.
 
     A GEMM is cut into tiles of R rows of A by C rows of B, which the array takes one after another.
-    A module of one's own can stand in for the package's if it has the same parameters and ports
+    Your own module can replace the package's if it has the same parameters and ports
     (``docs/rtl.md``).
 
     Parameters
@@ -91,7 +91,7 @@ class RtlSystolic(GemmBackend):
         self._clocks: dict[int, int] = {}
 
     def availability(self) -> Availability:
-        """Say whether Verilator, Perl and a C++ compiler are there."""
+        """Report whether Verilator, Perl and a C++ compiler are installed."""
         problem = missing(yosys=False)
         return Availability(not problem, problem, execution="emulated")
 

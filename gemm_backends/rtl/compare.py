@@ -48,7 +48,7 @@ def steps(instance: Instance, ports: Ports, inputs: Bits) -> None:
     Raises
     ------
     Disagreement
-        If any differs, or is said to overflow where it does not.
+        If any differs, or is reported to overflow where it does not.
     """
     width = instance.parameters["W"]
     accumulator = Accumulator(width, "saturate" if instance.parameters["SATURATE"] else "wrap")
@@ -63,7 +63,7 @@ def steps(instance: Instance, ports: Ports, inputs: Bits) -> None:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the emulator computes for one GEMM."""
+    """The emulator's results for one GEMM."""
 
     product: Integers
     report: OverflowReport

@@ -180,7 +180,7 @@ def _pairs(widths: Sequence[tuple[int, int]]) -> str:
 def _at_bounds(fields: Sequence[int], count: int, values: int | None = None) -> Bits:
     """Draw rows of several fields of bits; in half of them every field is at or next to a bound.
 
-    With `values`, the other half takes each field from so many values.
+    With `values`, the other half draws each field from this many values.
     """
     generator = np.random.default_rng(0)
     columns = []

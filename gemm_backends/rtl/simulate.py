@@ -27,7 +27,7 @@ Bits = npt.NDArray[np.uint8]
 """Zeros and ones, one per bit, the least significant first."""
 
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
-"""What every Verilator model is linked with."""
+"""The source that every Verilator model is linked with."""
 
 LIBRARY = "libmodel.so"
 """The shared library in the folder of every simulator."""

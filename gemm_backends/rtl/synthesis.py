@@ -24,9 +24,9 @@ dfflibmap -liberty {cells}
 abc -liberty {cells}
 opt_clean
 """
-"""What Yosys does with a module.
+"""The Yosys script for a module.
 
-A multiplier stays a module of its own: merged with the accumulator's adder, small
+A multiplier stays a separate module: merged with the accumulator's adder, small
 multiply-accumulators would become several times larger.
 """
 
@@ -48,7 +48,7 @@ class Component:
 
     @property
     def name(self) -> str:
-        """What its netlist is called, such as ``multiplier_A4_B4``."""
+        """The name of its netlist, such as ``multiplier_A4_B4``."""
         return "_".join([self.module, *(f"{name}{value}" for name, value in self.parameters)])
 
 

@@ -1,4 +1,4 @@
-"""Where the simulators and the synthesizer are, and a clear word where they are not."""
+"""Paths of the simulators and the synthesizer, and the error message if they are missing."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def compile_cpp(
 
 
 def yosys(script: str) -> None:
-    """Run Yosys commands in a process of their own.
+    """Run Yosys commands in a separate process.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def yosys(script: str) -> None:
     problem = missing(verilator=False)
     if problem:
         raise ToolError(problem)
-    # The package's library ends the process on an error, so it gets one of its own.
+    # The package's library ends the process on an error, so it runs in a separate one.
     program = (
         "import sys\nfrom pyosys import libyosys\ndesign = libyosys.Design()\n"
         "for line in sys.stdin.read().splitlines():\n    design.run_pass(line)\n"

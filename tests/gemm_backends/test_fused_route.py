@@ -40,8 +40,8 @@ def test_a_refusal_and_a_route_are_given_as_they_are():
     ("answer", "message"),
     [
         (Support(True), r"returned Support\(ok=True.*it gives a route, or Support\(False, reason"),
-        (None, "returned NoneType, which is no route: it has no prepare, run, check"),
-        (torch.zeros(2), "returned Tensor, which is no route: it has no prepare, run"),
+        (None, "returned NoneType, which is not a route: it lacks prepare, run, check"),
+        (torch.zeros(2), "returned Tensor, which is not a route: it lacks prepare, run"),
     ],
 )
 def test_anything_else_is_an_error(answer, message):

@@ -174,7 +174,7 @@ def test_a_model_without_gemms(tmp_path):
         (
             nn.Linear(4, 3, dtype=torch.complex64),
             torch.ones(2, 4, dtype=torch.complex64),
-            "operands of torch.complex64 are no floating-point numbers",
+            "operands of torch.complex64 are not floating-point numbers",
         ),
     ],
     ids=["hidden", "complex"],

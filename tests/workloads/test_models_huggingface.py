@@ -139,7 +139,7 @@ def test_a_text_that_is_too_short(llama):
 
 
 def test_folders_that_are_none(tmp_path, llama):
-    with pytest.raises(InputError, match="is no folder; expected one with config"):
+    with pytest.raises(InputError, match="is not a folder; expected one with config"):
         load(tmp_path / "missing")
     with pytest.raises(InputError, match="cannot be loaded"):
         load(tmp_path)

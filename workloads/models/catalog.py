@@ -33,7 +33,7 @@ class Shapes(BaseModel):
     kv_heads : int, optional
         Of the keys and values; as many as of the queries by default.
     gated : bool
-        Whether the feed-forward layers have a gate beside `up`.
+        Whether the feed-forward layers have a gate in addition to `up`.
     decoder_layers : int
         Of a decoder with cross-attention behind the encoder.
     head_dense : bool
@@ -60,7 +60,7 @@ class Shapes(BaseModel):
 
 
 class CatalogEntry(BaseModel):
-    """One model of the catalog; exactly one of `wheel`, `train` and `shapes` is there.
+    """One model of the catalog; exactly one of `wheel`, `train` and `shapes` is set.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def find(name: str) -> CatalogEntry:
     Raises
     ------
     InputError
-        If there is none of this name.
+        If no model has this name.
     """
     if name not in catalog():
         raise InputError(unknown_name("model", name, catalog()))

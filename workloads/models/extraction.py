@@ -1,4 +1,4 @@
-"""From a model to a bundle: what it will take, and the capture itself."""
+"""Extraction of a bundle from a model: an estimate of its size, and the capture itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workloads.models.runnable import Runnable
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a capture would take.
+    """The estimated size of a capture.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def extract(
 
 
 def check_space(path: Path, needed: int) -> None:
-    """See that a file of so many bytes fits the disk.
+    """Check that a file of this many bytes fits the disk.
 
     Raises
     ------

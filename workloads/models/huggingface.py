@@ -22,7 +22,7 @@ from workloads.models.text import Text
 EXTRA = "models"
 
 TEMPERATURE = 20.0
-"""What cosines are multiplied by in the contrastive loss of encoders."""
+"""Factor of the cosines in the contrastive loss of encoders."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ def load(folder: Path, gguf: str | None = None) -> Loaded:
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     if not folder.is_dir():
-        raise InputError(f"{folder}: is no folder; expected one with config.json and safetensors")
+        raise InputError(
+            f"{folder}: is not a folder; expected one with config.json and safetensors"
+        )
     where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if gguf is None:
         weights: dict[str, Any] = {**where, "use_safetensors": True}

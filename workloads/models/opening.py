@@ -1,4 +1,4 @@
-"""From a name of the catalog to a model that runs."""
+"""Open a model of the catalog by its name."""
 
 from __future__ import annotations
 

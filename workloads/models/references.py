@@ -26,7 +26,7 @@ def resolve(reference: str, option: str) -> Any:
     reference : str
         ``module:name``, where the current folder is looked in first, or ``path/to/file.py:name``.
     option : str
-        The option that has it, for messages.
+        The option it was given by, for messages.
 
     Raises
     ------

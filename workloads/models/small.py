@@ -74,7 +74,7 @@ class SmallViT(nn.Module):
     side, patch : int
         Of the square image and of a square patch, in pixels.
     classes : int
-        How many it tells apart.
+        Number of classes.
     width, layers, heads : int
         Of the Transformer.
     """

@@ -32,7 +32,7 @@ Phase = Literal["forward", "grad_input", "grad_weight"]
 _COUNT = "a whole number, at least 1"
 
 _VERSIONS = ("accelsim", "torch", "transformers", "gguf", "scikit-learn")
-"""What may change a model's operands: another version makes another file in the cache."""
+"""Packages that may change a model's operands: another version gives another file in the cache."""
 
 
 def _as_list(value: Any) -> Any:
@@ -58,7 +58,7 @@ class ModelSource(WorkloadSource):
     gemms : list of str
         Globs of names; all by default.
     rows, heads : int, optional
-        Keep at most so many rows of A and of B, and so many of a batch, evenly spaced.
+        Keep at most this many rows of A and of B, and this many of a batch, evenly spaced.
     profile : str, optional
         Path of the heavy hitters that synthetic operands get.
     """

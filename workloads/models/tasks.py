@@ -1,4 +1,4 @@
-"""What the small models learn: English text by characters, and handwritten digits."""
+"""Tasks of the small models: English text by characters, and handwritten digits."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class DigitsTask(Task):
         return cross_entropy(model(batch[0].to(device)), batch[1].to(device))
 
     def evaluate(self, model: nn.Module) -> float:
-        """Return the share of the held-out digits that are told right."""
+        """Return the share of the held-out digits that are classified correctly."""
         device = next(model.parameters()).device
         images, labels = self._held_out
         with torch.no_grad():

@@ -46,7 +46,7 @@ class Wheel(BaseModel):
 
     @property
     def folder(self) -> Path:
-        """Where it is unpacked."""
+        """The folder in which it is unpacked."""
         return cache_folder("wheels") / f"{self.package}-{self.version}-{self.sha256[:16]}"
 
 

@@ -23,7 +23,7 @@ from workloads.tracing.multiplication import Multiplication, Product, one, rule
 
 @dataclass(frozen=True)
 class _Geometry:
-    """Where the kernel goes.
+    """The places of the kernel.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class _Geometry:
 
     @property
     def reach(self) -> list[int]:
-        """How many entries the kernel covers along each dimension, gaps included."""
+        """Number of entries that the kernel covers along each dimension, gaps included."""
         return [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
 
     def patches(self, image: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from workloads.tracing.multiplication import Multiplication, Product, rule
 
 
 class _Group(NamedTuple):
-    """The operands of one group, and where its product lies in the result."""
+    """The operands of one group, and the place of its product in the result."""
 
     a: Tensor
     b: Tensor

@@ -1,4 +1,4 @@
-"""What a tensor descends from: weights alone, or a softmax."""
+"""The origin of a tensor: weights alone, or a softmax."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Identity: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True)
 class Origin:
-    """What a storage's values were made of.
+    """The origin of a storage's values.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ _NONE = Origin()
 
 
 class Lineage:
-    """Follows values through the operators that are no GEMMs.
+    """Follows values through the operators that are not GEMMs.
 
     Storages are known by weak references, which keep the identity of a storage from being given to
     another one, but not its memory.

@@ -1,4 +1,4 @@
-"""How operators are seen: a dispatch mode, and ways to see what they are made of."""
+"""Observation of operators: a dispatch mode, and ways to decompose them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class OperatorMode(TorchDispatchMode):
             # A subclass takes itself apart first: its plain tensors come here afterwards.
             return NotImplemented
         if any(isinstance(x, Tensor) and _takes_itself_apart(type(x)) for x in args):
-            return self._hidden(func, args, kwargs or {}, "an operand is no plain tensor")
+            return self._hidden(func, args, kwargs or {}, "an operand is not a plain tensor")
         return self._run(self, func, args, kwargs or {})
 
 

@@ -28,7 +28,7 @@ class Entry:
     again : bool
         Whether it was entered from the backward pass: gradient checkpointing runs it again.
     linear : bool
-        Whether it is a linear layer, whose input is no weight, wherever it comes from.
+        Whether it is a linear layer, whose input is never a weight, wherever it comes from.
     undo : callable
         Called when the module is left.
     """
@@ -40,7 +40,7 @@ class Entry:
 
 
 _LEVELS = 8
-"""How deep transforms of `torch.func` may lie in each other."""
+"""The largest depth of nested transforms of `torch.func`."""
 
 
 class RunningModules(threading.local):

@@ -1,4 +1,4 @@
-"""Which GEMMs an ATen operator computes, each in the form ``C = A @ B.T``."""
+"""The GEMMs that an ATen operator computes, each in the form ``C = A @ B.T``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Multiplication:
-    """What an operator does: some GEMMs, and cheap work that turns their results into its own.
+    """The work of an operator: some GEMMs, and cheap steps that turn their results into its own.
 
     Parameters
     ----------

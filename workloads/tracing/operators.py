@@ -1,4 +1,4 @@
-"""What is known of ATen's operators: which hold no GEMM, and which hold some without showing them.
+"""ATen's operators: those that hold no GEMM, and those that hold some without showing them.
 
 Every operator that is in no list, of ATen or not, is taken to hold GEMMs until it is known better.
 """
@@ -209,7 +209,7 @@ def _is_known_to_hold_none(func: Any) -> bool:
 
 
 def is_factorization(func: Any) -> bool:
-    """Whether an operator multiplies in LAPACK's routines, whatever else can be seen of it."""
+    """Whether an operator multiplies in LAPACK's routines, whatever else is visible of it."""
     return _is_in(FACTORIZATIONS, func)
 
 

@@ -1,4 +1,4 @@
-"""Which product of the model an operator's GEMM is; decided when it runs."""
+"""The place in the model of an operator's GEMM, decided when it runs."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ class Placing:
     def _runs_again(self, node: Any) -> bool:
         """Whether the forward pass is run inside the backward pass.
 
-        With ``create_graph`` the gradient of the backward pass is enabled too, where a node that
-        is no Python function multiplies for itself, unless checkpointing is at work.
+        With ``create_graph`` the gradient of the backward pass is enabled too, where a node that is
+        not a Python function multiplies by itself, unless checkpointing is at work.
         """
         if self._running.again or not torch.is_grad_enabled():
             return self._running.again
@@ -158,7 +158,7 @@ class Placing:
     def _gradient(
         self, product: Product, sites: list[Site], name: str
     ) -> tuple[Site, Gradient] | None:
-        """Tell which gradient of which site of an autograd node a product is.
+        """Return which gradient of which site of an autograd node a product is.
 
         What is known best goes first: what the operator says; the shape, confirmed by an operand;
         the shape; an operand alone, as with per-sample gradients, where the shape is another. The

@@ -1,4 +1,4 @@
-"""Where in a model a GEMM belongs: its module, what it does there, and its gradients."""
+"""The site of a GEMM in a model: its module, its role there, and its gradients."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ GRADIENTS = {
     ("pv", "a"): "dp",
     ("pv", "b"): "dv",
 }
-"""What the gradient of an operand is called at the end of a GEMM's name."""
+"""The suffix of a GEMM's name for the gradient of an operand."""
 
 
 class Gradient(NamedTuple):
-    """Which gradient of a site a product is.
+    """The gradient of a site that a product computes.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Site:
                 self._kept.append(reference)
 
     def gradient_by_operand(self, a: Tensor, b: Tensor) -> Gradient | None:
-        """Tell by its operands which gradient the product ``a @ b.T`` is, whatever its shape.
+        """Identify by its operands which gradient the product ``a @ b.T`` is, whatever its shape.
 
         dA multiplies with B, and dB with A.
         """
@@ -101,7 +101,7 @@ class Site:
         return None
 
     def gradient_by_shape(self, a: Tensor, b: Tensor, first: str) -> tuple[Gradient, bool] | None:
-        """Tell by its shape which gradient the product ``a @ b.T`` is.
+        """Identify by its shape which gradient the product ``a @ b.T`` is.
 
         Parameters
         ----------

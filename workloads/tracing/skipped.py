@@ -1,4 +1,4 @@
-"""What stayed in floating point, and why: how often, and how many multiplications."""
+"""Operators that stayed in floating point: reasons, calls and multiplications."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Skipped:
     calls : Counter
         How often.
     macs : Counter
-        Multiplications, where they can be told or estimated.
+        Multiplications, where they are known or can be estimated.
     unknown : Counter
-        Calls of which they cannot.
+        Calls for which they cannot.
     """
 
     calls: Counter[str] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""What hides GEMMs in one operator, and how it runs as steps that show them."""
+"""Operators and modules that hide GEMMs, and the steps that show them."""
 
 from __future__ import annotations
 

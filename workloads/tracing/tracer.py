@@ -73,7 +73,7 @@ class Tracer(ABC):
 
     @property
     def skipped(self) -> Counter[str]:
-        """What stays in floating point, by reason: how often each ran."""
+        """Number of calls that stayed in floating point, by reason."""
         return self.left.calls
 
     @property
@@ -93,12 +93,12 @@ class Tracer(ABC):
         Parameters
         ----------
         run : callable
-            Runs the operator as the model has it and returns its result.
+            Runs the operator unchanged and returns its result.
         multiplication : Multiplication
             Its GEMMs as the operator has them, and how its result is made of theirs.
         calls : iterable of GemmCall or None
             The same GEMMs with their place in the model, in the same order; to be gone through
-            once. None stands for one whose place is unknown.
+            once. None for one whose place is unknown.
         """
 
     def takes(self, layer: str, ops: Sequence[str]) -> bool:
@@ -187,7 +187,7 @@ class Tracer(ABC):
     def _pass_through(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], why: str
     ) -> Any:
-        """Run an operator that may hold anything, and say so."""
+        """Run an operator that may hold anything, and record that."""
         out = func(*args, **kwargs)
         if isinstance(func, HigherOrderOperator) or not holds_no_gemm(func):
             macs = operator_macs(func, args, kwargs, out)
@@ -275,7 +275,7 @@ class Tracer(ABC):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        """Run an operator that may hold GEMMs, and say so unless its kernel showed them."""
+        """Run an operator that may hold GEMMs, and record that unless its kernel showed them."""
         before = self._running.seen
         if is_factorization(func):
             out = func(*args, **kwargs)

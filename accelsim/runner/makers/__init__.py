@@ -1,4 +1,4 @@
-"""What makes the records of a run: this process, processes of its own, or a Dask cluster."""
+"""Makers of records: this process, separate processes, or a Dask cluster."""
 
 from accelsim.runner.makers.here import Here
 from accelsim.runner.makers.isolated import Isolated, Limits

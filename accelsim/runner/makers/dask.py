@@ -28,10 +28,10 @@ LOCAL = "local"
 """Instead of an address: a cluster on this machine, for the time of the run."""
 
 CONNECT_S = 30
-"""How long the scheduler may take to answer."""
+"""Time limit for the scheduler to answer, in seconds."""
 
 WORKER_S = 300
-"""How long the first worker may take to come."""
+"""Time limit for the first worker to connect, in seconds."""
 
 _HOW = "start workers with: dask worker ADDRESS --nthreads 1 --resources CPU=1"
 
@@ -102,7 +102,7 @@ class Dask:
         return None
 
     def close(self) -> None:
-        """Let go of the cluster."""
+        """Release the cluster."""
         self._opened.close()
 
     @cached_property

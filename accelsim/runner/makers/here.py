@@ -45,5 +45,5 @@ class Here:
         return self._bench.peak(case)
 
     def close(self) -> None:
-        """Let go of the operands."""
+        """Release the operands."""
         self._bench.close()

@@ -26,7 +26,7 @@ _START_S = 300.0
 
 @dataclass(frozen=True)
 class Limits:
-    """What one record may take.
+    """Limits on one record.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Isolated:
     Parameters
     ----------
     limits : Limits
-        What one record may take.
+        Limits on one record.
     config : RunConfig
         What is run; each process loads it again.
     """

@@ -1,4 +1,4 @@
-"""What another process loads again to make records of a run."""
+"""What another process loads to make records of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the loop over cases asks of whoever makes the records."""
+"""The protocol of what makes the records for the loop over cases."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Maker(Protocol):
         """Whether this machine makes the records, so that its roofs bound them."""
 
     def facts(self) -> dict[str, Any]:
-        """Return what ``run.json`` is to hold about the session, beside what it always does."""
+        """Return further facts about the session for ``run.json``."""
 
     def records(self, cases: Sequence[Case]) -> Iterator[tuple[Case, Record]]:
-        """Make the record of every case and yield it as it comes; what goes wrong is a record.
+        """Make the record of every case and yield it when it is done; failures are records, too.
 
         Parameters
         ----------
@@ -53,4 +53,4 @@ class Maker(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release all resources."""

@@ -1,4 +1,4 @@
-"""What a Dask worker does: make one record, and say whether it did nothing else meanwhile."""
+"""The task of a Dask worker: make one record, and report whether the worker was otherwise idle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from accelsim.runner.makers.job import Job, Loaded
 
 
 class _Process:
-    """What this worker process has loaded, and how many records it makes at a time."""
+    """The state of this worker process: what is loaded, and how many records are in progress."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""What the process of an isolated backend does: make the records that it is asked for."""
+"""The process of an isolated backend, which makes records on request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def serve(pipe: Connection, job: Job) -> None:
-    """Load a config again, say so, and answer requests until the pipe is closed.
+    """Load a config, confirm it, and answer requests until the pipe is closed.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ __all__ = ["CudaKernels", "Kernels", "Survey", "kernels_for"]
 
 
 def kernels_for(operand: Tensor | Quantized, system: DigitSystem) -> Kernels:
-    """Return what counts and writes the digits of an operand where it lies.
+    """Return the kernels that count and write the digits of an operand on its device.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ class _Block:
 
 
 def pack_on_cpu(problem: LowBitProblem, results: Sequence[Tensor]) -> Tensor:
-    """Do what `accelsim.unpack.pack` says, for results on the CPU."""
+    """Implement `accelsim.unpack.pack` for results on the CPU."""
     batch, n, _, h = problem.shape
     total = np.empty((batch, n, h), np.int64)
     blocks: list[list[_Block]] = [[] for _ in range(batch)]

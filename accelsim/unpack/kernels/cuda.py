@@ -25,7 +25,7 @@ WIDEST = 8
 
 @dataclass
 class _Lowest:
-    """What the first pass writes.
+    """The results of the first pass.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class _Lowest:
 class CudaKernels(GenericKernels):
     """Implements `Kernels` for floats with their scale on a CUDA device.
 
-    What it has no kernel for takes torch operations.
+    Torch operations do what it has no kernel for.
 
     Parameters
     ----------

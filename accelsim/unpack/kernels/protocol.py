@@ -1,4 +1,4 @@
-"""What counts and writes the digits of one operand, whatever device it lies on."""
+"""The protocol of kernels that count and write the digits of one operand, on any device."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 class Kernels(Protocol):
     """Counts and writes the digits of one operand ``[batch, n, d]``.
 
-    How many digits lines need lies on the CPU, where strategies decide; digits and what is as large
-    as the operand lie where the operand does.
+    The digits that lines need are on the CPU, where strategies decide; digits and whatever is as
+    large as the operand are on the operand's device.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Kernels(Protocol):
 
 
 class Survey:
-    """How many digits the lines of an operand need, each found when it is asked for.
+    """The digits that the lines of an operand need, computed on demand.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ PAIRS = (
 OUTPUTS = (torch.bfloat16, torch.float16, torch.float32)
 
 LONG = 140_001
-"""So many products of -128 by 127 do not fit 32 bits."""
+"""The number of products of -128 by 127 from which a sum does not fit 32 bits."""
 
 POWERS = (0, -20, -70)
 """Powers of two by which quotients become subnormal in float16, and in bfloat16 and float32."""
@@ -108,7 +108,7 @@ def _beside_ties() -> PerOperand[Tensor]:
 def _quotients_on_ties() -> PerOperand[Tensor]:
     """Return operands of scale 7 whose quotients are sums of integers, many of them ties.
 
-    ``1 / 49`` is no float, so that a product with it falls beside the tie.
+    ``1 / 49`` is not a float, so that a product with it misses the tie.
     """
     a, b = torch.ones(12, 60), torch.ones(8, 60)
     a[:, 0] = torch.tensor([318.0, 2818.0, 2.0**24]).repeat(4)

@@ -1,4 +1,4 @@
-"""The check of a route inside a CUDA graph, where nothing can be planned anew or raised."""
+"""The check of a route inside a CUDA graph, where no new plan can be made and nothing be raised."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def capture_on_cuda(run: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], Non
 
 
 CAPTURES: dict[str, Capture] = {"cuda": capture_on_cuda}
-"""How a run is captured, by kind of device."""
+"""Functions that capture a run, by kind of device."""
 
 
 class _Captured:

@@ -1,4 +1,4 @@
-"""Checks of operands that lie oddly in memory, and of values that no route can take."""
+"""Checks of operands with unusual memory layouts, and of values that no route can take."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _exact_or_error(route: Opened, operands: PerOperand[Tensor], what: str) -> b
 
 
 def _fits(request: Request, operands: PerOperand[Tensor]) -> bool:
-    """Whether scales fit float32, and int64 surely holds every sum."""
+    """Whether scales fit float32 and int64 certainly holds every sum."""
     bound = float(operands.a.shape[-1])
     for side in SIDES:
         x = operands.of(side)

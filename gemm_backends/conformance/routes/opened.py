@@ -35,7 +35,7 @@ Given = PerOperand[Tensor | PreparedOperand]
 
 @dataclass(frozen=True)
 class Ran:
-    """What a route gave for one pair of operands.
+    """The results of a route for one pair of operands.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Opened:
         self.route = route
 
     def draw(self, kinds: PerOperand[str], seed: int, rows: int = 9) -> PerOperand[Tensor]:
-        """Return operands of this request; A has so many rows where any number may come."""
+        """Return operands of this request; A has `rows` where it leaves their number open."""
         batch, n, d, h = self.request.shape
         heads = () if batch == 1 else (batch,)
         shapes = PerOperand((*heads, rows if n is None else n, d), (*heads, h, d))

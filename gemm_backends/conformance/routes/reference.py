@@ -1,4 +1,4 @@
-"""What a route must give: rounding by a sort, the independent oracle, and one exact rounding.
+"""Expected results of a route: rounding by a sort, the oracle, and one exact rounding.
 
 Nothing here is shared with a route: no kernel, no digits, no selection.
 """

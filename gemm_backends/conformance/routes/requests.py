@@ -12,7 +12,7 @@ from accelsim.types import PerOperand, Request, Rounding, Side
 from gemm_backends.conformance.subject import Subject
 
 NAMES = PerOperand("the hidden states", "the weight")
-"""What messages must call the operands."""
+"""The names of the operands that messages must use."""
 
 NONE: frozenset[Side] = frozenset()
 ACTIVATIONS: frozenset[Side] = frozenset({"a"})

@@ -1,4 +1,4 @@
-"""Checks that a route depends on nothing but the operands of the run."""
+"""Checks that a route depends only on the operands of the run."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def draw(kind: str, shape: tuple[int, ...], seed: int) -> Tensor:
     Parameters
     ----------
     kind : str
-        Where heavy hitters are, and of which sign.
+        The places and the sign of heavy hitters.
     shape : tuple of int
         Of the operand.
     seed : int

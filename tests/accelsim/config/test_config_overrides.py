@@ -104,7 +104,7 @@ def test_a_value_may_hold_an_equals_sign(load, message):
 def test_overrides_that_are_wrong(message, override, expected):
     if expected is None:
         where = "c.yaml:3:5: workloads.1: "
-        expected = "GEMM 'synthetic/4x8x3' is there already; expected different names"
+        expected = "GEMM 'synthetic/4x8x3' appears twice; names must be unique"
         assert message(override) == where + expected
     else:
         assert message(override).startswith(f"--set {override}: {expected}")

@@ -179,8 +179,7 @@ def test_gemms_with_the_same_name(load, tmp_path):
     assert str(caught.value).splitlines() == [
         "3 problems in the config:",
         *(
-            f"{path}:4:3: workloads.1: GEMM 'tiny/{name}' is there already; "
-            "expected different names"
+            f"{path}:4:3: workloads.1: GEMM 'tiny/{name}' appears twice; names must be unique"
             for name in ("x.q", "x.k", "y.q")
         ),
     ]

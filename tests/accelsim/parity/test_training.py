@@ -213,7 +213,7 @@ def test_everything_comes_from_the_seed():
         ("probe={backend: int46}", "did you mean 'int64'"),
         ("probe={backend: int64, bits: [4, 8]}", "probe: found 2 ways to unpack"),
         ("probe={bits: 4}", "missing key 'backend'; expected the name of a backend"),
-        ("treatments=[{beta: 3},{beta: [3]}]", "β = 3 is there already"),
+        ("treatments=[{beta: 3},{beta: [3]}]", "β = 3 already exists"),
     ],
 )
 def test_wrong_configs(config, change, message):

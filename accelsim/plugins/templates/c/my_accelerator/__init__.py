@@ -25,7 +25,7 @@ class MyAccelerator(GemmBackend):
     accumulator = Accumulator(bits=32, overflow="wrap")
 
     def availability(self) -> Availability:
-        """Say whether the library is there and can be loaded."""
+        """Report whether the library exists and can be loaded."""
         try:
             _library()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The accelerator does what it says: the conformance kit, and what is particular to it."""
+"""Tests: the conformance kit, and whatever is particular to this accelerator."""
 
 from my_accelerator import MyAccelerator
 
