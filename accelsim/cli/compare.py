@@ -104,12 +104,14 @@ def command(
     if tolerance is not None and len(loaded) < 2:
         raise InputError("--fail-if-slower compares runs: name the old one and then the new one")
     ends: list[str] = []
+    marks: dict[str, str] = {}
     if baseline is not None:
         if split_reference(baseline) is not None:
             from gemm_backends import backend_class
 
             baseline = backend_class(baseline).name
-        values.append(add_speedup(records, baseline))
+        speedups, marks = add_speedup(records, baseline)
+        values.append(speedups)
         ends = [f"speedup_low.{baseline}", f"speedup_high.{baseline}"]
     known = field_names(records)
     for name in [*rows, *columns, *values]:
@@ -127,6 +129,8 @@ def command(
     if style == "table":
         _echo_legend(result, columns, missing=MISSING in tables)
     _remark(loaded, chosen, result)
+    for mark, words in marks.items():
+        click.echo(f"accelsim: note: {mark}  speed-up over {baseline}, {words}", err=True)
     return 0 if tolerance is None else _verdict(chosen, labels(loaded), tolerance, style)
 
 
@@ -242,7 +246,7 @@ def _with_interval(result: Pivot, value: str, ends: Sequence[str]) -> list[dict[
             if row[column] is None:
                 row[column] = MISSING
             elif lows[column] is None:
-                row[column] = number(row[column])
+                row[column] = f"~{number(row[column])}"
             else:
                 span = f"{number(lows[column])}, {number(highs[column])}"
                 row[column] = f"{number(row[column])} [{span}]"

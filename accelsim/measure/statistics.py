@@ -52,8 +52,9 @@ def median_interval(times: Sequence[float]) -> Interval:
     H. A. David and H. N. Nagaraja, *Order Statistics*, 3rd ed., section 7.1.
     """
     ordered = sorted(times)
-    rank = _rank(len(ordered))
-    return Interval(float(np.median(ordered)), ordered[rank], ordered[-1 - rank])
+    rank, middle = _rank(len(ordered)), len(ordered) // 2
+    value = (ordered[middle] + ordered[-1 - middle]) / 2
+    return Interval(value, ordered[rank], ordered[-1 - rank])
 
 
 @cache

@@ -11,6 +11,7 @@ from accelsim.measure.ratios import TimeRatio
 
 MISSING = "–"
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
+_SMALL = {-4: "p", -3: "n", -2: "µ", -1: "m", 1: "k", 2: "M", 3: "G"}
 
 
 def column(values: Sequence[Any]) -> list[str]:
@@ -87,6 +88,17 @@ def count(value: int) -> str:
         return f"{value:.2e}"
     decimals = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
     return f"{scaled:.{decimals}f}{_PREFIXES[thousands]}"
+
+
+def prefixed(value: float, unit: str) -> str:
+    """Return a quantity with 3 digits and a decimal prefix, such as ``165 µs``."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {unit}"
+    thousands = max(-4, min(3, math.floor(math.log10(abs(value)) / 3)))
+    scaled = value / 1000**thousands
+    if abs(scaled) >= 999.5 and thousands < 3:
+        thousands, scaled = thousands + 1, scaled / 1000
+    return f"{scaled:#.3g}".rstrip(".") + f" {_SMALL.get(thousands, '')}{unit}"
 
 
 def ratio(value: float) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from accelsim.arithmetic.totals import total
 from accelsim.records import Record, Status
 from accelsim.records.fields import summed
-from accelsim.report.settings import ASKED, SWEPT, Settings
+from accelsim.report.settings import ASKED, SWEPT, Settings, describe_parts
 from accelsim.report.summary_rows import Labels
 
 
@@ -28,11 +28,14 @@ class Design:
         The settings that tell designs apart, and the backend.
     records : sequence of Record
         One for each GEMM.
+    parts : mapping
+        What tells designs apart, by its title: settings, the backend, and its options.
     """
 
     asked: str
     label: str
     records: Sequence[Record]
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_modelled(self) -> bool:
@@ -126,9 +129,9 @@ class Design:
         return summed(self.records, "energy")
 
 
-def designs(records: Sequence[Record]) -> list[Design]:
+def designs(records: Sequence[Record], labels: Labels | None = None) -> list[Design]:
     """Return the designs of a run whose cycles are modelled for at least one GEMM."""
-    return [design for design in all_designs(records) if design.is_modelled]
+    return [design for design in all_designs(records, labels) if design.is_modelled]
 
 
 def unfinished(found: Sequence[Design]) -> list[Design]:
@@ -143,20 +146,41 @@ def unfinished(found: Sequence[Design]) -> list[Design]:
     ]
 
 
-def all_designs(records: Sequence[Record]) -> list[Design]:
+def all_designs(records: Sequence[Record], labels: Labels | None = None) -> list[Design]:
     """Return every backend with every setting, modelled or not.
 
     Where some models have a memory and others none, they are told apart: what the one leaves out
     makes it no better.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        Those of one run.
+    labels : Labels, optional
+        Of the same records, if they are known already.
     """
-    settings, labels = Settings(records), Labels(records)
+    settings, labels = Settings(records), labels or Labels(records)
     mixed = len({bool(r.traffic) for r in records if r.cycles is not None}) > 1
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    several = len({record.backend for record in records}) > 1
+    varying = [name for name in SWEPT if name not in ASKED and settings.varies(name)]
     for record in records:
         asked = ", ".join([*settings.sweep(record, ASKED), *(_memory(record) if mixed else ())])
         swept = settings.sweep(record, [field for field in SWEPT if field not in ASKED])
         groups[asked, ", ".join([*swept, labels.backend(record)])].append(record)
-    return [Design(asked, label, members) for (asked, label), members in groups.items()]
+    return [
+        Design(
+            asked,
+            label,
+            members,
+            {
+                **describe_parts(members[0], varying),
+                **({"backend": members[0].backend} if several else {}),
+                **labels.options(members[0]),
+            },
+        )
+        for (asked, label), members in groups.items()
+    ]
 
 
 def _memory(record: Record) -> tuple[str, ...]:

@@ -76,15 +76,22 @@ def _row(compared: Compared) -> list[str]:
 
 
 def _notes(found: Sequence[Design], shown: Sequence[DesignColumn]) -> list[str]:
-    records = [record for design in found for record in design.records if record.cost_model]
+    records = [record for design in found for record in design.records]
     widest = max(len(column.title) for column in shown)
     lines = [f"{column.title:<{widest}}  {column.meaning}" for column in shown]
-    models = dict.fromkeys(record.cost_model for record in records)
+    for title, words in sources(records):
+        end = "." if title == "Model" else ""
+        lines += textwrap.wrap(f"{title}: {words}{end}", WIDTH, subsequent_indent="    ")
+    return lines
+
+
+def sources(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Return the models of some records, and where each kind of figure comes from."""
+    records = [record for record in records if record.cost_model]
+    models = dict.fromkeys(str(record.cost_model) for record in records)
     basis = dict.fromkeys(
-        f"{name.replace('_', ' ')}: {words}"
+        (name.replace("_", " "), words)
         for record in records
         for name, words in record.cost_basis.items()
     )
-    for words in ["Model: " + "; ".join(map(str, models)) + ".", *basis]:
-        lines += textwrap.wrap(words, WIDTH, subsequent_indent="    ")
-    return lines
+    return [("Model", "; ".join(models)), *basis] if models else []

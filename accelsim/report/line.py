@@ -8,6 +8,7 @@ from statistics import median
 
 from accelsim.arithmetic.totals import total
 from accelsim.measure.ratios import TimeRatio, time_ratio
+from accelsim.measure.statistics import FEWEST, median_interval, sum_interval
 from accelsim.records import Record, Status
 from accelsim.records.fields import summed
 from accelsim.records.record import Stage
@@ -51,6 +52,19 @@ class Line:
         """Return the median time of a stage in ms."""
         times = (record.time_ms.get(stage) for record in self.records)
         return total(None if time is None else time.median for time in times)
+
+    def error(self) -> float | None:
+        """Return half the 95% interval of the total, in percent of it.
+
+        None where a record has fewer than `accelsim.measure.statistics.FEWEST` repeats.
+        """
+        samples = [record.samples_ms.get("total", []) for record in self.records]
+        if min(map(len, samples)) < FEWEST:
+            return None
+        interval = sum_interval([median_interval(repeats) for repeats in samples])
+        if not interval.value:
+            return None
+        return 50 * (interval.high - interval.low) / interval.value
 
     def speedup(self, baseline: str) -> TimeRatio | None:
         """Return the baseline's time over the total, and how far it can be trusted."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from accelsim.records import RecordKey, record_key
+from accelsim.records import KEY_FIELDS, Record
+from accelsim.records.keyed import canonical_json
 from accelsim.report.fields import flatten, lookup
 
+_SETTINGS = [field for field in KEY_FIELDS if field not in ("backend", "backend_options")]
 
-def telling_options(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+
+def telling_options(records: Iterable[Mapping[str, Any] | Record]) -> dict[str, list[str]]:
     """Return for each backend the options that differ between records of one GEMM and setting.
 
     An option that follows the setting, as the width of an emulated multiplier follows the bits,
@@ -19,27 +23,35 @@ def telling_options(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]
 
     Parameters
     ----------
-    records : iterable of mapping
-        The key fields of records (`accelsim.records.KEY_FIELDS`).
+    records : iterable of mapping or Record
+        Records, or just their key fields (`accelsim.records.KEY_FIELDS`).
     """
-    same: dict[RecordKey, list[Mapping[str, Any]]] = defaultdict(list)
+    same: dict[tuple[Any, ...], dict[str, Mapping[str, Any]]] = defaultdict(dict)
     names: dict[str, dict[str, None]] = defaultdict(dict)
     for record in records:
-        same[record_key({**record, "backend_options": {}})].append(record)
-        names[record["backend"]] |= dict.fromkeys(flatten(record["backend_options"]))
+        field = record.__getitem__ if isinstance(record, Mapping) else partial(getattr, record)
+        backend, options = field("backend"), field("backend_options")
+        place = (backend, *(_hashable(field(name)) for name in _SETTINGS))
+        same[place].setdefault(canonical_json(options), options)
+        names[backend] |= dict.fromkeys(flatten(options))
     telling = {
-        (group[0]["backend"], name)
-        for group in same.values()
-        for name in names[group[0]["backend"]]
-        if any(
-            lookup(record["backend_options"], name) != lookup(group[0]["backend_options"], name)
-            for record in group
-        )
+        (backend, name)
+        for (backend, *_), found in same.items()
+        if len(found) > 1
+        for name in names[backend]
+        if len({canonical_json(lookup(options, name)) for options in found.values()}) > 1
     }
     return {
         backend: _outermost([name for name in options if (backend, name) in telling])
         for backend, options in names.items()
     }
+
+
+def _hashable(value: Any) -> Any:
+    """Return what is equal where values are: 95 and 95.0, and pairs of equal parts."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return canonical_json(value if isinstance(value, Mapping) else value.model_dump())
 
 
 def option_values(options: Mapping[str, Any], names: Iterable[str]) -> list[Any]:

@@ -53,6 +53,10 @@ class Settings:
         """Return the settings of `record`, those `among` some, that differ among the records."""
         return describe(record, [field for field in self._varying if field in among])
 
+    def varies(self, name: str) -> bool:
+        """Say whether the records differ in a setting."""
+        return name in self._varying
+
     def gemm(self, record: Record) -> str:
         """Name the GEMM of `record`, with its workload where that is not clear."""
         if "workload" in self._varying and not record.gemm.startswith(f"{record.workload}."):
@@ -75,6 +79,15 @@ def describe(record: Record | Mapping[str, Any], fields: Sequence[str]) -> list[
     return [_say(field, value) for field, value in values if value is not None]
 
 
+def describe_parts(record: Record, fields: Sequence[str]) -> dict[str, str]:
+    """Return some settings of a record by the heads of their columns; none for those it lacks."""
+    values = ((field, getattr(record, field)) for field in fields)
+    return {FIELDS[field].title: _plain(value) for field, value in values if value is not None}
+
+
 def _say(field: str, value: Any) -> str:
-    plain = {"a": value.a, "b": value.b} if hasattr(value, "a") else value
-    return FIELDS[field].said.format(text(plain))
+    return FIELDS[field].said.format(_plain(value))
+
+
+def _plain(value: Any) -> str:
+    return text({"a": value.a, "b": value.b} if hasattr(value, "a") else value)

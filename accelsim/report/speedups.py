@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from accelsim.errors import InputError, unknown_name
-from accelsim.measure.statistics import FEWEST, speedup
+from accelsim.measure.ratios import TimeRatio, explain_doubts, time_ratio
+from accelsim.measure.statistics import FEWEST
 from accelsim.records import record_key
 from accelsim.report.fields import lookup
 
@@ -18,11 +19,12 @@ _Times: TypeAlias = tuple[float, list[float]]
 """The median of some repeats, and all of them where they are known."""
 
 
-def add_speedup(records: Sequence[_Row], baseline: str) -> str:
+def add_speedup(records: Sequence[_Row], baseline: str) -> tuple[str, dict[str, str]]:
     """Put the speed-up against `baseline` into every record that has a total time.
 
-    ``speedup_vs[baseline]`` is the baseline's median over the record's; ``speedup_low[baseline]``
-    and ``speedup_high[baseline]`` are the ends of its 95% interval, where both have at least
+    ``speedup_vs[baseline]`` is the baseline's median over the record's, None where that is not a
+    result (`accelsim.measure.ratios`); ``speedup_low[baseline]`` and ``speedup_high[baseline]``
+    are the ends of its 95% interval, where both have at least
     `accelsim.measure.statistics.FEWEST` repeats.
 
     Parameters
@@ -37,6 +39,8 @@ def add_speedup(records: Sequence[_Row], baseline: str) -> str:
     -------
     str
         The name of the field.
+    dict
+        What there is to say of it: why some are approximate, or not a result.
 
     Raises
     ------
@@ -55,20 +59,23 @@ def add_speedup(records: Sequence[_Row], baseline: str) -> str:
         reference = _matched(records, lambda r: r["run"] == baseline, record_key)
     else:
         raise _unknown_baseline(baseline, floats | backends | runs)
-    found = False
+    found: list[TimeRatio] = []
     for record, other in zip(records, reference, strict=True):
         mine = total_times(record)
         if other is None or mine is None or not mine[0]:
             continue
-        found = True
-        _put(record, "speedup_vs", baseline, other[0] / mine[0])
-        if min(len(mine[1]), len(other[1])) >= FEWEST:
-            interval = speedup(mine[1], other[1])
-            _put(record, "speedup_low", baseline, interval.low)
-            _put(record, "speedup_high", baseline, interval.high)
+        load = lookup(record, "timing.load_per_core")
+        ratio = time_ratio([mine[1] or [mine[0]]], [other[1] or [other[0]]], load)
+        if ratio is None:
+            continue
+        found.append(ratio)
+        _put(record, "speedup_vs", baseline, ratio.value)
+        if min(len(mine[1]), len(other[1])) >= FEWEST and not ratio.void:
+            _put(record, "speedup_low", baseline, ratio.interval.low)
+            _put(record, "speedup_high", baseline, ratio.interval.high)
     if not found:
         raise InputError(f"no speed-up against {baseline}: there are no times to compare")
-    return f"speedup_vs.{baseline}"
+    return f"speedup_vs.{baseline}", explain_doubts(found)
 
 
 def _unknown_baseline(baseline: str, known: set[str]) -> InputError:
@@ -124,5 +131,5 @@ def _without_backend(record: _Row) -> tuple[str, ...]:
     return (record["run"], *record_key({**record, "backend": "", "backend_options": {}}))
 
 
-def _put(record: _Row, field: str, name: str, value: float) -> None:
+def _put(record: _Row, field: str, name: str, value: float | None) -> None:
     record[field] = {**record.get(field, {}), name: value}

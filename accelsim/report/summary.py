@@ -61,13 +61,15 @@ def summary(records: Iterable[Record], folder: Path = Path()) -> str:
     return "".join(f"{printable(line).rstrip()}\n" for line in lines)
 
 
-def verdict(records: Sequence[Record]) -> str:
+def verdict(records: Sequence[Record], reasons: bool = True) -> str:
     """Say in one sentence how many results are exact, and what did not run and why.
 
     Parameters
     ----------
     records : sequence of Record
         The records of one run.
+    reasons : bool
+        Say why; without it only how many records did not run.
     """
     counts = Counter(record.status for record in records)
     ran = sum(number for status, number in counts.items() if status.ran)
@@ -77,7 +79,7 @@ def verdict(records: Sequence[Record]) -> str:
     parts = parts or ["nothing ran"]
     parts += [f"{counts[status]} {status}" for status in Status if status.failed and counts[status]]
     parts += [
-        f"{counts[status]} {status}: {_reasons(records, status)}"
+        f"{counts[status]} {status}" + (f": {_reasons(records, status)}" if reasons else "")
         for status in (Status.UNAVAILABLE, Status.UNSUPPORTED)
         if counts[status]
     ]

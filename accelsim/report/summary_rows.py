@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
@@ -31,7 +32,7 @@ class Labels:
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
-        self._telling = telling_options(record.to_dict() for record in records)
+        self._telling = telling_options(records)
         self._many_digits = len({record.digits for record in records}) > 1
         one_backend = len({self.backend(record) for record in records}) == 1
         several = one_backend and len({record.strategy for record in records}) > 1
@@ -56,6 +57,16 @@ class Labels:
         values = map(text, option_values(record.backend_options, self._telling[record.backend]))
         star = "" if record.execution in ("native", None) else "*"
         return " ".join([record.backend, *values]) + star
+
+    def options(self, record: Record) -> dict[str, str]:
+        """Return the options that tell its backend apart, by the shortest names that are clear."""
+        names = self._telling[record.backend]
+        short = Counter(name.rpartition(".")[2] for name in names)
+        return {
+            last if short[last := name.rpartition(".")[2]] == 1 else name: text(value)
+            for name in names
+            for value in option_values(record.backend_options, [name])
+        }
 
     def notes(self) -> list[str]:
         """Say what stands behind the names."""

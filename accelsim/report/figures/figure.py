@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from accelsim.errors import AccelsimError
 
 if TYPE_CHECKING:
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Canvas
 
 INK = "#3d4451"
@@ -21,9 +20,6 @@ INK = "#3d4451"
 
 PALETTE = ("#2f7fd6", "#d9662b", "#1f9e89", "#b25ac4", "#8f8415", "#d1477f", "#6b7bd6", "#7a8794")
 """Colours with a contrast of at least 3:1 to white and to the page's dark background."""
-
-MOST_VECTORS = 600
-"""Points of a scatter plot that are drawn one by one; more become a picture."""
 
 _STYLE = {
     "axes.edgecolor": INK,
@@ -46,7 +42,6 @@ _STYLE = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "pdf.fonttype": 42,
-    "savefig.bbox": "tight",
     "svg.fonttype": "none",
     "svg.hashsalt": "accelsim",
     "text.color": INK,
@@ -75,6 +70,8 @@ class Figure:
         How to read it: what the axes and marks mean.
     canvas : matplotlib.figure.Figure
         The figure itself.
+    narrow : matplotlib.figure.Figure, optional
+        The same for a narrow screen.
     """
 
     name: str
@@ -82,16 +79,19 @@ class Figure:
     alt: str
     caption: str
     canvas: Canvas
+    narrow: Canvas | None = None
 
-    def svg(self) -> str:
+    def svg(self, narrow: bool = False) -> str:
         """Return an ``<svg>`` element for a page, in the colour of the page's text."""
+        canvas = self.narrow if narrow and self.narrow is not None else self.canvas
+        name = f"{self.name}-narrow" if narrow else self.name
         stream = io.StringIO()
         with style():  # without the date the same records give the same page
-            self.canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+            canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
         text = stream.getvalue()
         text = text[text.index("<svg") :].replace(INK, "currentColor")
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-        text = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{self.name}-", text)
+        text = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{name}-", text)
         text = re.sub(
             r' width="([^"]*)pt" height="[^"]*pt"', r' style="max-width: \1pt"', text, count=1
         )
@@ -125,16 +125,6 @@ def style() -> Iterator[None]:
     settings = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **_STYLE}
     with matplotlib.rc_context({"backend": "agg", **settings}):
         yield
-
-
-def plain_ticks(axis: Axis, base: float = 10) -> None:
-    """Make an axis logarithmic, with numbers as they are read: 0.01, 2, 100."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    scale = axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale
-    scale("log", base=base)
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def colours(names: Any) -> dict[Any, str]:

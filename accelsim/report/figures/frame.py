@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from accelsim.records import Record, Run, Status
+from accelsim.records import Record, Status
 from accelsim.records.record import OperandPair
-from accelsim.report.cells import text
-from accelsim.report.differences import labels
-from accelsim.report.summary_rows import Labels
+from accelsim.report.cells import MISSING, text
+from accelsim.report.described import Described
+from accelsim.report.line import Line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def frame(runs: Sequence[Run]) -> DataFrame:
+def frame(runs: Sequence[Described]) -> DataFrame:
     """Return one row for each record that ran; a value that a record lacks is None.
 
-    Columns: ``gemm op phase beta strategy digits backend`` (with the run's name where there are
-    several, and the options that tell records apart), ``bits_a bits_b bits`` (text),
-    ``exact ratio out_of_bound_a out_of_bound_b`` (shares of the entries),
-    ``low_bit_macs gemm_bytes area_time``, ``ms.STAGE`` and ``speedup.BASELINE``.
+    Columns: ``gemm op phase beta beta_number strategy digits``, ``backend`` (with the run's name
+    where there are several, and the options that tell records apart), ``bits_a bits_b``, ``bits``
+    (text),
+    ``exact sound ratio out_of_bound_a out_of_bound_b`` (shares of the entries),
+    ``low_bit_macs gemm_bytes area_time``, ``modelled`` (the time is that of a model's software),
+    ``ms.STAGE``, the repeats ``samples``, and where the ratio is a result ``speedup.BASELINE``,
+    ``speedup_low.BASELINE`` and ``speedup_high.BASELINE``.
     """
     from pandas import DataFrame
 
     return DataFrame(
         [
-            {"backend": name(record), **_row(record)}
-            for run, name in backend_name(runs)
+            {"backend": run.backend(record), **_row(record)}
+            for run in runs
             for record in run.records
             if record.status.ran
         ]
     )
-
-
-def backend_name(runs: Sequence[Run]) -> Iterator[tuple[Run, Callable[[Record], str]]]:
-    """Yield each run with what names a record's backend, with the run's name if several."""
-    for label, run in zip(labels(runs), runs, strict=True):
-        of = Labels(run.records).backend
-        prefix = f"{label}: " if len(runs) > 1 else ""
-        yield run, lambda record, of=of, prefix=prefix: f"{prefix}{of(record)}"  # type: ignore[misc]
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -53,6 +48,7 @@ def _row(record: Record) -> dict[str, Any]:
         "op": record.op,
         "phase": record.phase,
         "beta": _text(record.beta),
+        "beta_number": None if isinstance(record.beta, OperandPair) else float(record.beta),
         "strategy": record.strategy
         if record.block is None
         else f"{record.strategy} {record.block}",
@@ -61,15 +57,30 @@ def _row(record: Record) -> dict[str, Any]:
         "bits_b": bits_b,
         "bits": _text(bits),
         "exact": record.status is Status.OK,
+        "sound": record.status in (Status.OK, Status.COUNTED),
         "ratio": record.ratio,
         "out_of_bound_a": _share(record.out_of_bound_a, entries_a),
         "out_of_bound_b": _share(record.out_of_bound_b, entries_b),
         "low_bit_macs": record.low_bit_macs,
         "gemm_bytes": record.gemm_bytes,
         "area_time": record.area_time,
+        "modelled": record.cycles is not None and record.execution != "native",
+        "samples": record.samples_ms.get("total"),
         **{f"ms.{stage}": time.median for stage, time in record.time_ms.items()},
-        **{f"speedup.{baseline}": value for baseline, value in record.speedup_vs.items()},
+        **_speedups(record),
     }
+
+
+def _speedups(record: Record) -> dict[str, float]:
+    """Return the ratios to baselines that are results, with the ends of their intervals."""
+    found = {}
+    for baseline in record.baselines:
+        ratio = Line([record]).speedup(baseline)
+        if ratio is not None and ratio.value is not None:
+            found[f"speedup.{baseline}"] = ratio.value
+            found[f"speedup_low.{baseline}"] = ratio.interval.low
+            found[f"speedup_high.{baseline}"] = ratio.interval.high
+    return found
 
 
 def _text(value: Any) -> str:
@@ -95,3 +106,46 @@ def need(data: DataFrame, *columns: str) -> DataFrame:
         if len(rows):
             return rows
     raise NothingToDrawError(f"no record has {', '.join(columns)}")
+
+
+def timed(data: DataFrame, *columns: str) -> DataFrame:
+    """Return the rows that have all of these columns and whose times are those of hardware.
+
+    Raises
+    ------
+    NothingToDrawError
+        If there is none.
+    """
+    from accelsim.report.figures.figure import NothingToDrawError
+
+    rows = need(data, *columns)
+    rows = rows[~rows["modelled"]]
+    if len(rows):
+        return rows
+    raise NothingToDrawError("every time is that of a model's software, which is no hardware's")
+
+
+def design_frame(runs: Sequence[Described]) -> tuple[DataFrame, list[str]]:
+    """Return one row for each modelled accelerator of each run, all GEMMs together.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``asked`` (the rounding), ``label`` (short), ``design`` (a `Design`), and a text
+        for each part of its name.
+    list of str
+        Those parts.
+    """
+    from pandas import DataFrame
+
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        for design in run.designs:
+            named = {} if run.alone else {"run": run.name}
+            rows.append({"asked": design.asked, "design": design, **named, **design.parts})
+    names = dict.fromkeys(name for row in rows for name in row if name not in ("asked", "design"))
+    parts = [name for name in names if len({row.get(name, MISSING) for row in rows}) > 1]
+    for row in rows:
+        row["label"] = ", ".join(f"{part} {row[part]}" for part in parts if part in row)
+        row |= {part: row.get(part, MISSING) for part in parts}
+    return DataFrame(rows), parts

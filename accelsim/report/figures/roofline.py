@@ -6,55 +6,57 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from accelsim.records import Run
 from accelsim.report.cells import text
-from accelsim.report.figures.figure import MOST_VECTORS, Figure, colours, plain_ticks
-from accelsim.report.figures.frame import backend_name, need
+from accelsim.report.described import Described
+from accelsim.report.figures.choosing import MOST_POINTS, chosen, left_out, sample
+from accelsim.report.figures.figure import PALETTE, Figure
+from accelsim.report.figures.frame import need, timed
+from accelsim.report.figures.sheet import MARKERS, legend, panels, plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-_WIDE = 4
-"""Panels beside each other."""
+MOST_PANELS = 6
 
 
-def roofline(data: DataFrame, runs: Sequence[Run]) -> Figure:
+def roofline(data: DataFrame, runs: Sequence[Described], width: float) -> Figure:
     """Draw the rate of low-bit operations against operations per byte, and both roofs.
 
     S. Williams, A. Waterman, D. Patterson, "Roofline: an insightful visual performance model for
     multicore architectures", Commun. ACM 52 (2009).
     """
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-
-    rows = need(data, "low_bit_macs", "gemm_bytes", "ms.gemm")
+    rows = timed(data, "low_bit_macs", "gemm_bytes", "ms.gemm")
     rows = rows[(rows["gemm_bytes"] > 0) & (rows["ms.gemm"] > 0)]
     rows = rows.assign(
         intensity=2 * rows["low_bit_macs"] / rows["gemm_bytes"],
         gops=2 * rows["low_bit_macs"] / (rows["ms.gemm"] * 1e6),
     )
-    backends = list(dict.fromkeys(need(rows, "intensity", "gops")["backend"]))
-    ops = list(dict.fromkeys(rows["op"]))
-    grid = sns.relplot(
-        rows, x="intensity", y="gops", hue="op", style="op", hue_order=ops, style_order=ops,
-        col="backend", col_order=backends, col_wrap=min(_WIDE, len(backends)),
-        palette=colours(ops), height=3.2, aspect=1, s=30, linewidth=0, alpha=0.7,
-        rasterized=len(rows) > MOST_VECTORS,
-    )  # fmt: skip
-    grid.set_axis_labels("operations per byte", "10⁹ operations/s")
-    grid.set_titles("{col_name}")
+    every = list(dict.fromkeys(need(rows, "intensity", "gops")["backend"]))
+    backends = chosen(every, MOST_PANELS)
+    rows, sampled = sample(rows[rows["backend"].isin(backends)], MOST_POINTS)
+    groups = [group for _, group in rows.groupby(["bits", "op"], sort=False)]
+    canvas, all_axes = panels(width, len(backends), height=3.0)
     roofs = _roofs(runs)
     ridges = [roof["gops"] / roof["gb_s"] for name in backends for roof in roofs.get(name, ())]
     reach = [rows["intensity"].min(), rows["intensity"].max(), *ridges]
     span = min(reach) / 1.5, max(reach) * 1.5
-    for backend, axes in grid.axes_dict.items():
+    widths, ops = (list(dict.fromkeys(rows[name])) for name in ("bits", "op"))
+    for backend, axes in zip(backends, all_axes, strict=True):
         plain_ticks(axes.xaxis)
         plain_ticks(axes.yaxis)
+        for group in groups:
+            of = group[group["backend"] == backend]
+            bits, op = group["bits"].iloc[0], group["op"].iloc[0]
+            axes.plot(
+                of["intensity"], of["gops"], MARKERS[ops.index(op) % len(MARKERS)],
+                color=PALETTE[widths.index(bits) % len(PALETTE)], markersize=4, alpha=0.7,
+                markeredgewidth=0, label=f"b {bits}, {op}",
+            )  # fmt: skip
         _draw_roofs(axes, roofs.get(backend, ()), span)
-    if grid.legend is not None:
-        sns.move_legend(grid, "lower center", bbox_to_anchor=(0.5, 1), ncols=len(ops), title=None)
-    plt.close(grid.figure)
+        axes.set(title=backend, xlabel="operations per byte")
+    all_axes[0].set_ylabel("10⁹ operations/s")
+    legend(canvas)
     best = rows.groupby("backend", sort=False)["gops"].max()
     said = "; ".join(
         f"{name} reaches {value:.3g}{_of_peak(value, roofs.get(name, ()))}"
@@ -74,8 +76,9 @@ def roofline(data: DataFrame, runs: Sequence[Run]) -> Figure:
         "Each point is the GEMM stage of a record: its rate of low-bit operations (a multiply-add "
         "is two) against operations per byte of digits read and 32-bit sums written, each once. "
         f"{measured}. Points far below both roofs are bound by something else, such as the cost "
-        "of starting many small products; points above the slope had their operands in a cache.",
-        grid.figure,
+        "of starting many small products; points above the slope had their operands in a cache. "
+        f"Models in software are not shown.{left_out('the backend', backends, every)}{sampled}",
+        canvas,
     )
 
 
@@ -87,15 +90,19 @@ class _Roof(TypedDict):
     bits: str
 
 
-def _roofs(runs: Sequence[Run]) -> dict[str, list[_Roof]]:
+def _roofs(runs: Sequence[Described]) -> dict[str, list[_Roof]]:
     """Return the roofs under the backends' names in the figure; widths with equal roofs share."""
     found: dict[str, dict[str, _Roof]] = {}
-    for run, names in backend_name(runs):
+    for run in runs:
         measured: Mapping[str, Any] = next(
-            (s["roofs"] for s in reversed(run.sessions) if "roofs" in s), {}
+            (s["roofs"] for s in reversed(run.run.sessions) if "roofs" in s), {}
         )
+        if not measured:
+            continue
         by_options = {
-            (record.backend, json.dumps(record.backend_options, sort_keys=True)): names(record)
+            (record.backend, json.dumps(record.backend_options, sort_keys=True)): run.backend(
+                record
+            )
             for record in run.records
         }
         for roof in measured.get("compute", ()):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from accelsim.measure.ratios import TimeRatio
 from accelsim.measure.statistics import FEWEST
 from accelsim.records import Record
-from accelsim.records.fields import FIELDS, SETTINGS, STAGES, meaning
+from accelsim.records.fields import FIELDS, SETTINGS, STAGES, TOTAL, meaning
 from accelsim.records.record import Stage
-from accelsim.report.cells import count, milliseconds, number, ratio, text, time_ratio
-from accelsim.report.html.grid import Column
+from accelsim.report.cells import count, milliseconds, prefixed, ratio, text, time_ratio
+from accelsim.report.html.grid import Column, Rank
 from accelsim.report.line import Line
 from accelsim.report.summary_rows import Labels
 
@@ -31,33 +31,53 @@ class Row:
         """The record, or the first of several."""
         return self.line.records[0]
 
+    @cached_property
+    def ratios(self) -> dict[str, TimeRatio]:
+        """The speed-up over each baseline."""
+        found = {name: self.line.speedup(name) for name in self.record.baselines}
+        return {name: ratio for name, ratio in found.items() if ratio is not None}
 
-def record_columns(rows: Sequence[Row]) -> list[Column[Row]]:
-    """Return the columns of the table with one line for each record."""
+
+def record_columns(rows: Sequence[Row], models: bool = False) -> list[Column[Row]]:
+    """Return the columns of the table with one line for each record.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        What the table shows.
+    models : bool
+        Whether every backend is a model: cycles are then shown at first, and not the times.
+    """
     return [
         *_labels(rows, ("workload", "gemm", "op", "phase")),
-        Column("n×d×h", "A is [n, d], B is [h, d]; n×d×h multiplications, per head", _shape),
+        Column(
+            "n×d×h", "A is [n, d], B is [h, d]; n×d×h multiplications, per head", _shape,
+            rank="asked",
+        ),
         *_settings(rows),
-        Column("backend", _BACKEND, _backend),
+        Column("backend", _BACKEND, _backend, rank="always"),
         Column("status", "ok: every integer of the product is equal to the oracle's", _status),
-        *_measured(rows),
-        Column("± %", _ERROR, _error, number),
-        Column("outliers", "repeats beyond 1.5 interquartile ranges; they count", _outliers, str),
-    ]
+        *_modelled(models),
+        *_measured(rows, models),
+        Column(
+            "outliers", "repeats beyond 1.5 interquartile ranges; they count", _outliers, str,
+            rank="asked",
+        ),
+    ]  # fmt: skip
 
 
-def summary_columns(rows: Sequence[Row]) -> list[Column[Row]]:
+def summary_columns(rows: Sequence[Row], models: bool = False) -> list[Column[Row]]:
     """Return the columns of the table with one line for each setting, all GEMMs together."""
     return [
         *_labels(rows, ()),
         *_settings(rows),
-        Column("backend", _BACKEND, _backend),
+        Column("backend", _BACKEND, _backend, rank="always"),
         Column(
             "exact",
             "how many GEMMs gave the oracle's product, every integer equal",
             lambda row: f"{row.line.exact}/{len(row.line.records)}",
         ),
-        *_measured(rows),
+        *_measured(rows, models),
     ]
 
 
@@ -77,7 +97,7 @@ def failure_columns(rows: Sequence[Row]) -> list[Column[Row]]:
 
 
 _BACKEND = "what multiplied; * where it was emulated or fell back, so its time is no hardware's"
-_ERROR = f"half the 95% interval of the median total, in % of it; from {FEWEST} repeats on"
+_ERROR = f"half the 95% interval of the total, as a share of it; from {FEWEST} repeats on"
 
 
 def _labels(rows: Sequence[Row], fields: Sequence[str]) -> list[Column[Row]]:
@@ -85,42 +105,117 @@ def _labels(rows: Sequence[Row], fields: Sequence[str]) -> list[Column[Row]]:
     if len({row.run for row in rows}) > 1:
         columns.append(Column("run", "the folder of the run", lambda row: row.run))
     varying = [field for field in fields if _varies(rows, field)]
-    columns += [Column(FIELDS[field].title, "", _field(field)) for field in varying]
+    columns += [
+        Column(
+            FIELDS[field].title, "", _field(field), rank="always" if field == "gemm" else "asked"
+        )
+        for field in varying
+    ]
     return columns
 
 
 def _settings(rows: Sequence[Row]) -> list[Column[Row]]:
     fields = [field for field in SETTINGS if field != "workload" and _varies(rows, field)]
-    return [Column(FIELDS[field].title, meaning(field) or "", _field(field)) for field in fields]
+    return [
+        Column(
+            FIELDS[field].title, meaning(field) or "", _field(field),
+            rank="always" if field in ("beta", "bits") else "wide",
+        )
+        for field in fields
+    ]  # fmt: skip
 
 
-def _measured(rows: Sequence[Row]) -> list[Column[Row]]:
+_SHORT = ("unpack", "gemm", "total")
+"""The stages that are shown at first."""
+
+
+def _modelled(models: bool) -> list[Column[Row]]:
+    """Return what the model of an accelerator says of a record."""
+    first: Rank = "always" if models else "asked"
+    shown: Rank = "wide" if models else "asked"
+
+    def quantity(name: str, unit: str, rank: Rank, title: str) -> Column[Row]:
+        return Column(
+            title, meaning(name) or "", lambda row: getattr(row.record, name),
+            partial(prefixed, unit=unit), rank=rank,
+        )  # fmt: skip
+
+    def share(value: float) -> str:
+        return f"{value:.1%}"
+
+    return [
+        Column(
+            "cycles", meaning("cycles") or "", lambda row: row.record.cycles, count, rank=first
+        ),
+        Column("stalls", "share of the cycles that wait for memory", _stalls, share, rank=first),
+        Column(
+            "use", meaning("utilization") or "", lambda row: row.record.utilization, share,
+            rank=shown,
+        ),
+        quantity("seconds", "s", first, "time"),
+        Column("DRAM", "bytes from and to DRAM", _dram, partial(prefixed, unit="B"), rank=shown),
+        quantity("energy", "J", first, "energy"),
+    ]  # fmt: skip
+
+
+def _stalls(row: Row) -> float | None:
+    stalls, cycles = row.record.stall_cycles, row.record.cycles
+    return stalls / cycles if stalls is not None and cycles else None
+
+
+def _dram(row: Row) -> float | None:
+    traffic = row.record.traffic.get("dram")
+    return sum(traffic.values()) if traffic else None
+
+
+def _measured(rows: Sequence[Row], models: bool) -> list[Column[Row]]:
     baselines = dict.fromkeys(
         name for row in rows for record in row.line.records for name in record.baselines
     )
+
+    def rank(stage: str) -> Rank:
+        if models or stage not in _SHORT:
+            return "asked"
+        return "always" if stage == TOTAL else "wide"
+
     return [
         _column("ratio", lambda row: row.line.ratio, ratio),
-        _column("low_bit_macs", lambda row: row.line.low_bit_macs, count),
+        _column("low_bit_macs", lambda row: row.line.low_bit_macs, count, "asked"),
         *(
-            Column(stage, f"{found.meaning}, ms", partial(_time, stage), milliseconds)
+            Column(
+                stage,
+                f"{found.meaning}, ms",
+                partial(_time, stage),
+                milliseconds,
+                rank=rank(stage),
+            )
             for stage, found in STAGES.items()
         ),
+        Column("±", _ERROR, lambda row: row.line.error(), _percent, rank=rank("unpack")),
         *(
             Column(
                 f"×{name}",
-                f"time of the {name} GEMM over total; above 1 is faster than {name}",
+                f"time of the {name} GEMM over total; above 1 is faster than {name}; ~ is "
+                "approximate, and where the interval is wider than a factor of two there is none",
                 partial(_speedup, name),
                 time_ratio,
                 lambda ratio: ratio.value,
+                rank="asked" if models else "always",
             )
             for name in baselines
         ),
     ]
 
 
-def _column(name: str, value: Callable[[Row], Any], form: Callable[[Any], str]) -> Column[Row]:
+def _percent(value: float) -> str:
+    return f"{value:.0f}%" if value >= 9.5 else f"{value:.1f}%"
+
+
+def _column(
+    name: str, value: Callable[[Row], Any], form: Callable[[Any], str], rank: Rank = "wide"
+) -> Column[Row]:
     """Return the column of a field, with its title and meaning from the table of fields."""
-    return Column(FIELDS[name].title, meaning(name) or "", value, form)
+    return Column(FIELDS[name].title, meaning(name) or "", value, form, rank=rank)
 
 
 def _field(name: str) -> Callable[[Row], Any]:
@@ -141,7 +236,7 @@ def _time(stage: Stage, row: Row) -> float | None:
 
 
 def _speedup(baseline: str, row: Row) -> TimeRatio | None:
-    return row.line.speedup(baseline)
+    return row.ratios.get(baseline)
 
 
 def _shape(row: Row) -> str:
@@ -156,13 +251,6 @@ def _backend(row: Row) -> str:
 
 def _status(row: Row) -> str:
     return str(row.record.status)
-
-
-def _error(row: Row) -> float | None:
-    timing, total = row.record.timing, row.record.time_ms.get("total")
-    if timing is None or timing.relative_error is None or total is None or total.repeats < FEWEST:
-        return None
-    return 100 * timing.relative_error
 
 
 def _outliers(row: Row) -> int | None:

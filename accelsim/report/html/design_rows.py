@@ -1,12 +1,31 @@
-"""The page's table of modelled accelerators."""
+"""The page's table of modelled accelerators: a line for each, with its hardware figures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
+from accelsim.report.cells import prefixed
+from accelsim.report.described import Described
 from accelsim.report.design_columns import COLUMNS, Compared
-from accelsim.report.html.grid import Column
+from accelsim.report.designs import Design, cheapest
+from accelsim.report.html.grid import Column, Grid
+
+_ASKED = ("MACs", "shift-adds", "of memory")
+"""Columns that are shown only if they are asked for."""
+
+_ALWAYS = ("cycles", "stalls", "seconds", "/least", "energy, J")
+"""Columns that are shown on narrow screens too."""
+
+_SHOWN: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "seconds": ("time", lambda value: prefixed(value, "s")),
+    "energy, J": ("energy", lambda value: prefixed(value, "J")),
+    "of memory": ("of memory", lambda value: prefixed(value, "J")),
+    "DRAM, B": ("DRAM", lambda value: prefixed(value, "B")),
+}
+"""Quantities that have a unit here, where the text has powers of ten."""
 
 
 @dataclass(frozen=True)
@@ -17,24 +36,66 @@ class DesignRow:
     compared: Compared
 
 
-def design_columns(rows: Sequence[DesignRow]) -> list[Column[DesignRow]]:
+def design_grid(runs: Sequence[Described]) -> tuple[Grid[DesignRow], list[str]]:
+    """Return a row for each modelled accelerator of each run, and which are the cheapest."""
+    rows, best = [], []
+    for run in runs:
+        groups: dict[str, list[Design]] = defaultdict(list)
+        for design in run.designs:
+            groups[design.asked].append(design)
+        for asked, members in groups.items():
+            winner = cheapest(members)
+            least = None if winner is None else winner.area_time
+            rows += [DesignRow(run.name, Compared(design, least)) for design in members]
+            if winner is not None and len(members) > 1:
+                where = ", ".join(filter(None, ["" if run.alone else run.name, asked]))
+                named = ", ".join(f"{name} {value}" for name, value in winner.parts.items())
+                best.append(
+                    f"The least area × time{f', {where}' if where else ''}: "
+                    f"{named or winner.label}."
+                )
+    return Grid("hardware", _columns(rows), rows), best
+
+
+def _columns(rows: Sequence[DesignRow]) -> list[Column[DesignRow]]:
     """Return the columns; what tells designs apart comes first."""
-    several = len({row.run for row in rows}) > 1
-    return [
-        *([Column[DesignRow]("run", "", lambda row: row.run)] if several else []),
-        Column("asked", "the rounding, which decides the work", _asked),
-        Column("design", "settings and backend", lambda row: row.compared.design.label),
+    parts = dict.fromkeys(part for row in rows for part in row.compared.design.parts)
+    columns = [
+        Column[DesignRow]("run", "the folder of the run", lambda row: row.run),
+        Column[DesignRow](
+            "asked", "the rounding, which decides the work",
+            lambda row: row.compared.design.asked or None, rank="always",
+        ),
         *(
-            Column(
-                column.title,
+            Column[DesignRow](
+                part, "",
+                lambda row, part=part: row.compared.design.parts.get(part),  # type: ignore[misc]
+                rank="always",
+            )
+            for part in parts
+        ),
+    ]  # fmt: skip
+    telling = [c for c in columns if len({c.value(row) for row in rows}) > 1]
+    if not telling:
+        telling = [Column("design", "settings and backend", lambda row: row.compared.design.label)]
+    return [
+        *telling,
+        *(
+            Column[DesignRow](
+                _SHOWN.get(column.title, (column.title, column.show))[0],
                 column.meaning,
                 lambda row, value=column.value: value(row.compared),  # type: ignore[misc]
-                None if column.title == "exact" else column.show,
+                None
+                if column.title == "exact"
+                else _SHOWN.get(column.title, (column.title, column.show))[1],
+                rank=_rank(column.title),
             )
             for column in COLUMNS
         ),
     ]
 
 
-def _asked(row: DesignRow) -> str | None:
-    return row.compared.design.asked or None
+def _rank(title: str) -> Literal["always", "wide", "asked"]:
+    if title in _ASKED:
+        return "asked"
+    return "always" if title in _ALWAYS else "wide"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from accelsim.report.cells import MISSING, text
 
 T = TypeVar("T")
+Rank: TypeAlias = Literal["always", "wide", "asked"]
 
 PAGE = 100
 """Rows that stand in the page before anything is sorted or filtered."""
@@ -34,6 +35,11 @@ class Column(Generic[T]):
         From a value to its text; without it the column holds labels, and can be chosen from.
     key : callable, optional
         From a value to the number that it sorts by, if it is none itself; None sorts last.
+    rank : {"always", "wide", "asked"}
+        On which screens it is shown before the reader chooses columns: on all, on all but narrow
+        ones, or on none.
+    classed : bool
+        Whether the texts are classes of the page's style as well.
     """
 
     title: str
@@ -41,6 +47,14 @@ class Column(Generic[T]):
     value: Callable[[T], Any]
     show: Callable[[Any], str] | None = None
     key: Callable[[Any], float | None] = lambda value: value
+    rank: Rank = "wide"
+    classed: bool = False
+
+    def classes(self, text: str = "") -> str:
+        """Return the classes of a cell with this text."""
+        words = ["number"] if self.show is not None else []
+        words += ["asked"] if self.rank == "asked" else []
+        return " ".join([*words, *([text] if self.classed and text.isalpha() else [])])
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,7 @@ class Cell:
     """One cell as the page shows it."""
 
     text: str
-    numeric: bool
+    classes: str
 
 
 class Grid(Generic[T]):
@@ -75,14 +89,14 @@ class Grid(Generic[T]):
     @property
     def head(self) -> list[Cell]:
         """The heads of the columns."""
-        return [Cell(column.title, column.show is not None) for column in self.columns]
+        return [Cell(column.title, column.classes()) for column in self.columns]
 
     @property
     def first_rows(self) -> list[list[Cell]]:
         """The rows that the page shows at first."""
         return [
             [
-                Cell(_shown(column, values[row]), column.show is not None)
+                Cell(words := _shown(column, values[row]), column.classes(words))
                 for column, values in zip(self.columns, self._values, strict=True)
             ]
             for row in range(min(self.count, PAGE))
@@ -110,6 +124,8 @@ class Grid(Generic[T]):
             columns.append(
                 {
                     "title": column.title,
+                    "rank": column.rank,
+                    "classed": column.classed,
                     "choose": column.show is None and 1 < len(texts) <= MOST_CHOICES,
                     "texts": texts,
                     "keys": [_key(column, value) for _, value in pairs] if pairs else None,

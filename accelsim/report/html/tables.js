@@ -1,6 +1,9 @@
 "use strict";
 
-// A table of the page: sorts by the head that is clicked, filters by words and by chosen labels.
+const narrow = matchMedia("screen and (max-width: 40rem)").matches;
+
+// A table of the page: sorts by the head that is clicked, filters by words and by chosen labels,
+// shows the columns that are chosen, and says where it goes on beyond its frame.
 class Grid {
   constructor(element) {
     const data = JSON.parse(element.querySelector("script").textContent);
@@ -10,12 +13,30 @@ class Grid {
     this.order = this.columns.length ? this.columns[0].rows.map((_, row) => row) : [];
     this.words = [];
     this.chosen = new Map();
+    this.choices = new Map();
+    this.hidden = new Set(
+      this.columns.flatMap(({ rank }, place) =>
+        rank === "asked" || (narrow && rank !== "always") ? [place] : [],
+      ),
+    );
     this.body = element.querySelector("tbody");
+    this.frame = element.querySelector(".frame");
+    this.scroll = element.querySelector(".scroll");
     this.heads = [...element.querySelectorAll("thead th")];
     this.heads.forEach((head, place) => this.makeSortable(head, place));
     this.makeControls(element.querySelector(".controls"));
     this.makeMore(element);
     this.draw();
+    const tell = () => this.tellCut();
+    this.scroll.addEventListener("scroll", tell, { passive: true });
+    new ResizeObserver(tell).observe(this.scroll);
+  }
+
+  tellCut() {
+    const { scrollLeft, clientWidth, scrollWidth } = this.scroll;
+    const beyond = scrollWidth - clientWidth - scrollLeft > 2;
+    this.frame.classList.toggle("cut", beyond);
+    this.further.textContent = beyond ? "more columns to the right →" : "";
   }
 
   makeSortable(head, place) {
@@ -39,6 +60,7 @@ class Grid {
       this.refilter();
     });
     controls.append(this.labelled("find", search));
+    if (this.columns.length > 4) controls.append(this.makeChooser());
     this.columns.forEach((column, place) => {
       if (!column.choose) return;
       const select = document.createElement("select");
@@ -49,13 +71,49 @@ class Grid {
         else this.chosen.set(place, Number(select.value));
         this.refilter();
       });
-      controls.append(this.labelled(column.title, select));
+      const label = this.labelled(column.title, select);
+      this.choices.set(place, label);
+      controls.append(label);
     });
     this.count = document.createElement("p");
     this.count.className = "count";
     this.count.setAttribute("role", "status");
-    controls.append(this.count);
+    this.further = document.createElement("p");
+    this.further.className = "count";
+    controls.append(this.count, this.further);
     controls.hidden = false;
+  }
+
+  makeChooser() {
+    const chooser = document.createElement("details");
+    chooser.className = "columns";
+    const summary = document.createElement("summary");
+    const say = () => {
+      const shown = this.columns.length - this.hidden.size;
+      summary.textContent = `columns: ${shown} of ${this.columns.length}`;
+    };
+    const list = document.createElement("div");
+    this.columns.forEach(({ title }, place) => {
+      const box = document.createElement("input");
+      box.type = "checkbox";
+      box.checked = !this.hidden.has(place);
+      box.addEventListener("change", () => {
+        if (box.checked) this.hidden.delete(place);
+        else this.hidden.add(place);
+        say();
+        this.draw();
+      });
+      list.append(this.labelled(title, box));
+    });
+    say();
+    chooser.append(summary, list);
+    chooser.addEventListener("keydown", ({ key }) => {
+      if (key === "Escape") chooser.open = false;
+    });
+    document.addEventListener("click", ({ target }) => {
+      if (!chooser.contains(target)) chooser.open = false;
+    });
+    return chooser;
   }
 
   makeMore(element) {
@@ -119,25 +177,38 @@ class Grid {
     const drawn = document.createDocumentFragment();
     for (const row of visible) {
       const line = document.createElement("tr");
-      for (const { rows: places, texts, keys } of this.columns) {
+      this.columns.forEach(({ rows: places, texts, keys, classed }, place) => {
+        if (this.hidden.has(place)) return;
         const cell = document.createElement("td");
+        const text = texts[places[row]];
         if (keys) cell.className = "number";
-        cell.textContent = texts[places[row]];
+        if (classed && /^[a-z]+$/.test(text)) cell.classList.add(text);
+        cell.textContent = text;
         line.append(cell);
-      }
+      });
       drawn.append(line);
     }
+    if (!rows.length) {
+      const cell = document.createElement("td");
+      cell.colSpan = this.columns.length - this.hidden.size || 1;
+      cell.textContent = "no row matches";
+      drawn.append(document.createElement("tr"));
+      drawn.lastChild.append(cell);
+    }
     this.body.replaceChildren(drawn);
+    this.heads.forEach((head, place) => {
+      head.classList.remove("asked");
+      head.hidden = this.hidden.has(place);
+    });
+    this.choices.forEach((label, place) => {
+      label.hidden = this.hidden.has(place) && !this.chosen.has(place);
+    });
     const total = this.order.length;
     const found = rows.length === total ? `${total} rows` : `${rows.length} of ${total} rows`;
     this.count.textContent = visible.length < rows.length ? `${found}, ${visible.length} shown` : found;
     this.more.forEach((button) => (button.hidden = visible.length === rows.length));
+    this.tellCut();
   }
 }
 
 for (const element of document.querySelectorAll(".grid")) new Grid(element);
-
-// On a narrow screen the words would push the tables out of sight.
-if (matchMedia("screen and (max-width: 40rem)").matches) {
-  for (const terms of document.querySelectorAll(".terms")) terms.open = false;
-}

@@ -2,13 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
 
 from accelsim.records.record import FirstMismatch, Minimised
-from accelsim.report.figures import FIGURES
+from accelsim.report.figures import MEASURED, OF_MODELS
 from accelsim.report.html import render_page
 
 VOID = {"meta", "link", "input", "br", "path", "use", "image", "rect"}
@@ -53,12 +54,12 @@ def page(make_run, sweep, drawn):
 
 def test_every_figure_is_drawn_and_says_what_is_to_be_seen(page, drawn):
     figures, left_out = drawn
-    assert len(figures) == len(FIGURES)
-    assert not left_out
+    assert len(figures) == len(MEASURED)
+    assert set(left_out) == {function.__name__.replace("_", " ") for function in OF_MODELS}
     drawings = [div for div in page.of("div") if div.get("role") == "img"]
     assert [div["aria-label"] for div in drawings] == [figure.alt for figure in figures]
     assert all(len(figure.alt) > 60 and figure.caption for figure in figures)
-    assert len(page.of("svg")) == len(figures)
+    assert len(page.of("svg")) == 2 * len(figures)  # and each for a narrow screen
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -111,21 +112,64 @@ def test_a_failure_shows_its_first_mismatch_and_how_to_replay_it(make_record, ma
     assert page.of("p")[1]["class"] == "verdict bad"
 
 
-def test_later_runs_are_compared_with_the_first(make_record, make_run):
-    def timed(total):
-        samples = {"total": [total + 0.01 * index for index in range(12)]}
-        return make_record(total_ms=total, samples_ms=samples)
+def timed(make_record, total, baseline=2.0, **changes):
+    """Return a record with repeats of a total and of a float GEMM."""
+    return make_record(
+        total_ms=total,
+        samples_ms={"total": [total * (1 + 0.001 * index) for index in range(12)]},
+        baselines={"fp32": baseline},
+        baseline_samples_ms={"fp32": [baseline * (1 + 0.001 * index) for index in range(12)]},
+        **changes,
+    )
 
-    page = Page(render_page([make_run([timed(4.0)], "old"), make_run([timed(8.0)], "new")], [], {}))
-    said = [words for words in page.texts("p") if words.startswith("new against old")]
-    assert len(said) == 1
-    assert "FAILED: 1 of 1 records slower by more than 5%" in said[0]
+
+def differences(old, new, make_run):
+    """Return the page of two runs and the rows of its table of differences, by the heads."""
+    page = Page(render_page([make_run(old, "old"), make_run(new, "new")], [], {}))
+    data = next(json.loads(words) for name, words in page.words if words.startswith('{"page"'))
+    columns = {c["title"]: [c["texts"][row] for row in c["rows"]] for c in data["columns"]}
+    return page, columns
+
+
+def test_later_runs_are_compared_with_the_first_in_a_table(make_record, make_run):
+    old = [timed(make_record, 4.0, gemm=gemm) for gemm in "pqr"] + [make_record(gemm="gone")]
+    new = [
+        timed(make_record, 4.0, gemm="p"),
+        timed(make_record, 8.0, gemm="q", low_bit_macs=6000),
+        timed(make_record, 2.0, gemm="r"),
+    ]
+    page, rows = differences(old, new, make_run)
+    assert "new against old: FAILED: 1 of 3 records slower by more than 5%" in " ".join(
+        page.texts("p")
+    )
+    assert rows["verdict"] == ["slower", "faster", "same", "missing"]
+    assert rows["GEMM"] == ["q", "r", "p", "gone"]
+    assert rows["times as long"] == ["2", "0.5", "1", "–"]
+    assert rows["old, ms"][:2] == ["4.00", "4.00"]
+    assert rows["new, ms"][:2] == ["8.00", "2.00"]
+    assert rows["MACs: new"] == ["6.00k", "–", "–", "–"]
+
+
+def test_no_green_tick_stands_above_a_regression(make_record, make_run):
+    page, _ = differences([timed(make_record, 4.0)], [timed(make_record, 8.0)], make_run)
+    verdicts = [p["class"] for p in page.of("p") if (p.get("class") or "").startswith("verdict")]
+    assert verdicts == ["verdict good", "verdict bad", "verdict bad"]
+    assert "1 of 1 exact; 1 slower than in old" in page.texts("p")
+
+
+def test_a_machine_that_drifted_refuses_the_comparison(make_record, make_run):
+    old = [timed(make_record, 4.0, gemm="p"), timed(make_record, 4.0, gemm="q")]
+    new = [timed(make_record, 30.0, 16.0, gemm="p"), timed(make_record, 4.0, gemm="q")]
+    page = Page(render_page([make_run(old, "old"), make_run(new, "new")], [], {}))
+    (said,) = [words for words in page.texts("p") if words.startswith("new against old")]
+    assert "cannot be compared: the machine was not the same" in said
+    assert "grid-differences-0" not in [a.get("id") for _, a in page.elements]
 
 
 def test_runs_that_cannot_be_compared_say_why(make_record, make_run):
     runs = [make_run([make_record()], "old"), make_run([make_record(gemm="other")], "new")]
     page = Page(render_page(runs, [], {}))
-    assert "old and new have no exact, timed record in common" in page.texts("p")
+    assert "new against old: old and new have no exact, timed record in common" in page.texts("p")
 
 
 def test_what_did_not_run_is_said_with_its_reason(make_record, make_run):
@@ -150,4 +194,42 @@ def test_modelled_accelerators_are_a_section_and_come_first_where_all_are_models
     assert "hardware" not in sections(make_record(backend="cpu"))
     page = Page(render_page([make_run(models)], [], {}))
     assert "Modelled accelerators" in page.texts("h2")
+    assert "The least area × time: b 4." in page.texts("br") + page.texts("p")
     assert "area·time" in page.texts("th")
+
+
+def test_a_line_for_each_accelerator_has_its_hardware_figures_and_sources(modelled, make_run):
+    page = Page(render_page([make_run(modelled)], [], {}))
+    tables = [json.loads(words) for name, words in page.words if words.startswith('{"page"')]
+    columns = {column["title"]: column for column in tables[0]["columns"]}
+    assert list(columns)[:3] == ["asked", "b", "dram"]
+    assert {"cycles", "stalls", "time", "DRAM", "area", "mm²", "/least", "energy"} <= set(columns)
+    assert len(columns["cycles"]["rows"]) == 16
+    assert columns["time"]["texts"][0] == "22.5 µs"
+    assert columns["MACs"]["rank"] == "asked"
+    assert "energy of dram" in page.texts("dt")
+    records = {column["title"]: column["rank"] for column in tables[-1]["columns"]}
+    assert records["cycles"] == "always"
+    assert records["total"] == "asked"
+
+
+def test_ratios_that_are_no_results_are_dashes_with_a_reason(make_record, make_run):
+    wild = {"fp32": [0.1, 8.0] * 5}
+    record = make_record(samples_ms={"total": [4.0] * 10}, baseline_samples_ms=wild)
+    page = Page(render_page([make_run([record])], [], {}))
+    tables = [json.loads(words) for name, words in page.words if words.startswith('{"page"')]
+    (speedups,) = [c for c in tables[-1]["columns"] if c["title"] == "×fp32"]
+    assert speedups["texts"] == ["–"]
+    assert speedups["keys"] == [None]
+    assert any("the repeats spread over a factor of 2" in words for words in page.texts("dd"))
+
+
+def test_only_what_is_not_the_default_was_asked(make_record, make_run):
+    run = make_run([make_record()])
+    config = {
+        "quantize": {"percentile": [95], "beta": [15, 31], "zero_alpha": ["error"]},
+        "timing": {"repeats": 20, "cache": "cold", "graph": False, "target_error": None},
+    }
+    page = Page(render_page([replace(run, config=config)], [], {}))
+    assert "percentile 95, beta 15, 31" in page.texts("dd")
+    assert "repeats 20, cache cold" in page.texts("dd")
