@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,25 @@ from accelsim.kernels.select import Selector, select_rows
 Floats = npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Search:
+    """The magnitudes of groups of entries on their way.
+
+    Parameters
+    ----------
+    wait : callable
+        What waits and returns float32 ``[2, groups]``: the percentile and the largest magnitude of
+        each group; ``[3, groups]`` with `scales`, the scales below them. Where a group has NaN or
+        infinity, its largest magnitude is one of them, and the others may be anything.
+    scales : Tensor or None
+        float32 ``[groups]`` on a GPU, which works out ``beta / (2 * alpha)`` without waiting: 1 for
+        a group of zeros, NaN where it is not a positive finite float32. None where the host does.
+    """
+
+    wait: Callable[[], Floats]
+    scales: Tensor | None = None
+
+
 def rank(count: int, percentile: float) -> int:
     """Return k such that the k-th largest of `count` magnitudes is the percentile, exactly.
 
@@ -41,7 +61,8 @@ def rank(count: int, percentile: float) -> int:
     >>> rank(100, 95), rank(10, 95)
     (5, 1)
     """
-    return max(1, int(count * _share(percentile)))
+    numerator, denominator = _share(percentile)
+    return max(1, count * numerator // denominator)
 
 
 def alpha(x: Tensor, percentile: float) -> Tensor:
@@ -60,11 +81,11 @@ def alpha(x: Tensor, percentile: float) -> Tensor:
         ``[...]``, float32.
     """
     rows = x.reshape(x.shape[:-1].numel(), x.shape[-1]).contiguous()
-    found = begin_search(rows, percentile)()[0]
+    found = begin_search(rows, percentile).wait()[0]
     return torch.from_numpy(found).to(x.device).reshape(x.shape[:-1])
 
 
-def begin_search(groups: Tensor, percentile: float) -> Callable[[], Floats]:
+def begin_search(groups: Tensor, percentile: float, beta: float = 1.0) -> Search:
     """Search the percentile and the largest of the magnitudes of each group; on a GPU, queue that.
 
     Parameters
@@ -73,32 +94,29 @@ def begin_search(groups: Tensor, percentile: float) -> Callable[[], Floats]:
         float32 ``[groups, count]``, contiguous; empty ones give 0.
     percentile : float
         In (0, 100].
-
-    Returns
-    -------
-    callable
-        What waits and returns float32 ``[2, groups]``. Where a group has NaN or infinity, its
-        largest magnitude is one of them, and its percentile may be anything.
+    beta : float
+        For the scales.
     """
     if groups.numel() == 0:
         none = np.zeros((2, len(groups)), np.float32)
-        return lambda: none
+        return Search(lambda: none)
     k = rank(groups.shape[1], percentile)
     if groups.device.type == "cpu":
         known = _on_cpu(groups.numpy(), k)
-        return lambda: known
+        return Search(lambda: known)
     if not compiles_for(groups.device):
         bits = magnitude_bits(groups)
         smallest = bits.topk(k, dim=1, sorted=False).values.amin(dim=1)
         pair = torch.stack([smallest, bits.amax(dim=1)]).view(torch.float32)
-        return lambda: _on_host(pair)
+        return Search(lambda: _on_host(pair))
     if len(groups) > 1:
-        arriving = Arriving(select_rows(groups, k))
-        return lambda: np.asarray(arriving.wait().numpy())
+        found = select_rows(groups, k, beta)
+        arriving = Arriving(found)
+        return Search(lambda: np.asarray(arriving.wait().numpy()), found[2])
     selector = Selector(groups.numel(), groups.device)
-    selector.run(groups, k, 1.0)
-    magnitudes = selector.begin_report()
-    return lambda: magnitudes().reshape(2, 1)
+    selector.run(groups, k, beta)
+    answer = selector.begin_report()
+    return Search(lambda: answer().reshape(3, 1), selector.scale)
 
 
 def nonzero_alphas(groups: Tensor, percentile: float) -> Floats:
@@ -114,8 +132,7 @@ def nonzero_alphas(groups: Tensor, percentile: float) -> Floats:
     bits = magnitude_bits(groups)
     # At most as many different counts as groups, and each rank exact in decimals.
     counts, which = torch.unique((bits != 0).sum(dim=1).cpu(), return_inverse=True)
-    share = _share(percentile)
-    ranks = torch.tensor([max(1, int(x * share)) for x in counts.tolist()], device="cpu")[which]
+    ranks = torch.tensor([rank(x, percentile) for x in counts.tolist()], device="cpu")[which]
     ranks = ranks.to(groups.device)
     if compiles_for(groups.device):
         return np.asarray(_on_host(select_rows(groups.contiguous(), ranks))[0])
@@ -139,5 +156,7 @@ def _on_host(pair: Tensor) -> Floats:
     return np.asarray(pair.cpu().numpy())
 
 
-def _share(percentile: float) -> Fraction:
-    return Fraction((100 - Decimal(str(percentile))) / 100)
+@functools.cache
+def _share(percentile: float) -> tuple[int, int]:
+    """Return the share of entries beyond a percentile, as it is written in decimals."""
+    return ((100 - Decimal(str(percentile))) / 100).as_integer_ratio()

@@ -15,10 +15,10 @@ from accelsim.arithmetic.digits import INTEGER_BITS
 from accelsim.arithmetic.exactly import times_power, widened_magnitudes
 from accelsim.arithmetic.granularity import GRANULARITIES, Granularity, granularity_of
 from accelsim.arithmetic.magnitudes import Floats, alpha, begin_search, nonzero_alphas, rank
-from accelsim.arithmetic.scales import ideal_scales, in_float32
+from accelsim.arithmetic.scales import Scales, ideal_scales, in_float32
 from accelsim.errors import DataError, InputError
 
-__all__ = ["LIMIT", "Quantized", "alpha", "begin_quantizing", "quantize", "rank"]
+__all__ = ["LIMIT", "Quantized", "Quantizing", "alpha", "begin_quantizing", "quantize", "rank"]
 
 LIMIT = 1 << INTEGER_BITS
 """Quantized integers stay below this magnitude."""
@@ -60,6 +60,27 @@ class Quantized:
     def values(self) -> Tensor:
         """The integers ``rint(x * scale)``, the shape of the operand."""
         return (self.operand * self.scale).round_().to(self.dtype)
+
+
+@dataclass(frozen=True)
+class Quantizing:
+    """An operand that is being rounded.
+
+    Parameters
+    ----------
+    operand : Tensor
+        float32, contiguous.
+    scale : Tensor or None
+        What its scale will be on a GPU that works it out by itself, in the shape of
+        `Quantized.scale`. It holds only if what `finish` returns has this very tensor.
+    finish : callable
+        What waits for the search of the percentile and returns the operand, rounded; it raises what
+        is wrong with the entries.
+    """
+
+    operand: Tensor
+    scale: Tensor | None
+    finish: Callable[[], Quantized]
 
 
 def quantize(
@@ -116,7 +137,7 @@ def quantize(
     >>> q.values.tolist(), q.scale.item(), q.largest
     ([[15, -8, 4, 1500]], 15.0, 1500)
     """
-    return begin_quantizing(x, percentile, beta, granularity, zero_alpha, name)()
+    return begin_quantizing(x, percentile, beta, granularity, zero_alpha, name).finish()
 
 
 def begin_quantizing(
@@ -126,19 +147,20 @@ def begin_quantizing(
     granularity: str | Granularity = "tensor",
     zero_alpha: str = "error",
     name: str = "operand",
-) -> Callable[[], Quantized]:
-    """Do what `quantize` does in two steps, so that a GPU searches several operands in a row.
+) -> Quantizing:
+    """Do what `quantize` does in two steps, so that a GPU works on without waiting for the host.
 
     Parameters
     ----------
     x, percentile, beta, granularity, zero_alpha, name
         As in `quantize`.
 
-    Returns
-    -------
-    callable
-        What waits for the search of the percentile and finishes; it raises what is wrong with the
-        entries.
+    Raises
+    ------
+    DataError
+        If `x` has another type.
+    InputError
+        If `beta` is not a positive number, or there is no such granularity.
     """
     if not x.is_floating_point() or x.dtype == torch.float64:
         raise DataError(f"{name}: found {x.dtype}; expected float32, float16 or bfloat16")
@@ -147,27 +169,38 @@ def begin_quantizing(
     shares = granularity_of(granularity)
     values = x.detach().to(torch.float32).contiguous()
     groups = shares.groups(values)
-    search = begin_search(groups, percentile)
-    return lambda: _finish(values, groups, shares, search(), percentile, beta, zero_alpha, name)
+    search = begin_search(groups, percentile, beta)
+    scale = None if search.scales is None else shares.scale(search.scales, values.shape)
+
+    def finish() -> Quantized:
+        found = search.wait()
+        scales, largest = _scales(values, groups, found, percentile, beta, zero_alpha, name)
+        right = scale
+        if right is None or scales.exponent or not np.array_equal(found[2], scales.values):
+            on_host = shares.scale(torch.from_numpy(scales.values), values.shape)
+            right = on_host.to(values.device, non_blocking=True)
+        operand = times_power(values, scales.exponent) if scales.exponent else values
+        return Quantized(operand, right, largest, scales.exponent, shares)
+
+    return Quantizing(values, scale, finish)
 
 
-def _finish(
+def _scales(
     values: Tensor,
     groups: Tensor,
-    shares: Granularity,
     found: Floats,
     percentile: float,
     beta: float,
     zero_alpha: str,
     name: str,
-) -> Quantized:
-    """Make scales of what was found, float32 ``[2, groups]``: the percentiles and the largest."""
+) -> tuple[Scales, int]:
+    """Make scales of what `begin_search` found; return the largest integer's magnitude, too."""
     if not np.isfinite(found[1]).all():
         index = (~torch.isfinite(values)).nonzero()[0].tolist()
         raise DataError(
             f"{name}: found {values[tuple(index)].item()} at {index}; all entries must be finite"
         )
-    alphas, peaks = widened_magnitudes(found)
+    alphas, peaks = widened_magnitudes(found[:2])
     undefined = (alphas == 0) & (peaks != 0)
     if undefined.any():
         if zero_alpha != "nonzero":
@@ -184,14 +217,7 @@ def _finish(
     scaled_peaks = (peaks * 2.0**scales.exponent).astype(np.float32)
     largest = float(np.rint(scaled_peaks * scales.values).max(initial=0))
     _check_limit(largest, LIMIT, percentile, name)
-    scale = shares.scale(torch.from_numpy(scales.values), values.shape)
-    return Quantized(
-        times_power(values, scales.exponent) if scales.exponent else values,
-        scale.to(values.device, non_blocking=True),
-        int(largest),
-        scales.exponent,
-        shares,
-    )
+    return scales, int(largest)
 
 
 def _check_limit(largest: float, limit: int, percentile: float, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from collections.abc import Callable
 
@@ -25,6 +26,36 @@ STATE_WORDS = 16 + 3 * 2048
 SMALLEST_BUFFER = 1 << 16
 
 
+class _Search(ctypes.Structure):
+    """``Search`` of the kernels."""
+
+    _fields_ = (
+        ("x", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("rank", ctypes.c_int64),
+        ("beta", ctypes.c_double),
+        ("state", ctypes.c_void_p),
+        ("buffer", ctypes.c_void_p),
+        ("capacity", ctypes.c_uint32),
+        ("type", ctypes.c_int32),
+        ("sm_count", ctypes.c_int32),
+    )
+
+
+class _RowSearch(ctypes.Structure):
+    """``RowSearch`` of the kernels."""
+
+    _fields_ = (
+        ("x", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("d", ctypes.c_int64),
+        ("rank", ctypes.c_int64),
+        ("ranks", ctypes.c_void_p),
+        ("beta", ctypes.c_double),
+        ("found", ctypes.c_void_p),
+    )
+
+
 class Selector:
     """Finds the k-th largest magnitude of tensors of one size, without waiting for the host.
 
@@ -34,25 +65,33 @@ class Selector:
         Entries of the tensor, at least 1.
     device : torch.device
         A CUDA device.
-
-    Attributes
-    ----------
-    alpha, scale : Tensor
-        float32 scalars on the device: the answer of the last `run`, and ``beta / (2 * alpha)``
-        rounded once (1 for a tensor of zeros, NaN where it is not a positive finite float32).
-    nonfinite : Tensor
-        int64 scalar on the device: `count` less the index of the first NaN or infinity; 0 for none.
     """
 
     def __init__(self, count: int, device: torch.device) -> None:
         self.count = count
-        self._state = torch.zeros(STATE_WORDS, dtype=torch.int32, device=device)
+        self._state = torch.empty(STATE_WORDS, dtype=torch.int32, device=device)
         capacity = max(SMALLEST_BUFFER, count // 16)
         self._buffer = torch.empty(capacity, dtype=torch.int32, device=device)
-        self.alpha = self._state[14].view(torch.float32)
-        self.scale = self._state[15].view(torch.float32)
-        self.nonfinite = self._state[4:6].view(torch.int64)[0]
-        self._sm_count = _sm_count(device)
+        self._search = _Search(
+            count=count,
+            state=self._state.data_ptr(),
+            buffer=self._buffer.data_ptr(),
+            capacity=capacity,
+            sm_count=_sm_count(device),
+        )
+
+    @property
+    def scale(self) -> Tensor:
+        """``beta / (2 * alpha)`` of the last `run`, rounded once, a float32 scalar on the device.
+
+        It is 1 for a tensor of zeros, and NaN where it is not a positive finite float32.
+        """
+        return self._state[15].view(torch.float32)
+
+    @property
+    def nonfinite(self) -> Tensor:
+        """`count` less the index of the first NaN or infinity; 0 for none. An int64 scalar."""
+        return self._state[4:6].view(torch.int64)[0]
 
     def run(self, x: Tensor, rank: int, beta: float) -> None:
         """Find the answer for a tensor, on the current stream.
@@ -66,19 +105,9 @@ class Selector:
         beta : float
             For `scale`.
         """
-        SOURCE.launch(
-            "accelsim_select",
-            x.device,
-            x,
-            self.count,
-            TYPES[x.dtype],
-            rank,
-            float(beta),
-            self._state,
-            self._buffer,
-            self._buffer.numel(),
-            self._sm_count,
-        )
+        search = self._search
+        search.x, search.type, search.rank, search.beta = x.data_ptr(), TYPES[x.dtype], rank, beta
+        SOURCE.launch("accelsim_select", x.device, search)
 
     def report(self) -> tuple[float, float, float, int | None]:
         """Wait for the answer and return alpha, the scale, the largest magnitude, and more.
@@ -102,10 +131,10 @@ class Selector:
         Returns
         -------
         callable
-            Returns float32 ``[2]``: alpha and the largest magnitude.
+            Returns float32 ``[3]``: alpha, the largest magnitude, and the scale.
         """
         arriving = Arriving(self._state[:16])
-        return lambda: arriving.wait().numpy().view(np.float32)[[14, 11]]
+        return lambda: arriving.wait().numpy().view(np.float32)[[14, 11, 15]]
 
 
 @functools.cache
@@ -113,23 +142,31 @@ def _sm_count(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
-def select_rows(x: Tensor, rank: int | Tensor) -> Tensor:
-    """Find the k-th largest and the largest magnitude of every row.
+def select_rows(x: Tensor, rank: int | Tensor, beta: float = 1.0) -> Tensor:
+    """Find the k-th largest and the largest magnitude of every row, and the scale that follows.
 
     Parameters
     ----------
     x : Tensor
         ``[rows, d]`` float32, contiguous, with entries.
     rank : int or Tensor
-        1 for the largest; int64 ``[rows]`` for one of each row.
+        1 for the largest; int64 ``[rows]``, contiguous, for one of each row.
+    beta : float
+        For the scales.
 
     Returns
     -------
     Tensor
-        float32 ``[2, rows]``: the k-th largest and the largest. NaN is larger than infinity.
+        float32 ``[3, rows]``: the k-th largest, the largest, and the scales as `Selector` gives
+        them. NaN is larger than infinity.
     """
-    found = torch.empty((2, len(x)), dtype=torch.float32, device=x.device)
-    ranks = rank if isinstance(rank, Tensor) else None
-    k = 0 if isinstance(rank, Tensor) else rank
-    ROWS.launch("accelsim_select_rows", x.device, x, *x.shape, k, ranks, found)
+    found = torch.empty((3, len(x)), dtype=torch.float32, device=x.device)
+    search = _RowSearch(
+        x=x.data_ptr(), rows=x.shape[0], d=x.shape[1], beta=beta, found=found.data_ptr()
+    )
+    if isinstance(rank, Tensor):
+        search.ranks = rank.data_ptr()
+    else:
+        search.rank = rank
+    ROWS.launch("accelsim_select_rows", x.device, search)
     return found

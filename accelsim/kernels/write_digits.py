@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
+import torch
 from torch import Tensor
 
 from accelsim.kernels.nvcc import CSRC, CudaSource
@@ -29,61 +30,79 @@ class _Operand(ctypes.Structure):
     )
 
 
+class _Target(ctypes.Structure):
+    """``Target`` of the kernels."""
+
+    _fields_ = (
+        ("digits", ctypes.c_void_p),
+        ("found", ctypes.c_void_p),
+        ("places", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("room", ctypes.c_int64),
+    )
+
+
 class DigitWriter:
     """Writes digits of ``rint(x * scale)``; the last of an entry is as its low ones are.
 
     Parameters
     ----------
     x : Tensor
-        ``[rows, d]`` float32, contiguous, on a CUDA device, with entries. Every integer is below
-        2^31.
+        ``[rows, d]`` float32, contiguous, on a CUDA device, with entries. Digits of integers from
+        2^31 on are not theirs.
     scale : Tensor
         float32: a scalar, or ``[rows]``.
     shift : int
         The radix is ``2**shift``, at most 2^8.
     lowest : int
         The smallest digit; the largest is ``lowest + 2**shift - 1``.
+    room : int
+        Further digits of rows that are written behind the lowest ones, if there are so many.
 
     Attributes
     ----------
-    stride : int
-        Digits from one row to the next.
+    digits : Tensor
+        int8 ``[rows + room, stride]``, a multiple of `ALIGNMENT` digits a row: the lowest digits of
+        all rows, then the further ones, level by level.
+    found : Tensor
+        int32 ``[2, rows]``: how many digits each row needs, and how many of its entries do not fit
+        one.
+    places : Tensor
+        int64 ``[2, room]``: the rows and the levels, from 1, of the further digits.
     """
 
-    def __init__(self, x: Tensor, scale: Tensor, shift: int, lowest: int) -> None:
+    def __init__(self, x: Tensor, scale: Tensor, shift: int, lowest: int, room: int) -> None:
         self._x, self._scale = x, scale
-        self.stride = -(-x.shape[1] // ALIGNMENT) * ALIGNMENT
-        aligned = x.data_ptr() % 16 == 0 and x.shape[1] % 4 == 0
+        rows, d = x.shape
+        stride = -(-d // ALIGNMENT) * ALIGNMENT
+        aligned = x.data_ptr() % 16 == 0 and d % 4 == 0
         step = 0 if scale.ndim == 0 else scale.stride(0)
         self._operand = _Operand(
-            x.data_ptr(), x.shape[1], scale.data_ptr(), step, self.stride, shift, lowest, aligned
+            x.data_ptr(), d, scale.data_ptr(), step, stride, shift, lowest, aligned
+        )
+        self.digits = torch.empty((rows + room, stride), dtype=torch.int8, device=x.device)
+        self.places = torch.empty((2, room), dtype=torch.int64, device=x.device)
+        found = torch.empty(2 * rows + 1, dtype=torch.int32, device=x.device)
+        self.found = found[: 2 * rows].view(2, rows)
+        self._target = _Target(
+            self.digits.data_ptr(), found.data_ptr(), self.places.data_ptr(), rows, room
         )
 
-    def lowest(self, digits: Tensor, found: Tensor) -> None:
-        """Queue the pass that writes the lowest digits of all rows.
+    def run(self) -> None:
+        """Queue what writes `digits`, `found` and `places`."""
+        SOURCE.launch("accelsim_write_digits", self._x.device, self._operand, self._target)
 
-        Parameters
-        ----------
-        digits : Tensor
-            int8 ``[rows, stride]`` to write to.
-        found : Tensor
-            int32 ``[2, rows]`` to write to: how many digits each row needs, and how many of its
-            entries do not fit one.
-        """
-        rows = self._x.shape[0]
-        SOURCE.launch("accelsim_write_lowest", self._x.device, self._operand, rows, digits, found)
-
-    def further(self, places: Tensor, digits: Tensor) -> None:
-        """Queue the pass that writes chosen rows at chosen levels.
+    def further(self, places: Tensor) -> Tensor:
+        """Queue what writes chosen rows at chosen levels, and return their digits.
 
         Parameters
         ----------
         places : Tensor
-            int64 ``[2, count]``: rows, and levels from 0.
-        digits : Tensor
-            int8 ``[count, stride]`` to write to.
+            int64 ``[2, count]``, contiguous, on the device: rows, and levels from 0.
         """
         count = places.shape[1]
+        digits = self.digits.new_empty((count, self.digits.shape[1]))
         if count:
             device = self._x.device
             SOURCE.launch("accelsim_write_further", device, self._operand, places, count, digits)
+        return digits

@@ -65,15 +65,13 @@ def schedule(
         If not even one multiplication is sure to fit, or the backend refuses a product.
     """
     products: list[Product] = []
+    widths = systems.a.bits, systems.b.bits
     for product in _runnable(problem.products, backend):
         parts = [product] if k_split == "never" else _proved(product, backend, systems)
         for part in parts:
-            described = replace(
-                spec(systems, part),
-                signed_a=backend.may_be_negative(part.a),
-                signed_b=backend.may_be_negative(part.b),
-            )
-            support = backend.supports(described)
+            (n, d), h = part.a.shape, part.b.shape[0]
+            signed = backend.may_be_negative(part.a), backend.may_be_negative(part.b)
+            support = backend.supports(GemmSpec(*widths, n, d, h, *signed))
             if not support:
                 raise UnsupportedError(support.reason)
         products += parts

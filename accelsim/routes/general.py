@@ -184,8 +184,8 @@ class GeneralRoute:
             known = x.integers
             return lambda: known
         assert isinstance(x, Tensor), "others were refused"
-        finish, system = begin_rounding(self._request, side, x), self._request.digits.of(side)
-        return lambda: IntegerOperand(finish(), system)
+        begun = begin_rounding(self._request, side, x)
+        return IntegerOperand.begin(begun, self._request.digits.of(side))
 
     def check(self) -> None:
         """Do nothing: what is wrong with an operand has been raised by `run`."""

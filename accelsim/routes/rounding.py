@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from accelsim.arithmetic.rounding import Quantized, begin_quantizing
+from accelsim.arithmetic.rounding import Quantized, Quantizing, begin_quantizing
 from accelsim.types import Request, Side
 
 
@@ -28,17 +26,11 @@ def rounded(request: Request, side: Side, x: Tensor) -> Quantized:
     DataError
         If an entry is NaN or infinite, or the scale is undefined.
     """
-    return begin_rounding(request, side, x)()
+    return begin_rounding(request, side, x).finish()
 
 
-def begin_rounding(request: Request, side: Side, x: Tensor) -> Callable[[], Quantized]:
-    """Do what `rounded` does in two steps, so that a GPU works on both operands together.
-
-    Returns
-    -------
-    callable
-        What finishes it, and raises what `rounded` does.
-    """
+def begin_rounding(request: Request, side: Side, x: Tensor) -> Quantizing:
+    """Do what `rounded` does in two steps, so that a GPU works on without waiting for the host."""
     how = request.rounding.of(side)
     short = x.float() if x.dtype == torch.float64 else x
     return begin_quantizing(

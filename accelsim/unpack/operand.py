@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from accelsim.arithmetic.digits import DigitSystem
-from accelsim.arithmetic.rounding import Quantized
-from accelsim.unpack.kernels import Kernels, Survey, kernels_for
+from accelsim.arithmetic.rounding import Quantized, Quantizing
+from accelsim.unpack.kernels import Kernels, Survey, Written, begin_kernels, kernels_for
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,41 @@ class IntegerOperand:
     prepared : bool
         Whether the digits of whole matrices are kept, for an operand that meets many others, as
         weights do.
+    ahead : Written or None
+        Digits that a device was told to write before the host knew the scale.
     """
 
     values: Tensor | Quantized
     system: DigitSystem
     prepared: bool = False
+    ahead: Written | None = None
 
     def __post_init__(self) -> None:
         self.kernels.begin()
 
+    @staticmethod
+    def begin(quantizing: Quantizing, system: DigitSystem) -> Callable[[], IntegerOperand]:
+        """Queue the digits of an operand that is being rounded, where a device works by itself.
+
+        Parameters
+        ----------
+        quantizing : Quantizing
+            The operand.
+        system : DigitSystem
+            The digits to write it in.
+
+        Returns
+        -------
+        callable
+            What waits until it is rounded; it raises what is wrong with its entries.
+        """
+        ahead = begin_kernels(quantizing, system)
+        return lambda: IntegerOperand(quantizing.finish(), system, ahead=ahead)
+
     @cached_property
     def kernels(self) -> Kernels:
         """The kernels that count and write the digits, on the operand's device."""
-        return kernels_for(self.values, self.system)
+        return kernels_for(self.values, self.system, self.ahead)
 
     @property
     def shape(self) -> tuple[int, int, int]:

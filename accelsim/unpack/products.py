@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -53,8 +54,8 @@ def build(
     list of Product
         One for each exponent: the columns of the same exponent lie in one product.
     """
-    rows = line_map(levels_a.rows, a.system.shift, a.device)
-    columns = line_map(levels_b.rows, b.system.shift, b.device)
+    rows = line_map(a, head, levels_a.rows)
+    columns = line_map(b, head, levels_b.rows)
     groups: dict[int, list[_Columns]] = defaultdict(list)
     for part in _meetings(levels_a, levels_b):
         groups[part.level_a * a.system.shift + part.level_b * b.system.shift].append(part)
@@ -74,9 +75,7 @@ def build(
 def _meetings(levels_a: Levels, levels_b: Levels) -> list[_Columns]:
     """Match every level of A's columns with every level of B's."""
     if _most(levels_a.columns) == 1 and _most(levels_b.columns) == 1:
-        every = torch.arange(len(levels_a.columns), device="cpu")
-        once = torch.ones(len(every), dtype=torch.bool, device="cpu")
-        return [_Columns(every, 0, 0, once, once)]
+        return [_every_column(len(levels_a.columns))]
     meetings = []
     start = 0
     for level_a, index in enumerate(repeats(levels_a)):
@@ -91,14 +90,24 @@ def _meetings(levels_a: Levels, levels_b: Levels) -> list[_Columns]:
     return meetings
 
 
+@functools.lru_cache(maxsize=16)
+def _every_column(width: int) -> _Columns:
+    once = torch.ones(width, dtype=torch.bool, device="cpu")
+    return _Columns(torch.arange(width, device="cpu"), 0, 0, once, once)
+
+
+@functools.lru_cache(maxsize=16)
+def _from_first_level(width: int) -> Tensor:
+    return torch.zeros(width, dtype=torch.int64, device="cpu")
+
+
 def _digits(
     operand: IntegerOperand, head: int, levels: Levels, parts: list[_Columns], side: str
 ) -> Tensor:
     level = [getattr(part, f"level_{side}") for part in parts]
     if level == [0] and len(parts[0].index) == operand.shape[2]:
         last = getattr(parts[0], f"last_{side}")
-        skip = torch.zeros(len(last), dtype=torch.int64, device="cpu")
-        return operand.digits(head, levels.rows, None, skip, last)
+        return operand.digits(head, levels.rows, None, _from_first_level(len(last)), last)
     index = torch.cat([part.index for part in parts])
     skip = torch.repeat_interleave(
         torch.tensor(level, device=index.device),
@@ -108,23 +117,24 @@ def _digits(
     return operand.digits(head, levels.rows, index, skip, last)
 
 
-def line_map(levels: Tensor, shift: int, device: torch.device) -> LineMap:
-    """Return where the unpacked lines go: level by level, each weighing ``2**shift`` more.
+def line_map(operand: IntegerOperand, head: int, levels: Tensor) -> LineMap:
+    """Return where the unpacked rows go: level by level, each weighing ``2**shift`` more.
 
     Parameters
     ----------
+    operand : IntegerOperand
+        The operand.
+    head : int
+        The matrix of the batch.
     levels : Tensor
-        int64, on the CPU: of each line.
-    shift : int
-        Exponent of the radix.
-    device : torch.device
-        Where the indices of lines are to lie.
+        int64, on the CPU: of each row.
     """
-    segments = [Segment(levels.numel(), 0)]
-    for level in range(1, _most(levels)):
-        index = (levels > level).nonzero().squeeze(1)
-        segments.append(Segment(index.numel(), level * shift, index.to(device, non_blocking=True)))
-    return tuple(segments)
+    shift = operand.system.shift
+    further = enumerate(operand.kernels.lines(head, levels), 1)
+    return (
+        Segment(levels.numel(), 0),
+        *(Segment(rows.numel(), level * shift, rows) for level, rows in further),
+    )
 
 
 def repeats(levels: Levels) -> list[Tensor]:

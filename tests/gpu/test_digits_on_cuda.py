@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from accelsim.arithmetic.dequantize import dequantize
 from accelsim.arithmetic.oracle import compare, oracle
-from accelsim.arithmetic.rounding import alpha, quantize
+from accelsim.arithmetic.rounding import alpha, begin_quantizing, quantize
 from accelsim.errors import DataError
 from accelsim.kernels.select import select_rows
 from accelsim.types import PerOperand
@@ -66,6 +66,48 @@ def test_integers_and_digits_are_those_of_the_cpu(shape, dtype, granularity):
             own = digits == "balanced" and bits <= 8
             assert isinstance(pair[1].kernels, CudaKernels if own else GenericKernels)
             same_digits(*pair)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 300), (257, 4096), (3, 5, 17), (1, 9, 20)])
+@pytest.mark.parametrize("granularity", ["tensor", "row"])
+@pytest.mark.parametrize("beta", [31.0, 1e5])
+def test_digits_that_are_written_before_the_host_knows_the_scale(shape, granularity, beta):
+    """More further digits than there is room for, and none, too."""
+    system = DigitSystem("balanced", 8)
+    for factor in (1.0, 0.01):
+        x = operand(shape, 5) * factor
+        here = IntegerOperand(quantize(x, 95, beta * factor, granularity), system)
+        there = IntegerOperand.begin(
+            begin_quantizing(x.cuda(), 95, beta * factor, granularity), system
+        )()
+        assert there.ahead is not None
+        assert there.values.scale is there.ahead.scale
+        same_quantized(here.values, there.values)
+        same_digits(here, there)
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "row"])
+@pytest.mark.parametrize("kind", ["scale out of range", "zero percentile", "beyond int32"])
+def test_what_the_device_wrote_with_another_scale_is_not_used(kind, granularity):
+    x = torch.rand(40, 500, generator=torch.Generator().manual_seed(0)) + 0.5
+    beta = 31.0
+    if kind == "scale out of range":
+        x *= 1e-39
+    elif kind == "zero percentile":
+        x[:, 20:] = 0
+    else:
+        x[3, 7], beta = 1e6, 1e5
+    system = DigitSystem("balanced", 8)
+    arguments = (95, beta, granularity, "nonzero")
+    here = IntegerOperand(quantize(x, *arguments), system)
+    there = IntegerOperand.begin(begin_quantizing(x.cuda(), *arguments), system)()
+    assert there.ahead is not None
+    if kind == "beyond int32":
+        assert isinstance(there.kernels, GenericKernels)
+    else:
+        assert there.values.scale is not there.ahead.scale
+    same_quantized(here.values, there.values)
+    same_digits(here, there)
 
 
 @given(
@@ -137,7 +179,11 @@ def test_rows_are_selected_as_by_sorting(shape, kind, generator):
     x = {"normal": x, "few": x.round(), "zeros": x * (x > 1.5), "subnormal": x * 1e-41}[kind]
     order = x.abs().sort(dim=1, descending=True).values
     for k in {1, min(2, shape[1]), (shape[1] + 1) // 2, shape[1]}:
-        alphas, peaks = select_rows(x, k)
+        alphas, peaks, scales = select_rows(x, k, 31.0)
+        wanted = (31.0 / (2 * alphas.double())).float()
+        defined = (wanted > 0) & wanted.isfinite()
+        wanted = torch.where(peaks == 0, 1, torch.where(defined, wanted, torch.nan))
+        assert torch.equal(scales.nan_to_num(-1), wanted.nan_to_num(-1))
         assert torch.equal(alphas, order[:, k - 1])
         assert torch.equal(peaks, order[:, 0])
     ranks = torch.randint(1, shape[1] + 1, shape[:1], generator=generator, device="cuda")

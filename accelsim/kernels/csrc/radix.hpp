@@ -1,4 +1,4 @@
-// Histograms of keys, 11 bits at a time, and the bin that holds a rank.
+// Histograms of keys, 11 bits at a time, the bin that holds a rank, and the scale that follows.
 #pragma once
 
 #include "common.hpp"
@@ -25,6 +25,13 @@ __device__ Sum sum_before(Sum sum, Sum *warp_sums) {
   before -= sum;
   for (unsigned warp = 0; warp < threadIdx.x / 32; ++warp) before += warp_sums[warp];
   return before;
+}
+
+// beta / (2 alpha), rounded once; 1 for entries that are all zero, NaN where it is no positive float.
+__device__ inline float scale_of(float alpha, bool zeros, double beta) {
+  if (zeros) return 1.0f;
+  float const scale = static_cast<float>(beta / (2.0 * static_cast<double>(alpha)));
+  return scale > 0 && scale < __int_as_float(0x7f800000) ? scale : __int_as_float(0x7fffffff);
 }
 
 // Find the bin of a rank, counted from the last bin down: it and the rank within it go to `found`.

@@ -24,9 +24,8 @@ constexpr int kSampled = kSampleThreads * kSampledPerThread;
 constexpr int kSampleBytes = 2 << kSampleBits;  // a histogram of 16-bit counts
 constexpr int kVectors = 2;  // of 16 bytes that a thread has in flight, twice
 constexpr int kBuffered = 6144;
-constexpr float kNotANumber = NAN;
 
-// Also known to the Python side (select.py), which creates it as zeros.
+// Also known to the Python side (select.py); `bracket` sets all of it but the answer.
 struct State {
   unsigned long long rank;       // among the keys still in question, 1 for the largest
   unsigned long long above;      // keys beyond the bracket
@@ -191,10 +190,8 @@ __global__ void __launch_bounds__(kSampleThreads) bracket(Source<T> source, uint
 template <class T>
 __device__ void finish(State *state, unsigned key, double beta) {
   float const alpha = Keys<T>::magnitude(key);
-  float const scale = static_cast<float>(beta / (2.0 * static_cast<double>(alpha)));
-  bool const defined = scale > 0 && scale < __uint_as_float(infinity<float>());
   state->alpha = alpha;
-  state->scale = state->largest == 0 ? 1.0f : defined ? scale : kNotANumber;
+  state->scale = scale_of(alpha, state->largest == 0, beta);
   state->done = 1;
 }
 
@@ -376,11 +373,24 @@ __global__ void __launch_bounds__(kThreads) settle(Source<T> source, State *stat
   if (blockIdx.x == 0 && threadIdx.x == 0) finish<T>(state, low, beta);
 }
 
+// What is asked for; the Python side (select.py) has the same structure.
+struct Search {
+  void const *x;     // [count]
+  int64_t count;
+  int64_t rank;      // 1 for the largest magnitude
+  double beta;       // for the scale
+  State *state;      // gets the answer
+  uint32_t *buffer;  // of `capacity` words
+  uint32_t capacity;
+  int type;          // of the entries
+  int sm_count;      // of the device
+};
+
 template <class T>
-int select(T const *x, int64_t count, int64_t rank, double beta, State *state, uint32_t *buffer,
-           uint32_t capacity, int sm_count, cudaStream_t stream) {
+int select(Search const &search, cudaStream_t stream) {
+  auto const [x, count, rank, beta, state, buffer, capacity, type, sm_count] = search;
   bool const aligned = reinterpret_cast<uintptr_t>(x) % 16 == 0;
-  Source<T> source{x, count, aligned};
+  Source<T> source{static_cast<T const *>(x), count, aligned};
   // The answer's rank in the sample is binomial. Within 3.5 standard deviations it is missed in one
   // run of two thousand, which then searches the whole tensor; a wider bracket slows down every run.
   double const share = static_cast<double>(rank) / count;
@@ -398,7 +408,8 @@ int select(T const *x, int64_t count, int64_t rank, double beta, State *state, u
   int64_t const wanted = std::max<double>(5.0 * sm_count, expected / (kBuffered / 3));
   unsigned const blocks = static_cast<unsigned>(std::min(chunks, wanted));
   pass<T><<<blocks, kThreads, 0, stream>>>(source, state, buffer, capacity, beta);
-  void *arguments[] = {&source, &state, &buffer, &capacity, &beta};
+  Search copy = search;
+  void *arguments[] = {&source, &copy.state, &copy.buffer, &copy.capacity, &copy.beta};
   cudaLaunchCooperativeKernel(settle<T>, dim3(2 * sm_count), dim3(kThreads), arguments, 0, stream);
   return cudaGetLastError();
 }
@@ -406,15 +417,12 @@ int select(T const *x, int64_t count, int64_t rank, double beta, State *state, u
 }  // namespace
 }  // namespace accelsim
 
-// Find the `rank`-th largest magnitude of x [count] and the scale beta / (2 alpha).
-ACCELSIM_EXPORT int accelsim_select(void const *x, int64_t count, int type, int64_t rank,
-                                    double beta, void *state, uint32_t *buffer, uint32_t capacity,
-                                    int sm_count, cudaStream_t stream) {
+// Find the k-th largest magnitude and the scale beta / (2 alpha).
+ACCELSIM_EXPORT int accelsim_select(accelsim::Search const *search, cudaStream_t stream) {
   using namespace accelsim;
   int status = cudaSuccess;
-  int const known = with_type(type, [&](auto element) {
-    status = select(static_cast<decltype(element) const *>(x), count, rank, beta,
-                    static_cast<State *>(state), buffer, capacity, sm_count, stream);
+  int const known = with_type(search->type, [&](auto element) {
+    status = select<decltype(element)>(*search, stream);
   });
   return status != cudaSuccess ? status : known;
 }

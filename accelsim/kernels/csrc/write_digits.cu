@@ -1,5 +1,7 @@
 // Round an operand and write its rows in digits: the lowest ones of every row, then the further
 // digits of those that need any.
+#include <algorithm>
+
 #include "common.hpp"
 
 namespace accelsim {
@@ -7,6 +9,8 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kPerThread = 16;
+constexpr int kListing = 1024;            // threads of the block that lists rows
+constexpr int64_t kMostBlocks = 1 << 12;  // for further digits: most often there are few
 
 // What is asked for; the Python side (write_digits.py) has the same structure.
 struct Operand {
@@ -78,31 +82,96 @@ __global__ void __launch_bounds__(kThreads) write_lowest(Operand operand, int8_t
   found[gridDim.x + row] = outside;
 }
 
-// Row i of `digits` gets those of row places[0][i] at level places[1][i], 0 for the lowest.
+// List the rows that need more than one digit, level by level and in order: places[0][i] is a row and
+// places[1][i] the level of its digit, 0 for the lowest. One block; `listed` gets their number, at most
+// `room`.
+__global__ void __launch_bounds__(kListing) list_further(int const *levels, int64_t rows,
+                                                         int64_t room, int64_t *places,
+                                                         int *listed) {
+  constexpr int kWarps = kListing / 32;
+  __shared__ int64_t counts[kWarps];
+  int const lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  // Each warp has a run of rows: it counts those that need the digit, then lists them.
+  int64_t const share = (rows + kListing - 1) / kListing * 32;
+  int64_t const first = warp * share, end = min(rows, first + share);
+  int64_t total = 0;
+  for (int level = 1;; ++level) {
+    int64_t count = 0;
+    for (int64_t row = first + lane; row - lane < end; row += 32)
+      count += __popc(__ballot_sync(0xffffffffu, row < end && levels[row] > level));
+    if (lane == 0) counts[warp] = count;
+    __syncthreads();
+    int64_t const before = total;
+    int64_t place = before;
+    for (int other = 0; other < kWarps; ++other) {
+      if (other < warp) place += counts[other];
+      total += counts[other];
+    }
+    if (total == before) break;
+    for (int64_t row = first + lane; row - lane < end; row += 32) {
+      bool const wanted = row < end && levels[row] > level;
+      unsigned const votes = __ballot_sync(0xffffffffu, wanted);
+      int64_t const own = place + __popc(votes & ((1u << lane) - 1));
+      if (wanted && own < room) places[own] = row, places[room + own] = level;
+      place += __popc(votes);
+    }
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) *listed = static_cast<int>(min(total, room));
+}
+
+// Row i of `digits` gets those of row places[0][i] at level places[1][i], for the first `room` of i or
+// as many as `listed` says, unless that is null.
 __global__ void __launch_bounds__(kThreads) write_further(Operand operand, int64_t const *places,
+                                                          int64_t room, int const *listed,
                                                           int8_t *digits) {
-  int64_t const row = places[blockIdx.x];
-  int const level = static_cast<int>(places[gridDim.x + blockIdx.x]);
-  int64_t carry = 0;
-  for (int i = 0; i < level; ++i) carry -= static_cast<int64_t>(operand.lowest) << (operand.shift * i);
-  write_row(operand, row, digits + blockIdx.x * operand.stride, [&](int value) {
-    return low_digit((value + carry) >> (operand.shift * level), operand);
-  });
+  int64_t const count = listed == nullptr ? room : *listed;
+  for (int64_t i = blockIdx.x; i < count; i += gridDim.x) {
+    int const level = static_cast<int>(places[room + i]);
+    int64_t carry = 0;
+    for (int l = 0; l < level; ++l)
+      carry -= static_cast<int64_t>(operand.lowest) << (operand.shift * l);
+    write_row(operand, places[i], digits + i * operand.stride, [&](int value) {
+      return low_digit((value + carry) >> (operand.shift * level), operand);
+    });
+  }
+}
+
+// What both passes write; the Python side (write_digits.py) has the same structure.
+struct Target {
+  int8_t *digits;   // [rows + room, stride]
+  int *found;       // [2, rows] and the number of further lines that are listed
+  int64_t *places;  // [2, room]
+  int64_t rows, room;
+};
+
+void launch_further(Operand const &operand, int64_t const *places, int64_t room, int const *listed,
+                    int8_t *digits, cudaStream_t stream) {
+  write_further<<<static_cast<unsigned>(std::min(room, kMostBlocks)), kThreads, 0, stream>>>(
+      operand, places, room, listed, digits);
 }
 
 }  // namespace
 }  // namespace accelsim
 
-ACCELSIM_EXPORT int accelsim_write_lowest(accelsim::Operand const *operand, int64_t rows,
-                                          int8_t *digits, int *found, cudaStream_t stream) {
+// Write the lowest digits of all rows and, as far as there is room behind them, the further ones.
+ACCELSIM_EXPORT int accelsim_write_digits(accelsim::Operand const *operand,
+                                          accelsim::Target const *target, cudaStream_t stream) {
   using namespace accelsim;
+  auto const [digits, found, places, rows, room] = *target;
   write_lowest<<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(*operand, digits, found);
+  if (room > 0) {
+    int *listed = found + 2 * rows;
+    list_further<<<1, kListing, 0, stream>>>(found, rows, room, places, listed);
+    launch_further(*operand, places, room, listed, digits + rows * operand->stride, stream);
+  }
   return cudaGetLastError();
 }
 
+// Write the digits of chosen rows at chosen levels, places [2, count].
 ACCELSIM_EXPORT int accelsim_write_further(accelsim::Operand const *operand, int64_t const *places,
                                            int64_t count, int8_t *digits, cudaStream_t stream) {
   using namespace accelsim;
-  write_further<<<static_cast<unsigned>(count), kThreads, 0, stream>>>(*operand, places, digits);
+  launch_further(*operand, places, count, nullptr, digits, stream);
   return cudaGetLastError();
 }

@@ -22,7 +22,7 @@ from accelsim.arithmetic.digits import DigitSystem
 from accelsim.arithmetic.granularity import row_scales
 from accelsim.arithmetic.rounding import Quantized
 from accelsim.kernels.threads import over_lines
-from accelsim.unpack.kernels.source import batched_integers, batched_shape
+from accelsim.unpack.kernels.base import OperandKernels
 
 
 @dataclass(frozen=True)
@@ -46,28 +46,12 @@ class Source:
         return np.int64 if self.values.dtype == np.int64 else np.int32
 
 
-class CpuKernels:
+class CpuKernels(OperandKernels):
     """Implements `Kernels` for an operand on the CPU.
 
-    Parameters
-    ----------
-    operand : Tensor or Quantized
-        Integers, or floats with their scale, which are rounded as their digits are written, so that
-        the integers need no memory of their own; those beyond int32 are written out.
-    system : DigitSystem
-        The digits to write it in.
+    Quantized operands are rounded as their digits are written, so that the integers need no memory
+    of their own; those beyond int32 are written out.
     """
-
-    def __init__(self, operand: Tensor | Quantized, system: DigitSystem) -> None:
-        self._operand, self._system = operand, system
-        self.shape = batched_shape(operand)
-
-    def integers(self) -> Tensor:
-        """Return the integers."""
-        return self._integers
-
-    def begin(self) -> None:
-        """Do nothing ahead."""
 
     def row_levels(self) -> Tensor:
         """Return the digits that the rows need."""
@@ -97,10 +81,6 @@ class CpuKernels:
     ) -> Tensor:
         """Write one matrix in digits."""
         return digits(self._sources[head], self._system, row_levels, columns, skip, last)
-
-    @cached_property
-    def _integers(self) -> Tensor:
-        return batched_integers(self._operand)
 
     @cached_property
     def _extremes(self) -> list[tuple[Tensor, Tensor, int]]:

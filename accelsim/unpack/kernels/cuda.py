@@ -1,13 +1,17 @@
 """Count and write digits on a CUDA device: compiled kernels that round on the way.
 
-One pass over the operand, queued as soon as it is there, writes the lowest digits of all rows and
-says how many digits each needs. The rows that need more are read once more for each.
+One pass over the operand, queued as soon as its scale is on the device, writes the lowest digits of
+all rows and how many digits each needs. The rows that need more are listed and read again there, so
+that nothing waits for the host. It waits once, for how many there are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,26 +27,79 @@ WIDEST = 8
 """Bits of a digit in an int8."""
 
 
-@dataclass
-class _Lowest:
-    """The results of the first pass.
+@dataclass(frozen=True)
+class Written:
+    """Digits that are written, or queued to be.
 
     Parameters
     ----------
+    scale : Tensor
+        By which the operand is rounded.
     writer : DigitWriter
-        Of the operand.
-    digits : Tensor
-        int8 ``[batch * n + room, stride]``: the lowest digits of all rows, and room behind them.
+        Of all rows; with room for as many further digits as there are rows, if the operand is one
+        matrix. Those of several would have to lie between them.
     found : Arriving
-        int32 ``[2, batch * n]``: digits that each row needs, and its entries that do not fit one.
-    levels : Tensor or None
-        Of the rows of the only matrix, whose further digits stand in the room; None for nothing.
+        What it found in the rows.
     """
 
+    scale: Tensor
     writer: DigitWriter
-    digits: Tensor
     found: Arriving
-    levels: Tensor | None = None
+
+
+def writes(operand: Tensor, system: DigitSystem) -> bool:
+    """Whether the kernels write digits of a system, for a float operand of integers in int32."""
+    return (
+        operand.numel() > 0
+        and system.bits <= WIDEST
+        and not system.keeps_last
+        and compiles_for(operand.device)
+    )
+
+
+def begin_writing(operand: Tensor, scale: Tensor, system: DigitSystem) -> Written:
+    """Queue what writes the digits of an operand.
+
+    Parameters
+    ----------
+    operand : Tensor
+        float32 ``[..., rows, d]``, contiguous.
+    scale : Tensor
+        float32 on the device: a scalar, or ``[..., rows, 1]``.
+    system : DigitSystem
+        Digits that `writes` says are the kernels'.
+    """
+    rows, d = operand.shape[:-1].numel(), operand.shape[-1]
+    by_row = row_scales(scale, operand.shape).reshape(rows) if scale.ndim else scale
+    room = rows if operand.shape[:-2].numel() == 1 else 0
+    writer = DigitWriter(operand.view(rows, d), by_row, system.shift, system.low_digits[0], room)
+    writer.run()
+    return Written(scale, writer, Arriving(writer.found))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What the kernels found in the rows of an operand.
+
+    Parameters
+    ----------
+    levels : Tensor
+        Digits that each row needs, int64 ``[batch, n]`` on the CPU.
+    out_of_bound : tuple of int
+        Entries of each matrix that do not fit one digit.
+    complete : bool
+        Whether the operand is one matrix all digits of which are written; else there are none here.
+    lines : list of Tensor
+        Its rows that need more than 1, 2, … digits.
+    digits : Tensor
+        Its digits, ``[n and further lines, d]``.
+    """
+
+    levels: Tensor
+    out_of_bound: tuple[int, ...]
+    complete: bool
+    lines: list[Tensor]
+    digits: Tensor
 
 
 class CudaKernels(GenericKernels):
@@ -55,52 +112,37 @@ class CudaKernels(GenericKernels):
     operand : Quantized
         With entries, all of which become int32.
     system : DigitSystem
-        Digits of up to 8 bits, the last of which is as the low ones.
+        Digits that `writes` says are the kernels'.
+    ahead : Written or None
+        Digits that were queued before the host knew the scale; of no use if it became another.
     """
 
-    def __init__(self, operand: Quantized, system: DigitSystem) -> None:
+    def __init__(
+        self, operand: Quantized, system: DigitSystem, ahead: Written | None = None
+    ) -> None:
         super().__init__(operand, system)
         self._quantized = operand
-        self._lowest: _Lowest | None = None
-
-    @staticmethod
-    def write(operand: Quantized, system: DigitSystem) -> bool:
-        """Whether the kernels write these digits of an operand."""
-        return (
-            operand.operand.numel() > 0
-            and operand.dtype == torch.int32
-            and system.bits <= WIDEST
-            and not system.keeps_last
-            and compiles_for(operand.operand.device)
-        )
+        self._ahead = ahead if ahead is not None and ahead.scale is operand.scale else None
 
     def begin(self) -> None:
-        """Queue the first pass."""
-        if self._lowest is not None:
-            return
-        batch, n, d = self.shape
-        rows, system = batch * n, self._system
-        x = self._quantized.operand.view(rows, d)
-        scale = self._quantized.scale
-        if scale.ndim:
-            scale = row_scales(scale, self._quantized.operand.shape).reshape(rows)
-        writer = DigitWriter(x, scale, system.shift, system.low_digits[0])
-        room = n if batch == 1 else 0
-        digits = torch.empty((rows + room, writer.stride), dtype=torch.int8, device=x.device)
-        found = torch.empty((2, rows), dtype=torch.int32, device=x.device)
-        writer.lowest(digits[:rows], found)
-        self._lowest = _Lowest(writer, digits, Arriving(found))
+        """Queue the digits unless that was done."""
+        if self._ahead is None:
+            quantized = self._quantized
+            self._ahead = begin_writing(quantized.operand, quantized.scale, self._system)
 
     def row_levels(self) -> Tensor:
-        """Return the digits that the rows need, and queue their further digits."""
-        levels = self._written.found.wait()[0].to(torch.int64).reshape(self.shape[:2])
-        if len(levels) == 1:
-            self._fill_room(levels[0])
-        return levels
+        """Return the digits that the rows need."""
+        return self._rows.levels
 
     def out_of_bound(self) -> tuple[int, ...]:
         """Return the entries of each matrix that do not fit one digit."""
-        return tuple(self._written.found.wait()[1].reshape(self.shape[:2]).sum(dim=1).tolist())
+        return self._rows.out_of_bound
+
+    def lines(self, head: int, row_levels: Tensor) -> list[Tensor]:
+        """Return the rows that have more than 1, 2, … levels."""
+        if self._are_written(row_levels):
+            return self._rows.lines
+        return super().lines(head, row_levels)
 
     def digits(
         self, head: int, row_levels: Tensor, columns: Tensor | None, skip: Tensor, last: Tensor
@@ -108,39 +150,49 @@ class CudaKernels(GenericKernels):
         """Write one matrix in digits."""
         if columns is not None:
             return super().digits(head, row_levels, columns, skip, last)
-        lowest, (_, n, d) = self._written, self.shape
-        written = lowest.digits[head * n : (head + 1) * n]
-        if lowest.levels is not None and torch.equal(lowest.levels, row_levels):
-            written = lowest.digits[: int(row_levels.sum())]
-        elif int(row_levels.max()) > 1:
-            places = _places(row_levels) + torch.tensor([[head * n], [0]], device="cpu")
-            more = written.new_empty((places.shape[1], written.shape[1]))
-            self._write_further(places, more)
-            written = torch.cat([written, more])
+        if self._are_written(row_levels):
+            return self._rows.digits
+        writer, (_, n, d) = self._written.writer, self.shape
+        written = writer.digits[head * n : (head + 1) * n]
+        if int(row_levels.max()) > 1:
+            places = _places(super().lines(head, row_levels), head * n)
+            written = torch.cat([written, writer.further(places)])
         return written[:, :d].contiguous()
 
-    def _fill_room(self, levels: Tensor) -> None:
-        """Write the further digits of the only matrix right behind its lowest ones."""
-        lowest, n = self._written, len(levels)
-        count = int(levels.sum()) - n
-        if 0 < count <= len(lowest.digits) - n:
-            self._write_further(_places(levels), lowest.digits[n : n + count])
-            lowest.levels = levels
+    def _are_written(self, row_levels: Tensor) -> bool:
+        """Whether all digits of the only matrix are written, for rows of so many levels."""
+        rows = self._rows
+        return rows.complete and (
+            rows.levels.data_ptr() == row_levels.data_ptr()
+            or torch.equal(rows.levels[0], row_levels)
+        )
+
+    @cached_property
+    def _rows(self) -> _Rows:
+        """Wait for what the kernels found, and take what they wrote."""
+        batch, n, d = self.shape
+        found, writer = self._written.found.wait(), self._written.writer
+        levels = found[0].to(torch.int64).view(batch, n)
+        needed, outside = found.numpy()
+        further = [int(np.count_nonzero(needed > level)) for level in range(1, int(needed.max()))]
+        count = sum(further)
+        complete = batch == 1 and count <= writer.places.shape[1]
+        return _Rows(
+            levels,
+            tuple(outside.reshape(batch, n).sum(axis=1, dtype=np.int64).tolist()),
+            complete,
+            list(writer.places[0, :count].split_with_sizes(further)) if complete else [],
+            writer.digits[: n + count if complete else 0, :d].contiguous(),
+        )
 
     @property
-    def _written(self) -> _Lowest:
+    def _written(self) -> Written:
         self.begin()
-        assert self._lowest is not None, "begin makes it"
-        return self._lowest
-
-    def _write_further(self, places: Tensor, digits: Tensor) -> None:
-        self._written.writer.further(places.to(digits.device, non_blocking=True), digits)
+        assert self._ahead is not None, "begin makes it"
+        return self._ahead
 
 
-def _places(row_levels: Tensor) -> Tensor:
-    """Return rows and levels from 1 on, int64 ``[2, count]``, level by level."""
-    parts = [torch.empty((2, 0), dtype=torch.int64, device="cpu")]
-    for level in range(1, int(row_levels.max())):
-        rows = (row_levels > level).nonzero().squeeze(1)
-        parts.append(torch.stack([rows, torch.full_like(rows, level)]))
-    return torch.cat(parts, dim=1)
+def _places(lines: Sequence[Tensor], first: int) -> Tensor:
+    """Return rows, counted from `first`, and levels from 1 on, int64 ``[2, count]``."""
+    levels = [torch.full_like(rows, level) for level, rows in enumerate(lines, 1)]
+    return torch.stack([torch.cat(list(lines)) + first, torch.cat(levels)])

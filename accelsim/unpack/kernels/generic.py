@@ -5,37 +5,15 @@ The CPU and CUDA devices have compiled kernels for this; all give the same digit
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import torch
 from torch import Tensor
 
 from accelsim.arithmetic.digits import DigitSystem
-from accelsim.arithmetic.rounding import Quantized
-from accelsim.unpack.kernels.source import batched_integers, batched_shape
+from accelsim.unpack.kernels.base import OperandKernels
 
 
-class GenericKernels:
-    """Implements `Kernels` for an operand on any device.
-
-    Parameters
-    ----------
-    operand : Tensor or Quantized
-        Integers, or floats with their scale.
-    system : DigitSystem
-        The digits to write it in.
-    """
-
-    def __init__(self, operand: Tensor | Quantized, system: DigitSystem) -> None:
-        self._operand, self._system = operand, system
-        self.shape = batched_shape(operand)
-
-    def integers(self) -> Tensor:
-        """Return the integers."""
-        return self._integers
-
-    def begin(self) -> None:
-        """Do nothing ahead."""
+class GenericKernels(OperandKernels):
+    """Implements `Kernels` for an operand on any device."""
 
     def row_levels(self) -> Tensor:
         """Return the digits that the rows need."""
@@ -64,10 +42,6 @@ class GenericKernels:
     ) -> Tensor:
         """Write one matrix in digits."""
         return write(self._integers[head], self._system, row_levels, columns, skip, last)
-
-    @cached_property
-    def _integers(self) -> Tensor:
-        return batched_integers(self._operand)
 
     def _levels(self, dim: int, shape: tuple[int, int]) -> Tensor:
         """Return the digits of the smallest and the largest entries along `dim`, whichever is more.

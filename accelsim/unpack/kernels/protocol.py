@@ -31,6 +31,12 @@ class Kernels(Protocol):
     def row_levels(self) -> Tensor:
         """Return the digits that the rows need, int64 ``[batch, n]``, at least 1, on the CPU."""
 
+    def lines(self, head: int, row_levels: Tensor) -> list[Tensor]:
+        """Return the rows of a matrix that have more than 1, 2, … levels, as many as there are.
+
+        int64, in order, where the operand lies; `row_levels` is on the CPU.
+        """
+
     def column_levels(self) -> Tensor:
         """Return the digits that the columns need, int64 ``[batch, d]``, at least 1, on the CPU."""
 

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.arithmetic.rounding import alpha, quantize, rank
+from accelsim.arithmetic.magnitudes import Search
+from accelsim.arithmetic.rounding import alpha, begin_quantizing, quantize, rank
 from accelsim.errors import DataError, InputError
 
 
@@ -136,6 +137,29 @@ def test_any_finite_operand_is_what_fractions_give(values, beta, percentile):
     assert done.values.tolist() == [expected]
     assert done.largest == max(map(abs, expected))
     assert Fraction(float(done.scale)) * Fraction(2) ** done.scale_exponent == scale
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "row"])
+@pytest.mark.parametrize("off", [None, 0, -1])
+def test_a_scale_that_a_device_worked_out_holds_only_if_the_host_finds_the_same(
+    monkeypatch, granularity, off
+):
+    x = torch.randn(5, 40, generator=torch.Generator().manual_seed(3))
+    right = quantize(x, 95, 31, granularity)
+    found = np.empty((3, right.scale.numel()), np.float32)
+    found[0] = alpha(x.reshape(found.shape[1], -1), 95)
+    found[1] = x.abs().reshape(found.shape[1], -1).amax(dim=1)
+    found[2] = right.scale.flatten()
+    if off is not None:
+        found[2, off] = np.nextafter(found[2, off], np.float32(0))
+    search = Search(lambda: found, torch.from_numpy(found[2]))
+    monkeypatch.setattr("accelsim.arithmetic.rounding.begin_search", lambda *_: search)
+    begun = begin_quantizing(x, 95, 31, granularity)
+    assert begun.scale.shape == right.scale.shape
+    quantized = begun.finish()
+    assert (quantized.scale is begun.scale) == (off is None)
+    assert torch.equal(quantized.scale, right.scale)
+    assert torch.equal(quantized.values, right.values)
 
 
 def test_rows_share_one_power_of_two_or_are_refused():
