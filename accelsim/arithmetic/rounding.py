@@ -155,10 +155,15 @@ def begin_quantizing(
     x, percentile, beta, granularity, zero_alpha, name
         As in `quantize`.
 
+    Returns
+    -------
+    Quantizing
+        The operand; its `finish` waits, and raises what is wrong with the entries.
+
     Raises
     ------
     DataError
-        If `x` has another type.
+        If `x` is of another type than `quantize` takes.
     InputError
         If `beta` is not a positive number, or there is no such granularity.
     """
