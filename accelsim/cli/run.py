@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Count operations and costs; multiply nothing (product: none).",
 )
+@click.option("--details", is_flag=True, help="Print every GEMM, not only the sums over them.")
 @click.option("--isolate", is_flag=True, help="Run each backend in a process of its own.")
 @click.option(
     "--timeout",
@@ -62,6 +63,7 @@ def command(
     resume: bool,
     overwrite: bool,
     cost_only: bool,
+    details: bool,
     isolate: bool,
     timeout: float | None,
     memory_limit: float | None,
@@ -69,6 +71,9 @@ def command(
     form: Literal["table", "json", "csv", "markdown"],
 ) -> int:
     """Run the YAML file CONFIG and print exactness, operation counts and times.
+
+    Printed are the sums over all GEMMs and the verdict; the results' folder has every GEMM, and
+    --details prints them.
 
     Ctrl-C ends the run after the current record; --resume goes on with it. With --isolate a backend
     that crashes, hangs or runs out of memory costs one record, not the run.
@@ -78,6 +83,7 @@ def command(
     from accelsim.cli.progress import showing
     from accelsim.config import load_config
     from accelsim.records import RunFolder
+    from accelsim.report.brief import brief, next_steps, terminal_width
     from accelsim.report.summary import summary
     from accelsim.report.tables import render
     from accelsim.runner import Here, Isolated, Limits, operand_hashes, run
@@ -116,14 +122,18 @@ def command(
                 records = run(resolved, folder, progress, maker, hashes)
         except NothingCouldRunError as error:
             nothing, records = error, list(folder.records)
-        table = summary(records, path)
+        every = summary(records, path)
         kept = not folder.begun
-        folder.finish(table)
-    click.echo(
-        table if form == "table" else render([record.to_dict() for record in records], None, form),
-        nl=False,
-    )
-    if not kept:
+        folder.finish(every)
+    if form != "table":
+        click.echo(render([record.to_dict() for record in records], None, form), nl=False)
+    elif details:
+        click.echo(every, nl=False)
+    else:
+        click.echo(brief(records, path, terminal_width()), nl=False)
+    if not kept and form == "table":
+        click.echo("\n".join(next_steps(records, path)))
+    elif not kept:
         click.echo(f"{len(records)} records in {path}", err=True)
     if nothing is not None:
         raise nothing

@@ -107,8 +107,8 @@ def ratio(value: float) -> str:
 
 
 def speedup(value: float) -> str:
-    """Return a speed-up with 2 decimals, below 0.1 with 3."""
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+    """Return a speed-up with 2 decimals, below 0.1 with 3, and never as 0 unless it is."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
 
 
 def time_ratio(ratio: TimeRatio | None) -> str:

@@ -49,6 +49,11 @@ class Settings:
             elif values and values[0] not in (None, _USUAL.get(field)):
                 self.shared.append(_say(field, values[0]))
 
+    @property
+    def swept(self) -> list[str]:
+        """The settings, but for the workload, that differ and that no line shows."""
+        return [field for field in self._varying if field in SWEPT]
+
     def sweep(self, record: Record, among: Collection[str] = SWEPT) -> list[str]:
         """Return the settings of `record`, those `among` some, that differ among the records."""
         return describe(record, [field for field in self._varying if field in among])

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from accelsim.measure.ratios import explain_doubts
-from accelsim.records import Record, Status
+from accelsim.records import Record
 from accelsim.report.cells import printable
 from accelsim.report.differences import busy
 from accelsim.report.hardware import hardware
 from accelsim.report.line import Line
+from accelsim.report.problems import failures, not_run, place, verdict
 from accelsim.report.settings import Settings
-from accelsim.report.summary_rows import Columns, Labels
+from accelsim.report.summary_rows import Columns
 
 WIDTH = 80
 """Columns that a line of text takes at most; a table is as wide as its numbers need."""
@@ -22,22 +23,18 @@ WIDTH = 80
 MOST_LINES = 100
 """From more lines than this, sums over the GEMMs of a kind are shown instead."""
 
-MOST_FAILURES = 50
-"""How many failed records are listed at most."""
-
-
-_EXECUTION = {
+EXECUTION = {
     "emulated": "a model in software did the work, so its times are not the hardware's",
     "fallback": "slower instructions did the work than those the backend stands for",
 }
 
 
 def summary(records: Iterable[Record], folder: Path = Path()) -> str:
-    """Say at a glance what a run found: exact or not, how many operations, how long.
+    """Say all that a run found: exact or not, how many operations, how long.
 
-    The verdict comes first, then for every GEMM and setting one line per backend, or per strategy
-    where one backend runs several, then, if there are several GEMMs, their sums; then what modelled
-    accelerators would take; then every record that is not ok with its reason.
+    For every GEMM and setting there is one line per backend, or per strategy where one backend runs
+    several, then, if there are several GEMMs, their sums; then what modelled accelerators would
+    take; then every record that is not ok with its reason; the verdict comes last.
 
     Parameters
     ----------
@@ -53,49 +50,15 @@ def summary(records: Iterable[Record], folder: Path = Path()) -> str:
     """
     records = tuple(records)
     ran = [record for record in records if record.status.ran]
-    lines = _wrap(verdict(records), hanging=False)
+    lines: list[str] = []
     if ran:
         lines += _table(ran, records)
         lines += hardware(records)
     lines += _problems(records, folder)
+    lines += ["", *_wrap(verdict(records), hanging=False)]
+    while not lines[0]:
+        del lines[0]
     return "".join(f"{printable(line).rstrip()}\n" for line in lines)
-
-
-def verdict(records: Sequence[Record], reasons: bool = True) -> str:
-    """Say in one sentence how many results are exact, and what did not run and why.
-
-    Parameters
-    ----------
-    records : sequence of Record
-        The records of one run.
-    reasons : bool
-        Say why; without it only how many records did not run.
-    """
-    counts = Counter(record.status for record in records)
-    ran = sum(number for status, number in counts.items() if status.ran)
-    counted = counts[Status.COUNTED]
-    parts = [f"{counts[Status.OK]} of {ran - counted} exact"] if ran > counted else []
-    parts += [f"{counted} counted, without multiplying"] if counted else []
-    parts = parts or ["nothing ran"]
-    parts += [f"{counts[status]} {status}" for status in Status if status.failed and counts[status]]
-    parts += [
-        f"{counts[status]} {status}" + (f": {_reasons(records, status)}" if reasons else "")
-        for status in (Status.UNAVAILABLE, Status.UNSUPPORTED)
-        if counts[status]
-    ]
-    return "; ".join(parts)
-
-
-def _reasons(records: Sequence[Record], status: Status) -> str:
-    """Name each backend with this status, with its reason if it has only one."""
-    reasons: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        if record.status is status:
-            reasons[record.backend].add(record.reason)
-    return ", ".join(
-        f"{backend} ({next(iter(found))})" if len(found) == 1 else backend
-        for backend, found in reasons.items()
-    )
 
 
 def _table(ran: Sequence[Record], records: Sequence[Record]) -> list[str]:
@@ -104,7 +67,7 @@ def _table(ran: Sequence[Record], records: Sequence[Record]) -> list[str]:
     shared = settings.shared
     if columns.labels.kind != "backend":
         shared = [f"backend {columns.labels.backend(ran[0])}", *shared]
-    groups = _groups(ran, lambda record: _heading(record, settings))
+    groups = _groups(ran, lambda record: place(record, settings))
     body = _lines(groups, columns, summed=False)
     gemms = len({(record.workload, record.gemm) for record in ran})
     if gemms > 1:
@@ -143,18 +106,6 @@ def _groups(records: Iterable[Record], label: Callable[[Record], str]) -> dict[s
     return groups
 
 
-def _heading(record: Record, settings: Settings) -> str:
-    shape = f"{record.n}×{record.d}×{record.h}"
-    if record.batch != 1:
-        shape = f"{record.batch}×({shape})"
-    chosen = record.strategy_chosen
-    shown = "strategy" not in settings.elsewhere and chosen != record.strategy
-    unpacked = record.max_digits_a != 1 or record.max_digits_b != 1
-    by = [f"by {chosen}" if unpacked else "nothing to unpack"] if chosen and shown else []
-    name = f"{settings.gemm(record)} ({record.op}, {record.phase}) {shape}"
-    return ", ".join([name, *settings.sweep(record), *by])
-
-
 def _kind(record: Record, settings: Settings) -> str:
     """Name the kind of GEMM that a whole model has many of."""
     return ", ".join([record.workload, record.op, record.phase, *settings.sweep(record)])
@@ -188,7 +139,7 @@ def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
     lines += columns.labels.notes()
     if said := busy(ran):
         lines += _wrap(f"This {said}, so the times are longer than they need be.")
-    for execution, words in _EXECUTION.items():
+    for execution, words in EXECUTION.items():
         backends = dict.fromkeys(record.backend for record in ran if record.execution == execution)
         if backends:
             lines += _wrap(f"* {', '.join(backends)}: {execution}; {words}.")
@@ -197,49 +148,13 @@ def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
 
 def _problems(records: Sequence[Record], folder: Path) -> list[str]:
     """List the records that are not ok: each that failed, and by reason those that did not run."""
-    settings, labels = Settings(records), Labels(records)
-    failed = [record for record in records if record.status.failed]
-    lines = [
-        f"{record.status}: {_heading(record, settings)}, {labels.backend(record)}: "
-        + _reason(record, folder)
-        for record in failed[:MOST_FAILURES]
-    ]
-    if len(failed) > MOST_FAILURES:
-        lines.append(f"and {len(failed) - MOST_FAILURES} more, in records.jsonl")
-    not_run = Counter(
-        (record.status, record.backend, record.reason)
-        for record in records
-        if not record.status.ran
-    )
-    rest = [
-        f"{status}: {backend}, {_plural(count)}: {reason}"
-        for (status, backend, reason), count in not_run.items()
-    ]
-    sections = {"Failed:": lines, "Did not run:": rest}
+    sections = {"Failed:": failures(records, folder), "Did not run:": not_run(records)}
     return [
         line
         for title, section in sections.items()
         if section
         for line in ["", title, *(line for words in section for line in _wrap(words))]
     ]
-
-
-def _reason(record: Record, folder: Path) -> str:
-    parts = [record.reason] if record.reason else []
-    if record.minimised:
-        small = record.minimised
-        parts.append(
-            f"shown by {small.n}×{small.d}×{small.h}: accelsim run {folder / small.config}"
-        )
-    if record.mismatches and (not parts or record.status is Status.OVERFLOW):
-        integers = record.batch * record.n * record.h
-        parts.append(f"{record.mismatches:,} of {integers:,} integers differ")
-        parts.append(f"by at most {record.max_abs_error:,}")
-    return ", ".join(parts)
-
-
-def _plural(count: int) -> str:
-    return "1 record" if count == 1 else f"{count} records"
 
 
 def _wrap(words: str, hanging: bool = True) -> list[str]:

@@ -15,7 +15,7 @@ from accelsim.report.cells import text
 from accelsim.report.described import Described
 from accelsim.report.fields import flatten
 from accelsim.report.html.differences import Comparison
-from accelsim.report.summary import verdict
+from accelsim.report.problems import verdict
 
 _ALWAYS = ("percentile", "beta", "bits", "strategy", "digits", "repeats", "warmup")
 """Keys of a config that are told even where they are the default."""

@@ -140,7 +140,8 @@ def test_an_interrupt_ends_after_the_current_record(tmp_path, number):
     out = tmp_path / "out"
     run = command("run", path, "--output", out)
     with subprocess.Popen(run, stderr=subprocess.PIPE, text=True) as process:
-        process.stderr.readline()
+        while not (out / "records.jsonl").exists() or not records(out):
+            time.sleep(0.05)
         process.send_signal(number)
         rest = process.stderr.read()
     assert process.returncode == 130, rest

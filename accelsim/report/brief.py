@@ -1,0 +1,149 @@
+"""What a run prints at its end: sums and verdict, in so few lines that none scrolls away."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from shlex import quote
+
+from accelsim.measure.ratios import explain_doubts
+from accelsim.records import Record
+from accelsim.records.fields import STAGES
+from accelsim.records.folder import TABLE
+from accelsim.records.record import Stage
+from accelsim.report.brief_rows import Block, design_block, sum_block
+from accelsim.report.cells import printable
+from accelsim.report.differences import busy
+from accelsim.report.problems import failures, plural, verdict
+from accelsim.report.summary import EXECUTION
+from accelsim.report.summary_rows import Labels
+
+MOST_LINES = 30
+"""How many lines are printed at most."""
+
+WIDTH = 80
+"""Columns of a line where there is no terminal."""
+
+NEXT_LINES = 3
+"""How many lines `next_steps` has at most."""
+
+_LEGEND_LINES = 6
+_MOST_FAILURES = 3
+_NOUNS: dict[Stage, str] = {
+    "quantize": "quantizing",
+    "unpack": "unpacking",
+    "prepare": "preparing digits for the backend",
+    "gemm": "multiplying",
+    "pack": "packing",
+    "dequantize": "dequantizing",
+}
+
+
+def brief(records: Iterable[Record], folder: Path = Path(), width: int = WIDTH) -> str:
+    """Say what a run found: sums over its GEMMs, then the verdict.
+
+    The tables are cut where it would take more than `MOST_LINES` lines together with `next_steps`;
+    ``table.txt`` in the run's folder has everything.
+
+    Parameters
+    ----------
+    records : iterable of Record
+        The records of one run.
+    folder : Path
+        The run's folder, from where the reader is.
+    width : int
+        Columns of a line.
+
+    Returns
+    -------
+    str
+        Text with a line end.
+    """
+    records = tuple(records)
+    ran = [record for record in records if record.status.ran]
+    sums = sum_block(ran, width) if ran else None
+    designs = design_block(records, width)
+    tail = _legend(ran, sums, width) if sums else []
+    tail += ["", *_verdict(records, folder, width)]
+    room = MOST_LINES - NEXT_LINES - len(tail)
+    if sums is not None and designs is not None:
+        # The times of models in software tell little: their designs then go first.
+        modelled = all(record.cycles is not None for record in ran)
+        least = (2 if modelled else 1) * room // 3
+        rows = designs.cut(max(least, room - 1 - sums.lines) - 1)
+        tail = ["", *rows, *tail] if rows else tail
+    lines = [*(sums.cut(MOST_LINES - NEXT_LINES - len(tail)) if sums else []), *tail]
+    while lines and not lines[0]:
+        lines = lines[1:]
+    return "".join(f"{printable(line).rstrip()}\n" for line in lines)
+
+
+def _legend(ran: Sequence[Record], sums: Block, width: int) -> list[str]:
+    """Explain marks and columns in one paragraph, what the reader must know first."""
+    terms = [f"{mark}: {meaning}" for mark, meaning in explain_doubts(sums.ratios).items()]
+    for execution, words in EXECUTION.items():
+        if any(record.execution == execution for record in ran):
+            terms.append(f"*: {words}")
+    terms += [note.removesuffix(".") for note in Labels(ran).notes()]
+    terms += [f"{title}: {meaning}" for title, meaning in sums.meanings.items()]
+    terms.append(f"{TABLE} explains every column")
+    return ["", *_wrapped(". ".join(terms) + ".", width, _LEGEND_LINES)]
+
+
+def _verdict(records: Sequence[Record], folder: Path, width: int) -> list[str]:
+    """Say what took the time, what failed, and how many were exact."""
+    texts = [_dominant(records), *failures(records, folder, _MOST_FAILURES)]
+    lines = [line for words in texts for line in _wrapped(words, width, 2)]
+    return [*lines, *_wrapped(verdict(records), width, 3)]
+
+
+def _dominant(records: Sequence[Record]) -> str:
+    """Say which stage takes most of the time of all records together, and whether to trust it."""
+    times: dict[Stage, float] = defaultdict(float)
+    total = 0.0
+    for record in records:
+        if "total" in record.time_ms:
+            total += record.time_ms["total"].median
+            for stage in STAGES.keys() & record.time_ms.keys() - {"total"}:
+                times[stage] += record.time_ms[stage].median
+    if not total or not times:
+        return ""
+    stage = max(times, key=lambda name: times[name])
+    words = f"{_NOUNS[stage].capitalize()} is {times[stage] / total:.0%} of the total time."
+    said = busy(records)
+    return f"{words} This {said}, so times are longer than they need be." if said else words
+
+
+def next_steps(records: Sequence[Record], folder: Path) -> list[str]:
+    """Return the lines that say where the rest is, and which commands go on."""
+    path = quote(str(folder))
+    commands = {
+        f"accelsim report {path}": "a page with tables and figures",
+        f"accelsim compare {path}": "backends side by side",
+    }
+    widest = max(map(len, commands))
+    first, second = (f"{line:{widest}}  {what}" for line, what in commands.items())
+    where = f"{plural(len(records))} in {folder}, with every GEMM in {TABLE}."
+    return [where, f"Next: {first}", f"      {second}"]
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal that standard output is, `WIDTH` if it is none."""
+    if not sys.stdout.isatty():
+        return WIDTH
+    return shutil.get_terminal_size((WIDTH, MOST_LINES)).columns
+
+
+def _wrapped(words: str, width: int, most: int) -> list[str]:
+    return textwrap.wrap(
+        words,
+        width,
+        max_lines=most,
+        placeholder=" …",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
