@@ -96,8 +96,9 @@ def _legend(ran: Sequence[Record], sums: Block, width: int) -> list[str]:
 
 def _verdict(records: Sequence[Record], folder: Path, width: int) -> list[str]:
     """Say what took the time, what failed, and how many were exact."""
-    texts = [_dominant(records), *failures(records, folder, _MOST_FAILURES)]
-    lines = [line for words in texts for line in _wrapped(words, width, 2)]
+    lines = _wrapped(_dominant(records), width, 2)
+    for number, words in enumerate(failures(records, folder, _MOST_FAILURES)):
+        lines += _wrapped(words, width, 1 if number else 5)
     return [*lines, *_wrapped(verdict(records), width, 3)]
 
 

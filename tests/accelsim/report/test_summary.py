@@ -7,12 +7,11 @@ import pytest
 from accelsim.records import Quartiles, Status
 from accelsim.records.record import Minimised, TimingNotes
 from accelsim.report import summary
-from accelsim.report.summary import MOST_FAILURES, MOST_LINES, WIDTH, verdict
+from accelsim.report.problems import MOST_FAILURES, verdict
+from accelsim.report.summary import MOST_LINES, WIDTH
 from accelsim.report.summary_rows import Labels
 
 EXAMPLE = """\
-2 of 2 exact; 1 unavailable: cuda-int8 (no CUDA device)
-
 Everywhere: workload tiny, percentile 95, β 31, one scale per tensor, 4 bits,
     strategy mix, balanced digits.
 
@@ -35,6 +34,8 @@ total  its own median: those of the stages do not add up to it
 
 Did not run:
 unavailable: cuda-int8, 1 record: no CUDA device
+
+2 of 2 exact; 1 unavailable: cuda-int8 (no CUDA device)
 """
 
 
@@ -74,8 +75,8 @@ def test_the_verdict_counts_each_status_once(make_record):
 
 def test_nothing_ran(make_record):
     text = summary([make_record(status="unavailable", reason="no CUDA device")])
-    assert text.startswith("nothing ran; 1 unavailable: emulator (no CUDA device)\n")
-    assert "Did not run:" in text
+    assert text.startswith("Did not run:")
+    assert text.endswith("\n\nnothing ran; 1 unavailable: emulator (no CUDA device)\n")
     assert summary([]) == "nothing ran\n"
 
 
@@ -91,12 +92,14 @@ def test_every_failure_is_listed_with_its_reason(make_record):
     ]
     text = summary(records)
     failed, not_run = text.split("Failed:\n")[1].split("Did not run:\n")
+    not_run, verdict = not_run.split("\n\n")
     failed = " ".join(failed.split())
     assert "inexact: b (linear, forward) 100×32×20, by row/column, emulator: " in failed
     assert "1,200 of 2,000 integers differ, by at most 77" in failed
     assert "error: c" in failed
     assert "CUDA out of memory" in failed
-    assert not_run == "unsupported: emulator, 2 records: d is 7\n"
+    assert not_run == "unsupported: emulator, 2 records: d is 7"
+    assert verdict.startswith("1 of 3 exact")
 
 
 def test_a_failure_stands_out_in_its_row(make_record):
@@ -317,7 +320,7 @@ def test_a_large_run_is_summed_up(make_record):
     records = [make_record(gemm=f"gemm {index}") for index in range(MOST_LINES + 1)]
     lines = lines_of(records)
     assert len(lines) < 25
-    assert f"There are {MOST_LINES + 1} GEMMs and settings" in lines[4]
+    assert f"There are {MOST_LINES + 1} GEMMs and settings" in lines[2]
     assert lines[lines.index("All GEMMs") + 1].split()[1] == f"{len(records)}/{len(records)}"
     assert len(lines_of(records[:-1])) > 2 * MOST_LINES
 

@@ -1,0 +1,174 @@
+"""What a run prints at its end by default."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from accelsim.records import Quartiles
+from accelsim.records.record import Minimised, TimingNotes
+from accelsim.report.brief import MOST_LINES, NEXT_LINES, brief, next_steps
+
+
+def timed(make_record, total, gemm, **fields):
+    """Return a record with narrow intervals, so that its ratios are results."""
+    return make_record(
+        gemm=gemm,
+        total_ms=total,
+        samples_ms={"total": [total] * 20},
+        baseline_samples_ms={"fp32": [2.0] * 20},
+        **fields,
+    )
+
+
+def test_sums_over_gemms_with_the_settings_that_differ_as_columns(make_record):
+    records = [
+        timed(make_record, total, gemm, bits=bits, backend=backend, execution=execution)
+        for gemm in ("q", "k")
+        for bits in (4, 8)
+        for backend, execution, total in (
+            ("emulator", "emulated", 40.0),
+            ("cpu-int8", "native", 1.0),
+        )
+    ]
+    text = brief(records)
+    head, *rows = text.split("\n\n")[0].splitlines()
+    assert head.split() == [
+        *["b", "backend", "exact", "r", "MACs", "quant", "unpack", "gemm", "total", "×fp32"],
+    ]
+    assert [row.split()[:4] for row in rows] == [
+        ["4", "emulator*", "2/2", "1.221"],
+        ["4", "cpu-int8", "2/2", "1.221"],
+        ["8", "emulator*", "2/2", "1.221"],
+        ["8", "cpu-int8", "2/2", "1.221"],
+    ]
+    assert [row.split()[-2:] for row in rows[:2]] == [["80.0", "0.050"], ["2.00", "2.00"]]
+    assert text.endswith("\nMultiplying is 75% of the total time.\n8 of 8 exact\n")
+
+
+def test_where_the_stages_do_not_fit_the_longest_is_named(make_record):
+    records = [timed(make_record, 1.0, "q", bits=bits) for bits in (4, 8)]
+    narrow, wide = (brief(records, width=width).splitlines()[0] for width in (60, 80))
+    assert narrow.split()[5:] == ["total,", "ms", "mostly", "×fp32"]
+    assert "mostly" not in wide
+    assert brief(records, width=60).splitlines()[1].split()[6:8] == ["gemm", "75%"]
+
+
+def test_baselines_that_do_not_fit_are_left_out_and_explained_no_more(make_record):
+    baselines = {f"float{number}": 1.0 for number in range(12)}
+    text = brief([make_record(baselines=baselines)], width=80)
+    shown = re.findall(r"×float\d+", text.splitlines()[0])
+    assert 0 < len(shown) < 12
+    assert set(re.findall(r"×float\d+", text)) == set(shown)
+
+
+def modelled(make_record, **fields):
+    return make_record(
+        execution="emulated",
+        cycles=100,
+        utilization=0.5,
+        relative_area=1.0,
+        cost_model="x",
+        **fields,
+    )
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+@pytest.mark.parametrize("number", [0, 1, 5, 200])
+@pytest.mark.parametrize("kind", ["timed", "modelled", "failed", "mixed"])
+def test_it_never_takes_more_lines_than_a_terminal_has(make_record, kind, number, width):
+    def record(index):
+        name = {"beta": index + 1, "bits": 4}
+        if kind == "failed" or (kind == "mixed" and index % 3 == 2):
+            small = Minimised(config="mismatches/x.yaml", batch=1, n=2, d=3, h=4)
+            reason = "a reason that is so long that it cannot stand on one line " * 9
+            return make_record(status="error", reason=reason, minimised=small, **name)
+        if kind == "modelled" or (kind == "mixed" and index % 3 == 1):
+            return modelled(make_record, area_time=float(index + 1), **name)
+        return make_record(**name)
+
+    records = [record(index) for index in range(number)]
+    lines = brief(records, Path("out"), width).splitlines()
+    assert len(lines) + NEXT_LINES <= MOST_LINES
+    assert len(next_steps(records, Path("out"))) == NEXT_LINES
+
+
+def test_what_is_cut_is_counted_and_the_best_designs_stay(make_record):
+    records = [
+        modelled(make_record, bits=bits, area_time=1000.0 - bits, beta=beta)
+        for beta in (15, 31)
+        for bits in range(2, 17)
+    ]
+    sums, designs, *_ = brief(records).split("\n\n")
+    (more,) = re.findall(r"… and (\d+) more", sums)
+    assert int(more) == 30 - (len(sums.splitlines()) - 2)
+    rows = [line for line in designs.splitlines() if line.startswith("β ")]
+    assert len(rows) > len(sums.splitlines()) - 2, "times of models in software tell less"
+    for beta in (15, 31):
+        bits = [int(row.split()[2]) for row in rows if row.startswith(f"β {beta} ")]
+        assert bits == list(range(16, 16 - len(bits), -1))
+        assert bits
+    assert designs.splitlines()[-1] == (
+        "Least area·time of the exact designs: 16 bits, emulator* (β 15; β 31)."
+    )
+
+
+def test_a_wrong_result_is_seen_in_its_row_and_listed_with_its_replay(make_record):
+    small = Minimised(config="mismatches/x.yaml", batch=1, n=2, d=3, h=4)
+    wrong = make_record(
+        gemm="k", status="inexact", exact=False, mismatches=1, max_abs_error=1, minimised=small
+    )
+    text = brief([make_record(gemm="q"), wrong], Path("out"))
+    assert text.splitlines()[1].split()[1] == "1/2"
+    words = " ".join(text.split())
+    assert "inexact: k (linear, forward) 16×32×8" in words
+    assert "shown by 2×3×4: accelsim run out/mismatches/x.yaml" in words
+    assert words.endswith("1 of 2 exact; 1 inexact")
+
+
+def test_ratios_that_are_no_results_are_dashes_and_say_why_first(make_record):
+    record = make_record(
+        samples_ms={"total": [1.0, 9.0] * 10}, baseline_samples_ms={"fp32": [2.0] * 20}
+    )
+    text = brief([record])
+    assert text.splitlines()[1].split()[-1] == "–"
+    assert text.split("\n\n")[1].startswith("–: not a result: ")
+
+
+def test_a_busy_machine_is_told(make_record):
+    timing = TimingNotes(
+        cache="warm", warmup=1, relative_error=None, outliers=0, load_per_core=2.4,
+        clock_mhz=[None, None],
+    )  # fmt: skip
+    assert "This ran on a busy machine: 2.4 processes per core" in brief(
+        [make_record(timing=timing)], width=100
+    )
+
+
+def test_the_stage_that_dominates_is_that_of_all_records_together(make_record):
+    def record(gemm, unpack, product):
+        def once(value):
+            return Quartiles(median=value, p25=value, p75=value, repeats=1)
+
+        times = {"unpack": once(unpack), "gemm": once(product), "total": once(unpack + product)}
+        return make_record(gemm=gemm, time_ms=times)
+
+    text = brief([record("a", 1.0, 2.0), record("b", 73.0, 24.0)])
+    assert "\nUnpacking is 74% of the total time.\n" in text
+
+
+def test_nothing_ran(make_record):
+    text = brief([make_record(status="unavailable", reason="no CUDA device")])
+    assert text == "nothing ran; 1 unavailable: emulator (no CUDA device)\n"
+    assert brief([]) == "nothing ran\n"
+
+
+def test_what_to_do_next_works_as_printed(make_record):
+    lines = next_steps([make_record()], Path("my runs/a"))
+    assert lines[0] == "1 record in my runs/a, with every GEMM in table.txt."
+    assert lines[1].startswith("Next: accelsim report 'my runs/a'  ")
+
+
+def test_control_characters_do_not_reach_the_terminal(make_record):
+    text = brief([make_record(gemm="evil\x1b[2J", status="error", reason="x\x1b")])
+    assert "\x1b" not in text
