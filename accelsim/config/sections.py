@@ -18,9 +18,10 @@ class TimingSection(Section):
 
     With a `target_error`, `repeats` is the least number: there are more until the median is that
     certain or `budget_s` seconds are spent on the record. With `roofline` the run ends with a
-    measurement of each backend's highest rate and of its device's memory. With `interleaved`,
-    baselines are timed in turn with the repeats of every record, not once for each GEMM. With
-    `graph`, a fused route on an NVIDIA GPU is captured as a CUDA graph, and its replays are timed.
+    measurement of each backend's highest rate and of its device's memory. Unless `interleaved` is
+    false, baselines are timed in turn with the repeats of every record, not once for each GEMM.
+    With `graph`, a fused route on an NVIDIA GPU is captured as a CUDA graph, and its replays are
+    timed.
     """
 
     repeats: Annotated[int, Field(ge=1)] = Field(
@@ -38,7 +39,7 @@ class TimingSection(Section):
         default=(), description="a list of the operands a and b"
     )
     roofline: bool = Field(default=False, description="true or false")
-    interleaved: bool = Field(default=False, description="true or false")
+    interleaved: bool = Field(default=True, description="true or false")
     graph: bool = Field(default=False, description="true or false")
 
 

@@ -11,8 +11,14 @@ from typing import TypeAlias
 from accelsim.records import Record
 from accelsim.runner.cases import Case
 
+FEWEST = 3
+"""Cases from which on the rest is estimated; the first ones may compile code."""
+
+_EXPONENT = 0.75
+"""Times grow with the multiplications or, as unpacking does, with the entries of the operands."""
+
 _OVERHEAD_MACS = 1_000_000
-"""What a record costs besides its multiplications, in multiplications."""
+"""Multiplications of a GEMM that takes as long as all that does not depend on the size."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Step:
         The first case that has no record yet, of a backend that runs here: the one that is made
         now, or one of several.
     seconds_left : float or None
-        About how long the rest takes; None until a record was made.
+        About how long the rest takes; None until a few records were made.
     """
 
     done: int
@@ -91,9 +97,8 @@ class Steps:
 class TimeLeft:
     """Estimates the time that cases take from the time that others took.
 
-    Cases of one backend and strategy are taken to need time in proportion to the multiplications
-    of their GEMMs, with a constant added; those of a kind that was not seen yet count as all others
-    do.
+    Cases of one backend and strategy are taken to need times that grow with the multiplications of
+    their GEMMs in one way; those of a kind that was not seen yet count as all others do.
 
     Parameters
     ----------
@@ -107,8 +112,9 @@ class TimeLeft:
     """
 
     def __init__(self, cases: Iterable[Case]) -> None:
-        self._open: dict[tuple[str, str], int] = defaultdict(int)
-        self._taken: dict[tuple[str, str], tuple[float, int]] = {}
+        self._open: dict[tuple[str, str], float] = defaultdict(float)
+        self._taken: dict[tuple[str, str], tuple[float, float]] = {}
+        self._cases = 0
         for case in cases:
             self._open[_kind(case)] += _weight(case)
 
@@ -116,13 +122,14 @@ class TimeLeft:
         """Take note of the time that a case took."""
         kind, weight = _kind(case), _weight(case)
         self._open[kind] -= weight
-        before, macs = self._taken.get(kind, (0.0, 0))
+        before, macs = self._taken.get(kind, (0.0, 0.0))
+        self._cases += 1
         self._taken[kind] = before + seconds, macs + weight
 
     @property
     def seconds(self) -> float | None:
-        """How long the rest takes; None if no case was taken note of."""
-        if not self._taken:
+        """How long the rest takes; None until `FEWEST` cases were taken note of."""
+        if self._cases < FEWEST:
             return None
         every = _rate(self._taken.values())
         return sum(self._seconds(every))
@@ -137,10 +144,10 @@ def _kind(case: Case) -> tuple[str, str]:
     return case.choice.key, str(case.unpack.strategy)
 
 
-def _weight(case: Case) -> int:
-    return case.gemm.macs + _OVERHEAD_MACS
+def _weight(case: Case) -> float:
+    return float((case.gemm.macs + _OVERHEAD_MACS) ** _EXPONENT)
 
 
-def _rate(taken: Iterable[tuple[float, int]]) -> float:
+def _rate(taken: Iterable[tuple[float, float]]) -> float:
     times, weights = zip(*taken, strict=True)
     return float(sum(times) / sum(weights))

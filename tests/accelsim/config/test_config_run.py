@@ -287,5 +287,5 @@ def test_the_hash_notices_changes(load, change):
 def test_the_hash_of_the_quickstart_is_the_same_in_every_process():
     path = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
     config = load_config(path)
-    assert len(config.gemms()) == 6
+    assert len(config.gemms()) == 7
     assert config.config_hash == load_config(str(path)).config_hash
