@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +23,17 @@ PHASES = ("forward", "grad_input", "grad_weight")
 """The pass a GEMM belongs to."""
 
 Operands = tuple[Tensor, Tensor]
+
+
+class Sketched(Protocol):
+    """A GEMM of which fewer lines can be drawn."""
+
+    @property
+    def key(self) -> str:
+        """What GEMMs of one kind share: shapes and distributions of entries."""
+
+    def draw(self, lines: int) -> Operands:
+        """Draw at most `lines` rows of A and of B, all columns, of one matrix of the batch."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,8 @@ class Gemm:
         What messages call the operands; ``NAME/a`` and ``NAME/b`` by default.
     file : Path, optional
         Where the operands are stored, if they are.
+    sketch : Sketched, optional
+        Draws a smaller GEMM of the same kind; for operands that are drawn, too.
     """
 
     workload: str
@@ -67,6 +81,7 @@ class Gemm:
     batched: bool = False
     tensors: PerOperand[str] | None = field(default=None, repr=False)
     file: Path | None = field(default=None, repr=False, compare=False)
+    sketch: Sketched | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.batched and self.batch != 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -28,6 +29,9 @@ LOCK = ".lock"
 MISMATCHES = "mismatches"
 CHECKPOINTS = "checkpoints"
 
+SYNC_S = 1.0
+"""Seconds between two waits for the disk while cheap records are written."""
+
 
 R = TypeVar("R", bound=Keyed)
 
@@ -35,8 +39,9 @@ R = TypeVar("R", bound=Keyed)
 class RunFolder(Generic[R]):
     """The folder of one run: ``records.jsonl``, ``run.json``, ``table.txt`` and ``mismatches``.
 
-    Open it with `RunFolder.open`, best in a ``with`` block. Every record is on the disk when
-    `append` returns. A lock keeps a second run out until this one is closed or its process ends.
+    Open it with `RunFolder.open`, best in a ``with`` block. Every record is in the file when
+    `append` returns, and on the disk too: `SYNC_S` later at the most if it is cheap (see
+    `Keyed.is_cheap`). A lock keeps a second run out until this one is closed or its process ends.
 
     A run that replaces an earlier one does so when it begins, which is at its first record at
     the latest: one that cannot start leaves the earlier results as they are. Records of what is
@@ -63,6 +68,7 @@ class RunFolder(Generic[R]):
         self._descriptor: int | None = None
         self._closed = False
         self._is_new = self._made = False
+        self._synced, self._behind = 0.0, False
 
     @classmethod
     def open(
@@ -234,7 +240,7 @@ class RunFolder(Generic[R]):
         return frozenset(self._keys)
 
     def append(self, record: R) -> None:
-        """Write a record; it is on the disk when this returns, if the run has begun.
+        """Write a record; it is in the file when this returns, if the run has begun.
 
         Parameters
         ----------
@@ -250,8 +256,9 @@ class RunFolder(Generic[R]):
         """
         if self._closed:
             raise ValueError(f"{self.path} is closed")
-        if record.key in self._keys:
-            raise ValueError(f"there is already a record of {record.key}")
+        key = record.key
+        if key in self._keys:
+            raise ValueError(f"there is already a record of {key}")
         if record.available:
             self.begin()
         if self.begun:
@@ -259,7 +266,7 @@ class RunFolder(Generic[R]):
         else:
             self._waiting.append(record)
         self._records.append(record)
-        self._keys.add(record.key)
+        self._keys.add(key)
 
     def _write(self, record: R) -> None:
         assert self._descriptor is not None
@@ -267,7 +274,10 @@ class RunFolder(Generic[R]):
         before = os.fstat(self._descriptor).st_size
         try:
             _write_all(self._descriptor, line)
-            os.fsync(self._descriptor)
+            self._behind = record.is_cheap and time.monotonic() < self._synced + SYNC_S
+            if not self._behind:
+                os.fsync(self._descriptor)
+                self._synced = time.monotonic()
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, before)
@@ -329,6 +339,9 @@ class RunFolder(Generic[R]):
         Nothing stays of a new run that came to its end by an error before its first record.
         """
         if self._descriptor is not None:
+            if self._behind:
+                with suppress(OSError):  # what is not on the disk is made again
+                    os.fsync(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = None
             if self._is_new and not self._records and self._run["sessions"][-1]["end"] is None:

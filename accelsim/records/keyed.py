@@ -31,6 +31,11 @@ class Keyed(Strict):
         """Whether what the record is about is available on this machine, so that a run begins."""
         return True
 
+    @property
+    def is_cheap(self) -> bool:
+        """Whether it is made again in no time, so that others need not wait for the disk."""
+        return False
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain JSON types, fields in their documented order."""
         return self.model_dump(mode="json")
@@ -69,10 +74,15 @@ def canonical_json(value: Any) -> str:
     ValueError
         If a number is NaN or infinite.
     """
-    return json.dumps(_canonical(value), sort_keys=True, allow_nan=False)
+    return _encode(_canonical(value))
+
+
+_encode = json.JSONEncoder(sort_keys=True, allow_nan=False).encode
 
 
 def _canonical(value: Any) -> Any:
+    if value is None or type(value) in (str, int, bool):
+        return value
     if isinstance(value, Mapping):
         return {key: _canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

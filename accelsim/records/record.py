@@ -247,6 +247,15 @@ class Record(Keyed):
         """Whether the backend is available on this machine."""
         return self.status is not Status.UNAVAILABLE
 
+    @property
+    def is_cheap(self) -> bool:
+        """Whether nothing was multiplied for it."""
+        return self.status is Status.COUNTED
+
+    def key_fields(self) -> dict[str, Any]:
+        """Return the fields that tell it from all others of its run, as plain JSON types."""
+        return self.model_dump(mode="json", include=set(KEY_FIELDS))
+
     def without_times(self) -> Record:
         """Return the record with everything that was timed left out."""
         return self.model_copy(
@@ -299,5 +308,5 @@ def record_key(record: Record | Mapping[str, Any]) -> RecordKey:
     KeyError
         If a mapping lacks a key field.
     """
-    values = record.to_dict() if isinstance(record, Record) else record
+    values = record.key_fields() if isinstance(record, Record) else record
     return tuple(canonical_json(values[field]) for field in KEY_FIELDS)

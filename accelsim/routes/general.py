@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from accelsim.routes.cost import modelled
 from accelsim.routes.execute import execute, executed_macs, schedule
 from accelsim.routes.operand import UnpackedOperand
 from accelsim.routes.rounding import begin_rounding, rounded
+from accelsim.routes.sketched import Scaling
 from accelsim.types import SIDES, Counts, PerOperand, PreparedOperand, Request, Side, Timer, Wide
 from accelsim.unpack import IntegerOperand, LowBitProblem, Product, Strategy
 from gemm_backends import GemmBackend
@@ -51,6 +53,13 @@ class _Run:
     def scale_exponents(self) -> PerOperand[int]:
         """The powers of two by which the operands were multiplied in addition to their scales."""
         return self.operands.map(lambda operand: operand.scale_exponent)
+
+
+class Unpacked(NamedTuple):
+    """Two operands, rounded, and the problem that a strategy made of them."""
+
+    operands: PerOperand[IntegerOperand]
+    problem: LowBitProblem
 
 
 class GeneralRoute:
@@ -203,8 +212,8 @@ class GeneralRoute:
         run = self._done
         return self._counted(run.operands, run.problem, run.scheduled, run.prepared, run.overflows)
 
-    def count(self, a: Tensor, b: Tensor) -> Counts:
-        """Return what a run of two operands would take; nothing is multiplied.
+    def unpacked(self, a: Tensor, b: Tensor) -> Unpacked:
+        """Round two operands and unpack them, for `count`; nothing is multiplied.
 
         Parameters
         ----------
@@ -215,13 +224,27 @@ class GeneralRoute:
         ------
         DataError
             If an operand cannot be rounded.
-        UnsupportedError
-            If the backend refuses a product.
         """
         check_shapes(a.shape, b.shape)
-        request = self._request
         pair = PerOperand(self._to_count("a", a), self._to_count("b", b))
-        problem = self._strategy.unpack(pair.a, pair.b)
+        return Unpacked(pair, self._strategy.unpack(pair.a, pair.b))
+
+    def count(self, unpacked: Unpacked, whole: tuple[int, int, int, int] | None = None) -> Counts:
+        """Return what a run would take.
+
+        Parameters
+        ----------
+        unpacked : Unpacked
+            What `unpacked` returned, of a route that differs from this one in its backend alone.
+        whole : tuple of int, optional
+            ``(batch, n, d, h)`` of the GEMM that the operands are a sample of.
+
+        Raises
+        ------
+        UnsupportedError
+            If the backend refuses a product, or a sample's product is sparse.
+        """
+        request, (pair, problem) = self._request, unpacked
         scheduled = schedule(problem, self._backend, request.digits, request.k_split)
         ready = tuple(
             side
@@ -229,6 +252,9 @@ class GeneralRoute:
             if side in request.fixed
             and all(getattr(p, side) is pair.of(side).kept(p.head) for p in scheduled.products)
         )
+        if whole is not None:
+            scaling = Scaling(problem.shape, whole)
+            problem, scheduled = scaling.problem(problem), scaling.problem(scheduled)
         return self._counted(pair.map(_quantized), problem, scheduled, ready, 0)
 
     def _to_count(self, side: Side, x: Tensor) -> IntegerOperand:
@@ -248,6 +274,7 @@ class GeneralRoute:
         overflows: int,
     ) -> Counts:
         systems = self._request.digits
+        batch, n, d, h = problem.shape
         return Counts(
             strategy_chosen=problem.strategy_chosen,
             dense_macs=problem.dense_macs,
@@ -263,8 +290,8 @@ class GeneralRoute:
             max_digits_b=problem.max_digits_b,
             out_of_bound_a=problem.out_of_bound_a,
             out_of_bound_b=problem.out_of_bound_b,
-            entries_a=operands.a.operand.numel(),
-            entries_b=operands.b.operand.numel(),
+            entries_a=batch * n * d,
+            entries_b=batch * h * d,
             prepared=prepared,
             scale_exponent=operands.map(lambda operand: operand.scale_exponent),
             overflows=overflows,

@@ -37,8 +37,8 @@ from accelsim.runner.findings import (
     status_of,
 )
 from accelsim.runner.mismatch import minimise
-from accelsim.runner.opening import counted, request_of
 from accelsim.runner.peak import peak_tops
+from accelsim.runner.tally import Tally
 from accelsim.runner.trial import Trial
 from gemm_backends import AccumulatorOverflow, Availability, BackendError
 from gemm_backends.baselines import Baseline, load_baseline
@@ -67,6 +67,7 @@ class Bench:
         self._expected: tuple[Any, Expected] | None = None
         self._products: tuple[Any, dict[str, Callable[[], Tensor]]] | None = None
         self._baselines: dict[Any, dict[str, Samples]] = {}
+        self._tally = Tally(config, self._load)
 
     def record(self, case: Case) -> Record:
         """Run a case; whatever goes wrong becomes a record with the reason."""
@@ -108,6 +109,7 @@ class Bench:
     def close(self) -> None:
         """Release the operands."""
         self._operands = self._expected = self._products = None
+        self._tally.close()
 
     def availability(self, choice: BackendChoice) -> Availability:
         """Ask a backend, once, whether it runs here; one that fails to answer does not."""
@@ -118,16 +120,8 @@ class Bench:
 
     def _cost_only(self, case: Case, fields: dict[str, Any], device: torch.device) -> Record:
         """Round and unpack the operands of a case, count, and multiply nothing."""
-        operands = self._load(case.gemm, device)
-        counts = counted(case, request_of(case, operands, self._config), operands, self._config)
-        return Record(
-            **fields,
-            status=Status.COUNTED,
-            reason="nothing was multiplied, as asked: product is none",
-            **count_fields(counts),
-            prepared=list(counts.prepared),
-            scale_exponent=Exponents(a=counts.scale_exponent.a, b=counts.scale_exponent.b),
-        )
+        found, reason = self._tally.count(case, device)
+        return Record(**fields, status=Status.COUNTED, reason=reason, **found)
 
     def _measured(self, case: Case, fields: dict[str, Any], device: torch.device) -> Record:
         """Run every repeat of a case and judge the product of each."""

@@ -25,6 +25,8 @@ MOST_MINIMISED = 20
 def operand_hashes(config: RunConfig) -> dict[str, str]:
     """Read all operands, see that they are finite, and return their hashes by the GEMM's id.
 
+    Operands of which nothing but a sketch is needed are not drawn, and have no hash.
+
     Parameters
     ----------
     config : RunConfig
@@ -44,6 +46,8 @@ def operand_hashes(config: RunConfig) -> dict[str, str]:
     hashes = {}
     for index, source in enumerate(config.workloads):
         for gemm in source.open(config.path.parent):
+            if config.product == "none" and gemm.sketch is not None:
+                continue
             try:
                 hashes[gemm.id] = gemm.check_finite()
             except DataError as error:
@@ -103,7 +107,7 @@ def run(
         steps = Steps(missing, len(cases))
         progress(steps.begin())
         for case, made in makes.records(missing):
-            record = made.model_copy(update={"operands_sha256": hashes[case.gemm.id]})
+            record = made.model_copy(update={"operands_sha256": hashes.get(case.gemm.id)})
             if minimised < MOST_MINIMISED:
                 record = with_minimised(record, case, makes, folder)
                 minimised += record.minimised is not None

@@ -9,7 +9,7 @@ from accelsim.config import RunConfig
 from accelsim.errors import UnsupportedError
 from accelsim.routes import GeneralRoute, open_route
 from accelsim.runner.cases import Case
-from accelsim.types import FUSED, Counts, PerOperand, Request, Route
+from accelsim.types import FUSED, PerOperand, Request, Route
 from accelsim.unpack import DigitSystem
 
 
@@ -58,10 +58,8 @@ def route_of(case: Case, request: Request, config: RunConfig) -> Route:
     return open_route(request, config.strategy(choice, case.unpack.block), case.backend)
 
 
-def counted(
-    case: Case, request: Request, operands: tuple[Tensor, Tensor], config: RunConfig
-) -> Counts:
-    """Return what a case would take, without multiplying.
+def general_route(case: Case, request: Request, config: RunConfig) -> GeneralRoute:
+    """Open the route on which a case is counted without multiplying.
 
     Raises
     ------
@@ -71,5 +69,4 @@ def counted(
     choice = case.unpack.strategy
     if choice.name == FUSED:
         raise UnsupportedError("a fused route counts only what it has run; product is none")
-    strategy = config.strategy(choice, case.unpack.block)
-    return GeneralRoute(request, strategy, case.backend).count(*operands)
+    return GeneralRoute(request, config.strategy(choice, case.unpack.block), case.backend)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from workloads.capture import Sampling
-from workloads.gemm import Gemm, Operands
+from workloads.gemm import Gemm
 from workloads.models.catalog import Shapes
-from workloads.profile import Drawing, Profile
+from workloads.models.drawn import drawn_gemm
+from workloads.profile import Profile
 from workloads.tracing.sites import GRADIENTS
 
 _SHORT = {"grad_input": "a", "grad_weight": "b"}
@@ -106,41 +107,5 @@ def _gemm(
         n, h = min(n, sampling.rows), min(h, sampling.rows)
     if sampling.heads is not None:
         batch = min(batch, sampling.heads)
-    lead = (batch,) if op != "linear" else ()
-    drawings = {
-        side: Drawing(
-            profile[f"{op}/{phase}/{side}"],
-            (*lead, lines, d),
-            _signed(op, phase, side),
-            f"{workload}/{name}/{side}/{seed}",
-        )
-        for side, lines in (("a", n), ("b", h))
-    }
-    return Gemm(
-        workload,
-        name,
-        op,
-        layer.name,
-        phase,
-        batch if lead else 1,
-        n,
-        d,
-        h,
-        load=_Load(drawings),
-        batched=bool(lead),
-    )
-
-
-class _Load:
-    """Draws both operands."""
-
-    def __init__(self, drawings: Mapping[str, Drawing]) -> None:
-        self._drawings = drawings
-
-    def __call__(self) -> Operands:
-        return self._drawings["a"].draw(), self._drawings["b"].draw()
-
-
-def _signed(op: str, phase: str, side: str) -> bool:
-    """Whether an operand has negative entries: attention probabilities P have none."""
-    return (op, phase, side) not in {("pv", "forward", "a"), ("pv", "grad_weight", "b")}
+    lead = None if op == "linear" else batch
+    return drawn_gemm(workload, name, op, layer.name, phase, lead, (n, d, h), profile, seed)

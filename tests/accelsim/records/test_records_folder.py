@@ -72,6 +72,22 @@ def test_append_waits_for_the_disk(tmp_path, make_record, monkeypatch):
     ]
 
 
+def test_cheap_records_wait_for_the_disk_once_a_second_and_at_the_end(
+    tmp_path, make_record, monkeypatch
+):
+    synced = []
+    with RunFolder.open(tmp_path / "run", CONFIG, "hash") as folder:
+        folder.append(make_record(bits=2))
+        monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor)))
+        for bits in (3, 4, 5):
+            counted = {"status": "counted", "product": "none", "reason": "asked", "exact": None}
+            found = {"mismatches": None, "max_abs_error": None}
+            folder.append(make_record(bits=bits, **counted, **found))
+        assert len(load_run(tmp_path / "run").records) == 4
+        assert not synced
+    assert [state.st_size for state in synced] == [(tmp_path / "run/records.jsonl").stat().st_size]
+
+
 def test_run_json_is_there_from_the_start_and_has_an_end_only_when_finished(tmp_path, make_record):
     with RunFolder.open(tmp_path / "run", CONFIG, "hash") as folder:
         started = json.loads((tmp_path / "run/run.json").read_text())
