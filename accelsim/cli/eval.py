@@ -20,9 +20,11 @@ def command(config: Path, overrides: tuple[str, ...], **how: Any) -> int:
     to those in floating point. Needs accelsim[models].
     """
     from accelsim.parity.configs import load_eval_config
-    from accelsim.parity.evaluation import EvalRecord, evaluate, table
-    from accelsim.parity.figures import draw_quality
+    from accelsim.parity.evaluation import evaluate
+    from accelsim.records.experiments import EvalRecord
+    from accelsim.report.experiments import quality_rows
+    from accelsim.report.figures.experiments import draw_quality
 
     resolved = load_eval_config(config, overrides)
     need("transformers", "models")  # before the folder is touched
-    return carry_out(resolved, EvalRecord, evaluate, table, draw_quality, **how)
+    return carry_out(resolved, EvalRecord, evaluate, quality_rows, draw_quality, **how)

@@ -77,8 +77,8 @@ def carry_out(
     InputError
         If the figure cannot be drawn, the folder cannot be used, or `work` finds something wrong.
     """
-    from accelsim.parity.figures import check_figure
     from accelsim.records import RunFolder
+    from accelsim.report.figures.experiments import check_figure
 
     if figure is not None:
         check_figure(figure)

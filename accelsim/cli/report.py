@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from accelsim.errors import AccelsimError, InputError
 from accelsim.plugins.extras import how_to_install
-from accelsim.records import load_run
+from accelsim.records import Record, Run, load_run
+from accelsim.records.loading import ExperimentRun, kind_of, load_experiment
+
+if TYPE_CHECKING:
+    from accelsim.report.figures import Figure
 
 _NEEDED = ("jinja2", "seaborn")
 
@@ -32,30 +38,79 @@ _NEEDED = ("jinja2", "seaborn")
 def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) -> None:
     """Write one HTML page about RUNS: run folders, or the records.jsonl of one.
 
-    The page needs no network: verdicts, tables that sort and filter, figures. Later runs are
-    compared with the first.
+    RUNS are those of `accelsim run`, or of `accelsim eval`, or of `accelsim train`. The page needs
+    no network: verdicts, tables that sort and filter, figures. Later runs of GEMMs are compared
+    with the first.
     """
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise InputError(f"a report needs {' and '.join(missing)}: {how_to_install('report')}")
+    page = output or (None if folder else Path("report.html"))
+    kinds = {kind_of(path) for path in runs}
+    if len(kinds) > 1:
+        raise InputError(
+            "the runs are of different kinds (accelsim run, eval, train): write a page for each"
+        )
+    kind = kinds.pop()
+    if kind is Record:
+        _report_runs(runs, page, folder)
+    else:
+        _report_experiments(runs, kind, page, folder)
+
+
+def _report_runs(paths: Sequence[Path], page: Path | None, folder: Path | None) -> None:
+    """Write the page and the figures of runs of GEMMs."""
     from accelsim.report.figures import draw
     from accelsim.report.html import render_page
 
-    loaded = [load_run(path) for path in runs]
-    for path, run in zip(runs, loaded, strict=True):
+    runs = [load_run(path) for path in paths]
+    _refuse_empty(paths, runs)
+    figures, left_out = draw(runs, narrow=page is not None)
+    if folder is not None:
+        _save(figures, left_out, folder)
+    if page is not None:
+        _write(page, render_page(runs, figures, left_out))
+
+
+def _report_experiments(
+    paths: Sequence[Path],
+    kind: type[Any],
+    page: Path | None,
+    folder: Path | None,
+) -> None:
+    """Write the page and the figures of eval runs, or of train runs."""
+    from accelsim.report.differences import labels
+    from accelsim.report.html import render_experiments
+    from accelsim.report.html.experiment import AboutExperiment
+
+    runs = [load_experiment(path, kind) for path in paths]
+    _refuse_empty(paths, runs)
+    names = labels(runs)
+    if folder is not None:
+        about = [AboutExperiment(run, name) for run, name in zip(runs, names, strict=True)]
+        for one in about:
+            _save(one.figures, one.left_out, folder)
+    if page is not None:
+        _write(page, render_experiments(runs, names))
+
+
+def _refuse_empty(paths: Sequence[Path], runs: Sequence[Run | ExperimentRun]) -> None:
+    for path, run in zip(paths, runs, strict=True):
         if not run.records:
             raise InputError(f"{path} has no records yet")
-    figures, left_out = draw(loaded)
-    if folder is not None:
-        written = [path for figure in figures for path in figure.save(folder)]
-        click.echo(f"{len(written)} files in {folder}", err=True)
-        for name, reason in left_out.items():
-            click.echo(f"accelsim: note: not drawn: {name}: {reason}", err=True)
-    if output is not None or folder is None:
-        page = output or Path("report.html")
-        text = render_page(loaded, figures, left_out)
-        try:
-            page.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise AccelsimError(f"cannot write {page}: {error.strerror}") from error
-        click.echo(f"wrote {page}", err=True)
+
+
+def _save(figures: Sequence[Figure], left_out: Mapping[str, str], folder: Path) -> None:
+    """Write the files of figures, and say which are not drawn."""
+    written = [path for figure in figures for path in figure.save(folder)]
+    click.echo(f"{len(written)} files in {folder}", err=True)
+    for name, reason in left_out.items():
+        click.echo(f"accelsim: note: not drawn: {name}: {reason}", err=True)
+
+
+def _write(page: Path, text: str) -> None:
+    try:
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise AccelsimError(f"cannot write {page}: {error.strerror}") from error
+    click.echo(f"wrote {page}", err=True)

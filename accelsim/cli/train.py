@@ -20,8 +20,10 @@ def command(config: Path, overrides: tuple[str, ...], device: str | None, **how:
     --resume, a run that was cut off goes on from its last checkpoint.
     """
     from accelsim.parity.configs import load_train_config
-    from accelsim.parity.figures import draw_training
-    from accelsim.parity.training import TrainRecord, table, train
+    from accelsim.parity.training import train
+    from accelsim.records.experiments import TrainRecord
+    from accelsim.report.experiments import training_rows
+    from accelsim.report.figures.experiments import draw_training
 
     resolved = load_train_config(config, [*overrides, *([f"device={device}"] if device else [])])
-    return carry_out(resolved, TrainRecord, train, table, draw_training, **how)
+    return carry_out(resolved, TrainRecord, train, training_rows, draw_training, **how)

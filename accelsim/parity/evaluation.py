@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import JsonValue
 from torch import Tensor, nn
 
 from accelsim.errors import DataError
@@ -22,61 +21,13 @@ from accelsim.parity.quality import Quality, embeddings, likeness, perplexity, w
 from accelsim.parity.storage import weight_storage
 from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
 from accelsim.records import RunFolder
-from accelsim.records.keyed import Keyed, RecordKey
+from accelsim.records.experiments import EvalRecord
 from accelsim.settings import PerKind
 from workloads.models.huggingface import Loaded, load
 from workloads.models.opening import load_catalog_model
 from workloads.models.text import read_text
 
 Say = Callable[[str], None]
-
-
-class EvalRecord(Keyed):
-    """The quality of a model under one treatment.
-
-    Parameters
-    ----------
-    model, text_sha256 : str
-        What was evaluated on what.
-    treatment : dict
-        What was done with its GEMMs.
-    label : str
-        The same for people.
-    metric : str
-        ``perplexity`` or ``cosine to float``.
-    value : float or None
-        The metric; None if it is not finite, or if the treatment failed.
-    reason : str
-        Why there is no value.
-    seconds : float
-        What the evaluation took, on the wall clock.
-    tally : dict
-        Counts of the integer GEMMs and of what stayed in floats; empty for other methods.
-    storage : dict
-        Bits per parameter of the quantized weights of linear layers under Huffman codes, and
-        their entropy; empty for other methods.
-    """
-
-    model: str
-    text_sha256: str
-    treatment: dict[str, JsonValue]
-    label: str
-    metric: str
-    value: float | None
-    reason: str = ""
-    seconds: float
-    tally: dict[str, JsonValue]
-    storage: dict[str, JsonValue]
-
-    @property
-    def key(self) -> RecordKey:
-        """The treatment."""
-        return (json.dumps(self.treatment, sort_keys=True),)
-
-    @property
-    def failed(self) -> bool:
-        """Whether a product was inexact or the evaluation failed."""
-        return bool(self.reason) or any(self.tally.get(key) for key in ("inexact", "overflows"))
 
 
 def evaluate(
@@ -179,30 +130,3 @@ def _quality(loaded: Loaded, inputs: Tensor, reference: Tensor | None) -> Qualit
         return perplexity(loaded.model, inputs)
     found = embeddings(loaded.model, inputs)
     return likeness(found, found if reference is None else reference)
-
-
-def table(records: list[EvalRecord]) -> list[dict[str, Any]]:
-    """Return the rows of the table: quality beside the model in floating point."""
-    floats = [r.value for r in records if r.treatment["method"] == "float" and r.value]
-    rows = []
-    for record in records:
-        row: dict[str, Any] = {"treatment": record.label, record.metric: record.value}
-        if floats and record.metric == "perplexity":
-            beyond = None if record.value is None else record.value / floats[0] - 1
-            row["% above float"] = None if beyond is None else 100 * beyond
-        row["seconds"] = record.seconds
-        row["integer GEMMs"] = record.tally.get("gemms")
-        row["checked"], row["inexact"] = (record.tally.get(k) for k in ("checked", "inexact"))
-        row["r"] = record.tally.get("ratio")
-        row["in integers"] = record.tally.get("coverage")
-        row["Huffman bits"] = record.storage.get("huffman_bits_per_parameter")
-        row["entropy, bits"] = record.storage.get("entropy_bits_per_parameter")
-        rows.append(row)
-    empty = {key for key in rows[0] if all(row.get(key) in (None, 0) for row in rows)} - {
-        "treatment"
-    }
-    if all(not row["checked"] for row in rows):
-        empty |= {"checked", "inexact"}
-    else:
-        empty -= {"inexact"}
-    return [{key: value for key, value in row.items() if key not in empty} for row in rows]

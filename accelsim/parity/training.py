@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable
@@ -11,9 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from pydantic import Field, JsonValue
 from torch.optim import AdamW
 
 from accelsim.errors import DataError, InputError
@@ -21,75 +18,11 @@ from accelsim.parity.configs import ParityConfig, Probe, TrainSections
 from accelsim.parity.coverage import add_tally
 from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
 from accelsim.records import RunFolder
+from accelsim.records.experiments import TrainRecord, training_key
 from accelsim.records.folder import CHECKPOINTS
-from accelsim.records.keyed import Keyed, RecordKey
 from workloads.models.tasks import TASKS, Task
 
 Say = Callable[[str], None]
-
-
-class TrainRecord(Keyed):
-    """One training run.
-
-    Parameters
-    ----------
-    task : str
-        ``gpt`` or ``vit``.
-    treatment : dict
-        What was done with the model's GEMMs, forward and backward.
-    label : str
-        The same for people.
-    seed : int
-        Of the weights and of the order of the data.
-    parameters : int
-        Of the model.
-    metric : str
-        What `final` and `evaluations` are, on data that no step sees.
-    final : float or None
-        The metric after the last step; None if the run failed.
-    losses : list
-        ``[step, mean loss of the steps since the last entry]``.
-    evaluations : list
-        ``[step, metric]``.
-    probes : list
-        For steps that ran on a backend: the step, the unpack ratio and the share of entries that
-        do not fit one digit, of the forward and of the backward GEMMs.
-    seconds : float
-        On the wall clock, checkpoints and evaluations included.
-    reason : str
-        Why a run failed.
-    tally : dict
-        Of all steps: multiplications in integers, not chosen, and those that stayed in floats, with
-        the reasons; GEMMs checked and inexact, steps that overflowed; empty for other methods.
-    """
-
-    task: str
-    treatment: dict[str, JsonValue]
-    label: str
-    seed: int
-    parameters: int
-    metric: str
-    final: float | None
-    losses: list[list[float]]
-    evaluations: list[list[float]]
-    probes: list[dict[str, float | int | None]]
-    seconds: float
-    reason: str = ""
-    tally: dict[str, JsonValue] = Field(default_factory=dict)
-
-    @property
-    def key(self) -> RecordKey:
-        """The treatment and the seed."""
-        return _key(self.treatment, self.seed)
-
-    @property
-    def failed(self) -> bool:
-        """Whether the run did not come to its end, or an integer was wrong."""
-        return bool(self.reason) or any(self.tally.get(key) for key in ("inexact", "overflows"))
-
-
-def _key(treatment: dict[str, Any], seed: int) -> RecordKey:
-    return json.dumps(treatment, sort_keys=True), str(seed)
 
 
 class _Run:
@@ -144,7 +77,7 @@ def train(
     done = folder.done_keys()
     for seed in sections.seeds:
         for treatment in config.treatments:
-            key = _key(treatment.to_record(), seed)
+            key = training_key(treatment.to_record(), seed)
             if key in done:
                 continue
             _check_device(sections.device)
@@ -263,42 +196,3 @@ def _found(tally: Any) -> dict[str, float | None]:
         share = counts.out_of_bound / counts.entries if counts.entries else None
         found |= {f"{name}_ratio": counts.ratio, f"{name}_out_of_bound": share}
     return found
-
-
-def table(records: list[TrainRecord]) -> list[dict[str, Any]]:
-    """Return the rows of the table: the final metric and its gap to floats, over the seeds."""
-    floats = {r.seed: r.final for r in records if r.treatment["method"] == "float"}
-    rows = []
-    groups: dict[str, list[TrainRecord]] = {}
-    for record in records:
-        groups.setdefault(json.dumps(record.treatment, sort_keys=True), []).append(record)
-    for own in groups.values():
-        finals = [record.final for record in own if record.final is not None]
-        pairs = [(record.final, floats.get(record.seed)) for record in own]
-        gaps = [final - base for final, base in pairs if final is not None and base is not None]
-        row: dict[str, Any] = {
-            "treatment": own[0].label,
-            "seeds": len(own),
-            own[0].metric: _mean(finals),
-            "± (std)": _deviation(finals),
-            "minus float": _mean(gaps),
-            "± (std of the differences)": _deviation(gaps),
-        }
-        probes = [record.probes for record in own if record.probes]
-        for name in ("forward", "backward") if any(record.probes for record in records) else ():
-            for end, index in (("first", 0), ("last", -1)):
-                ratios = [run[index][f"{name}_ratio"] for run in probes]
-                row[f"r {name}, {end}"] = _mean([r for r in ratios if r is not None])
-        row["in integers"] = _mean([c for r in own if (c := r.tally.get("coverage")) is not None])
-        row["seconds"] = sum(record.seconds for record in own)
-        row["failed"] = sum(record.failed for record in own)
-        rows.append(row)
-    return rows
-
-
-def _mean(values: list[Any]) -> float | None:
-    return float(np.mean(values)) if values else None
-
-
-def _deviation(values: list[Any]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None

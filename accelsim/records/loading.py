@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accelsim.errors import InputError
+from accelsim.records.experiments import EvalRecord, TrainRecord
 from accelsim.records.folder import RECORDS, RUN, read_run_json
+from accelsim.records.keyed import Keyed
 from accelsim.records.lines import parse_lines
 from accelsim.records.record import Record
+
+R = TypeVar("R", bound=Keyed)
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,65 @@ class Run:
     @property
     def name(self) -> str:
         """The name of the folder."""
-        folder = self.path if self.path.is_dir() else self.path.parent
-        return folder.resolve().name
+        return _name(self.path)
 
     @property
     def machine(self) -> Mapping[str, Any]:
         """What `accelsim.measure.machine.environment` said when the run started, if known."""
         return self.sessions[0]["machine"] if self.sessions else {}
+
+
+@dataclass(frozen=True)
+class ExperimentRun:
+    """A run of ``accelsim eval`` or ``accelsim train`` as it was read."""
+
+    path: Path
+    config: Mapping[str, Any]
+    records: tuple[EvalRecord | TrainRecord, ...]
+    sessions: tuple[Mapping[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return _name(self.path)
+
+
+def kind_of(path: Path | str) -> type[Record | EvalRecord | TrainRecord]:
+    """Say of which kind the records of a run are, by the fields of the first.
+
+    Raises
+    ------
+    InputError
+        If there is no such run.
+    """
+    _, data = _content(Path(path))
+    try:
+        first = json.loads(data.partition(b"\n")[0] or b"{}")
+    except ValueError:
+        return Record  # reading the run reports the line that is broken
+    if not isinstance(first, dict) or "treatment" not in first:
+        return Record
+    return TrainRecord if "losses" in first else EvalRecord
+
+
+def load_experiment(path: Path | str, kind: type[EvalRecord | TrainRecord]) -> ExperimentRun:
+    """Read the folder of an eval or a train run, or a ``records.jsonl`` alone.
+
+    Parameters
+    ----------
+    path : Path or str
+        The folder or the file.
+    kind : type
+        Of the records, as `kind_of` returns it.
+
+    Raises
+    ------
+    InputError
+        If there is no such run, or a line is broken (``file:line`` is in the message).
+    """
+    path = Path(path)
+    records, run = _read(path, kind)
+    return ExperimentRun(path, run["config"], tuple(records), tuple(run["sessions"]))
 
 
 def load_run(path: Path | str) -> Run:
@@ -71,15 +128,31 @@ def load_run(path: Path | str) -> Run:
         If there is no such run, or a line is broken (``file:line`` is in the message).
     """
     path = Path(path)
+    records, run = _read(path, Record)
+    return Run(path, run["config"], tuple(records), tuple(run["sessions"]))
+
+
+def _name(path: Path) -> str:
+    folder = path if path.is_dir() else path.parent
+    return folder.resolve().name
+
+
+def _content(path: Path) -> tuple[Path, bytes]:
+    """Return the file with the records of a run, and what it holds."""
     file = path / RECORDS if path.is_dir() else path
     try:
-        data = file.read_bytes()
+        return file, file.read_bytes()
     except FileNotFoundError:
         what = f"it has no {RECORDS}" if path.is_dir() else "it does not exist"
         raise InputError(f"{path} is not a run: {what}") from None
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
-    records, torn = parse_lines(data, file, Record)
+
+
+def _read(path: Path, kind: type[R]) -> tuple[list[R], dict[str, Any]]:
+    """Return the records of a run and its ``run.json``, which may be missing."""
+    file, data = _content(path)
+    records, torn = parse_lines(data, file, kind)
     if torn:
         print(
             f"accelsim: warning: {file}: the last line is torn and left out: the run was killed "
@@ -88,4 +161,4 @@ def load_run(path: Path | str) -> Run:
         )
     run_file = file.parent / RUN
     run = read_run_json(run_file) if run_file.exists() else {"config": {}, "sessions": []}
-    return Run(path, run["config"], tuple(records), tuple(run["sessions"]))
+    return records, run

@@ -9,6 +9,7 @@ from typing import Any
 
 from accelsim.measure.ratios import BUSY
 from accelsim.records import Record, Run
+from accelsim.records.loading import ExperimentRun
 from accelsim.report.cells import text
 from accelsim.report.fields import flatten
 
@@ -33,7 +34,7 @@ _CONFIG_FIELDS = ("k_split", "timing.cache", "timing.prepared")
 _CLOCK_TOLERANCE = 0.05
 
 
-def labels(runs: Sequence[Run]) -> list[str]:
+def labels(runs: Sequence[Run | ExperimentRun]) -> list[str]:
     """Return what to call each run: its folder's name, or its path where two names are the same."""
     names = Counter(run.name for run in runs)
     return [run.name if names[run.name] == 1 else str(run.path) for run in runs]

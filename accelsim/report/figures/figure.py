@@ -108,12 +108,25 @@ class Figure:
         paths = [folder / f"{self.name}.{suffix}" for suffix in ("pdf", "png")]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with style():
-                for path in paths:
-                    self.canvas.savefig(path, dpi=300, facecolor="white")
         except OSError as error:
             raise AccelsimError(f"cannot write to {folder}: {error.strerror}") from error
+        for path in paths:
+            self.write(path)
         return paths
+
+    def write(self, path: Path) -> None:
+        """Write the figure on white, as its suffix says.
+
+        Raises
+        ------
+        AccelsimError
+            If it cannot be written.
+        """
+        try:
+            with style():
+                self.canvas.savefig(path, dpi=300, facecolor="white")
+        except OSError as error:
+            raise AccelsimError(f"cannot write to {path.parent}: {error.strerror}") from error
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from accelsim.cli.eval import command
 from accelsim.errors import InputError
-from accelsim.parity.evaluation import EvalRecord
-from accelsim.parity.figures import check_figure, draw_quality
 from accelsim.plugins.extras import how_to_install
+from accelsim.records.experiments import EvalRecord
+from accelsim.report.figures.experiments import check_figure, draw_quality
 
 CONFIG = """
 model: MODEL

@@ -1,0 +1,76 @@
+"""The tables of ``accelsim eval`` and ``accelsim train``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from accelsim.records.experiments import EvalRecord, TrainRecord
+
+
+def quality_rows(records: Sequence[EvalRecord]) -> list[dict[str, Any]]:
+    """Return the rows of the table: quality beside the model in floating point."""
+    floats = [r.value for r in records if r.treatment["method"] == "float" and r.value]
+    rows = []
+    for record in records:
+        row: dict[str, Any] = {"treatment": record.label, record.metric: record.value}
+        if floats and record.metric == "perplexity":
+            beyond = None if record.value is None else record.value / floats[0] - 1
+            row["% above float"] = None if beyond is None else 100 * beyond
+        row["seconds"] = record.seconds
+        row["integer GEMMs"] = record.tally.get("gemms")
+        row["checked"], row["inexact"] = (record.tally.get(k) for k in ("checked", "inexact"))
+        row["r"] = record.tally.get("ratio")
+        row["in integers"] = record.tally.get("coverage")
+        row["Huffman bits"] = record.storage.get("huffman_bits_per_parameter")
+        row["entropy, bits"] = record.storage.get("entropy_bits_per_parameter")
+        rows.append(row)
+    empty = {key for key in rows[0] if all(row.get(key) in (None, 0) for row in rows)} - {
+        "treatment"
+    }
+    if all(not row["checked"] for row in rows):
+        empty |= {"checked", "inexact"}
+    else:
+        empty -= {"inexact"}
+    return [{key: value for key, value in row.items() if key not in empty} for row in rows]
+
+
+def training_rows(records: Sequence[TrainRecord]) -> list[dict[str, Any]]:
+    """Return the rows of the table: the final metric and its gap to floats, over the seeds."""
+    floats = {r.seed: r.final for r in records if r.treatment["method"] == "float"}
+    rows = []
+    groups: dict[str, list[TrainRecord]] = {}
+    for record in records:
+        groups.setdefault(json.dumps(record.treatment, sort_keys=True), []).append(record)
+    for own in groups.values():
+        finals = [record.final for record in own if record.final is not None]
+        pairs = [(record.final, floats.get(record.seed)) for record in own]
+        gaps = [final - base for final, base in pairs if final is not None and base is not None]
+        row: dict[str, Any] = {
+            "treatment": own[0].label,
+            "seeds": len(own),
+            own[0].metric: _mean(finals),
+            "± (std)": _deviation(finals),
+            "minus float": _mean(gaps),
+            "± (std of the differences)": _deviation(gaps),
+        }
+        probes = [record.probes for record in own if record.probes]
+        for name in ("forward", "backward") if any(record.probes for record in records) else ():
+            for end, index in (("first", 0), ("last", -1)):
+                ratios = [run[index][f"{name}_ratio"] for run in probes]
+                row[f"r {name}, {end}"] = _mean([r for r in ratios if r is not None])
+        row["in integers"] = _mean([c for r in own if (c := r.tally.get("coverage")) is not None])
+        row["seconds"] = sum(record.seconds for record in own)
+        row["failed"] = sum(record.failed for record in own)
+        rows.append(row)
+    return rows
+
+
+def _mean(values: list[Any]) -> float | None:
+    return float(fmean(values)) if values else None
+
+
+def _deviation(values: list[Any]) -> float | None:
+    return float(stdev(values)) if len(values) > 1 else None

@@ -1,0 +1,230 @@
+"""The page of eval or train runs: verdict, results, curves with the parity line, tally."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from accelsim.records.experiments import EvalRecord, TrainRecord
+from accelsim.records.loading import ExperimentRun
+from accelsim.report.cells import count, number, text
+from accelsim.report.experiments import quality_rows, training_rows
+from accelsim.report.figures.experiments import experiment_figures
+from accelsim.report.html.about import machine_facts, when
+from accelsim.report.html.grid import Column, Grid
+from accelsim.report.html.template import filled
+
+if TYPE_CHECKING:
+    from accelsim.report.figures import Figure
+
+PARITY = 0.01
+"""A perplexity that is at most this share above that in floats is called the same."""
+
+_NOT_TOLD = ("treatments", "name")
+"""Keys of a config that are told elsewhere on the page."""
+
+_TALLY: dict[str, str] = {
+    "gemms": "GEMMs that were computed from integers",
+    "dense_macs": "their multiplications",
+    "coverage": "share of the model's multiplications that was in integers",
+    "not_chosen_macs": "multiplications that were left in floats as asked",
+    "skipped_macs": "multiplications that stayed in floats all the same",
+    "skipped_unknown": "calls of unknown size that stayed in floats",
+    "ratio": "low-bit multiplications over those of the unpacked GEMMs",
+    "low_bit_macs": "low-bit multiplications",
+    "out_of_bound": "entries that do not fit one digit",
+    "checked": "GEMMs whose integers were compared with the oracle's",
+    "inexact": "those of them with a wrong integer",
+    "overflows": "GEMMs in which an accumulator overflowed",
+}
+
+_VERDICTS = ("inexact", "overflows")
+"""Counts whose zeros are told too, where something was checked."""
+
+
+@dataclass(frozen=True)
+class AboutExperiment:
+    """What the page says of one run, and its figures."""
+
+    run: ExperimentRun
+    name: str
+
+    @property
+    def records(self) -> Sequence[EvalRecord | TrainRecord]:
+        """Its records."""
+        return self.run.records
+
+    @property
+    def good(self) -> bool:
+        """Whether every treatment came to its end and no integer was wrong."""
+        return not any(record.failed for record in self.records)
+
+    @property
+    def verdict(self) -> str:
+        """How many treatments came to their end, and how exact the integers were."""
+        failed = sum(record.failed for record in self.records)
+        checked = sum(_whole(record.tally.get("checked")) for record in self.records)
+        inexact = sum(_whole(record.tally.get("inexact")) for record in self.records)
+        words = f"{len(self.records) - failed} of {len(self.records)} came to their end"
+        if checked:
+            words += f"; {checked - inexact:,} of {checked:,} checked GEMMs exact"
+        return words
+
+    @property
+    def parity(self) -> str:
+        """Which treatments reach the quality of floats."""
+        floats = [r.value for r in self.records if isinstance(r, EvalRecord) and _is_float(r)]
+        if not floats or not floats[0] or self.records[0].metric != "perplexity":
+            return ""
+        close = [
+            record.label
+            for record in self.records
+            if isinstance(record, EvalRecord) and record.value is not None
+            and not _is_float(record) and record.value <= (1 + PARITY) * floats[0]
+        ]  # fmt: skip
+        found = "; ".join(close) or "no treatment"
+        return f"Within {PARITY:.0%} of the perplexity in floats ({floats[0]:.4g}): {found}."
+
+    @property
+    def failures(self) -> list[str]:
+        """Each treatment that failed, and why."""
+        return [
+            f"{record.label}: {record.reason or 'a wrong integer or an overflow'}"
+            for record in self.records
+            if record.failed
+        ]
+
+    @cached_property
+    def _drawn(self) -> tuple[list[Figure], dict[str, str]]:
+        return experiment_figures(self.run.records)
+
+    @property
+    def figures(self) -> list[Figure]:
+        """Its figures, under names that are the run's own."""
+        return [replace(figure, name=f"{self.name}-{figure.name}") for figure in self._drawn[0]]
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """What cannot be drawn, and why."""
+        return self._drawn[1]
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """The config, and each treatment."""
+        lines = [
+            (key.replace("_", " "), text(value))
+            for key, value in self.run.config.items()
+            if key not in _NOT_TOLD and value not in (None, [], {})
+        ]
+        return [*lines, ("treatments", "; ".join(dict.fromkeys(r.label for r in self.records)))]
+
+    @property
+    def machine(self) -> list[tuple[str, str]]:
+        """The machine and the versions, one line for each."""
+        return machine_facts(self.run.sessions)
+
+    @property
+    def when(self) -> str:
+        """When it started and ended."""
+        return when(self.run.sessions)
+
+    timing = ""
+
+
+def render_experiments(runs: Sequence[ExperimentRun], names: Sequence[str]) -> str:
+    """Return the page of some runs of one kind.
+
+    Parameters
+    ----------
+    runs : sequence of ExperimentRun
+        At least one, each with a record; all of ``accelsim eval``, or all of ``accelsim train``.
+    names : sequence of str
+        What the page calls them.
+    """
+    about = [AboutExperiment(run, name) for run, name in zip(runs, names, strict=True)]
+    trained = isinstance(runs[0].records[0], TrainRecord)
+    rows: list[Mapping[str, Any]] = []
+    tallies: list[Mapping[str, Any]] = []
+    for one in about:
+        named = {"run": one.name} if len(about) > 1 else {}
+        rows += [{**named, **row} for row in _rows(one.records)]
+        for record in one.records:
+            seed = {"seed": record.seed} if isinstance(record, TrainRecord) else {}
+            if record.tally:
+                tallies.append({**named, "treatment": record.label, **seed, **record.tally})
+    return filled(
+        "experiment.html.j2",
+        title=" and ".join(names),
+        trained=trained,
+        runs=about,
+        results=Grid("results", _columns(rows), rows),
+        tallies=Grid("tally", _tally_columns(tallies), tallies),
+    )
+
+
+def _rows(records: Sequence[EvalRecord | TrainRecord]) -> list[dict[str, Any]]:
+    """Return the rows of the table that the command prints too."""
+    trained = [record for record in records if isinstance(record, TrainRecord)]
+    evaluated = [record for record in records if isinstance(record, EvalRecord)]
+    return training_rows(trained) if trained else quality_rows(evaluated)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[Column[Mapping[str, Any]]]:
+    """Return a column for each field; texts are labels that can be chosen from."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [
+        Column(
+            name, "", partial(_value, name),
+            None if all(isinstance(row.get(name), str) for row in rows) else _number,
+            rank="always" if place < 4 else "wide",
+        )
+        for place, name in enumerate(names)
+    ]  # fmt: skip
+
+
+def _tally_columns(rows: Sequence[Mapping[str, Any]]) -> list[Column[Mapping[str, Any]]]:
+    checked = any(row.get("checked") for row in rows)
+    columns: list[Column[Mapping[str, Any]]] = [
+        Column(name, "", partial(_value, name), rank="always")
+        for name in ("run", "treatment", "seed")
+        if any(name in row for row in rows)
+    ]
+    columns += [
+        Column(
+            name.replace("_", " "), words, partial(_value, name),
+            (lambda value: f"{value:.2%}") if name == "coverage"
+            else number if name == "ratio" else count,
+            rank="always" if name in ("gemms", "coverage", "checked", "inexact") else "wide",
+        )
+        for name, words in _TALLY.items()
+        if any(row.get(name) for row in rows) or (name in _VERDICTS and checked)
+    ]  # fmt: skip
+    columns.append(
+        Column(
+            "stayed in floats", "the calls, by reason", _skipped, rank="wide"
+        )
+    )  # fmt: skip
+    return columns
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else number(value)
+
+
+def _value(name: str, row: Mapping[str, Any]) -> Any:
+    return row.get(name)
+
+
+def _skipped(row: Mapping[str, Any]) -> str | None:
+    skipped = row.get("skipped") or {}
+    return "; ".join(f"{reason}: {calls}" for reason, calls in skipped.items()) or None
+
+
+def _is_float(record: EvalRecord) -> bool:
+    return record.treatment["method"] == "float"
+
+
+def _whole(value: Any) -> int:
+    return int(value or 0)
