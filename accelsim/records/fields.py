@@ -59,7 +59,7 @@ FIELDS: dict[str, Field] = {
     field.name: field
     for field in (
         _field("workload", "where the GEMM is from", said="workload {}"),
-        _field("gemm", "its name in the workload", short="GEMM"),
+        _field("gemm", "name of the GEMM in its workload", short="GEMM"),
         _field("op", "`linear`, `qk` or `pv`"),
         _field("layer", "the layer of the model"),
         _field("phase", "`forward`, `grad_input` or `grad_weight`"),
@@ -99,7 +99,7 @@ FIELDS: dict[str, Field] = {
             "how entries that do not fit b bits are unpacked",
             said="strategy {}",
         ),
-        _field("strategy_chosen", "what was used, where the strategy chooses"),
+        _field("strategy_chosen", "what was used, if the strategy chooses among several"),
         _field("digits", "the system of digits", said="{} digits"),
         _field(
             "block",
@@ -112,7 +112,7 @@ FIELDS: dict[str, Field] = {
             said="product {}",
         ),
         _field("backend", "what multiplies"),
-        _field("backend_options", "all its options, defaults included"),
+        _field("backend_options", "all options of the backend, defaults included"),
         _field("execution", "`native`, `emulated` or `fallback`"),
         _field("device", "the torch device"),
         _field(
@@ -126,20 +126,23 @@ FIELDS: dict[str, Field] = {
             "whether every integer is equal to the oracle's, and with `product: float` every float "
             "the exact product over the scales, rounded once",
         ),
-        _field("judged", "which kernel the verdict is about, where it is not the timed one"),
+        _field("judged", "the kernel that the verdict is about, if it is not the timed one"),
         _field(
             "prepared",
             "operands that were rounded, in digits and laid out ahead of every timed repeat",
         ),
-        _count("replans", "times in timed repeats that a fused route met operands beyond its plan"),
+        _count("replans", "timed repeats in which a fused route met operands beyond its plan"),
         _field(
             "scale_exponent",
             "the power of two that A and B were multiplied by first, 0 unless a scale would leave "
             "float32",
         ),
-        _count("mismatches", "entries that differ"),
-        _field("max_abs_error", "by how much they differ at most"),
-        _field("first_mismatch", "the first of them: its index, what is right, what was found"),
+        _count("mismatches", "entries that differ from the oracle's"),
+        _field("max_abs_error", "largest difference of an entry"),
+        _field(
+            "first_mismatch",
+            "the first entry that differs: its index, the right value, the value found",
+        ),
         _field("minimised", "the smallest GEMM that shows a mismatch, and its config"),
         _field(
             "relative_error_vs_float",
@@ -147,23 +150,23 @@ FIELDS: dict[str, Field] = {
         ),
         _field("ratio", "low-bit multiplications over those of the GEMM", short="r"),
         _count("dense_macs", "multiplications of the GEMM: batch · n · d · h"),
-        _count("low_bit_macs", "multiplications of all products", short="MACs"),
-        _count("correction_macs", "those of them beyond the dense ones"),
-        _count("sparse_macs", "those of them in sparse products"),
-        _count("executed_macs", "those that the backend takes, its padding included"),
+        _count("low_bit_macs", "multiplications of all low-bit products", short="MACs"),
+        _count("correction_macs", "low-bit multiplications beyond the dense ones"),
+        _count("sparse_macs", "low-bit multiplications in sparse products"),
+        _count("executed_macs", "multiplications that the backend performs, padding included"),
         _count("shift_adds", "additions of shifted products into C", short="shift-adds"),
         _count("products", "low-bit products"),
         _count("gather_bytes", "digits beyond one copy of A and B", "bytes"),
-        _count("scatter_bytes", "what `shift_adds` read and write", "bytes"),
+        _count("scatter_bytes", "data of C that `shift_adds` read and write", "bytes"),
         _count("gemm_bytes", "the digits read and the 32-bit sums written, each once", "bytes"),
         _field("max_digits_a", "digits that the largest entry of A needs"),
         _field("max_digits_b", "digits that the largest entry of B needs"),
         _count("out_of_bound_a", "entries of A that do not fit one digit"),
         _count("out_of_bound_b", "entries of B that do not fit one digit"),
-        _field("time_ms", "of each stage that the route has: `{median, p25, p75, repeats}`", "ms"),
+        _field("time_ms", "times of each stage of the route: `{median, p25, p75, repeats}`", "ms"),
         _field("samples_ms", "every repeat of every stage, in order", "ms"),
         _field("baselines", "medians of the float GEMMs that run on this device", "ms"),
-        _field("baseline_samples_ms", "every repeat of those, in order", "ms"),
+        _field("baseline_samples_ms", "every repeat of the baselines, in order", "ms"),
         _field("tops", "2 · `low_bit_macs` over the gemm stage", "10¹² operations per second"),
         _field("effective_tops", "2 · `dense_macs` over the total", "10¹² operations per second"),
         _field(
@@ -173,13 +176,13 @@ FIELDS: dict[str, Field] = {
         ),
         _field(
             "timing",
-            "how the times came about ([timing.md](timing.md)): cache, warm-up, error, outliers, "
+            "the conditions of timing ([timing.md](timing.md)): cache, warm-up, error, outliers, "
             "load, clock in MHz, neighbours",
         ),
         _count("cycles", "cycles of the modelled accelerator, shift-adds and stalls included"),
-        _count("compute_cycles", "those of the products"),
-        _count("shift_add_cycles", "those of the shift-adds"),
-        _count("stall_cycles", "those in which the array waits for memory"),
+        _count("compute_cycles", "cycles of the products"),
+        _count("shift_add_cycles", "cycles of the shift-adds"),
+        _count("stall_cycles", "cycles in which the array waits for memory"),
         _count("seconds", "the cycles at the accelerator's clock", "s"),
         _field(
             "utilization",
@@ -188,21 +191,22 @@ FIELDS: dict[str, Field] = {
         ),
         _field("relative_area", "area of the whole array over that of a reference", short="area"),
         _count("area_time", "`relative_area` times `cycles`", short="area·time"),
-        _field("area_mm2", "area in the node that `cost_basis` names", "mm²"),
-        _count("energy", "of the modelled accelerator", "J"),
+        _field("area_mm2", "area in the technology node that `cost_basis` names", "mm²"),
+        _count("energy", "energy of the modelled accelerator", "J"),
         _field(
             "energy_by",
-            "by `multiply`, `accumulate`, `shift_add`, `sram`, `dram`, `leakage`",
+            "energy by component: `multiply`, `accumulate`, `shift_add`, `sram`, `dram`, `leakage`",
             "J",
         ),
         _field(
             "traffic",
-            "`dram` and `sram`, each with `a`, `b`, `c_read`, `c_write`; DRAM with `front_end` "
+            "traffic of `dram` and `sram`, each with `a`, `b`, `c_read`, `c_write`; "
+            "DRAM with `front_end` "
             "and `maps`",
             "bytes",
         ),
         _field("cost_model", "the name of the model"),
-        _field("cost_basis", "where each of its figures comes from"),
+        _field("cost_basis", "the source of each figure of the model"),
         _field("operands_sha256", "SHA-256 of the types, shapes and bytes of A and B"),
     )
 }
