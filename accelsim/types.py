@@ -259,7 +259,7 @@ class Counts:
 
 
 class PreparedOperand:
-    """An operand that a route made ready once, ahead of its runs; each route has its own kind.
+    """An operand that a route prepared once, ahead of its runs; each route has its own kind.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class Datapath:
         return self.outer if fits or self.outer.bits < self.inner.bits else self.inner
 
     def cannot_overflow(self, d: int, largest_product: int) -> bool:
-        """Say whether `d` products of at most this magnitude fit in every register, in any order.
+        """Whether `d` products of at most this magnitude fit in every register, in any order.
 
         Every partial sum is bounded by the sum of the magnitudes.
         """

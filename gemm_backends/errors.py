@@ -35,7 +35,7 @@ def _message(report: OverflowReport) -> str:
 
 
 def place_in(error: BaseException, backend: type) -> str:
-    """Say where in a backend's own file an error was raised; nothing if it was not there."""
+    """Return where in a backend's own file an error was raised; nothing if it was not there."""
     file = getattr(sys.modules.get(backend.__module__), "__file__", None)
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == file]

@@ -13,7 +13,7 @@ METHODS = ("prepare", "run", "check", "integers", "scales", "counts")
 
 
 def fused_route(backend: GemmBackend, request: Request) -> Route | Support:
-    """Ask a backend for a route, and check what it gives.
+    """Ask a backend for a route, and check the answer.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ class Sampling:
         return kept_batch * (rows if self.rows is None else min(rows, self.rows)) * d
 
     def describe(self) -> str:
-        """Say what was cropped, as text; empty if nothing.
+        """Return what was cropped, as text; empty if nothing.
 
         Returns
         -------

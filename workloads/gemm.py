@@ -98,7 +98,7 @@ class Gemm:
         return self.tensors or PerOperand(f"{self.name}/a", f"{self.name}/b")
 
     def where(self, operand: str) -> str:
-        """Name A or B, after its file or else its workload, as messages begin.
+        """Return the name of A or B with its file (or workload), as messages begin.
 
         Parameters
         ----------

@@ -136,7 +136,7 @@ class _Names:
         self._owners: dict[str, tuple[type[GemmBackend], BackendChoice]] = {}
 
     def taken(self, choice: BackendChoice) -> str | None:
-        """Take note of a choice; return a message if another class has the name of its class."""
+        """Record a choice; return a message if another class has the name of its class."""
         own = type(choice.load())
         owner, other = self._owners.setdefault(own.name, (own, choice))
         if owner is own:
@@ -222,7 +222,7 @@ def _can_be_made(document: Document, make: Callable[[], object], loc: Loc) -> bo
 
 
 def target(name: str, folder: Path) -> str:
-    """Let the path in ``path/to/file.py:ClassName``, if `name` is one, start from `folder`."""
+    """Make the path in ``path/to/file.py:ClassName``, if `name` is one, relative to `folder`."""
     reference = split_reference(name)
     if reference is None:
         return name
@@ -238,7 +238,7 @@ def choose_backends(
     Parameters
     ----------
     configured : sequence of BackendChoice
-        Those of the config; the ones with a name that is asked for keep their options.
+        Those of the config; those with a requested name keep their options.
     names : sequence of str
         Values of ``--backend``. A path in one starts from the current folder.
 

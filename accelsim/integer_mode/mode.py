@@ -56,7 +56,7 @@ class IntegerGemms(Replacing):
         operands as they are then.
     nonfinite : {"error", "pass"}, optional
         The treatment of a product with an operand that holds NaN or infinity; by default infinite
-        gradients pass, and what becomes of them in the rest of the backward pass.
+        gradients pass, and so do the NaN that follow from them in the backward pass.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class IntegerGemms(Replacing):
         self._one_at_a_time = threading.RLock()
 
     def __enter__(self) -> Self:
-        # Outside of the context nobody saw what was written to the weights.
+        # Writes to the weights outside of the context were not seen.
         self._weights = Weights(self.model)
         return super().__enter__()
 

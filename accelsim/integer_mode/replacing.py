@@ -151,7 +151,7 @@ class Replacing(Tracer):
             stack.enter_context(sdpa_kernel(SDPBackend.MATH if self._unfusing else self._backends))
 
     def stepwise(self, steps: Callable[[], Any], run: Callable[[], Any]) -> Any:
-        """Go through an operator's steps if one of its products is chosen, else run it."""
+        """Run an operator step by step if one of its products is chosen, else unchanged."""
         if self.takes(self._running.innermost, ("linear",)):
             return steps()
         return super().stepwise(steps, run)
@@ -162,7 +162,7 @@ class Replacing(Tracer):
         multiplication: Multiplication,
         calls: Iterable[GemmCall | None],
     ) -> Any:
-        """Make an operator's result of its products, if any of them is chosen."""
+        """Compute an operator's result from its products, if any of them is chosen."""
         if multiplication.finish is None:
             for call in calls:
                 if call is not None and self._chooses(call):
@@ -187,7 +187,7 @@ class Replacing(Tracer):
             return False
         if call.a.is_floating_point() and call.b.is_floating_point():
             return True
-        # Integers stay what they are: nothing of theirs is left in floats.
+        # Integer products are unchanged; they do not count as left in floats.
         in_floats = call.a.is_floating_point() or call.a.is_complex()
         reason = f"{call.name}: operands of {call.a.dtype} are not floating-point numbers"
         self.left.add(reason, macs(call) if in_floats else 0)

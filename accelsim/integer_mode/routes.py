@@ -20,7 +20,7 @@ MOST = 256
 
 
 class Routes:
-    """Opens a route for each kind of GEMM, and keeps it for the next of its kind.
+    """Opens a route for each kind of GEMM, and keeps it for further GEMMs of that kind.
 
     Parameters
     ----------

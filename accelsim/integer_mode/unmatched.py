@@ -23,7 +23,7 @@ class Globs:
         self._names: dict[str, None] = {}
 
     def see(self, name: str) -> None:
-        """Take note of a GEMM's place."""
+        """Record a GEMM's place."""
         if name not in self._names:
             self._names[name] = None
             self._unmatched = [

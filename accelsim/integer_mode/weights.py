@@ -57,7 +57,7 @@ class Weights:
         self._kept: dict[int, dict[_View, _Kept]] = {}
 
     def stays(self, operand: Tensor) -> bool:
-        """Say whether an operand is a weight that is worth preparing.
+        """Return whether an operand is a weight that is worth preparing.
 
         One that was written to, as in training or in a cache of keys, is so from its second use
         without a write on.

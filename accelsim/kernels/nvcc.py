@@ -240,7 +240,7 @@ def cutlass_includes() -> tuple[Path, ...]:
 
 
 def missing_tools(cutlass: bool) -> str:
-    """Say what is missing to compile here; empty if nothing is."""
+    """Return what is missing to compile here; empty if nothing is."""
     try:
         nvcc()
         if cutlass:

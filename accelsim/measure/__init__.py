@@ -1,1 +1,1 @@
-"""Clocks, sampling, statistics, and what is known of the machine."""
+"""Clocks, sampling, statistics, and facts about the machine."""

@@ -24,12 +24,12 @@ def describe_out_of_memory(error: torch.OutOfMemoryError) -> str:
     Parameters
     ----------
     error : torch.OutOfMemoryError
-        Its notes, if any, say in which stage it came up (`StageTimer` adds one).
+        Its notes, if any, name the stage in which it was raised (`StageTimer` adds one).
 
     Returns
     -------
     str
-        Where, how much was asked for, how much there is, and about which part of the work fits.
+        The stage, the requested and the existing memory, and roughly which part of the work fits.
     """
     import torch
 
@@ -40,7 +40,7 @@ def describe_out_of_memory(error: torch.OutOfMemoryError) -> str:
     asked = float(found[1]) * _UNITS[found[2]] if found else 0.0
     share = total / (held + asked) if asked else 0.5
     return (
-        f"out of GPU memory {where}: {asked / GIB:.2f} GiB were asked for, {held / GIB:.2f} GiB "
+        f"out of GPU memory {where}: {asked / GIB:.2f} GiB were requested, {held / GIB:.2f} GiB "
         f"of {total / GIB:.2f} GiB were in use; about {min(share, 0.95):.0%} of the rows of A, or "
         "of a batch, would fit"
     )

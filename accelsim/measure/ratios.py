@@ -102,7 +102,7 @@ def time_ratio(
 
 
 def explain_doubts(ratios: Iterable[TimeRatio | None]) -> dict[str, str]:
-    """Say what the marks of some ratios stand for: those in use, with the reasons and how many.
+    """Return what the marks of some ratios stand for: those in use, with the reasons and how many.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ class Plan:
     cache: Cache = "warm"
 
     def enough(self, totals: Sequence[float], seconds: float) -> bool:
-        """Say whether to stop.
+        """Return whether to stop.
 
         Parameters
         ----------
@@ -106,9 +106,9 @@ def with_head_start(
     Parameters
     ----------
     before : callable or None
-        What is to be done first, such as to empty the caches.
+        What to do first, such as emptying the caches.
     device : torch.device
-        On a CUDA device the returned function goes on to keep the GPU waiting for a while; else it
+        On a CUDA device the returned function then keeps the GPU waiting for a while; otherwise it
         is `before` itself.
     """
     if device.type != "cuda":

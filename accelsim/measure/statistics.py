@@ -176,7 +176,7 @@ def smallest_p(times: int, reference: int) -> float:
 
 
 def significant(p_values: Sequence[float], rate: float) -> list[bool]:
-    """Say which hypotheses fall when the false discovery rate is held at `rate`.
+    """Return which hypotheses fall when the false discovery rate is held at `rate`.
 
     References
     ----------

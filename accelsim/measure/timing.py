@@ -117,7 +117,7 @@ def _clock(device: str | torch.device) -> _Clock:
 
 
 def clock_source(device: str | torch.device) -> str:
-    """Say which clock times work on `device`.
+    """Return which clock times work on `device`.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ def left_in_floats(tally: Mapping[str, Any]) -> str:
 
 
 def shortfall(tally: Mapping[str, Any], required: float | None) -> str:
-    """Say what is wrong with the coverage of a run; empty if nothing is.
+    """Return what is wrong with the coverage of a run; empty if nothing is.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ class _Run:
         temporary.replace(path)
 
     def restore(self, path: Path, device: str) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         state = torch.load(path, map_location=device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -62,7 +62,7 @@ def train(
 ) -> list[TrainRecord]:
     """Train under every treatment with every seed that the folder does not have yet.
 
-    A run that was cut off goes on from its last checkpoint, with the same result as without.
+    An interrupted run continues from its last checkpoint, with the same result.
 
     Raises
     ------

@@ -221,6 +221,6 @@ class TreatmentSweep(ModelQuantizeSection, UnpackSection):
 
 
 def in_folder(unpacking: Unpacking, folder: Path) -> Unpacking:
-    """Let the path of a strategy in a file start from the current folder instead of `folder`."""
+    """Make the path of a strategy in a file relative to the current folder instead of `folder`."""
     strategy = unpacking.strategy
     return replace(unpacking, strategy=replace(strategy, name=target(strategy.name, folder)))

@@ -11,7 +11,7 @@ _LONGEST = 60
 
 
 def first_difference(there: Any, asked: Any, where: str = "") -> str:
-    """Say at which key two configs differ first, and how; lists are compared as a whole.
+    """Return at which key two configs differ first, and how; lists are compared as a whole.
 
     Parameters
     ----------

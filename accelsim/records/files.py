@@ -102,7 +102,7 @@ class FolderLock:
 
 
 def _names(path: Path, descriptor: int) -> bool:
-    """Say whether `path` is still the file that was opened, not one its last holder removed."""
+    """Return whether `path` is still the file that was opened, not one its last holder removed."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:

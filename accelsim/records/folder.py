@@ -81,7 +81,7 @@ class RunFolder(Generic[R]):
         kind: type[R] = Record,  # type: ignore[assignment]
         check: Callable[[], object] = lambda: None,
     ) -> RunFolder[R]:
-        """Make a new run folder, or go on with one.
+        """Make a new run folder, or continue an existing one.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class RunFolder(Generic[R]):
         config : mapping
             The resolved config, of JSON types.
         config_hash : str
-            What tells this config from every other.
+            Identifies the config.
         resume : bool
             Keep the existing records and add to them; a torn last line is removed.
         overwrite : bool
@@ -150,7 +150,7 @@ class RunFolder(Generic[R]):
 
     @property
     def begun(self) -> bool:
-        """Whether the files of this folder are this run's, no longer those of an earlier one."""
+        """Whether the files of this folder belong to this run and not to an earlier one."""
         return self._descriptor is not None
 
     def begin(self) -> None:
@@ -195,8 +195,8 @@ class RunFolder(Generic[R]):
             here = json.loads(_json_bytes(config))
             raise InputError(
                 f"{self.path} holds a run of another config "
-                f"({first_difference(self._run['config'], here)}): --resume goes on with the same "
-                "config only; choose another output, or --overwrite"
+                f"({first_difference(self._run['config'], here)}): --resume continues only a "
+                "run of the same config; choose another output, or --overwrite"
             )
         records = self.path / RECORDS
         data = records.read_bytes() if records.exists() else b""
@@ -232,7 +232,7 @@ class RunFolder(Generic[R]):
         return iter(self._records)
 
     def __contains__(self, key: object) -> bool:
-        """Say whether there is a record with a key (see `Keyed`)."""
+        """Return whether there is a record with a key (see `Keyed`)."""
         return key in self._keys
 
     def done_keys(self) -> frozenset[RecordKey]:
@@ -283,7 +283,7 @@ class RunFolder(Generic[R]):
                 os.ftruncate(self._descriptor, before)
             raise AccelsimError(
                 f"cannot write to {self.path / RECORDS}: {error.strerror}; its "
-                f"{len(self._records)} records are safe: go on with --resume"
+                f"{len(self._records)} records are safe: continue with --resume"
             ) from error
 
     def note(self, **facts: Any) -> None:
@@ -409,7 +409,7 @@ def _refuse_existing(path: Path) -> None:
         raise InputError(f"{path} is a file: the output must be a folder")
     if path.exists() and any(entry.name != LOCK for entry in path.iterdir()):
         raise InputError(
-            f"{path} exists: go on with its run with --resume, replace it with --overwrite, "
+            f"{path} exists: continue its run with --resume, replace it with --overwrite, "
             "or choose another output"
         )
 

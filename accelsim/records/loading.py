@@ -110,7 +110,8 @@ def load_experiment(path: Path | str, kind: type[EvalRecord | TrainRecord]) -> E
 def load_run(path: Path | str) -> Run:
     """Read a run folder, or a ``records.jsonl`` alone.
 
-    A torn last line is left out, with a warning on stderr: the run was killed, or still goes on.
+    A torn last line is left out, with a warning on stderr: the run was killed, or is still in
+    progress.
 
     Parameters
     ----------
@@ -156,7 +157,7 @@ def _read(path: Path, kind: type[R]) -> tuple[list[R], dict[str, Any]]:
     if torn:
         print(
             f"accelsim: warning: {file}: the last line is torn and left out: the run was killed "
-            "(go on with --resume) or is still writing",
+            "(continue with --resume) or is still writing",
             file=sys.stderr,
         )
     run_file = file.parent / RUN

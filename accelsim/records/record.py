@@ -291,7 +291,7 @@ KEY_FIELDS = (
 
 
 def record_key(record: Record | Mapping[str, Any]) -> RecordKey:
-    """Return what tells a record from all others of its run: the values of `KEY_FIELDS`.
+    """Return the key of a record in its run: the values of `KEY_FIELDS`.
 
     Parameters
     ----------

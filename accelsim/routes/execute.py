@@ -1,4 +1,4 @@
-"""Run the products of a low-bit problem on a backend, without an overflow that nobody sees."""
+"""Run the products of a low-bit problem on a backend, without unnoticed overflow."""
 
 from __future__ import annotations
 

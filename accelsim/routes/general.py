@@ -71,7 +71,7 @@ class GeneralRoute:
     Parameters
     ----------
     request : Request
-        What is asked for.
+        The task of the route.
     strategy : Strategy
         How operands are unpacked.
     backend : GemmBackend
@@ -197,7 +197,7 @@ class GeneralRoute:
         return IntegerOperand.begin(begun, self._request.digits.of(side))
 
     def check(self) -> None:
-        """Do nothing: what is wrong with an operand has been raised by `run`."""
+        """Do nothing: `run` has raised any error of an operand."""
 
     def integers(self) -> Tensor | Wide:
         """Return the integers of the last run, ``[..., n, h]``."""

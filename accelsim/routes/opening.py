@@ -21,7 +21,7 @@ def open_route(
     Parameters
     ----------
     request : Request
-        What is asked for.
+        The task of the route.
     strategy : Strategy, StrategyChoice or str
         How operands are unpacked, or ``fused`` for the backend's own route.
     backend : GemmBackend

@@ -83,7 +83,7 @@ class SimulatedRoute:
     -----
     Every partial sum of a row of A times a row of B is at most the product of their norms (Cauchy
     and Schwarz), in whatever order it is summed. Below 2^24 float32 holds it exactly, below 2^53
-    float64; beyond, the product is made of exact halves.
+    float64; beyond that, the product is computed from exact halves.
     """
 
     def __init__(self, request: Request) -> None:
@@ -130,7 +130,7 @@ class SimulatedRoute:
         return x
 
     def check(self) -> None:
-        """Do nothing: what is wrong with an operand has been raised by `run`."""
+        """Do nothing: `run` has raised any error of an operand."""
 
     def integers(self) -> Tensor | Wide:
         """Return the integers of the last run, ``[..., n, h]``."""

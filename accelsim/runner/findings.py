@@ -69,7 +69,7 @@ def first_mismatch(verdict: Verdict) -> FirstMismatch | None:
 
 
 def check_stages(names: Iterable[str]) -> None:
-    """See that a route has timed no stage that a record does not know.
+    """Check that a route timed only stages that records know.
 
     Raises
     ------

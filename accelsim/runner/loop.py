@@ -173,7 +173,7 @@ def interrupted(folder: RunFolder[Record], total: int) -> InterruptedRunError:
         return InterruptedRunError(f"interrupted: the earlier run in {folder.path} stays")
     done = len(folder)
     return InterruptedRunError(
-        f"interrupted: {done} of {total} records are in {folder.path}; go on with --resume"
+        f"interrupted: {done} of {total} records are in {folder.path}; continue with --resume"
     )
 
 
@@ -188,7 +188,7 @@ def finished(folder: RunFolder[Record]) -> list[Record]:
 
 
 def check_same_operands(folder: RunFolder[Record], hashes: Mapping[str, str]) -> None:
-    """Refuse to go on with records that were made from other operands."""
+    """Refuse to continue a run whose records were made from other operands."""
     for record in folder:
         name = f"{record.workload}/{record.gemm}"
         now = hashes.get(name, record.operands_sha256)

@@ -64,11 +64,11 @@ class Selection:
 def minimise(
     case: Case, config: RunConfig, operands: Operands, entry: tuple[int, ...], folder: Path
 ) -> Minimised | None:
-    """Shrink a GEMM whose product is wrong and save what is left.
+    """Reduce a GEMM whose product is wrong, and save the result.
 
-    Heads, rows and columns are taken away as long as the product of what is left differs from the
-    oracle's (delta debugging). The operands are saved as integers, with a config that leaves them
-    as they are: percentile 100 and β = 2 max|A|, whose scale is exactly 1.
+    Heads, rows and columns are removed as long as the remaining product differs from the oracle's
+    (delta debugging). The operands are saved as integers, with a config that leaves them as they
+    are: percentile 100 and β = 2 max|A|, whose scale is exactly 1.
 
     Parameters
     ----------

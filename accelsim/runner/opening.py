@@ -14,7 +14,7 @@ from accelsim.unpack import DigitSystem
 
 
 def request_of(case: Case, operands: tuple[Tensor, Tensor], config: RunConfig) -> Request:
-    """Return what a case asks of its route.
+    """Return the request of a case to its route.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How far a run has come, and about how long the rest takes."""
+"""The progress of a run, and an estimate of the remaining time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OVERHEAD_MACS = 1_000_000
 
 @dataclass(frozen=True)
 class Step:
-    """How far a run has come.
+    """The progress of a run.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Step:
         The first case that has no record yet, of a backend that runs here: the one that is made
         now, or one of several.
     seconds_left : float or None
-        About how long the rest takes; None until a few records were made.
+        Estimate of the remaining time; None until a few records were made.
     """
 
     done: int
@@ -78,7 +78,7 @@ class Steps:
         return Step(self._done, self._total, None, self._following(), None)
 
     def made(self, case: Case, record: Record) -> Step:
-        """Take note of a record and return the step."""
+        """Count a record and return the step."""
         now = self._clock()
         self._left.take(case, now - self._before)
         self._before = now
@@ -119,7 +119,7 @@ class TimeLeft:
             self._open[_kind(case)] += _weight(case)
 
     def take(self, case: Case, seconds: float) -> None:
-        """Take note of the time that a case took."""
+        """Record the time of a case."""
         kind, weight = _kind(case), _weight(case)
         self._open[kind] -= weight
         before, macs = self._taken.get(kind, (0.0, 0.0))
@@ -128,7 +128,7 @@ class TimeLeft:
 
     @property
     def seconds(self) -> float | None:
-        """How long the rest takes; None until `FEWEST` cases were taken note of."""
+        """The remaining time; None until `FEWEST` cases are recorded."""
         if self._cases < FEWEST:
             return None
         every = _rate(self._taken.values())

@@ -121,7 +121,7 @@ class Trial:
         return self._route.run(self._given["a"], self._given["b"], timer)
 
     def _replay(self, timer: StageTimer, before: Callable[[], object] | None) -> None:
-        """Replay the captured run; what it does not write is not the last run's."""
+        """Replay the captured run; entries that it does not write are not the last run's."""
         if self._graphed is None:
             self._run(Untimed())
             self._route.check()

@@ -18,7 +18,7 @@ def copy_columns(parted: Parted, t: int) -> tuple[Parted, list[Panel]]:
     """Take the columns out of the high digits that are cheaper copied than in blocks.
 
     A copied column costs as much as ``n / t`` slots. The columns that hold the most digits are
-    tried first, 1, 2, 4, … of them; what is left is planned to see what it costs.
+    tried first, 1, 2, 4, … of them; the remainder is planned to determine its cost.
 
     Parameters
     ----------

@@ -58,8 +58,8 @@ class Found:
     pair : CoverPair
         The covers.
     bound_a, bound_b : int
-        However A is covered while B's cover stays, and however B is while A's stays, it takes at
-        least as many multiplications. They bound no change of both.
+        Lower bounds on the multiplications of any cover of A with B's cover fixed, and of any cover
+        of B with A's fixed. They bound no change of both.
     """
 
     pair: CoverPair
@@ -102,7 +102,7 @@ def search(
 
 
 class _Operand:
-    """One operand; its least covers are kept by the weights that they were asked for."""
+    """One operand; its least covers are kept by their weights."""
 
     def __init__(self, counts: npt.NDArray[np.integer], deadline: float | None) -> None:
         self._network = CoverNetwork.of(counts)

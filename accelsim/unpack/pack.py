@@ -1,4 +1,4 @@
-"""Put the exact product together from the low-bit products."""
+"""Assemble the exact product from the low-bit products."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Product:
     def column_by_column(self) -> list[Product]:
         """Write a product with a sparse operand as dense products of one column each.
 
-        They hold the stored entries and nothing else, so they take as many multiplications: this
+        They hold only the stored entries, so that they take as many multiplications: this
         is how a backend without a sparse product runs it.
 
         Returns

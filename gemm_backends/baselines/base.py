@@ -26,7 +26,7 @@ class Baseline(ABC):
     name: ClassVar[str]
 
     def availability(self, device: str = "cpu") -> Availability:
-        """Say whether this can be timed on a torch device; by default on every one.
+        """Return whether this can be timed on a torch device; by default on every one.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class Baseline(ABC):
 
 
 def needs_gpu(what: str, capability: tuple[int, int], device: str) -> Availability:
-    """Say whether a device is an NVIDIA GPU of at least this compute capability.
+    """Return whether a device is an NVIDIA GPU of at least this compute capability.
 
     Parameters
     ----------

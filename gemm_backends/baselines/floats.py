@@ -24,7 +24,7 @@ class _Float(Baseline):
     dtype: ClassVar[torch.dtype]
 
     def availability(self, device: str = "cpu") -> Availability:
-        """Say whether this can be timed on a torch device."""
+        """Return whether this can be timed on a torch device."""
         if torch.device(device).type == "cuda" and not torch.cuda.is_available():
             return Availability(False, "there is no CUDA device", device=device)
         return Availability(True, device=device)
@@ -80,5 +80,5 @@ class Tf32(Fp32):
     tf32 = True
 
     def availability(self, device: str = "cpu") -> Availability:
-        """Say whether this can be timed on a torch device."""
+        """Return whether this can be timed on a torch device."""
         return needs_gpu("TF32", (8, 0), device)

@@ -42,7 +42,7 @@ class Fp8(Baseline):
     by_rows: ClassVar[bool] = False
 
     def availability(self, device: str = "cpu") -> Availability:
-        """Say whether this can be timed on a torch device."""
+        """Return whether this can be timed on a torch device."""
         return needs_gpu("fp8", (8, 9), device)
 
     def prepare(self, operand: Tensor) -> Scaled:
@@ -83,5 +83,5 @@ class Fp8Row(Fp8):
     by_rows = True
 
     def availability(self, device: str = "cpu") -> Availability:
-        """Say whether this can be timed on a torch device."""
+        """Return whether this can be timed on a torch device."""
         return needs_gpu("fp8 with a scale per row", (9, 0), device)

@@ -23,7 +23,7 @@ class _Torchao(Baseline):
     """
 
     def availability(self, device: str = "cpu") -> Availability:
-        """Say whether this can be timed on a torch device."""
+        """Return whether this can be timed on a torch device."""
         if reason := lacks("torchao", "torchao"):
             return Availability(False, reason, device=device)
         return needs_gpu("compiling with max-autotune", (8, 0), device)
@@ -84,7 +84,7 @@ class TorchaoFp8(_Torchao):
     name = "torchao-fp8"
 
     def availability(self, device: str = "cpu") -> Availability:
-        """Say whether this can be timed on a torch device."""
+        """Return whether this can be timed on a torch device."""
         there = super().availability(device)
         return needs_gpu("fp8 with a scale per row", (9, 0), device) if there.available else there
 

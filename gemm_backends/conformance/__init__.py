@@ -1,4 +1,4 @@
-"""A kit that finds out whether a backend does what it says.
+"""A kit that determines whether a backend does what it claims.
 
 `verify` runs it, as does ``accelsim verify NAME``; a backend's author subclasses
 `BackendConformance` in the tests of their own package. Neither imports pytest or Hypothesis before

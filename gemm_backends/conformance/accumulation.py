@@ -231,7 +231,7 @@ def _identified(subject: Subject, a: Tensor, b: Tensor) -> str:
 
 
 def _behaviour(subject: Subject, a: Tensor, b: Tensor, total: int) -> str:
-    """Say what became of a sum that passed the accumulator's range."""
+    """Describe the result of a sum that exceeds the accumulator's range."""
     claimed = subject.accumulator
     try:
         product = subject.backend.multiply(a, b)

@@ -2,7 +2,7 @@
 
 
 class CheckFailed(AssertionError):  # noqa: N818 - reads better where it is raised
-    """The backend does not do what it should; the message says what it does instead."""
+    """The backend does not do what it should; the message says what it did instead."""
 
 
 class NotApplicable(Exception):  # noqa: N818 - it is not an error

@@ -99,7 +99,7 @@ def shared_operand(subject: Subject) -> str:
 
 
 def _alike(subject: Subject) -> bool:
-    """Say whether digits of A may be digits of B."""
+    """Return whether digits of A may be digits of B."""
     (bits_a, bits_b), (signed_a, signed_b) = (
         subject.backend.operand_bits,
         subject.backend.operand_signed,

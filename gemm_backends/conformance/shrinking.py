@@ -73,7 +73,7 @@ def _cut(a: Tensor, b: Tensor, wrong: Wrong) -> tuple[Tensor, Tensor]:
 
 
 def _least(wrong: Callable[[int], bool], size: int) -> int:
-    """Return the smallest size at which it is still wrong, as far as a quick search finds it."""
+    """Return the smallest size at which it is still wrong that a quick search finds."""
     passed = 0
     for candidate in _candidates(size):
         if wrong(candidate):

@@ -65,7 +65,7 @@ class Subject:
         return GemmSpec(*self.backend.operand_bits, n, d, h, *self.backend.operand_signed)
 
     def supports(self, n: int, d: int, h: int) -> bool:
-        """Say whether the backend takes this shape with its widest digits."""
+        """Return whether the backend takes this shape with its widest digits."""
         return bool(self.backend.supports(self.spec(n, d, h)))
 
     def aligned(self, shape: Shape) -> Shape:

@@ -33,5 +33,5 @@ class Int64(GemmBackend):
         return sparse_product(a, b, torch.int64)
 
     def availability(self) -> Availability:
-        """Say that this runs anywhere, in software."""
+        """Report that this runs anywhere, in software."""
         return Availability(available=True, execution="emulated")

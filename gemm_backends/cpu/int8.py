@@ -52,7 +52,7 @@ class CpuInt8(GemmBackend):
     batched = True
 
     def availability(self) -> Availability:
-        """Say whether, and by what method, this CPU multiplies int8 exactly."""
+        """Return whether, and by what method, this CPU multiplies int8 exactly."""
         method = proven_method()
         if method is None:
             return Availability(False, WRONG)

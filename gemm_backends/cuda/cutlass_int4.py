@@ -50,7 +50,7 @@ class CutlassInt4(GemmBackend):
     batched = True
 
     def availability(self) -> Availability:
-        """Say whether there is a GPU, a compiler for its kernels, and int4 in its hardware."""
+        """Return whether there is a GPU, a compiler for its kernels, and int4 in its hardware."""
         found = cuda_availability((8, 0))
         if not found.available:
             return found

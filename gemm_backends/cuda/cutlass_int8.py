@@ -60,7 +60,7 @@ class CutlassInt8(GemmBackend):
             self.accumulator = Accumulator(bits=32, overflow="saturate")
 
     def availability(self) -> Availability:
-        """Say whether there is a GPU, and a compiler for its kernels."""
+        """Return whether there is a GPU, and a compiler for its kernels."""
         found = cuda_availability((8, 0))
         if found.available and self._instructions == "wgmma" and not has_wgmma():
             name = torch.cuda.get_device_name()

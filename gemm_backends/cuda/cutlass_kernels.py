@@ -98,7 +98,7 @@ def build_for_gpus(
     kernels : sequence of Kernel
         GEMMs.
     on_hopper : sequence of CudaSource
-        What else is built where there is wgmma.
+        Further kernels that are built for devices with wgmma.
     """
     architectures = wanted_architectures()
     if not architectures:

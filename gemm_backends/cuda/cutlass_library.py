@@ -50,7 +50,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class DigitGroups:
-    """K made of groups of digits of different weights, for the kernels that know them.
+    """The groups of digits of different weights in K, for kernels that support them.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ class Kernel:
         scale : Tensor, optional
             Two float64 on the GPU: by which a dequantizing kernel divides, and its inverse.
         groups : DigitGroups, optional
-            What K is made of; without it, of the rows of A and B as they are.
+            The groups of digits in K; without it, of the rows of A and B as they are.
         gate : Tensor, optional
             int32 scalar on the GPU: where it is 0, nothing is done. For kernels that know groups.
 
@@ -262,7 +262,7 @@ def _strides(x: Tensor) -> tuple[int, int]:
 
 
 def cuda_availability(capability: tuple[int, int]) -> Availability:
-    """Say whether there is an NVIDIA GPU of at least this capability and all that builds for it."""
+    """Report whether there is a GPU of at least this capability, with the tools to build for it."""
     if torch.version.cuda is None:
         reason = f"torch {torch.__version__} is built without CUDA; install a CUDA build of it"
         return Availability(False, reason, device="cuda")

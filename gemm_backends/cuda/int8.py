@@ -57,7 +57,7 @@ class CudaInt8(GemmBackend):
     batched = True
 
     def availability(self) -> Availability:
-        """Say whether there is an NVIDIA GPU with int8 Tensor Cores."""
+        """Return whether there is an NVIDIA GPU with int8 Tensor Cores."""
         if torch.version.cuda is None:
             reason = f"torch {torch.__version__} is built without CUDA; install a CUDA build of it"
             return Availability(False, reason, device="cuda")

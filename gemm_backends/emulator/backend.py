@@ -164,7 +164,7 @@ class Emulator(GemmBackend):
         self.tile = self._model.tile
 
     def availability(self) -> Availability:
-        """Say that this runs anywhere, in software."""
+        """Report that this runs anywhere, in software."""
         return Availability(available=True, execution="emulated")
 
     def for_bits(self, bits_a: int, bits_b: int) -> Emulator:
@@ -238,7 +238,7 @@ class Emulator(GemmBackend):
         return self._model.product(spec.n, spec.d, spec.h, corrections)
 
     def how(self, a: Tensor | Prepared, b: Tensor | Prepared) -> str:
-        """Say how `multiply` computes a product, and which table it uses."""
+        """Return how `multiply` computes a product, and which table it uses."""
         x, y = (self._checked(n, self._ready(o).operands[0]) for n, o in (("A", a), ("B", b)))
         if self._table is not None:
             return f"every step, products from {self._table.source}"
@@ -298,7 +298,7 @@ class Emulator(GemmBackend):
         return stepwise.accumulate(products, a.shape[1], shape, self._datapath, a.device)
 
     def _order_is_free(self, a: Digits, b: Digits) -> bool:
-        """Say whether any order of summation gives the same result."""
+        """Return whether any order of summation gives the same result."""
         return self.accumulator.overflow == "wrap" or self._fits(a, b)
 
     def _fits(self, a: Digits, b: Digits) -> bool:

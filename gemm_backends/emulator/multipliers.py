@@ -85,7 +85,7 @@ class Table:
 
 
 def is_file(multiplier: str) -> bool:
-    """Say whether a multiplier is the path of a NumPy file."""
+    """Return whether a multiplier is the path of a NumPy file."""
     return multiplier.endswith(".npy")
 
 

@@ -79,7 +79,7 @@ def wrapped(values: Tensor, datapath: Datapath) -> Tensor:
 
 
 def kernel(a: Digits, b: Digits) -> str:
-    """Say what `product` multiplies with."""
+    """Return what `product` multiplies with."""
     unit = _int8_unit(a, b)
     return f"int8 kernels ({unit.name})" if unit is not None else "floating-point BLAS"
 

@@ -23,7 +23,7 @@ def step(state: Tensor, addend: Tensor, accumulator: Accumulator) -> tuple[Tenso
     state, addend : Tensor
         int64; `state` fits the register.
     accumulator : Accumulator
-        The register. One whose overflow is ``"error"`` goes on like a wrapping one, so that its
+        The register. One whose overflow is ``"error"`` continues like a wrapping one, so that its
         overflows can be counted.
 
     Returns

@@ -42,7 +42,7 @@ class RtlSystolic(GemmBackend):
     array : sequence of two int
         R and C.
     source : str, sequence of str, or None
-        SystemVerilog or Verilog files with a module of one's own; None is the package's array.
+        SystemVerilog or Verilog files with your own module; None is the package's array.
     top : str
         The module.
     reports_overflow : bool

@@ -33,7 +33,7 @@ class ToolError(AccelsimError):
 
 
 def missing(verilator: bool = True, yosys: bool = True) -> str:
-    """Say which tools are missing and how to get them; empty if none is.
+    """Return which tools are missing and how to get them; empty if none is.
 
     Parameters
     ----------

@@ -76,5 +76,5 @@ def test_running_out_of_memory_costs_one_record(records):
     assert code == 1
     assert failed["status"] == "error"
     assert "out of GPU memory in stage 'gemm'" in failed["reason"]
-    assert "65536.00 GiB were asked for" in failed["reason"]
+    assert "65536.00 GiB were requested" in failed["reason"]
     assert other["status"] == "ok"

@@ -134,7 +134,7 @@ def test_a_gguf_file_of_every_common_type(tmp_path, kind):
 
 
 def test_a_text_that_is_too_short(llama):
-    with pytest.raises(InputError, match="words: has 200 tokens; 300 are asked for"):
+    with pytest.raises(InputError, match="words: has 200 tokens; 300 are requested"):
         open_folder(llama, None, TEXT, 1, 300)
 
 

@@ -81,7 +81,7 @@ class CatalogEntry(BaseModel):
     shapes : Shapes, optional
         Its dimensions.
     batch, tokens : int
-        How many sequences of how many tokens it runs on where nothing else is asked for.
+        The default number of sequences, and of tokens in each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -55,7 +55,7 @@ class Loaded:
         start = text.content[: 8 * count + 1024]
         found = self.tokenizer(start, add_special_tokens=False, verbose=False)["input_ids"]
         if len(found) < count:
-            raise InputError(f"{text.name}: has {len(found):,} tokens; {count:,} are asked for")
+            raise InputError(f"{text.name}: has {len(found):,} tokens; {count:,} are requested")
         return torch.tensor(found[:count])
 
 

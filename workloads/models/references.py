@@ -73,7 +73,7 @@ def user_runnable(model: str, batch: str, loss: str | None) -> Runnable:
         Reference to an ``nn.Module``, or to a function without arguments that makes one.
     batch : str
         Reference to its input, or to a function that makes it: a mapping gives keyword arguments, a
-        tuple or list positional ones, anything else is the one argument.
+        tuple or list positional ones, any other value is the only argument.
     loss : str, optional
         Reference to a function of the output; the output's own loss by default.
 

@@ -105,7 +105,7 @@ class TextTask(Task):
 
 
 class DigitsTask(Task):
-    """Tell scikit-learn's 1,797 handwritten digits apart; every fifth is held out.
+    """Classify scikit-learn's 1,797 handwritten digits; every fifth is held out.
 
     Parameters
     ----------

@@ -42,8 +42,8 @@ _NONE = Origin()
 class Lineage:
     """Follows values through the operators that are not GEMMs.
 
-    Storages are known by weak references, which keep the identity of a storage from being given to
-    another one, but not its memory.
+    Storages are identified by weak references, which keep the identity of a storage from being
+    reused, but not its memory.
     """
 
     def __init__(self) -> None:
@@ -51,13 +51,13 @@ class Lineage:
         self._purge_at = 1024
 
     def of(self, tensor: Tensor) -> Origin:
-        """Return what is known of a tensor."""
+        """Return the known origin of a tensor."""
         key = _storage(tensor)
         known = None if key is None else self._origins.get(key._cdata)
         return _NONE if known is None else known[1]
 
     def mark(self, tensor: Tensor, origin: Origin) -> None:
-        """Say what a tensor, and every view of it, is made of."""
+        """Record the origin of a tensor and of every view of it."""
         storage = _storage(tensor)
         if storage is None:
             return

@@ -90,7 +90,7 @@ _COMPOSITE: dict[Any, bool] = {}
 
 
 def is_composite(func: Any) -> bool:
-    """Whether an operator is only made of others; inference mode shows these whole."""
+    """Whether an operator consists only of others; inference mode shows these whole."""
     if func not in _COMPOSITE:
         made_of, *kernels = (
             torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)

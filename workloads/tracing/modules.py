@@ -103,8 +103,8 @@ def watch(
     running : RunningModules
         What is told.
     entering : callable
-        Called with each module that is about to run, and its name; returns what is to be called
-        when the module is left.
+        Called with each module that is about to run, and its name; returns what to call when the
+        module is left.
     finished : callable
         Called with the result of an outermost module.
 

@@ -124,7 +124,7 @@ def _rule_of(func: Any) -> Rule | None:
 
 
 def unusual(values: Any) -> str | None:
-    """Say what keeps a tensor among an operator's arguments from being an operand, if any does."""
+    """Return why a tensor among an operator's arguments cannot be an operand, if so."""
     for value in tree_leaves(values):
         if isinstance(value, Tensor):
             if value.is_nested:

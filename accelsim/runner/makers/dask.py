@@ -137,7 +137,7 @@ def _ask(client: Any, question: Callable[..., Any], *arguments: Any) -> dict[str
     try:
         answers: dict[str, Any] = client.run(question, *arguments)
     except OSError as error:  # distributed's CommClosedError is one
-        message = f"a worker was lost before the first record: {error}; go on with --resume"
+        message = f"a worker was lost before the first record: {error}; continue with --resume"
         raise AccelsimError(message) from error
     return answers
 

@@ -29,7 +29,7 @@ class _Process:
             return self._loaded[job]
 
     def record(self, job: Job, number: int) -> tuple[Record, bool]:
-        """Make a record, and say whether this process was asked for another at the same time."""
+        """Make a record, and say whether this process made another at the same time."""
         with self._lock:
             self.active += 1
             self._crowded = self._crowded or self.active > 1

@@ -61,7 +61,7 @@ class Opened:
     Parameters
     ----------
     request : Request
-        What was asked for.
+        The request.
     route : Route
         What it gave.
     """

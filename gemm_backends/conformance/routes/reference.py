@@ -53,7 +53,7 @@ class Rounded:
 
 @dataclass(frozen=True)
 class Expected:
-    """A product and what it was made of, on the CPU.
+    """A product and its operands, on the CPU.
 
     Parameters
     ----------

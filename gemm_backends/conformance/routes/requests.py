@@ -1,4 +1,4 @@
-"""The requests that a backend is asked for routes, each kind of each setting among them."""
+"""The requests for which a backend is asked for routes; they cover each value of each setting."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def varied(subject: Subject) -> list[Request]:
 
 
 def worded(request: Request) -> str:
-    """Return what is asked for in a few words."""
+    """Return a short description of the request."""
     batch, n, d, h = request.shape
     heads = f"{batch} x " if batch != 1 else ""
     rows = "any" if n is None else n

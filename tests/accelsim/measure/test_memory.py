@@ -21,7 +21,7 @@ def test_it_names_the_stage_and_what_would_fit():
         raise torch.OutOfMemoryError(SAID)
     said = describe_out_of_memory(caught.value)
     assert "in stage 'gemm'" in said
-    assert "30.00 GiB were asked for" in said
+    assert "30.00 GiB were requested" in said
     assert "70.00 GiB of 80.00 GiB were in use" in said
     assert "80% of the rows" in said
 

@@ -145,7 +145,7 @@ def test_an_interrupt_ends_after_the_current_record(tmp_path, number):
         process.send_signal(number)
         rest = process.stderr.read()
     assert process.returncode == 130, rest
-    assert "go on with --resume" in rest
+    assert "continue with --resume" in rest
     assert 1 <= len(records(out)) < 40
     assert accelsim("run", path, "--output", out, "--resume").returncode == 0
     assert len({r["gemm"] for r in records(out)}) == len(records(out)) == 40
@@ -173,7 +173,7 @@ def test_a_full_disk_loses_no_record(tmp_path):
     path, out = config(tmp_path, ["int64"], gemms=8), tmp_path / "out"
     full = accelsim("run", path, "--output", out, preexec_fn=limit_files(8_000))
     assert full.returncode == 1
-    assert "records are safe: go on with --resume" in full.stderr
+    assert "records are safe: continue with --resume" in full.stderr
     assert "Traceback" not in full.stderr
     kept = records(out)
     assert 1 <= len(kept) < 8

@@ -35,7 +35,7 @@ class MyAccelerator(GemmBackend):
     accumulator = Accumulator(bits=32, overflow="wrap")
 
     def availability(self) -> Availability:
-        """Say whether there are a GPU and a compiler for it."""
+        """Return whether there are a GPU and a compiler for it."""
         if not torch.cuda.is_available():
             return Availability(False, "torch finds no CUDA device", device="cuda")
         if shutil.which("nvcc") is None:

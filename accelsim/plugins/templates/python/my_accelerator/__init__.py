@@ -31,7 +31,7 @@ class MyAccelerator(GemmBackend):
         self.tile = Tile(n=rows, h=columns)
 
     def availability(self) -> Availability:
-        """Say that this is a model, which runs anywhere."""
+        """Report that this is a model, which runs anywhere."""
         return Availability(available=True, execution="emulated")
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
