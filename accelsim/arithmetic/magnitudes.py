@@ -19,9 +19,8 @@ from accelsim.arithmetic.percentile import (
     largest_magnitude,
     largest_magnitudes,
 )
-from accelsim.kernels.arriving import Arriving
 from accelsim.kernels.nvcc import compiles_for
-from accelsim.kernels.select import Selector, select_rows
+from accelsim.kernels.select import Selector, begin_select_rows, select_rows
 
 Floats = npt.NDArray[np.float32]
 
@@ -110,12 +109,10 @@ def begin_search(groups: Tensor, percentile: float, beta: float = 1.0) -> Search
         pair = torch.stack([smallest, bits.amax(dim=1)]).view(torch.float32)
         return Search(lambda: _on_host(pair))
     if len(groups) > 1:
-        found = select_rows(groups, k, beta)
-        arriving = Arriving(found)
-        return Search(lambda: np.asarray(arriving.wait().numpy()), found[2])
+        found, wait = begin_select_rows(groups, k, beta)
+        return Search(wait, found[2])
     selector = Selector(groups.numel(), groups.device)
-    selector.run(groups, k, beta)
-    answer = selector.begin_report()
+    answer = selector.begin(groups, k, beta)
     return Search(lambda: answer().reshape(3, 1), selector.scale)
 
 

@@ -25,6 +25,9 @@ LIMIT = 1 << INTEGER_BITS
 
 INT32 = 1 << 31
 
+ORDINARY = 2.0**-60, 2.0**60
+"""Magnitudes and scales between which float32 needs no care."""
+
 
 @dataclass(frozen=True)
 class Quantized:
@@ -200,6 +203,9 @@ def _scales(
     name: str,
 ) -> tuple[Scales, int]:
     """Make scales of what `begin_search` found; return the largest integer's magnitude, too."""
+    ordinary = _ordinary_scales(found, beta)
+    if ordinary is not None:
+        return ordinary
     if not np.isfinite(found[1]).all():
         index = (~torch.isfinite(values)).nonzero()[0].tolist()
         raise DataError(
@@ -223,6 +229,22 @@ def _scales(
     largest = float(np.rint(scaled_peaks * scales.values).max(initial=0))
     _check_limit(largest, LIMIT, percentile, name)
     return scales, int(largest)
+
+
+def _ordinary_scales(found: Floats, beta: float) -> tuple[Scales, int] | None:
+    """Do what `_scales` does where no magnitude is 0 and all are far from the limits of float32.
+
+    A GPU waits for this, and few operations are enough.
+    """
+    least, most = ORDINARY
+    if not (found[:2].min(initial=most) >= least and found[1].max(initial=least) <= most):
+        return None
+    ideal = beta / (2 * found[0].astype(np.float64))
+    if not (ideal.min(initial=most) >= least and ideal.max(initial=least) <= most):
+        return None
+    scales = ideal.astype(np.float32)
+    largest = float(np.rint(found[1] * scales).max(initial=0))
+    return (Scales(scales, 0), int(largest)) if largest < LIMIT else None
 
 
 def _check_limit(largest: float, limit: int, percentile: float, name: str) -> None:

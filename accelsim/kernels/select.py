@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from accelsim.kernels.arriving import Arriving
+from accelsim.kernels.arriving import Arriving, Mail
 from accelsim.kernels.nvcc import CSRC, CudaSource
 
 SOURCE = CudaSource(CSRC / "select.cu")
@@ -20,10 +20,13 @@ ROWS = CudaSource(CSRC / "select_rows.cu")
 TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 """The numbers by which the kernels know the element types."""
 
-STATE_WORDS = 16 + 3 * 2048
-"""Size of the kernels' ``State`` in words of 32 bits."""
+ANSWER_WORDS = 16
+STATE_WORDS = ANSWER_WORDS + 3 * 2048
+"""Size of the kernels' ``State`` in words of 32 bits, which begins with the answer."""
 
 SMALLEST_BUFFER = 1 << 16
+
+NOWHERE = Mail()
 
 
 class _Search(ctypes.Structure):
@@ -39,6 +42,7 @@ class _Search(ctypes.Structure):
         ("capacity", ctypes.c_uint32),
         ("type", ctypes.c_int32),
         ("sm_count", ctypes.c_int32),
+        ("mail", Mail),
     )
 
 
@@ -53,6 +57,7 @@ class _RowSearch(ctypes.Structure):
         ("ranks", ctypes.c_void_p),
         ("beta", ctypes.c_double),
         ("found", ctypes.c_void_p),
+        ("mail", Mail),
     )
 
 
@@ -93,7 +98,7 @@ class Selector:
         """`count` less the index of the first NaN or infinity; 0 for none. An int64 scalar."""
         return self._state[4:6].view(torch.int64)[0]
 
-    def run(self, x: Tensor, rank: int, beta: float) -> None:
+    def run(self, x: Tensor, rank: int, beta: float, mail: Mail = NOWHERE) -> None:
         """Find the answer for a tensor, on the current stream.
 
         Parameters
@@ -104,9 +109,12 @@ class Selector:
             1 for the largest magnitude.
         beta : float
             For `scale`.
+        mail : Mail
+            Where the answer is sent.
         """
         search = self._search
         search.x, search.type, search.rank, search.beta = x.data_ptr(), TYPES[x.dtype], rank, beta
+        search.mail = mail
         SOURCE.launch("accelsim_select", x.device, search)
 
     def report(self) -> tuple[float, float, float, int | None]:
@@ -125,16 +133,17 @@ class Selector:
         index = self.count - nonfinite if nonfinite else None
         return float(floats[14]), float(floats[15]), float(floats[11]), index
 
-    def begin_report(self) -> Callable[[], npt.NDArray[np.float32]]:
-        """Queue the copy of the answer, and return what waits for that alone.
+    def begin(self, x: Tensor, rank: int, beta: float) -> Callable[[], npt.NDArray[np.float32]]:
+        """Do what `run` does, and return what waits for the answer alone.
 
         Returns
         -------
         callable
             Returns float32 ``[3]``: alpha, the largest magnitude, and the scale.
         """
-        arriving = Arriving(self._state[:16])
-        return lambda: arriving.wait().numpy().view(np.float32)[[14, 11, 15]]
+        arriving = Arriving(ANSWER_WORDS, x.device)
+        self.run(x, rank, beta, arriving.mail)
+        return lambda: arriving.wait().view(np.float32)[[14, 11, 15]]
 
 
 @functools.cache
@@ -142,7 +151,7 @@ def _sm_count(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
-def select_rows(x: Tensor, rank: int | Tensor, beta: float = 1.0) -> Tensor:
+def select_rows(x: Tensor, rank: int | Tensor, beta: float = 1.0, mail: Mail = NOWHERE) -> Tensor:
     """Find the k-th largest and the largest magnitude of every row, and the scale that follows.
 
     Parameters
@@ -153,6 +162,8 @@ def select_rows(x: Tensor, rank: int | Tensor, beta: float = 1.0) -> Tensor:
         1 for the largest; int64 ``[rows]``, contiguous, for one of each row.
     beta : float
         For the scales.
+    mail : Mail
+        Where the answer is sent, too.
 
     Returns
     -------
@@ -162,7 +173,12 @@ def select_rows(x: Tensor, rank: int | Tensor, beta: float = 1.0) -> Tensor:
     """
     found = torch.empty((3, len(x)), dtype=torch.float32, device=x.device)
     search = _RowSearch(
-        x=x.data_ptr(), rows=x.shape[0], d=x.shape[1], beta=beta, found=found.data_ptr()
+        x=x.data_ptr(),
+        rows=x.shape[0],
+        d=x.shape[1],
+        beta=beta,
+        found=found.data_ptr(),
+        mail=mail,
     )
     if isinstance(rank, Tensor):
         search.ranks = rank.data_ptr()
@@ -170,3 +186,12 @@ def select_rows(x: Tensor, rank: int | Tensor, beta: float = 1.0) -> Tensor:
         search.rank = rank
     ROWS.launch("accelsim_select_rows", x.device, search)
     return found
+
+
+def begin_select_rows(
+    x: Tensor, rank: int, beta: float
+) -> tuple[Tensor, Callable[[], npt.NDArray[np.float32]]]:
+    """Do what `select_rows` does; return its answer on the device, and what waits for it."""
+    arriving = Arriving(3 * len(x), x.device)
+    found = select_rows(x, rank, beta, arriving.mail)
+    return found, lambda: arriving.wait().view(np.float32).reshape(3, -1)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from accelsim.kernels.arriving import Arriving, Mail
 from accelsim.kernels.nvcc import CSRC, CudaSource
 
 SOURCE = CudaSource(CSRC / "write_digits.cu")
@@ -35,11 +39,48 @@ class _Target(ctypes.Structure):
 
     _fields_ = (
         ("digits", ctypes.c_void_p),
+        ("summary", ctypes.c_void_p),
         ("found", ctypes.c_void_p),
         ("places", ctypes.c_void_p),
         ("rows", ctypes.c_int64),
         ("room", ctypes.c_int64),
+        ("mail", Mail),
     )
+
+
+class _Summary(ctypes.Structure):
+    """``Summary`` of the kernels."""
+
+    _fields_ = (
+        ("outside", ctypes.c_longlong),
+        ("listed", ctypes.c_int32),
+        ("levels", ctypes.c_int32),
+        ("further", ctypes.c_int32 * 32),
+    )
+
+
+_SUMMARY_WORDS = ctypes.sizeof(_Summary) // 4
+
+
+@dataclass(frozen=True)
+class FoundInRows:
+    """What was found in the rows of an operand.
+
+    Parameters
+    ----------
+    levels, outside : ndarray
+        int32 ``[rows]``: how many digits each row needs, and how many of its entries do not fit
+        one.
+    further : list of int or None
+        How many rows need more than 1, 2, … digits; None without room for further digits.
+    total_outside : int or None
+        The sum of `outside`; None as `further`.
+    """
+
+    levels: npt.NDArray[np.int32]
+    outside: npt.NDArray[np.int32]
+    further: list[int] | None
+    total_outside: int | None
 
 
 class DigitWriter:
@@ -64,9 +105,6 @@ class DigitWriter:
     digits : Tensor
         int8 ``[rows + room, stride]``, a multiple of `ALIGNMENT` digits a row: the lowest digits of
         all rows, then the further ones, level by level.
-    found : Tensor
-        int32 ``[2, rows]``: how many digits each row needs, and how many of its entries do not fit
-        one.
     places : Tensor
         int64 ``[2, room]``: the rows and the levels, from 1, of the further digits.
     """
@@ -82,15 +120,32 @@ class DigitWriter:
         )
         self.digits = torch.empty((rows + room, stride), dtype=torch.int8, device=x.device)
         self.places = torch.empty((2, room), dtype=torch.int64, device=x.device)
-        found = torch.empty(2 * rows + 1, dtype=torch.int32, device=x.device)
-        self.found = found[: 2 * rows].view(2, rows)
+        words = _SUMMARY_WORDS + 2 * rows
+        self._found = torch.empty(words, dtype=torch.int32, device=x.device)
+        self._arriving = Arriving(words, x.device)
+        summary = self._found.data_ptr()
         self._target = _Target(
-            self.digits.data_ptr(), found.data_ptr(), self.places.data_ptr(), rows, room
+            self.digits.data_ptr(),
+            summary,
+            summary + ctypes.sizeof(_Summary),
+            self.places.data_ptr(),
+            rows,
+            room,
+            self._arriving.mail,
         )
 
     def run(self) -> None:
-        """Queue what writes `digits`, `found` and `places`."""
+        """Queue what writes `digits` and `places`."""
         SOURCE.launch("accelsim_write_digits", self._x.device, self._operand, self._target)
+
+    def found(self) -> FoundInRows:
+        """Wait for what was found in the rows, which is known before the further digits."""
+        words = self._arriving.wait()
+        levels, outside = words[_SUMMARY_WORDS:].reshape(2, -1)
+        if not self._target.room:
+            return FoundInRows(levels, outside, None, None)
+        summary = _Summary.from_buffer_copy(words[:_SUMMARY_WORDS].tobytes())
+        return FoundInRows(levels, outside, summary.further[: summary.levels - 1], summary.outside)
 
     def further(self, places: Tensor) -> Tensor:
         """Queue what writes chosen rows at chosen levels, and return their digits.

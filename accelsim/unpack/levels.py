@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numba
@@ -34,6 +35,11 @@ class Levels:
 
     rows: Tensor
     columns: Tensor
+
+    @cached_property
+    def columns_once(self) -> bool:
+        """Whether every column has one level."""
+        return self.columns.numel() == 0 or int(self.columns.max()) == 1
 
 
 def cover(operand: IntegerOperand, head: int, method: str, columns: Tensor | None = None) -> Levels:

@@ -74,7 +74,7 @@ def build(
 
 def _meetings(levels_a: Levels, levels_b: Levels) -> list[_Columns]:
     """Match every level of A's columns with every level of B's."""
-    if _most(levels_a.columns) == 1 and _most(levels_b.columns) == 1:
+    if levels_a.columns_once and levels_b.columns_once:
         return [_every_column(len(levels_a.columns))]
     meetings = []
     start = 0
@@ -140,6 +140,11 @@ def line_map(operand: IntegerOperand, head: int, levels: Tensor) -> LineMap:
 def repeats(levels: Levels) -> list[Tensor]:
     """Return the columns that have more than m levels, for each m."""
     return [(levels.columns > level).nonzero().squeeze(1) for level in range(_most(levels.columns))]
+
+
+def repeated(levels: Levels) -> Tensor | None:
+    """Return the columns of B as those of A are repeated, for `cover`; None for each once."""
+    return None if levels.columns_once else torch.cat(repeats(levels))
 
 
 def _most(levels: Tensor) -> int:

@@ -7,12 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from accelsim.unpack.levels import METHODS, Levels, cover
 from accelsim.unpack.operand import IntegerOperand
 from accelsim.unpack.problem import LowBitProblem, Product
-from accelsim.unpack.products import build, repeats
+from accelsim.unpack.products import build, repeated
 
 
 class Strategy(ABC):
@@ -89,7 +87,7 @@ class Pair(Strategy):
     ) -> tuple[list[Product], str]:
         """Unpack A, repeat B's columns as A's were, unpack B, and match the columns."""
         levels_a = cover(a, head, self.methods[0])
-        levels_b = cover(b, head, self.methods[1], torch.cat(repeats(levels_a)))
+        levels_b = cover(b, head, self.methods[1], repeated(levels_a))
         return CoverPair(self.name, levels_a, levels_b).products(a, b, head), self.name
 
 
@@ -138,7 +136,7 @@ def cheapest_pair(a: IntegerOperand, b: IntegerOperand, head: int) -> CoverPair:
     pairs = []
     for method_a in METHODS:
         levels_a = cover(a, head, method_a)
-        columns = torch.cat(repeats(levels_a))
+        columns = repeated(levels_a)
         pairs += [
             CoverPair(f"{method_a}/{method_b}", levels_a, cover(b, head, method_b, columns))
             for method_b in METHODS

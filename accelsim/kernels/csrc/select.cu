@@ -7,10 +7,12 @@
 // is, is decided on the device.
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <type_traits>
 
 #include <cooperative_groups.h>
 
+#include "mail.hpp"
 #include "radix.hpp"
 
 namespace accelsim {
@@ -25,7 +27,8 @@ constexpr int kSampleBytes = 2 << kSampleBits;  // a histogram of 16-bit counts
 constexpr int kVectors = 2;  // of 16 bytes that a thread has in flight, twice
 constexpr int kBuffered = 6144;
 
-// Also known to the Python side (select.py); `bracket` sets all of it but the answer.
+// Also known to the Python side (select.py), which is sent all but the histogram; `bracket` sets all
+// but the answer.
 struct State {
   unsigned long long rank;       // among the keys still in question, 1 for the largest
   unsigned long long above;      // keys beyond the bracket
@@ -384,11 +387,12 @@ struct Search {
   uint32_t capacity;
   int type;          // of the entries
   int sm_count;      // of the device
+  Mail mail;         // for the state
 };
 
 template <class T>
 int select(Search const &search, cudaStream_t stream) {
-  auto const [x, count, rank, beta, state, buffer, capacity, type, sm_count] = search;
+  auto const [x, count, rank, beta, state, buffer, capacity, type, sm_count, mail] = search;
   bool const aligned = reinterpret_cast<uintptr_t>(x) % 16 == 0;
   Source<T> source{static_cast<T const *>(x), count, aligned};
   // The answer's rank in the sample is binomial. Within 3.5 standard deviations it is missed in one
@@ -411,7 +415,7 @@ int select(Search const &search, cudaStream_t stream) {
   Search copy = search;
   void *arguments[] = {&source, &copy.state, &copy.buffer, &copy.capacity, &copy.beta};
   cudaLaunchCooperativeKernel(settle<T>, dim3(2 * sm_count), dim3(kThreads), arguments, 0, stream);
-  return cudaGetLastError();
+  return send(mail, state, offsetof(State, histogram), stream);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 //
 // The bits of a float without its sign order magnitudes as integers do. A radix select reads the row
 // three times, from the cache but for the first, and each time fixes 11 bits of the answer.
+#include "mail.hpp"
 #include "radix.hpp"
 
 namespace accelsim {
@@ -18,6 +19,7 @@ struct RowSearch {
   int64_t const *ranks;  // of each row; null: `rank` for all
   double beta;           // for the scales
   float *found;          // [3, rows]: the k-th largest magnitudes, the largest, the scales
+  Mail mail;             // for what is found
 };
 
 __global__ void __launch_bounds__(kThreads) select_rows(RowSearch search) {
@@ -58,5 +60,7 @@ __global__ void __launch_bounds__(kThreads) select_rows(RowSearch search) {
 ACCELSIM_EXPORT int accelsim_select_rows(accelsim::RowSearch const *search, cudaStream_t stream) {
   using namespace accelsim;
   select_rows<<<static_cast<unsigned>(search->rows), kThreads, 0, stream>>>(*search);
-  return cudaGetLastError();
+  cudaError_t const sent =
+      send(search->mail, search->found, 3 * search->rows * sizeof(float), stream);
+  return sent != cudaSuccess ? sent : cudaGetLastError();
 }

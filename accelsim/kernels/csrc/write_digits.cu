@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common.hpp"
+#include "mail.hpp"
 
 namespace accelsim {
 namespace {
@@ -10,6 +11,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kPerThread = 16;
 constexpr int kListing = 1024;            // threads of the block that lists rows
+constexpr int kMostLevels = 32;           // more than an integer of 32 bits has digits
 constexpr int64_t kMostBlocks = 1 << 12;  // for further digits: most often there are few
 
 // What is asked for; the Python side (write_digits.py) has the same structure.
@@ -82,23 +84,38 @@ __global__ void __launch_bounds__(kThreads) write_lowest(Operand operand, int8_t
   found[gridDim.x + row] = outside;
 }
 
+// What is found in all rows; the Python side (write_digits.py) has the same structure.
+struct Summary {
+  long long outside;         // entries that do not fit one digit
+  int listed;                // further lines that are listed
+  int levels;                // of the row that needs most
+  int further[kMostLevels];  // rows that need more than 1, 2, … digits
+};
+
 // List the rows that need more than one digit, level by level and in order: places[0][i] is a row and
-// places[1][i] the level of its digit, 0 for the lowest. One block; `listed` gets their number, at most
-// `room`.
-__global__ void __launch_bounds__(kListing) list_further(int const *levels, int64_t rows,
+// places[1][i] the level of its digit, 0 for the lowest. One block; the first `room` are listed.
+// `found` [2, rows] is what write_lowest found.
+__global__ void __launch_bounds__(kListing) list_further(int const *found, int64_t rows,
                                                          int64_t room, int64_t *places,
-                                                         int *listed) {
+                                                         Summary *summary) {
   constexpr int kWarps = kListing / 32;
   __shared__ int64_t counts[kWarps];
+  __shared__ long long scratch[kWarps];
   int const lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  long long outside = 0;
+#pragma unroll 8
+  for (int64_t row = threadIdx.x; row < rows; row += kListing) outside += found[rows + row];
+  outside = reduce_block(outside, scratch, [](long long a, long long b) { return a + b; });
   // Each warp has a run of rows: it counts those that need the digit, then lists them.
   int64_t const share = (rows + kListing - 1) / kListing * 32;
   int64_t const first = warp * share, end = min(rows, first + share);
   int64_t total = 0;
-  for (int level = 1;; ++level) {
+  int level = 1;
+  for (;; ++level) {
     int64_t count = 0;
+#pragma unroll 8
     for (int64_t row = first + lane; row - lane < end; row += 32)
-      count += __popc(__ballot_sync(0xffffffffu, row < end && levels[row] > level));
+      count += __popc(__ballot_sync(0xffffffffu, row < end && found[row] > level));
     if (lane == 0) counts[warp] = count;
     __syncthreads();
     int64_t const before = total;
@@ -108,8 +125,10 @@ __global__ void __launch_bounds__(kListing) list_further(int const *levels, int6
       total += counts[other];
     }
     if (total == before) break;
+    if (threadIdx.x == 0) summary->further[level - 1] = static_cast<int>(total - before);
+#pragma unroll 8
     for (int64_t row = first + lane; row - lane < end; row += 32) {
-      bool const wanted = row < end && levels[row] > level;
+      bool const wanted = row < end && found[row] > level;
       unsigned const votes = __ballot_sync(0xffffffffu, wanted);
       int64_t const own = place + __popc(votes & ((1u << lane) - 1));
       if (wanted && own < room) places[own] = row, places[room + own] = level;
@@ -117,7 +136,10 @@ __global__ void __launch_bounds__(kListing) list_further(int const *levels, int6
     }
     __syncthreads();
   }
-  if (threadIdx.x == 0) *listed = static_cast<int>(min(total, room));
+  if (threadIdx.x > 0) return;
+  summary->outside = outside;
+  summary->listed = static_cast<int>(min(total, room));
+  summary->levels = level;
 }
 
 // Row i of `digits` gets those of row places[0][i] at level places[1][i], for the first `room` of i or
@@ -137,12 +159,14 @@ __global__ void __launch_bounds__(kThreads) write_further(Operand operand, int64
   }
 }
 
-// What both passes write; the Python side (write_digits.py) has the same structure.
+// What is written; the Python side (write_digits.py) has the same structure.
 struct Target {
-  int8_t *digits;   // [rows + room, stride]
-  int *found;       // [2, rows] and the number of further lines that are listed
-  int64_t *places;  // [2, room]
+  int8_t *digits;    // [rows + room, stride]
+  Summary *summary;  // without room for further lines nothing is written here
+  int *found;        // [2, rows], right behind the summary
+  int64_t *places;   // [2, room]
   int64_t rows, room;
+  Mail mail;         // for the summary and what is found
 };
 
 void launch_further(Operand const &operand, int64_t const *places, int64_t room, int const *listed,
@@ -158,13 +182,15 @@ void launch_further(Operand const &operand, int64_t const *places, int64_t room,
 ACCELSIM_EXPORT int accelsim_write_digits(accelsim::Operand const *operand,
                                           accelsim::Target const *target, cudaStream_t stream) {
   using namespace accelsim;
-  auto const [digits, found, places, rows, room] = *target;
+  auto const [digits, summary, found, places, rows, room, mail] = *target;
   write_lowest<<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(*operand, digits, found);
-  if (room > 0) {
-    int *listed = found + 2 * rows;
-    list_further<<<1, kListing, 0, stream>>>(found, rows, room, places, listed);
-    launch_further(*operand, places, room, listed, digits + rows * operand->stride, stream);
-  }
+  if (room > 0) list_further<<<1, kListing, 0, stream>>>(found, rows, room, places, summary);
+  cudaError_t const sent =
+      send(mail, summary, sizeof(Summary) + 2 * rows * sizeof(int), stream);
+  if (sent != cudaSuccess) return sent;
+  if (room > 0)
+    launch_further(*operand, places, room, &summary->listed, digits + rows * operand->stride,
+                   stream);
   return cudaGetLastError();
 }
 

@@ -18,7 +18,6 @@ from torch import Tensor
 from accelsim.arithmetic.digits import DigitSystem
 from accelsim.arithmetic.granularity import row_scales
 from accelsim.arithmetic.rounding import Quantized
-from accelsim.kernels.arriving import Arriving
 from accelsim.kernels.nvcc import compiles_for
 from accelsim.kernels.write_digits import DigitWriter
 from accelsim.unpack.kernels.generic import GenericKernels
@@ -38,13 +37,10 @@ class Written:
     writer : DigitWriter
         Of all rows; with room for as many further digits as there are rows, if the operand is one
         matrix. Those of several would have to lie between them.
-    found : Arriving
-        What it found in the rows.
     """
 
     scale: Tensor
     writer: DigitWriter
-    found: Arriving
 
 
 def writes(operand: Tensor, system: DigitSystem) -> bool:
@@ -74,7 +70,7 @@ def begin_writing(operand: Tensor, scale: Tensor, system: DigitSystem) -> Writte
     room = rows if operand.shape[:-2].numel() == 1 else 0
     writer = DigitWriter(operand.view(rows, d), by_row, system.shift, system.low_digits[0], room)
     writer.run()
-    return Written(scale, writer, Arriving(writer.found))
+    return Written(scale, writer)
 
 
 @dataclass(frozen=True)
@@ -171,19 +167,17 @@ class CudaKernels(GenericKernels):
     def _rows(self) -> _Rows:
         """Wait for what the kernels found, and take what they wrote."""
         batch, n, d = self.shape
-        found, writer = self._written.found.wait(), self._written.writer
-        levels = found[0].to(torch.int64).view(batch, n)
-        needed, outside = found.numpy()
-        further = [int(np.count_nonzero(needed > level)) for level in range(1, int(needed.max()))]
-        count = sum(further)
-        complete = batch == 1 and count <= writer.places.shape[1]
-        return _Rows(
-            levels,
-            tuple(outside.reshape(batch, n).sum(axis=1, dtype=np.int64).tolist()),
-            complete,
-            list(writer.places[0, :count].split_with_sizes(further)) if complete else [],
-            writer.digits[: n + count if complete else 0, :d].contiguous(),
-        )
+        writer = self._written.writer
+        found = writer.found()
+        levels = torch.from_numpy(found.levels.astype(np.int64)).view(batch, n)
+        if found.further is None or found.total_outside is None:
+            outside = found.outside.reshape(batch, n).sum(axis=1, dtype=np.int64)
+            return _Rows(levels, tuple(outside.tolist()), False, [], writer.digits[:0])
+        count = sum(found.further)
+        complete = count <= n
+        lines = writer.places[0, :count].split_with_sizes(found.further) if complete else ()
+        digits = writer.digits[: n + count if complete else 0, :d].contiguous()
+        return _Rows(levels, (found.total_outside,), complete, list(lines), digits)
 
     @property
     def _written(self) -> Written:
