@@ -29,13 +29,13 @@ ACTIONS = (
     Action(
         "verify",
         "rtl",
-        "Compare with simulated hardware in SystemVerilog: needs accelsim[rtl].",
+        "Compare with simulated hardware in SystemVerilog (extra rtl).",
         _compare_with_rtl,
     ),
     Action(
         "verify",
         "area",
-        "Synthesize all in the table of areas and compare: needs accelsim[rtl].",
+        "Synthesize every part in the table of areas and compare (extra rtl).",
         _compare_areas,
     ),
 )

@@ -1,4 +1,4 @@
-"""Records made by the workers of a Dask cluster (extra ``accelsim[distributed]``)."""
+"""Records made by the workers of a Dask cluster (extra ``distributed``)."""
 
 from __future__ import annotations
 
