@@ -12,6 +12,7 @@ from accelsim.measure.statistics import Interval, significant, slower_p, smalles
 from accelsim.records import RecordKey, record_key
 from accelsim.report.cells import number, text
 from accelsim.report.drift import Drift, assumed_drift, find_drift
+from accelsim.report.options import option_values, telling_options
 from accelsim.report.speedups import total_times
 
 RATE = 0.05
@@ -25,8 +26,8 @@ Verdict: TypeAlias = Literal["slower", "faster", "same", "unsure", "broken", "mi
 MEANINGS: dict[Verdict, str] = {
     "slower": "by more than the tolerance and the drift, by the test",
     "faster": "the same the other way round",
-    "same": "not slower by more than the tolerance",
-    "unsure": "slower in the median, but within the noise or the drift",
+    "same": "not slower by more than the tolerance and the drift",
+    "unsure": "slower in the median, but within the noise",
     "broken": "it was exact and no longer is",
     "missing": "only the first run has it",
     "new": "only the later run has it",
@@ -130,7 +131,11 @@ class Regressions:
         """Say it: the verdict, what is worse, what is unsure, and how it came about."""
         shown = [c for c in self.changes if c.verdict in _TOLD]
         shown.sort(key=lambda c: (list(_TOLD).index(c.verdict), -(c.ratio.value if c.ratio else 0)))
-        lines = [self.verdict, *(f"  {_TOLD[c.verdict]}: {_said(c)}" for c in shown[:MOST_LINES])]
+        telling = telling_options(row for c in self.changes for row in (c.old, c.new) if row)
+        lines = [
+            self.verdict,
+            *(f"  {_TOLD[c.verdict]}: {_said(c, telling)}" for c in shown[:MOST_LINES]),
+        ]
         if len(shown) > MOST_LINES:
             lines.append(f"  and {len(shown) - MOST_LINES} more, which accelsim report shows")
         if self.counts["missing"]:
@@ -146,16 +151,16 @@ class Regressions:
 _TOLD: dict[str, str] = {
     "slower": "slower",
     "broken": "no longer exact",
-    "unsure": "slower in the median, but within the noise or the drift",
+    "unsure": "slower in the median, but within the noise",
 }
 
 
-def _said(change: Change) -> str:
-    ratio = change.ratio
+def _said(change: Change, telling: Mapping[str, Sequence[str]]) -> str:
+    name, ratio = _name(change.record, telling), change.ratio
     if ratio is None:
-        return name_of(change.record)
+        return name
     return (
-        f"{name_of(change.record)}: {number(ratio.value)} times as long "
+        f"{name}: {number(ratio.value)} times as long "
         f"[{number(ratio.low)}, {number(ratio.high)}], p = {change.p:.2g}"
     )
 
@@ -245,28 +250,30 @@ def _timed(
     faster = [slower_p(other, mine, gained) for mine, other in pairs.values()]
     called = zip(significant(slower, RATE), significant(faster, RATE), strict=True)
     return {
-        key: Change(
-            before[key], after[key], _judged(ratios[key], *found, tolerance), ratios[key], p
-        )
+        key: Change(before[key], after[key], _judged(ratios[key], *found, allowed), ratios[key], p)
         for key, found, p in zip(pairs, called, slower, strict=True)
     }, drift
 
 
-def _judged(ratio: Interval, slower: bool, faster: bool, tolerance: float) -> Verdict:
+def _judged(ratio: Interval, slower: bool, faster: bool, allowed: float) -> Verdict:
     if slower:
         return "slower"
     if faster:
         return "faster"
-    return "unsure" if ratio.value > 1 + tolerance else "same"
+    return "unsure" if ratio.value > 1 + allowed else "same"
 
 
 def _is_broken(record: _Row) -> bool:
     return not record["exact"] and record["status"] not in ("unavailable", "unsupported")
 
 
-def name_of(record: _Row) -> str:
-    """Name a record: its GEMM, its settings and its backend."""
-    options = [text(record["backend_options"])] if record["backend_options"] else []
+def _name(record: _Row, telling: Mapping[str, Sequence[str]]) -> str:
+    """Name a record: its GEMM, its settings and its backend with the options that tell it apart."""
+    options = [
+        f"{name}={text(value)}"
+        for name in telling[record["backend"]]
+        for value in option_values(record["backend_options"], [name])
+    ]
     return " ".join(
         [
             f"{record['workload']}/{record['gemm']}",

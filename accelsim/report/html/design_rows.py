@@ -49,7 +49,11 @@ def design_grid(runs: Sequence[Described]) -> tuple[Grid[DesignRow], list[str]]:
             rows += [DesignRow(run.name, Compared(design, least)) for design in members]
             if winner is not None and len(members) > 1:
                 where = ", ".join(filter(None, ["" if run.alone else run.name, asked]))
-                named = ", ".join(f"{name} {value}" for name, value in winner.parts.items())
+                named = ", ".join(
+                    f"{name} {value}"
+                    for name, value in winner.parts.items()
+                    if any(design.parts.get(name) != value for design in members)
+                )
                 best.append(
                     f"The least area × time{f', {where}' if where else ''}: "
                     f"{named or winner.label}."

@@ -40,9 +40,16 @@ class Grid {
   }
 
   makeSortable(head, place) {
-    const button = document.createElement("button");
-    button.type = "button";
+    // A head with a <button> in it is not repeated on every printed page.
+    const button = document.createElement("span");
+    button.setAttribute("role", "button");
+    button.tabIndex = 0;
     button.textContent = head.textContent;
+    button.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      button.click();
+    });
     button.addEventListener("click", () => {
       const down = head.getAttribute("aria-sort") === "ascending";
       this.heads.forEach((other) => other.removeAttribute("aria-sort"));

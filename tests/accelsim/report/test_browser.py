@@ -27,7 +27,6 @@ def path(make_record, make_run, sweep, tmp_path_factory):
             bits=2 + index % 8, strategy=("mix", "row", "column", "both", "block")[index // 8 % 5],
             gemm_bytes=2048, low_bit_macs=4096 + index, ratio=1 + index / 4096,
             out_of_bound_a=index % 99, out_of_bound_b=index % 7,
-            speedup_vs={"fp32": 0.1 + index % 20},
         )
         for index in range(10_000)
     ]  # fmt: skip
@@ -62,7 +61,7 @@ def opened(browser, path):
 
 def cells(page, title):
     """Return the texts of a column as they stand in the page."""
-    place = page.locator(f"{RECORDS} thead th").all_inner_texts().index(title)
+    place = shown_heads(page).index(title)
     return page.locator(f"{RECORDS} tbody tr td:nth-child({place + 1})").all_inner_texts()
 
 
@@ -99,7 +98,7 @@ def test_it_filters_by_words_and_by_choice_and_shows_more_rows(opened):
     grid.get_by_label("find").fill("layers.7.q")
     assert status.inner_text() == "40 of 10000 rows"
     assert set(cells(page, "GEMM")) == {"layers.7.q"}
-    grid.get_by_label("strategy").select_option("column")
+    grid.get_by_role("combobox", name="strategy").select_option("column")
     assert status.inner_text() == "8 of 10000 rows"
     assert set(cells(page, "strategy")) == {"column"}
     grid.get_by_label("find").fill("")
@@ -122,6 +121,108 @@ def test_a_phone_scrolls_tables_and_not_the_page(browser, path, scheme):
         "e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]"
     )
     assert contrast(*colours) >= 7
+    context.close()
+
+
+def shown_heads(page):
+    return page.locator(f"{RECORDS} thead th:visible").all_inner_texts()
+
+
+def test_heads_show_that_they_sort_and_stay_in_sight(opened):
+    page, _, _ = opened
+    head = page.locator(RECORDS).get_by_role("button", name="total", exact=True)
+    mark = head.evaluate("e => getComputedStyle(e, '::after').content")
+    assert "↕" in mark
+    head.click()
+    assert "▲" in head.evaluate("e => getComputedStyle(e, '::after').content")
+    scroll = page.locator(f"{RECORDS} .scroll")
+    before = head.bounding_box()["y"] - scroll.bounding_box()["y"]
+    scroll.evaluate("e => e.scrollTo(0, 500)")
+    assert scroll.evaluate("e => e.scrollTop") == 500
+    assert head.bounding_box()["y"] - scroll.bounding_box()["y"] == pytest.approx(before, abs=1)
+
+
+def test_columns_are_shown_and_hidden_by_choice(opened):
+    page, said, _ = opened
+    grid = page.locator(RECORDS)
+    assert "MACs" not in shown_heads(page)
+    assert "total" in shown_heads(page)
+    widths = page.locator(f"{RECORDS} tbody tr").first.locator("td")
+    count = widths.count()
+    grid.locator(".columns summary").click()
+    grid.get_by_role("checkbox", name="MACs").check()
+    grid.get_by_role("checkbox", name="total").uncheck()
+    assert "MACs" in shown_heads(page)
+    assert "total" not in shown_heads(page)
+    assert widths.count() == count
+    page.keyboard.press("Escape")
+    assert not grid.get_by_role("checkbox", name="MACs").is_visible()
+    assert not said
+
+
+def test_heads_sort_by_keyboard(opened):
+    page, _, _ = opened
+    head = page.locator(RECORDS).get_by_role("button", name="total", exact=True)
+    head.focus()
+    for key, order in (("Enter", "ascending"), (" ", "descending")):
+        page.keyboard.press(key)
+        parent = page.locator(f"{RECORDS} thead th[aria-sort]")
+        assert parent.inner_text() == "total"
+        assert parent.get_attribute("aria-sort") == order
+
+
+def test_no_match_says_so(opened):
+    page, _, _ = opened
+    page.locator(RECORDS).get_by_label("find").fill("zzz")
+    assert page.locator(f"{RECORDS} tbody").inner_text() == "no row matches"
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_tables_fit_or_visibly_scroll(browser, path, width):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for grid in page.locator(".grid").all():
+        cut = grid.locator(".scroll").evaluate("e => e.scrollWidth - e.clientWidth > 2")
+        assert ("cut" in grid.locator(".frame").get_attribute("class").split()) is cut
+        assert grid.get_by_text("more columns to the right").is_visible() is cut
+        if width == 1400:
+            assert not cut
+    context.close()
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1400, ".wide"), (400, ".narrow")])
+def test_figures_have_a_narrow_version_and_are_not_cut(browser, path, width, shown):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto(path.as_uri())
+    drawings = page.locator(".drawing").all()
+    assert drawings
+    for drawing in drawings:
+        assert drawing.locator(shown).is_visible()
+        assert drawing.locator(":scope > div:visible").count() == 1
+        assert drawing.evaluate("e => e.scrollWidth <= e.clientWidth")
+        sizes = drawing.locator(f"{shown} svg text").evaluate_all(
+            "es => es.map(e => e.getBoundingClientRect().height)"
+        )
+        assert min(sizes) >= 7
+    context.close()
+
+
+def test_it_prints_without_controls_and_in_full_width(browser, path):
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    page.goto(path.as_uri())
+    page.emulate_media(media="print")
+    assert not page.locator(".controls").first.is_visible()
+    assert not page.locator("nav").is_visible()
+    assert page.locator(f"{RECORDS} .scroll").evaluate("e => getComputedStyle(e).overflow") == (
+        "visible"
+    )
+    assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+    # Chromium does not repeat a head that holds a form control on every page.
+    assert page.locator("thead :is(button, input, select)").count() == 0
     context.close()
 
 
