@@ -7,11 +7,13 @@ import sys
 import tomllib
 from typing import get_args
 
+import click
 import pytest
 from docs_page import run
 from outside import ROOT, Environment
 
 import gemm_backends
+from accelsim.cli import cli
 from accelsim.records import Record
 from accelsim.records.fields import FIELDS, STAGES, markdown
 from accelsim.records.record import Stage
@@ -56,6 +58,29 @@ def test_the_page_of_the_kit_tells_every_check():
     page = (ROOT / "docs" / "conformance.md").read_text()
     listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert sorted(listed) == sorted(check.name for check in CHECKS)
+
+
+def command_names(group, prefix=()):
+    """Return the names of all commands of a group, those of its groups included."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from command_names(command, (*prefix, name))
+        else:
+            yield " ".join((*prefix, name))
+
+
+def test_the_page_of_commands_lists_every_command():
+    page = (ROOT / "docs" / "commands.md").read_text()
+    listed = re.findall(r"^\| `([a-z-]+(?: [a-z-]+)?)` \|", page, re.MULTILINE)
+    assert sorted(listed) == sorted(command_names(cli))
+
+
+def test_every_page_is_in_the_contents():
+    contents = (ROOT / "docs" / "index.md").read_text()
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert pages <= set(contents.splitlines())
 
 
 PAGES = [
