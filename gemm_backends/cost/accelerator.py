@@ -28,6 +28,9 @@ from gemm_backends.types import Cost, Tile, UnpackWork
 SUM_BYTES = 8
 """Bytes of an entry of C behind the shift-adders."""
 
+MOST_VALUES = 65536
+"""Values a clock of the widest unpacker."""
+
 PLACE_BYTES = 4
 """Bytes that say where a single high digit belongs: its row, its column and its power of two."""
 
@@ -45,13 +48,26 @@ class Accelerator:
         Multipliers, accumulators and shift-adders.
     memory : MemorySystem or None
         SRAM and DRAM; None for an array whose operands are there when it wants them.
+    unpacker : int
+        Values a clock that the unit takes which rounds operands and splits heavy hitters on their
+        way in; 0 where something else does that, as fast as DRAM allows.
+
+    Raises
+    ------
+    ValueError
+        If there is an unpacker and no memory.
     """
 
     array: Array
     memory: MemorySystem | None = None
+    unpacker: int = 0
 
     def __post_init__(self) -> None:
         memory, path = self.memory, self.array.datapath
+        if not 0 <= self.unpacker <= MOST_VALUES:
+            raise ValueError(f"unpacker must be from 0 to {MOST_VALUES}, got {self.unpacker}")
+        if self.unpacker and memory is None:
+            raise ValueError("unpacker needs a memory: without one operands are there when wanted")
         if memory is None:
             return
         if self.array.correction_lanes and (memory.mapping or memory.prefetch != "tiles"):
@@ -197,7 +213,7 @@ class Accelerator:
 
         The shift-adders run when the products are done: each reads a sum of a product and an entry
         of C, and writes the entry, from SRAM if C fits there and from DRAM if not. The pass reads
-        the original floats once and writes their digits, as fast as DRAM allows.
+        the original floats once and writes their digits, as fast as DRAM and the unpacker allow.
         """
         bare = self.array.shift_add_cost(work.shift_adds)
         memory = self.memory
@@ -218,9 +234,13 @@ class Accelerator:
             for size in (dram.total, front_end + maps)
         ]
         port = 0.0 if memory.sram_bandwidth is None else sram.total / memory.sram_bandwidth
+        if self.unpacker:
+            times[1] = max(times[1], work.values / self.unpacker)
         adding = max(float(bare.cycles), times[0], port)
         waited = math.ceil(adding - bare.cycles + times[1])
         parts = {"shift_add": count * energy.ADD_64_PJ}
+        if self.unpacker:
+            parts["unpacker"] = work.values * energy.unpacker(max(self.array.bits))
         parts |= self._memory_energy(memory, dram, sram, dram.total + front_end + maps)
         extra = {"front_end": front_end, "maps": maps}
         traffic = _traffic(dram, sram, extra)
@@ -269,6 +289,8 @@ class Accelerator:
             return array
         memories = [part.area_mm2 * 1e6 for part in self.memory.sram.each]
         places = sum(memories) / _square_micrometres_of_a_place()
+        if self.unpacker:
+            places += self.unpacker * area.unpacker(max(self.array.bits)).value / reference_area()
         return Estimate(array.value + places, weakest(array.basis, "interpolated"))
 
     @functools.cached_property
@@ -281,7 +303,8 @@ class Accelerator:
         single = "" if memory.double_buffered else ", single-buffered"
         reach = memory.dram_bandwidth
         speed = "unlimited DRAM" if reach is None else f"{reach:g} bytes per cycle of DRAM"
-        return f"{sizes} KB of SRAM{single}, {speed}{_mapping_words(memory)}"
+        unpacker = f", {self.unpacker} values a clock unpacked" if self.unpacker else ""
+        return f"{sizes} KB of SRAM{single}, {speed}{unpacker}{_mapping_words(memory)}"
 
     def _widths(self, memory: MemorySystem) -> Widths:
         a, b = self.array.bits
@@ -351,8 +374,8 @@ class Accelerator:
             "stall_cycles": f"computed: {loads}, docs/emulator.md",
             "traffic": "computed: reuse of each operand, docs/emulator.md",
             "energy": (
-                "computed: the sum of the components; registers, wires and the pass over the "
-                "operands are not in it"
+                "computed: the sum of the components; registers, wires and, without an unpacker, "
+                "the pass over the operands are not in it"
             ),
             "energy_of_sram": f"{sram}: {sram_source()}",
             "energy_of_shift_adds": f"interpolated: two additions of 32 bits, {energy.SOURCE}",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from gemm_backends.cost.estimate import Estimate
+from gemm_backends.cost.estimate import Estimate, weakest
 
 TABLE = Path(__file__).parent / "area.json"
 """The table; it holds the tool's version, the script, and what was synthesized."""
@@ -106,6 +106,33 @@ def adder(width: int) -> Estimate:
 def shift_adder(width: int) -> Estimate:
     """Return the area of what adds a shifted entry of 8 to 64 bits to a 64-bit sum."""
     return load_table().area("shift_add", W=width, S=64)
+
+
+def corrected_accumulator(bits: int, width: int) -> Estimate:
+    """Return the area of a register of 12 to 64 bits that lanes of `bits` correct."""
+    return load_table().area("corrected_accumulator", P=2 * bits, W=width, UNIT=bits)
+
+
+def lane(bits: int, width: int) -> Estimate:
+    """Return the area of a lane: a multiplier of `bits` and what shifts its product."""
+    return load_table().area("lane", B=bits, W=width, UNIT=bits)
+
+
+def lane_control(places: int, groups: int) -> Estimate:
+    """Return the area of what takes a bank of lanes through up to 512 places in groups."""
+    return load_table().area("lane_control", S=places, GROUPS=groups)
+
+
+def gate_bit() -> Estimate:
+    """Return the area of what holds back one bit of a correction."""
+    return load_table().area("gate", W=1)
+
+
+def unpacker(bits: int) -> Estimate:
+    """Return the area of what rounds a float and splits it into digits of `bits`."""
+    table = load_table()
+    parts = table.area("round_scaled", I=32), table.area("split_value", B=bits, I=32)
+    return Estimate(sum(part.value for part in parts), weakest(*(part.basis for part in parts)))
 
 
 def register_bit() -> Estimate:

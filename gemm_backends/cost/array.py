@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 from gemm_backends.corrections import Corrections
@@ -119,22 +120,28 @@ class Array:
         """
         rows, columns = self.shape
         relative, each = self.relative_area, self._multiply_accumulate_pj
-        macs = n * d * h + (0 if corrections is None else corrections.macs(n, h))
-        parts = {}
         basis = {"cycles": f"computed: {cycles.SOURCE}"}
         if relative is not None:
             basis["relative_area"] = f"{relative.basis}: synthesis, over {REFERENCE}"
+        parts = {}
         if each is not None:
             what = "multiplications and accumulations alone"
             basis["energy"] = f"{each.basis}: {what}, {energy.SOURCE}"
+            if self.lanes is not None or min(self.bits) < min(energy.MULTIPLY_PJ):
+                basis["energy"] += f"; {energy.SWITCHED}"
+            macs = n * d * h
             parts = {"multiply": macs * each.multiply, "accumulate": macs * each.accumulate}
+            if corrections is not None:
+                width = self.datapath.inner.bits
+                lane = energy.lane(max(self.bits), width) + each.accumulate
+                parts["lanes"] = corrections.macs(n, h) * lane
         clocks = self.clocks(n, d, h)
         if corrections is not None:
             basis["cycles"] += "; a tile takes the longer of the array and its lanes"
             clocks += self._late(n, d, h, corrections)
         return Cost(
             cycles=clocks,
-            energy_pj=None if each is None else macs * (each.multiply + each.accumulate),
+            energy_pj=None if each is None else math.fsum(parts.values()),
             energy_by_pj=parts,
             relative_area=None if relative is None else relative.value,
             peak_macs=rows * columns * self.datapath.tree,
@@ -183,22 +190,51 @@ class Array:
     def relative_area(self) -> Estimate | None:
         """Area of the whole array with its shift-adders over that of one `REFERENCE`.
 
-        None for what was not synthesized: multipliers that are not exact or not signed, and adder
-        trees of more than 65,536 inputs.
+        None for what was not synthesized: multipliers that are not exact or not signed, adder trees
+        of more than 65,536 inputs, and lanes of more than 512 places or accumulators that are not
+        wider than a digit and at least 12 bits.
         """
         if not self._synthesized or self.datapath.tree > WIDEST_TREE:
             return None
-        place = _place(self.bits, self.datapath)
-        shift_adder = area.shift_adder(self.datapath.result.bits)
         rows, columns = self.shape
-        whole = rows * columns * place.value + columns * shift_adder.value
-        return Estimate(whole / reference_area(), weakest(place.basis, shift_adder.basis))
+        parts = [(columns, area.shift_adder(self.datapath.result.bits))]
+        if self.lanes is None:
+            parts.append((rows * columns, _place(self.bits, self.datapath)))
+        else:
+            try:
+                parts += self._corrected_parts(self.lanes)
+            except LookupError:
+                return None
+        whole = sum(count * part.value for count, part in parts)
+        return Estimate(whole / reference_area(), weakest(*(part.basis for _, part in parts)))
+
+    def _corrected_parts(self, lanes: Lanes) -> list[tuple[int, Estimate]]:
+        """Return the places and the lanes; lanes are as wide as the wider operand."""
+        (rows, columns), width = self.shape, self.datapath.inner.bits
+        places, bits = rows * columns, max(self.bits)
+        banks = max(lanes.banks(columns, rows), lanes.banks(rows, columns))
+        line = max(self.shape)
+        groups = -(-line // min(lanes.count, line))
+        gates = 0 if groups == 1 else banks * line * (width - bits)
+        return [
+            (places, area.multiplier(*self.bits)),
+            (places, area.corrected_accumulator(bits, width)),
+            (places * (sum(self.bits) + 1), area.register_bit()),  # with one that says: valid
+            (lanes.count, area.lane(bits, width)),
+            (banks, area.lane_control(line, groups)),
+            (gates, area.gate_bit()),
+        ]
 
     @functools.cached_property
     def _multiply_accumulate_pj(self) -> energy.MultiplyAccumulate | None:
         if not self._synthesized or self.datapath.tree > 1 or self.datapath.outer is not None:
             return None
-        return energy.multiply_accumulate(*self.bits, self.datapath.inner.bits)
+        width = self.datapath.inner.bits
+        found = energy.multiply_accumulate(*self.bits, width)
+        if found is None or self.lanes is None:
+            return found
+        more = energy.corrected(max(self.bits), width)
+        return found._replace(accumulate=found.accumulate * more, basis="interpolated")
 
 
 def reference_area() -> float:

@@ -88,6 +88,9 @@ class Emulator(GemmBackend):
         Multipliers beside an output-stationary array that take single high digits, a digit against
         a line of the other operand, and add the products to the array's own accumulators while it
         runs; 0 for none. Unpacking at ``t = 1`` (``strategy: block, block: 1``) uses them.
+    unpacker : int
+        Values a clock that a unit rounds and splits into digits on their way in; 0 for none. It
+        needs a memory, and changes no result.
 
     Raises
     ------
@@ -115,6 +118,7 @@ class Emulator(GemmBackend):
         drain: bool = False,
         memory: Mapping[str, Any] | Literal["none"] = "none",
         correction_lanes: int = 0,
+        unpacker: int = 0,
     ) -> None:
         _check_range("accumulator_bits", accumulator_bits, 8, 64)
         _check_range("outer_bits", outer_bits, 8, 64)
@@ -157,7 +161,7 @@ class Emulator(GemmBackend):
             products="exact" if self._table is None else self._table.source,
             correction_lanes=correction_lanes,
         )
-        model = Accelerator(places, memory_system(memory))
+        model = Accelerator(places, memory_system(memory), unpacker)
         if self._fixed:
             model.check_tile()
         self._model: CostModel = model

@@ -23,6 +23,12 @@ from gemm_backends.rtl.tools import missing, version
 ACCUMULATOR_WIDTHS = (8, 12, 16, 20, 24, 32, 48, 64)
 ADDEND_WIDTHS = (4, 6, 8, 10, 12, 14, 16, 24, 32, 64)
 
+CORRECTED_WIDTHS = (12, 16, 24, 32, 48, 64)
+"""Of accumulators that lanes correct."""
+
+LINES = (1, 8, 32, 128, 512)
+"""Places of a line that a bank of lanes takes, and groups that it takes them in."""
+
 TOLERANCE = 0.1
 """Largest relative difference of areas under another version of Yosys than the table's."""
 
@@ -39,6 +45,12 @@ def components() -> list[Component]:
     rows += [("mac", {"A": b, "B": b, "W": w, "SATURATE": 0}) for b, w in macs]
     rows += [("adder", {"P": p}) for p in (4, 8, 12, 16, 20, 24, 32, 48)]
     rows += [("shift_add", {"W": w, "S": 64}) for w in ACCUMULATOR_WIDTHS]
+    lanes = [(b, w) for b in range(2, 17) for w in CORRECTED_WIDTHS if w > b]
+    rows += [("corrected_accumulator", {"P": 2 * b, "W": w, "UNIT": b}) for b, w in lanes]
+    rows += [("lane", {"B": b, "W": w, "UNIT": b}) for b, w in lanes]
+    rows += [("lane_control", {"S": s, "GROUPS": g}) for s in LINES for g in LINES]
+    rows += [("gate", {"W": 1}), ("round_scaled", {"I": 32})]
+    rows += [("split_value", {"B": b, "I": 32}) for b in range(2, 17)]
     return [Component(module, tuple(parameters.items())) for module, parameters in rows]
 
 

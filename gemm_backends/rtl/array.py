@@ -124,18 +124,18 @@ class ArraySimulator:
     def _tile(self, array: ctypes.c_void_p, a: Integers, b: Integers) -> list[Tile]:
         shape = self._shape
         k = a.shape[1]
-        packed_a, packed_b = _packed(a, shape.bits_a), _packed(b, shape.bits_b)
+        packed_a, packed_b = packed(a, shape.bits_a), packed(b, shape.bits_b)
         places = self._copies * shape.rows * shape.columns
         sums = np.zeros(-(-places * shape.width // 8), np.uint8)
         added, overflows, first = np.zeros((3, places), np.int64)
         limit = 4 * (k + shape.rows + shape.columns) + 1000
         cycles = self._library.run(
             array,
-            *(_pointer(packed_a), ctypes.c_long(packed_a.shape[1])),
-            *(_pointer(packed_b), ctypes.c_long(packed_b.shape[1])),
+            *(pointer(packed_a), ctypes.c_long(packed_a.shape[1])),
+            *(pointer(packed_b), ctypes.c_long(packed_b.shape[1])),
             *(ctypes.c_long(k), ctypes.c_long(limit)),
-            *(_pointer(sums), ctypes.c_long(len(sums)), ctypes.c_long(places)),
-            *map(_pointer, (added, overflows, first)),
+            *(pointer(sums), ctypes.c_long(len(sums)), ctypes.c_long(places)),
+            *map(pointer, (added, overflows, first)),
         )
         if cycles < 0:
             raise ToolError(f"{self._top} was not idle {limit} clocks after its first operands")
@@ -179,11 +179,12 @@ class ArraySimulator:
         return sums[:n, :h], overflows[:n, :h], first[:n, :h], cycles
 
 
-def _packed(digits: Integers, width: int) -> npt.NDArray[np.uint8]:
+def packed(digits: Integers, width: int) -> npt.NDArray[np.uint8]:
     """Return the columns of ``[rows, k]`` as bits: one row of bytes for every k."""
     bits = to_bits(digits.T, width)
     return np.packbits(bits.reshape(len(bits), -1), axis=1, bitorder="little")
 
 
-def _pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
+def pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
+    """Return where an array's values lie, for a function in C."""
     return array.ctypes.data_as(ctypes.c_void_p)

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from gemm_backends.rtl.tools import DESIGN, SOURCES, generated
 
-MODULES = [path.stem for path in DESIGN]
-
 
 @dataclass(frozen=True)
 class Mutant:
@@ -89,10 +87,74 @@ CLOCKS = (
     ),
 )
 
+LANES = (
+    Mutant("a shift is one level short", "lane", "(l * UNIT)", "((l - 1) * UNIT)"),
+    Mutant("a product is not sign-extended", "lane", "{W{product[2*B-1]}}", "{W{1'b0}}"),
+    Mutant("lower levels are added, too", "lane", "32'(level) == l", "32'(level) >= l"),
+    Mutant("the digit is not multiplied", "lane", ".b(digit)", ".b(B'(1))"),
+    Mutant("a line ends at its first group", "lane_control", "== last_group", "== first_group"),
+    Mutant("a line stays at its first group", "lane_control", "started ? next : ", ""),
+    Mutant("a group is left out", "lane_control", "group + 1'b1", "group + 2'd2"),
+    Mutant("a line is corrected by nothing", "lane_control", "offered & (32'(line)", "(32'(line)"),
+    Mutant("all groups get a correction", "gate", " & {W{enabled}}", ""),
+    Mutant("lanes are crossed", "lane_bank", "correction[p%LANES]", "correction[LANES-1-p%LANES]"),
+    Mutant("every row is corrected", "corrected_step", " & {(W - UNIT) {row}}", ""),
+    Mutant("columns are never corrected", "corrected_step", "{column}}", "{1'b0}}"),
+    Mutant("corrected sums are not cleared", "corrected_step", "state & {W{~clear}}", "state"),
+    Mutant("it adds what is not valid", "corrected_step", " & {W{valid}})", ")"),
+    Mutant("corrections are one bit low", "corrected_step", "{UNIT{1'b0}}}", "{(UNIT-1){1'b0}}}"),
+    Mutant("columns are taken for rows", "corrected_array", "[i] & ~of_b", "[i]"),
+    Mutant("rows are taken for columns", "corrected_array", "[j] & of_b", "[j]"),
+    Mutant(
+        "all rows hear the first bank", "corrected_array", "corrections[i%BANKS]", "corrections[0]"
+    ),
+    Mutant("idle before the lanes are", "corrected_array", " & ~|offered;", ";"),
+    Mutant("idle a clock early", "corrected_array", "~|in_flight &", "~|in_flight[2*S-3:0] &"),
+)
+
+UNPACKERS = (
+    Mutant("ties are rounded up", "round_scaled", "(|rest[22:0] | top[0])", "1'b1"),
+    Mutant("the product is not rounded", "round_scaled", "{24'b0, up}", "25'b0"),
+    Mutant(
+        "integers are cut off", "round_scaled", "right[25] & (|right[24:0]", "1'b0 & (|right[24:0]"
+    ),
+    Mutant("ties go to odd integers", "round_scaled", "| right[26])", "| ~right[26])"),
+    Mutant("the sign is lost", "round_scaled", "x[31] ? -mag", "1'b0 ? -mag"),
+    Mutant("a product of 2 and more is half", "round_scaled", "11'sd276", "11'sd277"),
+    Mutant("subnormal numbers pass", "round_scaled", "(zero & |x[22:0])", "1'b0"),
+    Mutant("NaN passes", "round_scaled", "(&x[30:23])", "1'b0"),
+    Mutant("large integers pass", "round_scaled", "| |magnitude[I:I-1]", ""),
+    Mutant("huge integers pass", "round_scaled", "exponent > 11'(Most) | |", "|"),
+    Mutant("a digit takes no borrow", "split_value", " + {Digits{Half}}", " ^ {Digits{Half}}"),
+    Mutant("digits are not signed", "split_value", "fields ^ {Digits{Half}}", "fields"),
+    Mutant("the last level is not seen", "split_value", "d < Digits; d++)", "d < Digits - 1; d++)"),
+    Mutant(
+        "a level is left out",
+        "split_value",
+        "levels = ($clog2(Digits))'(d)",
+        "levels = levels + 1'b1",
+    ),
+)
+
+PORTS = (
+    Mutant("a tile starts without its digits", "fed_array", "start = full &", "start ="),
+    Mutant(
+        "sums are lost while others are written",
+        "fed_array",
+        "settled & (stored == Stores)",
+        "settled",
+    ),
+    Mutant("buffers are not exchanged", "fed_array", "used <= ~used", "used <= used"),
+    Mutant("digits wait for the tile to end", "fed_array", "& (start | ~full)", "& ~full & stall"),
+    Mutant("sums go first", "fed_array", "assign write = ~read &", "assign write = "),
+    Mutant("a clock is lost before each tile", "fed_array", "(capture | ~(running", "(~(running"),
+    Mutant("the first bytes are kept back", "fed_array", "stored <= 32'(write)", "stored <= 0"),
+)
+
 ALL = (*MULTIPLIERS, *STEPS, *ARRAYS, *CLOCKS)
 
 
-def variant(mutant: Mutant, suffix: str) -> tuple[list[Path], str]:
+def variant(mutant: Mutant, suffix: str, design: Sequence[Path] = DESIGN) -> tuple[list[Path], str]:
     """Write the faulty design with all its modules renamed.
 
     Parameters
@@ -101,6 +163,8 @@ def variant(mutant: Mutant, suffix: str) -> tuple[list[Path], str]:
         The fault.
     suffix : str
         What the name of every module ends with, so that several variants fit in one simulator.
+    design : sequence of Path
+        The sources without the fault.
 
     Returns
     -------
@@ -109,8 +173,8 @@ def variant(mutant: Mutant, suffix: str) -> tuple[list[Path], str]:
     top : str
         The renamed module that has the fault, or the array around it.
     """
-    texts = {path.stem: path.read_text() for path in DESIGN} | {mutant.module: mutant.text()}
-    pattern = re.compile(rf"\b({'|'.join(MODULES)})\b(?=\s*(#|;\n|\())")
+    texts = {path.stem: path.read_text() for path in design} | {mutant.module: mutant.text()}
+    pattern = re.compile(rf"\b({'|'.join(texts)})\b(?=\s*(#|;\n|\())")
     renamed = {name: pattern.sub(rf"\1{suffix}", text) for name, text in texts.items()}
 
     files = [generated(text, f"{name}{suffix}") for name, text in renamed.items()]

@@ -10,16 +10,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 
 from accelsim.errors import AccelsimError
 from gemm_backends.actions import Outcome
-from gemm_backends.rtl import bench, compare, mutants, netlists
+from gemm_backends.rtl import (
+    bench,
+    compare,
+    fed_proof,
+    lanes_proof,
+    mutants,
+    netlists,
+    unpacker_proof,
+)
 from gemm_backends.rtl.array import ArrayShape, ArraySimulator
 from gemm_backends.rtl.bench import Bench, Instance, Simulator
 from gemm_backends.rtl.compare import Disagreement, Integers, Ports
+from gemm_backends.rtl.part import Part
 from gemm_backends.rtl.simulate import Bits, to_bits
 from gemm_backends.rtl.tools import DESIGN, SOURCES
 
@@ -37,22 +45,6 @@ WIDE = ((16, 32), (16, 24), (32, 48))
 """The same, for steps that are sampled."""
 
 SAMPLES = 1_000_000
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of the proof.
-
-    Parameters
-    ----------
-    name : str
-        In a word or two.
-    run : callable
-        Returns what was compared, exhausted or sampled; raises `Disagreement`.
-    """
-
-    name: str
-    run: Callable[[], str]
 
 
 def prove(parts: Sequence[Part] | None = None) -> Iterator[Outcome]:
@@ -149,6 +141,9 @@ PARTS = (
     Part("costed netlists, CXXRTL", netlists.prove),
     Part("GEMMs", _gemms),
     Part("mutants", _mutants),
+    *lanes_proof.PARTS,
+    *unpacker_proof.PARTS,
+    *fed_proof.PARTS,
 )
 
 _COMPARISONS: dict[str, Callable[[Instance, Ports, Bits], None]] = {

@@ -6,13 +6,23 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemm_backends.rtl.tools import DESIGN, SOURCES, cached, version, yosys
+from gemm_backends.rtl.tools import CORRECTED, DESIGN, SOURCES, UNPACKER, cached, version, yosys
 
 CELLS = Path(__file__).parent / "cells.lib"
 """The cell library; it says where its areas come from."""
 
-MODULES = (*DESIGN, SOURCES / "adder.sv", SOURCES / "shift_add.sv")
-"""The sources of all that can be synthesized."""
+GROUPS = (
+    (*DESIGN, SOURCES / "adder.sv", SOURCES / "shift_add.sv"),
+    tuple(path for path in CORRECTED if path.stem not in ("skew", "lane_bank", "corrected_array")),
+    UNPACKER,
+)
+"""The sources of all that can be synthesized; a module is read with those of its group alone.
+
+What else is read changes names within Yosys, and with them what ABC finds, by a few percent.
+"""
+
+MODULES = tuple(dict.fromkeys(path for group in GROUPS for path in group))
+"""All of them."""
 
 SCRIPT = """\
 read_verilog -sv {sources}
@@ -47,6 +57,20 @@ class Component:
     parameters: tuple[tuple[str, int], ...]
 
     @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files that it is synthesized from.
+
+        Raises
+        ------
+        ValueError
+            If no group has such a module.
+        """
+        for group in GROUPS:
+            if any(path.stem == self.module for path in group):
+                return group
+        raise ValueError(f"no module {self.module!r} can be synthesized")
+
+    @property
     def name(self) -> str:
         """The name of its netlist, such as ``multiplier_A4_B4``."""
         return "_".join([self.module, *(f"{name}{value}" for name, value in self.parameters)])
@@ -79,7 +103,7 @@ def synthesize(component: Component) -> Netlist:
 
     def build(folder: Path) -> None:
         script = SCRIPT.format(
-            sources=" ".join(map(str, MODULES)),
+            sources=" ".join(map(str, component.sources)),
             module=component.module,
             parameters=" ".join(f"-set {name} {value}" for name, value in component.parameters),
             cells=CELLS,
@@ -90,7 +114,28 @@ def synthesize(component: Component) -> Netlist:
         yosys(script)
 
     inputs: list[bytes | str] = [version("pyosys"), SCRIPT, component.name]
-    inputs += [path.read_bytes() for path in (*MODULES, CELLS)]
+    inputs += [path.read_bytes() for path in (*component.sources, CELLS)]
     folder = cached("netlist", inputs, build)
     area = json.loads((folder / "stat.json").read_text())["design"]["area"]
     return Netlist(folder / "netlist.v", float(area))
+
+
+def flattened(component: Component) -> Path:
+    """Return a JSON file of a component's cells and nets, without modules within.
+
+    Raises
+    ------
+    ToolError
+        If Yosys is missing or fails.
+    """
+    netlist = synthesize(component).path
+
+    def build(folder: Path) -> None:
+        yosys(
+            f"read_liberty -lib {CELLS}\nread_verilog {netlist}\n"
+            f"hierarchy -check -top {component.name}\nflatten\nopt_clean\n"
+            f"write_json {folder / 'flat.json'}\n"
+        )
+
+    inputs: list[bytes | str] = [version("pyosys"), "flat", netlist.read_bytes()]
+    return cached("flat", [*inputs, CELLS.read_bytes()], build) / "flat.json"

@@ -27,6 +27,21 @@ DESIGN = tuple(
 )
 """The modules of the systolic array."""
 
+CORRECTED = tuple(
+    SOURCES / f"{name}.sv"
+    for name in (
+        *("multiplier", "skew", "gate", "lane", "lane_control", "lane_bank"),
+        *("corrected_step", "corrected_accumulator", "corrected_array"),
+    )
+)
+"""The modules of the array whose sums lanes correct."""
+
+FED = (*DESIGN, SOURCES / "fed_array.sv")
+"""The modules of the systolic array behind a memory port."""
+
+UNPACKER = tuple(SOURCES / f"{name}.sv" for name in ("round_scaled", "split_value", "unpacker"))
+"""The modules of the unit that splits heavy hitters on the way in."""
+
 
 class ToolError(AccelsimError):
     """A tool is missing, or failed on a source."""

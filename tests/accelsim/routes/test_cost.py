@@ -55,8 +55,9 @@ def test_all_parts_are_summed(backend):
     dram_bits = 8 * sum(found["traffic"]["dram"].values())
     assert found["energy_by"]["dram"] == pytest.approx(8e-12 * dram_bits)
     assert found["energy_by"]["shift_add"] == pytest.approx(0.2e-12 * scheduled.shift_adds)
-    assert found["energy"] is None
-    assert set(found["energy_by"]) == {"sram", "dram", "leakage", "shift_add"}
+    assert found["energy"] == pytest.approx(sum(found["energy_by"].values()))
+    array = {"multiply", "accumulate", "shift_add"}
+    assert set(found["energy_by"]) == {"sram", "dram", "leakage", *array}
 
 
 def test_only_lines_that_go_elsewhere_have_a_map(backend):

@@ -9,6 +9,7 @@ import pytest
 from accelsim.errors import InputError
 from gemm_backends import GemmSpec, load_backend
 from gemm_backends.cost import area, energy
+from gemm_backends.cost.array import reference_area
 from gemm_backends.cost.cycles import cycles
 
 
@@ -180,7 +181,7 @@ def test_an_area_beyond_the_table_is_an_error():
         area.adder(49)
 
 
-def test_energy_is_cited_or_interpolated_between_citations_and_never_beyond():
+def test_energy_is_cited_or_interpolated_between_citations_and_never_beyond_them():
     cost = emulator(bits=8).cost(GemmSpec(8, 8, 2, 3, 4))
     assert cost.energy_pj == pytest.approx(24 * (0.2 + 0.1))
     assert cost.basis["energy"].startswith("cited: ")
@@ -190,5 +191,50 @@ def test_energy_is_cited_or_interpolated_between_citations_and_never_beyond():
     exponent = math.log(3.1 / 0.2, 16)
     assert between.multiply == pytest.approx(0.2 * 4**exponent)
     assert between.accumulate == pytest.approx((0.03 + 0.1) / 2)
-    for widths in ((7, 8, 32), (8, 4, 32), (8, 8, 33)):
+    for widths in ((8, 8, 33), (4, 4, 7), (33, 8, 32)):
         assert energy.multiply_accumulate(*widths) is None
+
+
+def test_below_eight_bits_a_multiplication_is_what_its_netlist_switches():
+    whole = energy.load_switching().total("multiplier", A=8, B=8)
+    before = 0.0
+    for bits in range(2, 9):
+        found = energy.multiply_accumulate(bits, bits, 24)
+        part = energy.load_switching().total("multiplier", A=bits, B=bits)
+        assert found.multiply == pytest.approx(0.2 * part / whole)
+        assert found.multiply > before
+        before = found.multiply
+        assert found.basis == "interpolated"
+    assert found.multiply == pytest.approx(0.2)
+    mixed = energy.multiply_accumulate(8, 4, 32)
+    assert mixed.multiply == pytest.approx(
+        math.sqrt(0.2 * 0.2 * energy.relative("multiplier", A=4, B=4))
+    )
+    said = emulator(bits=4).cost(GemmSpec(4, 4, 2, 3, 4)).basis["energy"]
+    assert "measured, switching of synthesized netlists on real digits in 180 nm" in said
+    with pytest.raises(LookupError, match="no multiplier with"):
+        energy.relative("multiplier", A=9, B=9)
+
+
+def test_lanes_have_an_area_and_make_every_place_larger():
+    places, bits, width = 16, 4, 24
+    options = {"bits": bits, "accumulator_bits": width, "array": [4, 4]}
+    plain = relative_area(**options).relative_area
+    one, few, all_ = (
+        relative_area(**options, correction_lanes=count).relative_area for count in (1, 4, 16)
+    )
+    assert plain < one < few < all_
+    table = area.load_table()
+    reference = reference_area()
+    place = {"P": 8, "W": width, "UNIT": bits}
+    more = (
+        table.exact("corrected_accumulator", place)
+        - table.area("accumulator", P=8, W=width, SATURATE=0).value
+    )
+    assert few - plain > places * (more - area.register_bit().value) / reference
+    lane = table.exact("lane", {"B": bits, "W": width, "UNIT": bits})
+    assert all_ - few > 12 * lane / reference
+    assert (
+        relative_area(**{**options, "accumulator_bits": 8}, correction_lanes=4).relative_area
+        is None
+    )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.errors import InputError
 from gemm_backends import Corrections, GemmSpec, HighDigits, UnpackWork, load_backend
+from gemm_backends.cost import energy
 from gemm_backends.cost.lanes import Lanes
 
 
@@ -142,8 +143,11 @@ def test_energy_adds_up_and_traffic_holds_the_lists(density):
     entries = corrections.a.digits.entries, corrections.b.digits.entries
     assert bool(entries[0]) is bool(density)
     assert found.energy_pj == pytest.approx(sum(found.energy_by_pj.values()))
-    macs = 20 * 30 * 10 + corrections.macs(20, 10)
+    macs, more = 20 * 30 * 10, energy.corrected(8, 32)
     assert found.energy_by_pj["multiply"] == pytest.approx(0.2 * macs)
+    assert found.energy_by_pj["accumulate"] == pytest.approx(0.1 * more * macs)
+    each = energy.lane(8, 32) + 0.1 * more
+    assert found.energy_by_pj["lanes"] == pytest.approx(each * corrections.macs(20, 10))
     assert found.traffic["dram"]["a"] == pytest.approx(plain.traffic["dram"]["a"] + 5 * entries[0])
     assert found.traffic["dram"]["b"] == pytest.approx(plain.traffic["dram"]["b"] + 5 * entries[1])
     assert found.traffic["dram"]["a"] >= 20 * 30

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from accelsim.errors import InputError
 from gemm_backends import GemmSpec, UnpackWork, load_backend
+from gemm_backends.cost import area, energy
+from gemm_backends.cost.array import reference_area
 from gemm_backends.cost.cycles import cycles
 from gemm_backends.cost.memory import dram, sram
 from gemm_backends.cost.options import memory_system
@@ -264,10 +266,39 @@ def test_the_sram_has_an_area():
     assert "CACTI" in found.basis["relative_area"]
 
 
-def test_energy_below_eight_bits_is_known_for_memory_alone():
-    found = cost(8, 8, 8, bits=4, memory=kb(64))
+def test_energy_without_a_table_s_is_known_for_memory_alone():
+    found = cost(8, 8, 8, bits=4, multiplier="mitchell", memory=kb(64))
     assert found.energy_pj is None
     assert set(found.energy_by_pj) == {"sram"}
+
+
+def test_an_unpacker_takes_its_time_area_and_energy():
+    work = UnpackWork(0, values=1000, operand_bytes=4000)
+    plain, slow, fast = (emulator(4, kb(64, 100), unpacker=count) for count in (0, 2, 1000))
+    assert plain.unpack_cost(work).stall_cycles == 40
+    assert slow.unpack_cost(work).stall_cycles == 500
+    assert fast.unpack_cost(work).stall_cycles == 40
+    assert "unpacker" not in plain.unpack_cost(work).energy_by_pj
+    each = energy.unpacker(8)
+    assert slow.unpack_cost(work).energy_by_pj["unpacker"] == pytest.approx(1000 * each)
+    found = [one.cost(GemmSpec(8, 8, 8, 8, 8)).relative_area for one in (plain, slow, fast)]
+    assert found[2] - found[0] == pytest.approx(500 * (found[1] - found[0]))
+    assert found[1] - found[0] == pytest.approx(
+        2 * area.unpacker(8).value / reference_area(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"unpacker": -1, "memory": kb(64)}, "unpacker must be from 0 to 65536, got -1"),
+        ({"unpacker": 65537, "memory": kb(64)}, "unpacker must be from 0 to 65536, got 65537"),
+        ({"unpacker": 4}, "unpacker needs a memory"),
+    ],
+)
+def test_an_unpacker_out_of_range_or_without_a_memory_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        load_backend("emulator", **options)
 
 
 def test_sram_is_the_table_s_or_between_two_sizes_and_never_beyond():
