@@ -279,12 +279,12 @@ def test_an_unpacker_takes_its_time_area_and_energy():
     assert slow.unpack_cost(work).stall_cycles == 500
     assert fast.unpack_cost(work).stall_cycles == 40
     assert "unpacker" not in plain.unpack_cost(work).energy_by_pj
-    each = energy.unpacker(8)
+    each = energy.unpacker(4)
     assert slow.unpack_cost(work).energy_by_pj["unpacker"] == pytest.approx(1000 * each)
     found = [one.cost(GemmSpec(8, 8, 8, 8, 8)).relative_area for one in (plain, slow, fast)]
     assert found[2] - found[0] == pytest.approx(500 * (found[1] - found[0]))
     assert found[1] - found[0] == pytest.approx(
-        2 * area.unpacker(8).value / reference_area(), rel=1e-6
+        2 * area.unpacker(4).value / reference_area(), rel=1e-6
     )
 
 
