@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": ("eval", "Evaluate a model with integer GEMMs, over a sweep of roundings."),
     "train": ("train", "Train a small model in floats and in integers."),
     "lm-eval": ("lm_eval", "Run lm-evaluation-harness on integer GEMMs."),
+    "export": ("export", "Write GEMMs, before and after unpacking, for another tool."),
     "extract": ("extract", "Capture the GEMMs of a model into a bundle."),
     "backends": ("backends", "List the backends, and whether each can run here."),
     "verify": ("verify", "Check that a backend computes and behaves as it says."),

@@ -17,7 +17,7 @@ from accelsim.runner.opening import general_route, request_of
 from accelsim.types import Counts
 from workloads import Gemm
 
-LINES = 1024
+LINES = 512
 """Rows of A and of B that are drawn of a GEMM whose operands are synthetic anyway."""
 
 REASON = "nothing was multiplied, as asked: product is none"

@@ -1,0 +1,66 @@
+"""``accelsim export``: GEMMs, before and after unpacking, for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from accelsim.analysis.peers import TOOLS, layers, write
+from accelsim.cli.gemms import gemms_of
+from accelsim.settings import Unpacking
+from accelsim.types import PerOperand, Rounding, StrategyChoice
+from accelsim.unpack import DIGIT_SYSTEMS, split_options
+from workloads import select
+
+_positive = click.FloatRange(min=0, min_open=True)
+
+
+@click.command("export")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--to", "tool", type=click.Choice(TOOLS), required=True, help="Who is to read it.")
+@click.option("--gemm", "globs", multiple=True, metavar="GLOB", help="Only GEMMs of such names.")
+@click.option(
+    "--bits", type=click.IntRange(2, 16), default=8, show_default=True, help="Width of a digit."
+)
+@click.option("--beta", type=_positive, default=15, show_default=True)
+@click.option(
+    "--percentile",
+    type=click.FloatRange(min=0, min_open=True, max=100),
+    default=95,
+    show_default=True,
+)
+@click.option("--strategy", default="mix", show_default=True, help="How integers are unpacked.")
+@click.option("--block", type=click.IntRange(min=1), help="Columns of a K-block.")
+@click.option("--digits", type=click.Choice(DIGIT_SYSTEMS), default="balanced", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder to write to.",
+)
+def command(
+    file: Path,
+    tool: str,
+    globs: tuple[str, ...],
+    bits: int,
+    beta: float,
+    percentile: float,
+    strategy: str,
+    block: int | None,
+    digits: str,
+    output: Path,
+) -> None:
+    """Write the GEMMs of FILE, before and after unpacking, as another tool reads them.
+
+    FILE is a bundle, a config, a topology of SCALE-Sim (.csv) or a model in ONNX (.onnx). The
+    folder gets before and after, and gemms.csv with the width of every operand.
+    """
+    unpacking = Unpacking(
+        PerOperand.both(bits), digits, StrategyChoice(*split_options(strategy)), block
+    )
+    gemms = select(gemms_of(file), globs or ["*"], file)
+    found = layers(gemms, Rounding(percentile, beta), unpacking)
+    for path in write(output, tool, found):
+        click.echo(path)
