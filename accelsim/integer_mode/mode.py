@@ -1,4 +1,4 @@
-"""The context manager in which a model's GEMMs are integer GEMMs."""
+"""The context manager that runs a model's GEMMs on integers."""
 
 from __future__ import annotations
 
@@ -121,7 +121,8 @@ class IntegerGemms(Replacing):
             self._operand(call.b, "b", request, route),
             _UNTIMED,
         )
-        # Here an error still knows its GEMM; what follows waits for the product as well.
+        # An error is raised here while its GEMM is known; the steps that follow wait for the
+        # product anyway.
         route.check()
         assert isinstance(result, Tensor), "a route with an output type gives a tensor"
         self._count(call, request, route, result)

@@ -1,4 +1,4 @@
-"""Run a model with chosen GEMMs computed in another way."""
+"""Run a model with chosen GEMMs computed differently."""
 
 from __future__ import annotations
 

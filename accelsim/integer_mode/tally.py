@@ -110,7 +110,7 @@ class Tally:
     def coverage(self) -> float | None:
         """The share of the multiplications that were integer ones; None if there was none.
 
-        Where operators were skipped whose multiplications cannot be told it is an upper bound.
+        It is an upper bound if the multiplications of skipped operators are unknown.
         """
         integer = self.total.dense_macs
         return integer / (integer + self.float_macs) if integer + self.float_macs else None

@@ -46,12 +46,12 @@ class Weights:
     Parameters
     ----------
     model : nn.Module
-        Its parameters and buffers, and their views, are what is kept.
+        Its parameters and buffers, and their views, are kept.
     """
 
     def __init__(self, model: nn.Module) -> None:
         storages = [x.untyped_storage() for x in (*model.parameters(), *model.buffers())]
-        # A storage that is held here cannot give its identity to another; its memory it can.
+        # The identity of a storage that is held here cannot be reused; its memory can.
         self._storages = {storage._cdata: storage for storage in storages}
         self._writes = {storage.data_ptr(): 0 for storage in storages}
         self._kept: dict[int, dict[_View, _Kept]] = {}
@@ -59,8 +59,8 @@ class Weights:
     def stays(self, operand: Tensor) -> bool:
         """Return whether an operand is a weight that is worth preparing.
 
-        One that was written to, as in training or in a cache of keys, is so from its second use
-        without a write on.
+        A tensor that was written to, as in training or in a cache of keys, is worth it from its
+        second use without a write.
         """
         storage, address = operand.untyped_storage()._cdata, _address(operand)
         if storage not in self._storages or address not in self._writes:

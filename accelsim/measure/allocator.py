@@ -20,7 +20,7 @@ def keep_freed_memory() -> None:
     int64, and unmaps it when it is freed. Touching its pages for the first time then costs several
     times what writing to them does. A process that computes many products, or a kernel that writes
     into memory it is given, does not pay that; neither does PyTorch on a GPU, which keeps freed
-    memory too. Baselines that are timed in the same process profit alike. Nothing happens where the
+    memory too. Baselines in the same process benefit equally. Nothing happens where the
     C library has no ``mallopt``.
     """
     try:

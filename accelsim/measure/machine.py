@@ -42,8 +42,8 @@ def environment() -> dict[str, Any]:
     """Describe this machine and its software, without its name.
 
     Sizes are in bytes, power in watts, clocks in MHz; the units are in the names. ``gpus`` is
-    empty, and ``driver`` and ``cuda`` are None, where PyTorch has no CUDA device. A fact that
-    this machine does not tell is None.
+    empty, and ``driver`` and ``cuda`` are None, where PyTorch has no CUDA device. Facts that cannot
+    be determined are None.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def environment() -> dict[str, Any]:
 
 
 def clock_mhz(device: str) -> float | None:
-    """Return how fast a device's clock runs now, in MHz, or None where nothing tells.
+    """Return how fast a device's clock runs now, in MHz, or None if unknown.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def git_state() -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        ``{"commit": str, "dirty": bool}``, or None when accelsim runs from no git checkout.
+        ``{"commit": str, "dirty": bool}``, or None if accelsim does not run from a git checkout.
     """
     if not _output("git", "-C", str(PACKAGE), "ls-files", "__init__.py"):
         return None

@@ -32,8 +32,8 @@ class Plan:
     warmup : int
         Repeats that are not timed.
     repeats : int
-        Timed repeats; with a `target_error` the least number, but for the few that an interval
-        takes.
+        Timed repeats; with a `target_error` the smallest number, but at least as many as an
+        interval needs.
     target_error : float or None
         Repeat until half the width of the median's 95% interval is at most this part of it.
     budget_s : float
@@ -101,7 +101,7 @@ HEAD_START_CYCLES = 1_000_000
 def with_head_start(
     before: Callable[[], None] | None, device: torch.device
 ) -> Callable[[], None] | None:
-    """Have the host ahead of a GPU when what is timed begins, so that launching is not timed.
+    """Give the host a head start over a GPU, so that launching is not timed.
 
     Parameters
     ----------

@@ -136,8 +136,7 @@ def _log(larger: float, smaller: float) -> float:
 def speedup(times: Sequence[float], reference: Sequence[float]) -> Interval:
     """Return the median of `reference` over the median of `times`, with its interval.
 
-    It covers the spread of the repeats; what changes from one process or one day to the next is
-    not in it.
+    It covers the spread of the repeats, not changes from one process or one day to the next.
 
     Parameters
     ----------

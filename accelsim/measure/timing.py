@@ -1,7 +1,7 @@
 """Timers for CPU and CUDA: repeats of one function, or the stages of each repeat of a pipeline.
 
 CPU times are read from `time.perf_counter_ns`. CUDA times are read from events on the current
-stream, so they cover what the device does and the gaps in which it waits for the host.
+stream, so they cover the device's work and the gaps in which it waits for the host.
 All times are in milliseconds.
 """
 
@@ -144,8 +144,8 @@ def measure(
 ) -> Samples:
     """Time `repeats` calls of `function`, after `warmup` calls that are not timed.
 
-    On CUDA the calls are queued one behind the other and the device is waited for once, at the
-    end, so that the cost of launching is hidden wherever the device is the slower one.
+    On CUDA the calls are queued one after another and the host waits once, at the end, so that the
+    cost of launching is hidden if the device is slower than the host.
 
     Parameters
     ----------
@@ -237,9 +237,8 @@ class Untimed:
 class StageTimer:
     """Time the stages of a pipeline, one repeat after another.
 
-    A stage may be entered several times in a repeat: its times add up. The total of a repeat is
-    the sum of its counted stages, so what happens between the stages is not in it. A repeat that
-    raises is forgotten.
+    A stage may be entered several times in a repeat: its times add up. The total of a repeat is the
+    sum of its counted stages, without the time between stages. A repeat that raises is discarded.
 
     Parameters
     ----------

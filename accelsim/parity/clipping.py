@@ -1,4 +1,4 @@
-"""Clipping at a percentile, which integers are compared with."""
+"""Clipping at a percentile, for comparison with integers."""
 
 from __future__ import annotations
 
