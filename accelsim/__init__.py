@@ -23,4 +23,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Return the names that users call, those that are not imported yet included."""
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

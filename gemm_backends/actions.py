@@ -54,6 +54,9 @@ class Action:
     run : callable
         Takes an instance of the backend and yields an `Outcome` for every step, which the command
         shows among its own.
+    lacks : callable
+        Says what is missing on this machine and how to get it, or an empty text. The command then
+        says so before it does anything else.
 
     Raises
     ------
@@ -65,6 +68,7 @@ class Action:
     flag: str
     help: str
     run: Callable[[Any], Iterable[Outcome]]
+    lacks: Callable[[], str] = lambda: ""
 
     def __post_init__(self) -> None:
         if self.command not in ("verify", "doctor"):

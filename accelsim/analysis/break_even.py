@@ -7,8 +7,10 @@ and W bytes a second of memory::
 
 with ``E = batch * (n + h) * d`` entries of operands and ``O = batch * n * h`` of the result. The
 front end reads the operands twice in float32 (for the scale, and to round), writes at most r times
-their digits, reads at most r times the sums of C in 32 bits, and writes C in 64. A float format
-takes ``2 M / S``. Low-bit loses from the r on at which ``t(b, r)`` reaches the other's time.
+their digits, reads at most r times the sums of C in 32 bits, and writes C in 64. A float format of
+w bytes takes ``2 M / S + (w E + max(w, 2) O) / W``: it reads its operands once and writes C, that
+of 8-bit floats in 16 bits. Low-bit loses from the r on at which ``t(b, r)`` reaches the other's
+time.
 
 Notes
 -----
@@ -22,7 +24,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accelsim.errors import InputError, unknown_name
 from workloads import Gemm
+
+FLOAT_BYTES = {"fp64": 8, "fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
+"""Bytes of an entry in memory, by format."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,7 @@ class Integers:
         each = float_seconds(gemm, self.tops)
         if self.bandwidth is None:
             return 0.0, each
-        entries = gemm.batch * (gemm.n + gemm.h) * gemm.d
-        results = gemm.batch * gemm.n * gemm.h
+        entries, results = _entries(gemm)
         bytes_per_second = self.bandwidth * 1e9
         return (
             (8 * entries + 8 * results) / bytes_per_second,
@@ -67,6 +72,42 @@ class Integers:
         )
 
 
-def float_seconds(gemm: Gemm, tops: float) -> float:
-    """Return the time of the original GEMM at a speed of `tops` 10^12 operations a second."""
-    return 2 * gemm.macs / (tops * 1e12)
+def float_seconds(
+    gemm: Gemm, tops: float, bandwidth: float | None = None, name: str = "fp32"
+) -> float:
+    """Return the time of the original GEMM in a float format.
+
+    Parameters
+    ----------
+    gemm : Gemm
+        What is multiplied.
+    tops : float
+        10^12 operations a second; a multiply-add is two.
+    bandwidth : float, optional
+        10^9 bytes of memory a second; None leaves the memory out.
+    name : str
+        The format, by which its bytes are known; without `bandwidth` any name will do.
+
+    Returns
+    -------
+    float
+        Seconds.
+
+    Raises
+    ------
+    InputError
+        If the bytes of the format are not known.
+    """
+    multiplying = 2 * gemm.macs / (tops * 1e12)
+    if bandwidth is None:
+        return multiplying
+    if name not in FLOAT_BYTES:
+        raise InputError(unknown_name("float format", name, FLOAT_BYTES))
+    width = FLOAT_BYTES[name]
+    entries, results = _entries(gemm)
+    return multiplying + (width * entries + max(width, 2) * results) / (bandwidth * 1e9)
+
+
+def _entries(gemm: Gemm) -> tuple[int, int]:
+    """Return the entries of both operands and those of the result."""
+    return gemm.batch * (gemm.n + gemm.h) * gemm.d, gemm.batch * gemm.n * gemm.h

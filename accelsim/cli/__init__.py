@@ -77,12 +77,17 @@ def main(args: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if args is None else args
     debug = "--debug" in arguments
     try:
-        result: Any = cli.main(args=_debug_first(arguments), standalone_mode=False)
+        result: Any = cli.main(_debug_first(arguments), "accelsim", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("accelsim: interrupted", err=True)
         sys.exit(130)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        see = f" (see {context.command_path} --help)" if context is not None else ""
+        click.echo(f"accelsim: {error.format_message()}{see}", err=True)
         sys.exit(error.exit_code)
     except AccelsimError as error:
         if debug:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from accelsim.cli.formats import format_option
+from accelsim.cli.shared import format_option
 from accelsim.report.tables import Format, render
 from gemm_backends.survey import Surveyed, survey
 

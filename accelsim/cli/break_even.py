@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import click
 
 from accelsim.analysis.break_even import Integers, float_seconds
 from accelsim.arithmetic.rounding import quantize
-from accelsim.cli.formats import format_option
+from accelsim.cli.shared import beta_option, format_option
 from accelsim.errors import InputError
 from accelsim.report.tables import Format, render
 from accelsim.settings import Unpacking
@@ -45,7 +46,13 @@ def _speeds(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
 
 @click.command("break-even")
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
-@click.option("--gemm", "globs", multiple=True, metavar="GLOB", help="Only GEMMs of such names.")
+@click.option(
+    "--gemm",
+    "globs",
+    multiple=True,
+    metavar="GLOB",
+    help="Only GEMMs of such names; may be repeated.",
+)
 @click.option(
     "--shape",
     nargs=3,
@@ -61,7 +68,7 @@ def _speeds(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
     help="With --shape: this share of the entries is SCALE times as large.",
 )
 @click.option("--bits", type=click.IntRange(2, 16), required=True, help="Width of a digit.")
-@click.option("--beta", type=_positive, default=15, show_default=True)
+@beta_option([15])
 @click.option(
     "--percentile",
     type=click.FloatRange(min=0, min_open=True, max=100),
@@ -78,13 +85,14 @@ def _speeds(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
     callback=_speeds,
     metavar="FORMAT=TOPS",
     help="Speed of a format in 10^12 operations a second, a multiply-add being two. FORMAT is a "
-    "width of integers, such as 4, or the name of a float format, such as bf16.",
+    "width of integers, such as 4, or the name of a float format, such as bf16; may be repeated.",
 )
 @click.option(
     "--bandwidth",
     type=_positive,
     metavar="GB/S",
-    help="Memory speed; counts what the integers' front end must move. Without: it costs nothing.",
+    help="Memory speed; counts what the integers' front end and the floats must move. Without it "
+    "memory costs nothing.",
 )
 @format_option("the result")
 def command(
@@ -93,7 +101,7 @@ def command(
     shape: tuple[int, int, int] | None,
     heavy_hitters: tuple[float, float] | None,
     bits: int,
-    beta: float,
+    betas: tuple[float, ...],
     percentile: float,
     strategy: str,
     block: int | None,
@@ -105,9 +113,9 @@ def command(
     """Say at what unpack ratio B-bit integers lose to wider ones or to floats, and where r is.
 
     The integers take t(b, r) = 2 M r / S + (8 E + r (E b/8 + 4 O) + 8 O) / W, with M = n d h,
-    E = (n + h) d, O = n h, S operations and W bytes a second; a float format takes 2 M / S. A wider
-    integer format is unpacked too, at a ratio of its own. The ratios are those of the GEMMs of
-    BUNDLE, or of normal operands of --shape.
+    E = (n + h) d, O = n h, S operations and W bytes a second; a float format of w bytes takes
+    2 M / S + (w E + max(w, 2) O) / W. A wider integer format is unpacked too, at a ratio of its
+    own. The ratios are those of the GEMMs of BUNDLE, or of normal operands of --shape.
 
     For example: accelsim break-even --shape 1024 4096 4096 --bits 4 --tops 4=2000 --tops 8=1000
     --tops bf16=500 --bandwidth 3000
@@ -117,9 +125,9 @@ def command(
     unpacking = Unpacking(
         PerOperand.both(bits), digits, StrategyChoice(*split_options(strategy)), block
     )
-    rounding = Rounding(percentile, beta)
     rows = []
-    for gemm in _gemms(bundle, globs, shape, heavy_hitters):
+    for gemm, beta in product(_gemms(bundle, globs, shape, heavy_hitters), betas):
+        rounding = Rounding(percentile, beta)
         widths = [_bits(name) for name in speeds]
         ratios = _ratios(gemm, [w for w in widths if w], rounding, unpacking)
         low = Integers(bits, speeds[str(bits)], bandwidth)
@@ -128,13 +136,14 @@ def command(
             if width == bits:
                 continue
             if width is None:
-                other_s = float_seconds(gemm, tops)
+                other_s = float_seconds(gemm, tops, bandwidth, name)
             else:
                 other_s = Integers(width, tops, bandwidth).seconds(gemm, ratios[width])
             even = low.break_even(gemm, other_s)
             rows.append(
                 {
                     "gemm": gemm.name,
+                    "β": beta,
                     "against": name if width is None else f"{width} bits",
                     "its r": None if width is None else ratios[width],
                     "its ms": other_s * 1e3,

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import click
 
-from accelsim.cli.formats import format_option
+from accelsim.cli.shared import format_option
 from accelsim.errors import InputError, unknown_name
 from accelsim.plugins.registry import split_reference
 from accelsim.records import Run, load_run
@@ -64,7 +64,9 @@ def _percentage(ctx: click.Context, parameter: click.Parameter, value: str | Non
     metavar="FIELD,FIELD",
     help=f"What the cells show [default: {','.join(VALUES)}].",
 )
-@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Only such records.")
+@click.option(
+    "--where", multiple=True, metavar="FIELD=VALUE", help="Only such records; may be repeated."
+)
 @click.option(
     "--baseline",
     metavar="NAME",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.formats import format_option
+from accelsim.cli.shared import format_option, output_option
 from accelsim.errors import InputError
 from accelsim.plugins.shipped import shipped_files
 from accelsim.report.cells import duration
@@ -44,12 +44,7 @@ def list_command(style: Format) -> None:
 
 @command.command()
 @click.argument("name")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The file to write [default: NAME.yaml].",
-)
+@output_option("The file to write [default: NAME.yaml]")
 @click.option("--overwrite", is_flag=True, help="Replace the file that is there.")
 def copy(name: str, output: Path | None, overwrite: bool) -> None:
     """Write a copy of the shipped config NAME, to start from.
@@ -93,8 +88,16 @@ def schema(kind: str) -> None:
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
-@click.option("--backend", "backends", multiple=True, help="Check with these instead.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key; may be repeated.",
+)
+@click.option(
+    "--backend", "backends", multiple=True, help="Check with these instead; may be repeated."
+)
 def check(file: Path, overrides: tuple[str, ...], backends: tuple[str, ...]) -> None:
     """Check the config FILE, of `accelsim run`, `eval` or `train`, and say what it would do.
 

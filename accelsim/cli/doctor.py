@@ -18,7 +18,7 @@ from accelsim.cli.actions import (
     find_action,
     outcomes,
 )
-from accelsim.cli.formats import format_option
+from accelsim.cli.shared import format_option
 from accelsim.errors import InputError
 from accelsim.measure.machine import environment
 from accelsim.plugins.extras import how_to_install

@@ -17,7 +17,7 @@ def command(config: Path, overrides: tuple[str, ...], **how: Any) -> int:
     """Evaluate the model of the YAML file CONFIG with its GEMMs in floats, in integers, clipped.
 
     A causal language model gets its perplexity on a text, an encoder the cosine of its embeddings
-    to those in floating point. Needs accelsim[models].
+    to those in floating point. Needs the extra models.
     """
     from accelsim.parity.configs import load_eval_config
     from accelsim.parity.evaluation import evaluate

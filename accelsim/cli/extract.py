@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from accelsim.cli.shared import output_option
 from accelsim.errors import InputError
 from workloads.capture import Sampling
 from workloads.models.extraction import Estimate, check_space, estimate, extract
@@ -35,9 +36,15 @@ PHASES = {"forward": ("forward",), "backward": ("grad_input", "grad_weight")}
     multiple=True,
     default=["forward"],
     show_default=True,
-    help="Which pass; give it twice for both.",
+    help="Which pass; may be repeated.",
 )
-@click.option("--gemm", "globs", multiple=True, metavar="GLOB", help="Only GEMMs of such names.")
+@click.option(
+    "--gemm",
+    "globs",
+    multiple=True,
+    metavar="GLOB",
+    help="Only GEMMs of such names; may be repeated.",
+)
 @click.option("--batch", type=click.IntRange(min=1), help="How many sequences.")
 @click.option("--tokens", type=click.IntRange(min=1), help="Of how many tokens.")
 @click.option("--rows", type=click.IntRange(min=1), help="Keep so many rows of A and of B.")
@@ -48,9 +55,7 @@ PHASES = {"forward": ("forward",), "backward": ("grad_input", "grad_weight")}
     metavar="GB",
     help="Skip what goes beyond so many GB of operands.",
 )
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write."
-)
+@output_option("The bundle to write", required=True)
 def command(
     name: str | None,
     model: str | None,

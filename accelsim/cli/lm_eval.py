@@ -13,15 +13,44 @@ from accelsim.plugins.extras import need
 @click.command(
     "lm-eval", context_settings={"ignore_unknown_options": True, "help_option_names": []}
 )
-@click.option("--require-coverage", type=click.FloatRange(0, 1), metavar="SHARE")
+@click.option(
+    "--require-coverage",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="End with 1 unless this share of the model's multiplications was in integers.",
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def command(arguments: tuple[str, ...], require_coverage: float | None) -> int:
-    """Run lm-evaluation-harness (`lm_eval ARGUMENTS`), which then knows `--model accelsim`.
+@click.pass_context
+def command(
+    context: click.Context, arguments: tuple[str, ...], require_coverage: float | None
+) -> int:
+    """Run lm-evaluation-harness with integer GEMMs: it then knows `--model accelsim`.
 
-    With `--require-coverage 0.99` the exit status is 1 unless this share of the model's
-    multiplications was in integers. Needs accelsim[lm-eval]; `accelsim lm-eval run --help` shows
-    the harness's own options.
-    """
+    ARGUMENTS are the harness's own; `accelsim lm-eval run --help` shows them. What accelsim adds
+    are the keys of `--model_args`, beside those of the harness's model `hf`:
+
+    \b
+      pretrained   a model of the catalog, or a local folder
+      method       integers (default), float, or clip
+      beta, percentile, granularity
+                   how operands are rounded to integers
+      backend, bits, strategy, digits, block
+                   what multiplies, and how integers are unpacked for it; without
+                   a backend the same integers are multiplied in floating point
+      gemms, skip, ops
+                   which GEMMs of the model
+
+    For example:
+
+    \b
+      accelsim lm-eval --model accelsim --tasks python_docs \\
+        --include_path configs/lm-eval --model_args pretrained=smollm2-135m,beta=31
+
+    Afterwards it says what stayed in floats. Needs the extra lm-eval.
+    """  # noqa: D301
+    if arguments in ((), ("--help",), ("-h",)):
+        click.echo(context.get_help())
+        return 0
     harness = need("lm_eval.__main__", "lm-eval")
     model = need("accelsim.parity.lm_eval", "lm-eval")
     model.TALLIES.clear()

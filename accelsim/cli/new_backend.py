@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from accelsim.cli.shared import output_option
 from accelsim.plugins.scaffold import KINDS, write_package
 from gemm_backends import list_backends
 
@@ -19,11 +20,7 @@ from gemm_backends import list_backends
     show_default=True,
     help="; ".join(f"{kind}: {what}" for kind, what in KINDS.items()) + ".",
 )
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The folder to write, which must not exist or be empty [default: NAME].",
-)
+@output_option("The folder to write, which must not exist or be empty [default: NAME]")
 def command(name: str, kind: str, output: Path | None) -> None:
     """Write a package with a backend called NAME.
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from accelsim.report.tables import FORMATS, Format, render
+from accelsim.cli.shared import format_option, output_option, set_option
+from accelsim.report.tables import Format, render
 
 if TYPE_CHECKING:
     from accelsim.parity.configs import ParityConfig
@@ -19,13 +20,11 @@ C = TypeVar("C", bound=Callable[..., Any])
 def options(command: C) -> C:
     """Add the arguments of an experiment: those of the config, then those of `carry_out`."""
     for decorate in (
-        click.option(
-            "--format", "form", type=click.Choice(FORMATS), default="table", help="Of the table."
-        ),
+        format_option("the table"),
         click.option(
             "--figure",
             type=click.Path(path_type=Path, dir_okay=False),
-            help="Draw the result into this file (.svg, .pdf or .png); needs accelsim[report].",
+            help="Draw the result into this file (.svg, .pdf or .png); needs the extra report.",
         ),
         click.option(
             "--require-coverage",
@@ -35,12 +34,8 @@ def options(command: C) -> C:
         ),
         click.option("--overwrite", is_flag=True, help="Replace what is in the folder."),
         click.option("--resume", is_flag=True, help="Go on with what is in the folder."),
-        click.option(
-            "--output", type=click.Path(path_type=Path), help="The folder of the results."
-        ),
-        click.option(
-            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key."
-        ),
+        output_option("The folder of the results"),
+        set_option,
         click.argument("config", type=click.Path(path_type=Path)),
     ):
         command = decorate(command)
@@ -58,7 +53,7 @@ def carry_out(
     resume: bool,
     overwrite: bool,
     figure: Path | None,
-    form: Format,
+    style: Format,
     require_coverage: float | None,
 ) -> int:
     """Make an experiment's records, its table and its figure.
@@ -89,7 +84,7 @@ def carry_out(
         records = work(config, folder, lambda line: click.echo(line, err=True))
         rows = table(records)
         folder.finish(render(rows))
-    click.echo(render(rows, None, form), nl=False)
+    click.echo(render(rows, None, style), nl=False)
     if figure is not None:
         draw(records, figure)
     click.echo(f"{len(records)} records in {path}", err=True)

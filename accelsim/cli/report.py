@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from accelsim.cli.shared import output_option
 from accelsim.errors import AccelsimError, InputError
 from accelsim.plugins.extras import how_to_install
 from accelsim.records import Record, Run, load_run
@@ -22,12 +23,7 @@ _NEEDED = ("jinja2", "seaborn")
 
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The page to write [default: report.html, unless --figures is given].",
-)
+@output_option("The page to write [default: report.html, unless --figures is given]")
 @click.option(
     "--figures",
     "folder",

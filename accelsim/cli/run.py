@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
+from accelsim.cli.shared import format_option, output_option
 from accelsim.errors import InputError, NothingCouldRunError
 from accelsim.records import Record
+from accelsim.report.tables import Format
 
 if TYPE_CHECKING:
     from accelsim.config import RunConfig
@@ -19,9 +21,20 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
-@click.option("--backend", "backends", multiple=True, help="Run these instead of the config's.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder of the results.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key; may be repeated.",
+)
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    help="Run these instead of the config's, such as 'emulator(bits=4)'; may be repeated.",
+)
+@output_option("The folder of the results")
 @click.option("--resume", is_flag=True, help="Go on with the run that is in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is in the folder.")
 @click.option(
@@ -48,13 +61,7 @@ if TYPE_CHECKING:
     metavar="ADDRESS",
     help="Make the records on the workers of this Dask scheduler; local starts some here.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv", "markdown"]),
-    default="table",
-    help="What to print: a summary, or all records.",
-)
+@format_option("the result: sums as a table, or all records")
 def command(
     config: Path,
     overrides: tuple[str, ...],
@@ -68,7 +75,7 @@ def command(
     timeout: float | None,
     memory_limit: float | None,
     scheduler: str | None,
-    form: Literal["table", "json", "csv", "markdown"],
+    style: Format,
 ) -> int:
     """Run the YAML file CONFIG and print exactness, operation counts and times.
 
@@ -125,13 +132,13 @@ def command(
         every = summary(records, path)
         kept = not folder.begun
         folder.finish(every)
-    if form != "table":
-        click.echo(render([record.to_dict() for record in records], None, form), nl=False)
+    if style != "table":
+        click.echo(render([record.to_dict() for record in records], None, style), nl=False)
     elif details:
         click.echo(every, nl=False)
     else:
         click.echo(brief(records, path, terminal_width()), nl=False)
-    if not kept and form == "table":
+    if not kept and style == "table":
         click.echo("\n".join(next_steps(records, path)))
     elif not kept:
         click.echo(f"{len(records)} records in {path}", err=True)

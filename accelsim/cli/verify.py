@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.progress import track
 
 from accelsim.cli.actions import ActionCommand, chosen, find_action, outcomes
-from accelsim.cli.formats import format_option
+from accelsim.cli.shared import format_option
 from accelsim.config.problems import Place, config_error
 from accelsim.config.yaml_tree import parse_yaml
 from accelsim.errors import InputError, NothingCouldRunError
 from accelsim.report.tables import Format, render
+from accelsim.unpack import split_options
 from gemm_backends import GemmBackend, Outcome, load_backend
 from gemm_backends.conformance import CHECKS, verify
 from gemm_backends.conformance.junit import write_junit
@@ -54,13 +55,18 @@ def command(
 ) -> int:
     """Check that the backend NAME computes and behaves as it says.
 
-    NAME is a backend's name or path/to/file.py:ClassName. Exit status: 0 if no check failed, 1 if
+    NAME is a backend's name or path/to/file.py:ClassName, with options if need be, such as
+    'emulator(bits=4)'. Exit status: 0 if no check failed, 1 if
     one did, 3 if the backend cannot run on this machine.
     """
     if junit is not None and not junit.parent.is_dir():
         raise InputError(f"cannot write {junit}: there is no folder {junit.parent}")
-    subject = load_backend(backend, **dict(map(parsed_option, options)))
+    name, named = split_options(backend)
+    subject = load_backend(name, **named | dict(map(parsed_option, options)))
     actions = [find_action(type(subject), "verify", flag) for flag in chosen(flags)]
+    for action in actions:
+        if lacking := action.lacks():
+            raise InputError(f"--{action.flag} cannot run: {lacking}")
     availability = subject.status()
     if not availability.available:
         raise NothingCouldRunError(f"{subject.name} cannot run here: {availability.reason}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from accelsim.cli.formats import format_option
+from accelsim.cli.shared import format_option
 from accelsim.errors import InputError
 from accelsim.report.tables import Format, render
 from workloads.models.catalog import catalog, find

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from accelsim.analysis.heavy_hitters import OperandStatistics, rows_of, survey, totals
-from accelsim.cli.formats import format_option
 from accelsim.cli.gemms import gemms_of
+from accelsim.cli.shared import beta_option, format_option, output_option
 from accelsim.errors import InputError
 from accelsim.report.tables import Format, render
 from workloads import open_bundle, select
@@ -29,23 +29,21 @@ HEADERS = {"kurtosis": "kurtosis", "zeros": "zero"} | {
 
 @click.command("stats")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--gemm", "globs", multiple=True, metavar="GLOB", help="Only GEMMs of such names.")
 @click.option(
-    "--beta",
-    "betas",
-    type=click.FloatRange(min=0, min_open=True),
+    "--gemm",
+    "globs",
     multiple=True,
-    default=[15, 31],
-    show_default=True,
-    help="Integer steps that the central percentile spans; may be given again.",
+    metavar="GLOB",
+    help="Only GEMMs of such names; may be repeated.",
 )
+@beta_option([15, 31])
 @click.option(
     "--bits",
     type=click.IntRange(2, 16),
     multiple=True,
     default=[4, 8],
     show_default=True,
-    help="Width of a digit; may be given again.",
+    help="Width of a digit; may be repeated.",
 )
 @click.option(
     "--percentile",
@@ -64,7 +62,7 @@ HEADERS = {"kurtosis": "kurtosis", "zeros": "zero"} | {
 @click.option(
     "--figure",
     type=click.Path(path_type=Path),
-    help="Draw it too: .svg, .png or .pdf (extra accelsim[report]).",
+    help="Draw it too: .svg, .png or .pdf (extra report).",
 )
 @format_option("the statistics")
 def stats_command(
@@ -125,7 +123,7 @@ def _draw(found: Sequence[OperandStatistics], path: Path) -> None:
 
 @click.command("profile")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@output_option("The file to write", required=True)
 def profile_command(bundle: Path, output: Path) -> None:
     """Measure the heavy hitters of a BUNDLE, for synthetic operands that have the same.
 

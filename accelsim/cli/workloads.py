@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,8 +11,8 @@ import click
 from torch import Tensor
 
 from accelsim.arithmetic.rounding import alpha, quantize
-from accelsim.cli.formats import format_option
 from accelsim.cli.gemms import gemms_of
+from accelsim.cli.shared import beta_option, format_option
 from accelsim.cli.workload_models import fetch_command, models_command
 from accelsim.cli.workload_stats import profile_command, stats_command
 from accelsim.errors import DataError
@@ -48,14 +49,14 @@ def list_command(files: tuple[Path, ...], style: Format) -> None:
 
 @command.command("show")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--gemm", "globs", multiple=True, metavar="GLOB", help="Only GEMMs of such names.")
 @click.option(
-    "--beta",
-    type=click.FloatRange(min=0, min_open=True),
-    default=15,
-    show_default=True,
-    help="Integer steps that the central percentile of the values spans.",
+    "--gemm",
+    "globs",
+    multiple=True,
+    metavar="GLOB",
+    help="Only GEMMs of such names; may be repeated.",
 )
+@beta_option([15])
 @click.option(
     "--percentile",
     type=click.FloatRange(min=0, min_open=True, max=100),
@@ -65,7 +66,7 @@ def list_command(files: tuple[Path, ...], style: Format) -> None:
 )
 @_format
 def show_command(
-    file: Path, globs: tuple[str, ...], beta: float, percentile: float, style: Format
+    file: Path, globs: tuple[str, ...], betas: tuple[float, ...], percentile: float, style: Format
 ) -> int:
     """Show the GEMMs of a bundle, or of a config's workloads, and their heavy hitters.
 
@@ -74,9 +75,14 @@ def show_command(
     """
     gemms = select(gemms_of(file), globs or ["*"], file)
     failures: list[str] = []
-    operands = [row for gemm in gemms for row in _operand_rows(gemm, percentile, beta, failures)]
+    operands = [
+        row
+        for beta in betas
+        for gemm in gemms
+        for row in _operand_rows(gemm, percentile, beta, failures)
+    ]
     if style in ("table", "markdown"):
-        _echo_tables(gemms, operands, percentile, beta, style)
+        _echo_tables(gemms, operands, percentile, style)
     else:
         shapes = {gemm.id: _shape_row(gemm) for gemm in gemms}
         rows = [shapes[f"{row['workload']}/{row['gemm']}"] | row for row in operands]
@@ -125,27 +131,27 @@ def _statistics(
 
 
 def _echo_tables(
-    gemms: Sequence[Gemm], operands: Sequence[Row], percentile: float, beta: float, style: Format
+    gemms: Sequence[Gemm], operands: Sequence[Row], percentile: float, style: Format
 ) -> None:
-    """Print the shapes, and below them the operands, each narrow enough for 80 columns."""
-    shapes = [_shape_row(gemm) for gemm in gemms]
-    ratio = f"α_100/α_{percentile:g}"
-    shares = [
-        {
-            "gemm": row["gemm"],
-            "operand": row["operand"].upper(),
-            ratio: row["alpha_ratio"],
-            **{f"b={bits}": _percent(row[f"out_of_bound_b{bits}"]) for bits in BITS},
-        }
-        for row in operands
-    ]
+    """Print the shapes, and below them the operands for each β, narrow enough for 80 columns."""
     columns = ["gemm", "op", "phase", "layer", "batch", "n", "d", "h"]
-    title = (
-        f"Out of bound, |v| >= 2^(b-1), in % (percentile {percentile:g}, beta {beta:g}); "
-        "a balanced digit holds -2^(b-1) too"
-    )
-    click.echo(render(shapes, columns, style))
-    click.echo(render(shares, format=style, title=title), nl=False)
+    tables = [render([_shape_row(gemm) for gemm in gemms], columns, style)]
+    for beta, rows in groupby(operands, lambda row: row["beta"]):
+        title = (
+            f"Out of bound, |v| >= 2^(b-1), in % (percentile {percentile:g}, beta {beta:g}); "
+            "a balanced digit holds -2^(b-1) too"
+        )
+        shares = [
+            {
+                "gemm": row["gemm"],
+                "operand": row["operand"].upper(),
+                f"α_100/α_{percentile:g}": row["alpha_ratio"],
+                **{f"b={bits}": _percent(row[f"out_of_bound_b{bits}"]) for bits in BITS},
+            }
+            for row in rows
+        ]
+        tables.append(render(shares, format=style, title=title))
+    click.echo("\n".join(tables), nl=False)
 
 
 def _percent(share: float | None) -> float | None:

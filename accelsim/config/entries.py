@@ -17,7 +17,7 @@ from accelsim.plugins.options import OptionError, parse_options
 from accelsim.plugins.registry import split_reference
 from accelsim.records.keyed import canonical_json
 from accelsim.types import FUSED, StrategyChoice
-from accelsim.unpack import load_strategy, strategy_class
+from accelsim.unpack import load_strategy, split_options, strategy_class
 from gemm_backends import GemmBackend, backend_class
 from workloads.paths import from_folder
 from workloads.sources import SOURCE, EntryError, WorkloadSource
@@ -240,7 +240,8 @@ def choose_backends(
     configured : sequence of BackendChoice
         Those of the config; those with a requested name keep their options.
     names : sequence of str
-        Values of ``--backend``. A path in one starts from the current folder.
+        Values of ``--backend``: names, or names with options such as ``emulator(bits=4)``. A path
+        in one starts from the current folder.
 
     Raises
     ------
@@ -252,8 +253,9 @@ def choose_backends(
     for name in names:
         chosen[name] = [choice for choice in configured if choice.name == name]
         if not chosen[name]:
-            choice = BackendChoice(name, {}, name)
             try:
+                target, options = split_options(name)
+                choice = BackendChoice(target, options, target)
                 _loaded(choice)
             except InputError as error:
                 raise InputError(f"--backend {name}: {error}") from error

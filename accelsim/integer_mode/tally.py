@@ -144,6 +144,27 @@ class Tally:
             "skipped": dict(self.skipped.calls),
         }
 
+    def __str__(self) -> str:
+        """Say in a few lines how much was in integers, at what ratio, and what stayed in floats."""
+        total = self.total
+        share = "" if self.coverage is None else f", {self.coverage:.1%} of the multiplications"
+        lines = [f"{total.gemms:,} GEMMs in integers{share}"]
+        for row in self.rows():
+            ratio = "" if row["ratio"] is None else f", r = {row['ratio']:.3f}"
+            lines.append(f"  {row['op']}, {row['phase']}: {row['gemms']:,}{ratio}")
+        if total.checked:
+            lines.append(
+                f"{total.checked - total.inexact:,} of {total.checked:,} checked are exact"
+            )
+        if total.overflows:
+            lines.append(f"{total.overflows:,} steps overflowed")
+        if not_chosen := self.not_chosen.calls.total():
+            lines.append(f"{not_chosen:,} not chosen")
+        lines += [
+            f"{calls:,} stayed in floats: {reason}" for reason, calls in self.skipped.calls.items()
+        ]
+        return "\n".join(lines)
+
     def rows(self) -> list[dict[str, Any]]:
         """Return the counts by op and phase, as flat rows for a table or JSON."""
         groups: dict[tuple[str, str], Counts] = defaultdict(Counts)

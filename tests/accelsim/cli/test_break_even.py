@@ -33,6 +33,23 @@ def test_the_time_by_hand():
     assert Integers(4, 5.0, 7.0).seconds(GEMM, 3) == pytest.approx(expected)
     assert Integers(4, 5.0).seconds(GEMM, 3) == pytest.approx(2 * macs * 3 / 5e12)
     assert float_seconds(GEMM, 5.0) == pytest.approx(2 * macs / 5e12)
+    for name, operand, result in (("bf16", 2, 2), ("fp8", 1, 2), ("fp32", 4, 4)):
+        moved = operand * entries + result * results
+        expected = 2 * macs / 5e12 + moved / 7e9
+        assert float_seconds(GEMM, 5.0, 7.0, name) == pytest.approx(expected)
+
+
+def test_memory_is_charged_to_floats_too():
+    options = ("--shape", 40, 60, 50, "--bits", 4, *SPEEDS)
+    bare, charged = run(*options)[1], run(*options, "--bandwidth", 10)[1]
+    moved = 2 * (40 + 50) * 60 + 2 * 40 * 50
+    assert charged["its ms"] == pytest.approx(bare["its ms"] + moved / 10e9 * 1e3)
+
+
+def test_several_betas_have_a_row_each():
+    rows = run("--shape", 40, 60, 50, "--bits", 4, *SPEEDS, "--beta", 7, "--beta", 255)
+    assert [row["β"] for row in rows] == [7, 7, 255, 255]
+    assert rows[0]["4-bit r"] < rows[2]["4-bit r"]
 
 
 @pytest.mark.parametrize("bandwidth", [None, 50.0])
@@ -84,6 +101,10 @@ def test_heavy_hitters_raise_the_ratio():
         (("--shape", 1, 1, 1, "--bits", 4, "--tops", "4=1", "--tops", "4=2"), "twice"),
         (("--shape", 1, 1, 1, "--bits", 4, "--tops", "4=1", "--tops", "32=2"), "2 to 16"),
         (("--shape", 1, 1, 1, "--bits", 4, *SPEEDS, "--heavy-hitters", 2, 1), "from 0 to 1"),
+        (
+            ("--shape", 1, 1, 1, "--bits", 4, "--tops", "4=1", "--tops", "fp9=1", "--bandwidth", 1),
+            "fp8",
+        ),
         (("x.safetensors", "--bits", 4, *SPEEDS, "--heavy-hitters", 0.1, 1), "--shape"),
         (("--shape", 1, 1, 1, "--bits", 4, *SPEEDS, "--gemm", "*.qk"), "--gemm needs"),
         (("--shape", 1, 1, 1, "--bits", 4, *SPEEDS, "--strategy", "mixx"), "'mix'"),

@@ -1,6 +1,7 @@
 """Whole models on integers: a backend's own products, the same in simulation, nothing left."""
 
 import copy
+import re
 import sys
 from pathlib import Path
 
@@ -337,3 +338,17 @@ def test_a_backend_that_refuses_is_an_error_with_its_reason():
 
 def test_the_emulators_digits_are_asked_for():
     assert load_backend("emulator").for_bits(3, 3).operand_bits == (3, 3)
+
+
+def test_the_tally_reads_as_sentences():
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4))
+    x = torch.randn(4, 8)
+    with accelsim.integer_gemms(model, beta=255, backend="int64", bits=4, check=True) as mode:
+        model(x)
+    lines = str(mode.tally).splitlines()
+    assert lines[0] == "2 GEMMs in integers, 100.0% of the multiplications"
+    assert re.fullmatch(r"  linear, forward: 2, r = \d\.\d{3}", lines[1])
+    assert lines[2:] == ["2 of 2 checked are exact"]
+    with accelsim.integer_gemms(model, beta=255, skip=["1"]) as mode:
+        model(x)
+    assert "1 not chosen" in str(mode.tally).splitlines()

@@ -71,9 +71,3 @@ def test_a_table_of_other_sources_is_refused(monkeypatch):
 )
 def test_netlists_equal_the_emulator(widths):
     assert "exhausted" in netlists.prove(widths)
-
-
-def test_missing_tools_are_named(monkeypatch):
-    monkeypatch.setattr(area_table, "missing", lambda verilator: "the moon is missing")
-    with pytest.raises(InputError, match="--area cannot run: the moon is missing"):
-        list(area_table.verify())

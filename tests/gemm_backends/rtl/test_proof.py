@@ -82,14 +82,16 @@ def test_missing_tools_are_named(monkeypatch):
     assert "pyosys" not in load_backend("rtl-systolic").availability().reason
 
 
-def test_verify_says_what_is_missing(monkeypatch):
-    from accelsim.errors import InputError
-    from gemm_backends.actions import added_actions
+@pytest.mark.parametrize("flag", ["--rtl", "--area"])
+def test_verify_says_what_is_missing_before_it_checks_anything(flag, monkeypatch, capsys):
+    from accelsim.cli import main, verify
 
-    action = next(a for a in added_actions("emulator") if a.flag == "rtl")
-    monkeypatch.setattr(tools, "missing", lambda: "the moon is missing")
-    with pytest.raises(InputError, match="--rtl cannot run: the moon is missing"):
-        list(action.run(load_backend("emulator")))
+    monkeypatch.setattr(tools, "missing", lambda verilator=True: "the moon is missing")
+    monkeypatch.setattr(verify, "verify", lambda *given: pytest.fail("it checked"))
+    with pytest.raises(SystemExit) as stopped:
+        main(["verify", "emulator", flag])
+    assert stopped.value.code == 2
+    assert capsys.readouterr() == ("", f"accelsim: {flag} cannot run: the moon is missing\n")
 
 
 def _ones():

@@ -1,0 +1,92 @@
+"""Options that several commands have: formats, outputs, β."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from accelsim.report.tables import FORMATS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the config; may be repeated.",
+)
+"""Adds ``--set`` to a command, which gets the values as `overrides`."""
+
+gemm_option = click.option(
+    "--gemm",
+    "globs",
+    multiple=True,
+    metavar="GLOB",
+    help="Only GEMMs of such names; may be repeated.",
+)
+"""Adds ``--gemm`` to a command, which gets the values as `globs`."""
+
+backend_option = click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    metavar="NAME",
+    help="Take these backends, not the config's, such as 'emulator(bits=4)'; may be repeated.",
+)
+"""Adds ``--backend`` to a command, which gets the values as `backends`."""
+
+
+def format_option(what: str) -> Callable[[Command], Command]:
+    """Add ``--format`` to a command, which gets it as `style`.
+
+    Parameters
+    ----------
+    what : str
+        What is printed, such as ``"the list"``.
+    """
+    return click.option(
+        "--format",
+        "style",
+        type=click.Choice(FORMATS),
+        default="table",
+        show_default=True,
+        help=f"How to print {what}.",
+    )
+
+
+def output_option(what: str, required: bool = False) -> Callable[[Command], Command]:
+    """Add ``-o`` and ``--output`` to a command, which gets the path as `output`.
+
+    Parameters
+    ----------
+    what : str
+        What is written there, with the default, such as ``"The page to write"``.
+    required : bool
+        Whether it must be given.
+    """
+    return click.option(
+        "-o", "--output", type=click.Path(path_type=Path), required=required, help=f"{what}."
+    )
+
+
+def beta_option(default: Sequence[float]) -> Callable[[Command], Command]:
+    """Add ``--beta``, which may be repeated, to a command, which gets it as `betas`.
+
+    Parameters
+    ----------
+    default : sequence of float
+        The values without it.
+    """
+    return click.option(
+        "--beta",
+        "betas",
+        type=click.FloatRange(min=0, min_open=True),
+        multiple=True,
+        default=list(default),
+        show_default=True,
+        help="Integer steps that the central percentile spans; may be repeated.",
+    )
