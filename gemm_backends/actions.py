@@ -39,6 +39,11 @@ class Outcome:
     seconds: float = 0.0
 
 
+def _nothing() -> str:
+    """Return that nothing is missing."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Action:
     """A command-line flag that a backend adds to a command of the suite.
@@ -68,7 +73,7 @@ class Action:
     flag: str
     help: str
     run: Callable[[Any], Iterable[Outcome]]
-    lacks: Callable[[], str] = lambda: ""
+    lacks: Callable[[], str] = _nothing
 
     def __post_init__(self) -> None:
         if self.command not in ("verify", "doctor"):
