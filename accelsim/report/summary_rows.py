@@ -61,12 +61,14 @@ class Labels:
     def options(self, record: Record) -> dict[str, str]:
         """Return the options that tell its backend apart, by the shortest names that are clear."""
         names = self._telling[record.backend]
-        short = Counter(name.rpartition(".")[2] for name in names)
-        return {
-            last if short[last := name.rpartition(".")[2]] == 1 else name: text(value)
-            for name in names
-            for value in option_values(record.backend_options, [name])
-        }
+        last = Counter(name.rpartition(".")[2] for name in names)
+        found = {}
+        for name in names:
+            end = name.rpartition(".")[2]
+            title = (end if last[end] == 1 else name).replace("_", " ")
+            for value in option_values(record.backend_options, [name]):
+                found[title] = text(value)
+        return found
 
     def notes(self) -> list[str]:
         """Say what stands behind the names."""

@@ -66,12 +66,23 @@ def test_the_design_space_shows_the_least_of_the_designs_that_are_exact(make_rec
     wrong = {"status": "inexact", "exact": False, "mismatches": 1, "max_abs_error": 1}
     records = [design(gemm, bits, 100.0 + bits) for gemm in "pq" for bits in (3, 4, 8)]
     records += [design("p", 2, 1.0), design("q", 2, 1.0, **wrong)]
-    data = frame(describe([make_run(records)]))
-    figure = design_space(data, [], WIDE)
+    figure = design_space(None, describe([make_run(records)]), WIDE)
     assert "over 3 widths" in figure.alt
     assert "b = 3 with emulator" in figure.alt
+    few = [record for record in records if record.bits == 4]
     with pytest.raises(NothingToDrawError, match="fewer than two widths"):
-        design_space(data[data["bits"] == "4"], [], WIDE)
+        design_space(None, describe([make_run(few)]), WIDE)
+
+
+def test_no_design_leaves_the_panels(drawn_models):
+    canvas = named(drawn_models[0], "design-space").canvas
+    for axes in canvas.axes:
+        low, high = axes.get_ylim()
+        values = [value for line in axes.get_lines() for value in line.get_ydata()]
+        assert low < min(values)
+        assert max(values) < high
+    labels = [text.get_text() for text in canvas.legends[0].get_texts()]
+    assert labels == ["dram 1", "dram 4"]
 
 
 def test_each_width_has_its_roof(make_record, make_run):
