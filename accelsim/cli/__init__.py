@@ -15,7 +15,10 @@ from accelsim.errors import AccelsimError, InputError, unknown_name
 COMMANDS = {
     "run": ("run", "Run a config; print exactness, operation counts and times."),
     "compare": ("compare", "Put runs, and the backends in them, side by side."),
-    "break-even": ("break_even", "Say at what unpack ratio low-bit integers stop paying off."),
+    "break-even": (
+        "break_even",
+        "Find the unpack ratio at which low-bit integers stop paying off.",
+    ),
     "report": ("report", "Write one HTML page about runs."),
     "eval": ("eval", "Evaluate a model with integer GEMMs, over a sweep of roundings."),
     "train": ("train", "Train a small model in floats and in integers."),
@@ -23,13 +26,13 @@ COMMANDS = {
     "export": ("export", "Write GEMMs, before and after unpacking, for another tool."),
     "extract": ("extract", "Capture the GEMMs of a model into a bundle."),
     "backends": ("backends", "List the backends, and whether each can run here."),
-    "verify": ("verify", "Check that a backend computes and behaves as it says."),
+    "verify": ("verify", "Check that a backend computes and behaves as it claims."),
     "new-backend": ("new_backend", "Write a package with a backend."),
     "workloads": ("workloads", "List workloads; show their GEMMs and heavy hitters; fetch models."),
     "config": ("config", "Help with writing configs."),
-    "doctor": ("doctor", "Describe this machine, and say what can run on it."),
+    "doctor": ("doctor", "Describe this machine and what can run on it."),
 }
-"""Command name to its module in this package, which has a ``command``, and what it is for."""
+"""Command name to its module in this package, which has a ``command``, and its summary."""
 
 
 class LazyGroup(click.Group):
@@ -50,7 +53,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments name, or say which there are."""
+        """Find the command that the arguments name, or list all."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             raise InputError(unknown_name("command", args[0], COMMANDS))
         return super().resolve_command(ctx, args)
@@ -69,6 +72,9 @@ def cli(debug: bool) -> None:
 
     Exit status: 0 all ok; 1 a result was inexact, overflowed or failed; 2 the call or the config
     is wrong; 3 nothing could run.
+
+    Terms such as beta, unpack ratio and heavy hitter are explained in docs/glossary.md, which is
+    part of the repository.
     """
 
 
@@ -100,6 +106,6 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _debug_first(arguments: list[str]) -> list[str]:
-    """Let ``--debug`` stand anywhere on the line."""
+    """Accept ``--debug`` anywhere on the line."""
     rest = [argument for argument in arguments if argument != "--debug"]
     return ["--debug", *rest] if "--debug" in arguments else rest

@@ -16,7 +16,7 @@ _ARGUMENTS = f"{__name__}.arguments"
 
 
 class ActionCommand(click.Command):
-    """A command that has, beside its own options, the flags that backends declare for it.
+    """A command with the flags that backends declare for it, in addition to its own options.
 
     The callback gets them as keyword arguments. They are those of the installed backends and of
     every ``path/to/file.py:ClassName`` on the command line; a backend that cannot be loaded adds
@@ -74,7 +74,7 @@ def backends_with_action(command: str, flag: str) -> list[str]:
 
 
 def outcomes(action: Action, backend: GemmBackend) -> Iterator[Outcome]:
-    """Run an action of a backend; whatever it raises is an outcome that failed."""
+    """Run an action of a backend; any exception is a failed outcome."""
     try:
         yield from action.run(backend)
     except Exception as error:  # a plug-in may raise anything
@@ -82,7 +82,7 @@ def outcomes(action: Action, backend: GemmBackend) -> Iterator[Outcome]:
 
 
 def _actions(backend: type[GemmBackend], command: str) -> list[Action]:
-    """Return the actions for a command; none of a backend that fails to say them."""
+    """Return the actions for a command, without those of a backend that fails to list them."""
     try:
         found = [*backend.actions(), *added_actions(backend.name)]
         return [action for action in found if action.command == command]

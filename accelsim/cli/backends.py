@@ -1,4 +1,4 @@
-"""``accelsim backends``: which accelerators there are, and which can run here."""
+"""``accelsim backends``: the backends, and which of them can run here."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def _speeds(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
     "globs",
     multiple=True,
     metavar="GLOB",
-    help="Only GEMMs of such names; may be repeated.",
+    help="Only GEMMs whose names match; may be repeated.",
 )
 @click.option(
     "--shape",
@@ -110,7 +110,7 @@ def command(
     bandwidth: float | None,
     style: Format,
 ) -> None:
-    """Say at what unpack ratio B-bit integers lose to wider ones or to floats, and where r is.
+    """Find the unpack ratio at which B-bit integers lose to wider ones or to floats.
 
     The integers take t(b, r) = 2 M r / S + (8 E + r (E b/8 + 4 O) + 8 O) / W, with M = n d h,
     E = (n + h) d, O = n h, S operations and W bytes a second; a float format of w bytes takes
@@ -189,7 +189,7 @@ def _heavy_hitters(heavy: tuple[float, float] | None) -> HeavyHitters | None:
 
 
 def _bits(name: str) -> int | None:
-    """Return the width that a format's name stands for, or None for a float format."""
+    """Return the width that a format's name denotes, or None for a float format."""
     if not name.isdecimal():
         return None
     if not 2 <= int(name) <= 16:

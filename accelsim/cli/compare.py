@@ -117,14 +117,14 @@ def command(
         ends = [f"speedup_low.{baseline}", f"speedup_high.{baseline}"]
     known = field_names(records)
     for name in [*rows, *columns, *values]:
-        # Where nothing could be timed there are no times, which is no reason to show nothing.
+        # If nothing was timed, the other values are shown all the same.
         if name not in known and name not in VALUES:
             raise _unknown(name, known)
     chosen = _filter(records, where, known)
     columns = columns or default_columns(chosen)
     rows = rows or default_rows(chosen, columns)
     result = pivot(chosen, rows, columns, [*values, *ends])
-    # The median of several records' speed-ups has another interval than any of them.
+    # The median of several records' speed-ups has a different interval from each of them.
     ends = [] if result.merged > 1 or not {*ends} <= {*known} else ends
     tables = _show(result, values, ends, cast("Format", style))
     click.echo(tables, nl=False)
@@ -159,7 +159,7 @@ def _records(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _unknown(name: str, known: Sequence[str]) -> InputError:
-    """Return the error for a field that is not there; it lists a stage once, not its quartiles."""
+    """Return the error for an unknown field; it lists each stage once, without quartiles."""
     quartiles = (".median", ".p25", ".p75", ".repeats")
     fields = [field for field in known if not field.endswith(quartiles)]
     close = [field for field in fields if field.partition(".")[0] == name]
@@ -218,7 +218,7 @@ def _show(result: Pivot, values: Sequence[str], ends: Sequence[str], style: Form
 
 
 def _echo_legend(result: Pivot, columns: Sequence[str], missing: bool) -> None:
-    """Say what the labels of rows and columns mean, and a cell without a value."""
+    """Explain the labels of rows and columns, and cells without a value."""
     fields = [*result.row_fields, *columns]
     meanings = {name: words for name in fields if name in SWEPT and (words := meaning(name))}
     if len(columns) > 1:
@@ -261,7 +261,7 @@ def _title(value: str) -> str:
 
 
 def _remark(runs: Sequence[Run], records: Sequence[dict[str, Any]], result: Pivot) -> None:
-    """Say on stderr what the table alone would hide."""
+    """Print to stderr what the table does not show."""
     for words in differences(runs):
         click.echo(f"accelsim: warning: {words}", err=True)
     if result.merged > 1:

@@ -45,11 +45,11 @@ def list_command(style: Format) -> None:
 @command.command()
 @click.argument("name")
 @output_option("The file to write [default: NAME.yaml]")
-@click.option("--overwrite", is_flag=True, help="Replace the file that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def copy(name: str, output: Path | None, overwrite: bool) -> None:
     """Write a copy of the shipped config NAME, to start from.
 
-    It says in its first line where editors find the keys that it may have.
+    Its first line names the schema by which editors complete keys.
     """
     from accelsim.config.config_kind import read_kind
     from accelsim.config.shipped import copied_config
@@ -99,11 +99,11 @@ def schema(kind: str) -> None:
     "--backend", "backends", multiple=True, help="Check with these instead; may be repeated."
 )
 def check(file: Path, overrides: tuple[str, ...], backends: tuple[str, ...]) -> None:
-    """Check the config FILE, of `accelsim run`, `eval` or `train`, and say what it would do.
+    """Check the config FILE, of `accelsim run`, `eval` or `train`, and show what it would do.
 
-    Nothing is written. For `run`, time and memory are scaled up from a sample of backends and
-    settings, on a crop of a GEMM of middling size, on this machine as busy as it is now: expect a
-    factor of two.
+    Nothing is written. For `run`, time and memory are extrapolated from a sample of backends and
+    settings on a crop of a medium-sized GEMM, with the machine's present load: expect an error of
+    up to a factor of two.
     """
     from accelsim.config.config_kind import read_kind
 
@@ -130,7 +130,7 @@ def _run(file: Path, overrides: Sequence[str], backends: Sequence[str]) -> Itera
 
 
 def _plan(config: RunConfig, gemms: Sequence[Gemm], records: int) -> Iterator[str]:
-    """Say what would run."""
+    """Print what would run."""
     from accelsim.runner.bench import Bench
     from accelsim.runner.estimate import sizes
 

@@ -36,7 +36,7 @@ _Rows: TypeAlias = list[dict[str, str]]
 @click.command("doctor", cls=ActionCommand)
 @format_option("the findings")
 def command(style: Format, **flags: bool) -> int:
-    """Describe this machine, and say what can run on it and what to install for the rest.
+    """Describe this machine, what can run on it, and what to install for the rest.
 
     Exit status: 1 if a step of a flag failed, else 0.
     """

@@ -1,4 +1,4 @@
-"""``accelsim eval``: whether integers are enough for a model that is trained already."""
+"""``accelsim eval``: whether integers are enough for a trained model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from accelsim.plugins.extras import need
 @click.command("eval")
 @options
 def command(config: Path, overrides: tuple[str, ...], **how: Any) -> int:
-    """Evaluate the model of the YAML file CONFIG with its GEMMs in floats, in integers, clipped.
+    """Evaluate the model of CONFIG with its GEMMs in floats, in integers, and clipped.
 
     A causal language model gets its perplexity on a text, an encoder the cosine of its embeddings
     to those in floating point. Needs the extra models.

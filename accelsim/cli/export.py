@@ -19,7 +19,9 @@ _positive = click.FloatRange(min=0, min_open=True)
 @click.command("export")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--to", "tool", type=click.Choice(TOOLS), required=True, help="Who is to read it.")
-@click.option("--gemm", "globs", multiple=True, metavar="GLOB", help="Only GEMMs of such names.")
+@click.option(
+    "--gemm", "globs", multiple=True, metavar="GLOB", help="Only GEMMs whose names match."
+)
 @click.option(
     "--bits", type=click.IntRange(2, 16), default=8, show_default=True, help="Width of a digit."
 )

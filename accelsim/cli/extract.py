@@ -19,15 +19,21 @@ PHASES = {"forward": ("forward",), "backward": ("grad_input", "grad_weight")}
 
 @click.command("extract")
 @click.argument("name", required=False)
-@click.option("--model", metavar="MODULE:NAME", help="A model of yours, or what makes it.")
-@click.option("--input", "batch_of", metavar="MODULE:NAME", help="Its input, or what makes it.")
-@click.option("--loss", metavar="MODULE:NAME", help="A function of its output, for backward.")
+@click.option("--model", metavar="MODULE:NAME", help="Your model, or a function that makes it.")
+@click.option(
+    "--input", "batch_of", metavar="MODULE:NAME", help="Its input, or a function that makes it."
+)
+@click.option(
+    "--loss", metavar="MODULE:NAME", help="A function of its output, for the backward pass."
+)
 @click.option(
     "--hf", type=click.Path(path_type=Path), metavar="PATH", help="A local Hugging Face folder."
 )
 @click.option("--gguf", metavar="FILE", help="The GGUF file in that folder.")
 @click.option(
-    "--text", type=click.Path(path_type=Path), help="What a language model reads: a UTF-8 file."
+    "--text",
+    type=click.Path(path_type=Path),
+    help="The text that a language model reads: a UTF-8 file.",
 )
 @click.option(
     "--phase",
@@ -43,17 +49,19 @@ PHASES = {"forward": ("forward",), "backward": ("grad_input", "grad_weight")}
     "globs",
     multiple=True,
     metavar="GLOB",
-    help="Only GEMMs of such names; may be repeated.",
+    help="Only GEMMs whose names match; may be repeated.",
 )
-@click.option("--batch", type=click.IntRange(min=1), help="How many sequences.")
-@click.option("--tokens", type=click.IntRange(min=1), help="Of how many tokens.")
-@click.option("--rows", type=click.IntRange(min=1), help="Keep so many rows of A and of B.")
-@click.option("--heads", type=click.IntRange(min=1), help="Keep so many attention heads.")
+@click.option("--batch", type=click.IntRange(min=1), help="Number of sequences.")
+@click.option("--tokens", type=click.IntRange(min=1), help="Number of tokens in each.")
+@click.option(
+    "--rows", type=click.IntRange(min=1), help="Keep at most this many rows of A and of B."
+)
+@click.option("--heads", type=click.IntRange(min=1), help="Keep at most this many attention heads.")
 @click.option(
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
     metavar="GB",
-    help="Skip what goes beyond so many GB of operands.",
+    help="Skip GEMMs beyond this many GB of operands.",
 )
 @output_option("The bundle to write", required=True)
 def command(
@@ -76,8 +84,8 @@ def command(
     """Capture the GEMMs of a model into a .safetensors bundle.
 
     The model is one of the catalog (NAME; `accelsim workloads models` lists it), a local Hugging
-    Face folder (--hf), or one of yours (--model and --input). It is run once to see what the bundle
-    will take, and once more to capture.
+    Face folder (--hf), or your own (--model and --input). It runs twice: to determine the size of
+    the bundle, and to capture.
     """
     if sum(choice is not None for choice in (name, model, hf)) != 1:
         raise InputError("give one of a NAME of the catalog, --model and --hf")
@@ -108,7 +116,7 @@ def _runnable(
     batch: int | None,
     tokens: int | None,
 ) -> Runnable:
-    """Open the model that the options name, and refuse those that belong to another kind."""
+    """Open the model that the options name, and refuse options of another kind of model."""
     from workloads.models.opening import open_folder, open_model
     from workloads.models.references import user_runnable
     from workloads.models.text import read_text
@@ -135,7 +143,7 @@ def _refuse(owner: str, options: Mapping[str, object]) -> None:
 
 
 class _Progress:
-    """Says now and then how many GEMMs have been captured."""
+    """Prints from time to time how many GEMMs have been captured."""
 
     def __init__(self, size: Estimate) -> None:
         self._total, self._done = size.gemms, 0

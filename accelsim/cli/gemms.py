@@ -1,4 +1,4 @@
-"""The GEMMs that a file on the command line stands for."""
+"""The GEMMs of a file on the command line."""
 
 from __future__ import annotations
 

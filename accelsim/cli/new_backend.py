@@ -1,4 +1,4 @@
-"""``accelsim new-backend``: a package of one's own, ready to install."""
+"""``accelsim new-backend``: write a new package with a backend, ready to install."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``accelsim eval`` and ``accelsim train`` share."""
+"""Common parts of ``accelsim eval`` and ``accelsim train``."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def options(command: C) -> C:
             metavar="SHARE",
             help="Fail unless this share of a model's multiplications is in integers.",
         ),
-        click.option("--overwrite", is_flag=True, help="Replace what is in the folder."),
-        click.option("--resume", is_flag=True, help="Go on with what is in the folder."),
+        click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder."),
+        click.option("--resume", is_flag=True, help="Continue the run in the folder."),
         output_option("The folder of the results"),
         set_option,
         click.argument("config", type=click.Path(path_type=Path)),
@@ -95,12 +95,12 @@ def carry_out(
 def report_coverage(
     tallies: Iterable[tuple[str, Mapping[str, Any]]], required: float | None
 ) -> bool:
-    """Print what stayed in floats where it is too much; say whether that is an error.
+    """Print what stayed in floats if it is too much; return whether that is an error.
 
     Parameters
     ----------
     tallies : iterable of tuple
-        What a run is called, and the summary of its tally.
+        The name of a run, and the summary of its tally.
     required : float or None
         See `accelsim.parity.coverage.shortfall`.
     """

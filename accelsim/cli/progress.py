@@ -1,4 +1,4 @@
-"""Progress of a run: one line with a bar on a terminal, and now and then a line elsewhere."""
+"""Progress of a run: one line with a bar on a terminal, elsewhere a line from time to time."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SECONDS_BETWEEN = 5.0
 """The least time between two lines where there is no terminal."""
 
 MOST_FAILURES = 3
-"""How many failed records are told while the run goes on."""
+"""Number of failed records that are reported during the run."""
 
 REFRESHES_PER_SECOND = 50
-"""How often the line on a terminal changes at most; changing it takes a millisecond."""
+"""Shortest interval between changes of the line on a terminal; a change takes a millisecond."""
 
 
 def showing(cases: Sequence[Case], console: Console) -> AbstractContextManager[Progress]:
@@ -76,7 +76,7 @@ class Names:
 
 
 class _Remarks:
-    """What is said of records while a run goes on, each thing once."""
+    """Messages about records during a run, each printed once."""
 
     def __init__(self, names: Names, console: Console) -> None:
         self._names, self._console = names, console
@@ -84,7 +84,7 @@ class _Remarks:
         self._failures = 0
 
     def see(self, record: Record | None) -> None:
-        """Say that a backend cannot run here, or that a record failed."""
+        """Report that a backend cannot run here, or that a record failed."""
         if record is None:
             return
         if record.status is Status.UNAVAILABLE:

@@ -97,7 +97,7 @@ def _refuse_empty(paths: Sequence[Path], runs: Sequence[Run | ExperimentRun]) ->
 
 
 def _save(figures: Sequence[Figure], left_out: Mapping[str, str], folder: Path) -> None:
-    """Write the files of figures, and say which are not drawn."""
+    """Write the files of figures, and report which are not drawn."""
     written = [path for figure in figures for path in figure.save(folder)]
     click.echo(f"{len(written)} files in {folder}", err=True)
     for name, reason in left_out.items():

@@ -35,31 +35,31 @@ if TYPE_CHECKING:
     help="Run these instead of the config's, such as 'emulator(bits=4)'; may be repeated.",
 )
 @output_option("The folder of the results")
-@click.option("--resume", is_flag=True, help="Go on with the run that is in the folder.")
-@click.option("--overwrite", is_flag=True, help="Replace the run that is in the folder.")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
 @click.option(
     "--cost-only",
     is_flag=True,
     help="Count operations and costs; multiply nothing (product: none).",
 )
 @click.option("--details", is_flag=True, help="Print every GEMM, not only the sums over them.")
-@click.option("--isolate", is_flag=True, help="Run each backend in a process of its own.")
+@click.option("--isolate", is_flag=True, help="Run each backend in a separate process.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="With --isolate: what one record may take [default: 600].",
+    help="With --isolate: the time limit of one record [default: 600].",
 )
 @click.option(
     "--memory-limit",
     type=click.FloatRange(min=0, min_open=True),
     metavar="GIB",
-    help="With --isolate: what one process may hold [default: nine tenths of what is free].",
+    help="With --isolate: the memory limit of one process [default: nine tenths of what is free].",
 )
 @click.option(
     "--scheduler",
     metavar="ADDRESS",
-    help="Make the records on the workers of this Dask scheduler; local starts some here.",
+    help="Make the records on the workers of this Dask scheduler; local starts workers here.",
 )
 @format_option("the result: sums as a table, or all records")
 def command(
@@ -79,10 +79,10 @@ def command(
 ) -> int:
     """Run the YAML file CONFIG and print exactness, operation counts and times.
 
-    Printed are the sums over all GEMMs and the verdict; the results' folder has every GEMM, and
-    --details prints them.
+    Prints the sums over all GEMMs and the verdict; table.txt in the results' folder has every GEMM,
+    and --details prints them.
 
-    Ctrl-C ends the run after the current record; --resume goes on with it. With --isolate a backend
+    Ctrl-C ends the run after the current record; --resume continues it. With --isolate a backend
     that crashes, hangs or runs out of memory costs one record, not the run.
     """
     from rich.console import Console

@@ -26,7 +26,7 @@ gemm_option = click.option(
     "globs",
     multiple=True,
     metavar="GLOB",
-    help="Only GEMMs of such names; may be repeated.",
+    help="Only GEMMs whose names match; may be repeated.",
 )
 """Adds ``--gemm`` to a command, which gets the values as `globs`."""
 
@@ -35,7 +35,7 @@ backend_option = click.option(
     "backends",
     multiple=True,
     metavar="NAME",
-    help="Take these backends, not the config's, such as 'emulator(bits=4)'; may be repeated.",
+    help="Use these backends instead, such as 'emulator(bits=4)'; may be repeated.",
 )
 """Adds ``--backend`` to a command, which gets the values as `backends`."""
 
@@ -88,5 +88,5 @@ def beta_option(default: Sequence[float]) -> Callable[[Command], Command]:
         multiple=True,
         default=list(default),
         show_default=True,
-        help="Integer steps that the central percentile spans; may be repeated.",
+        help="Rounding maps the percentile of the magnitudes to half of this; may be repeated.",
     )

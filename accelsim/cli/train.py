@@ -17,7 +17,7 @@ def command(config: Path, overrides: tuple[str, ...], device: str | None, **how:
     """Train the small model of the YAML file CONFIG in floats and in integers.
 
     Every treatment starts from the same weights and sees the same data in the same order. With
-    --resume, a run that was cut off goes on from its last checkpoint.
+    --resume, an interrupted run continues from its last checkpoint.
     """
     from accelsim.parity.configs import load_train_config
     from accelsim.parity.training import train

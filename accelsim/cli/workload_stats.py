@@ -1,4 +1,4 @@
-"""``accelsim workloads stats`` and ``profile``: what real operands are like."""
+"""``accelsim workloads stats`` and ``profile``: statistics of real operands."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HEADERS = {"kurtosis": "kurtosis", "zeros": "zero"} | {
     "globs",
     multiple=True,
     metavar="GLOB",
-    help="Only GEMMs of such names; may be repeated.",
+    help="Only GEMMs whose names match; may be repeated.",
 )
 @beta_option([15, 31])
 @click.option(
@@ -75,7 +75,7 @@ def stats_command(
     figure: Path | None,
     style: Format,
 ) -> None:
-    """Tell how heavy the heavy hitters of a bundle, or of a config's workloads, are.
+    """Measure the heavy hitters of a bundle, or of a config's workloads.
 
     For A and B of every op and phase: α_100/α_p, kurtosis, the share of integers that do not fit b
     bits, and how much of those the heaviest 1% of rows and of columns hold.

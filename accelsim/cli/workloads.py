@@ -1,4 +1,4 @@
-"""``accelsim workloads``: what there is to multiply, and how heavy its heavy hitters are."""
+"""``accelsim workloads``: the GEMMs of workloads, and their heavy hitters."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def list_command(files: tuple[Path, ...], style: Format) -> None:
     "globs",
     multiple=True,
     metavar="GLOB",
-    help="Only GEMMs of such names; may be repeated.",
+    help="Only GEMMs whose names match; may be repeated.",
 )
 @beta_option([15])
 @click.option(

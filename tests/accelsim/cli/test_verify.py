@@ -137,7 +137,7 @@ def test_an_unavailable_backend_cannot_be_verified(file):
     ("arguments", "message"),
     [
         (["int46"], "unknown backend 'int46'; did you mean 'int64'?"),
-        (["emulator", "--option", "bits"], "--option wants KEY=VALUE, got 'bits'"),
+        (["emulator", "--option", "bits"], "--option needs KEY=VALUE, got 'bits'"),
         (["emulator", "--option", "bits=[4"], "--option bits=[4: not valid YAML: "),
         (["emulator", "--option", "bit=4"], "unknown option 'bit'; did you mean 'bits'?"),
         (["emulator", "--option", "bits=40"], "bits must be from 2 to 16"),
