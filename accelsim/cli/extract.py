@@ -20,8 +20,12 @@ PHASES = {"forward": ("forward",), "backward": ("grad_input", "grad_weight")}
 @click.command("extract")
 @click.argument("name", required=False)
 @click.option("--model", metavar="MODULE:NAME", help="Your model, or a function that makes it.")
+@click.option("--onnx", type=click.Path(path_type=Path), metavar="FILE", help="An ONNX model.")
 @click.option(
-    "--input", "batch_of", metavar="MODULE:NAME", help="Its input, or a function that makes it."
+    "--input",
+    "batch_of",
+    metavar="MODULE:NAME",
+    help="Its input, or a function that makes it; of an ONNX model a .npz file.",
 )
 @click.option(
     "--loss", metavar="MODULE:NAME", help="A function of its output, for the backward pass."
@@ -67,6 +71,7 @@ PHASES = {"forward": ("forward",), "backward": ("grad_input", "grad_weight")}
 def command(
     name: str | None,
     model: str | None,
+    onnx: Path | None,
     batch_of: str | None,
     loss: str | None,
     hf: Path | None,
@@ -85,12 +90,19 @@ def command(
 
     The model is one of the catalog (NAME; `accelsim workloads models` lists it), a local Hugging
     Face folder (--hf), or your own (--model and --input). It runs twice: to determine the size of
-    the bundle, and to capture.
+    the bundle, and to capture. Of an ONNX model (--onnx and --input FILE.npz) the operands of every
+    MatMul and Gemm are taken, as onnxruntime computes them.
     """
-    if sum(choice is not None for choice in (name, model, hf)) != 1:
-        raise InputError("give one of a NAME of the catalog, --model and --hf")
+    if sum(choice is not None for choice in (name, model, hf, onnx)) != 1:
+        raise InputError("give one of a NAME of the catalog, --model, --hf and --onnx")
     if output.suffix != ".safetensors":
         raise InputError(f"--output {output}: expected a name that ends with .safetensors")
+    if onnx is not None:
+        _refuse("another model than --onnx", {"--loss": loss, "--gguf": gguf, "--text": text})
+        sizes = {"--batch": batch, "--tokens": tokens, "--rows": rows, "--heads": heads}
+        _refuse("another model than --onnx", {**sizes, "--budget": budget})
+        _extract_onnx(onnx, batch_of, phases, globs, output)
+        return
     chosen = tuple(phase for option in dict.fromkeys(phases) for phase in PHASES[option])
     sampling = Sampling(globs or ("*",), chosen, rows, heads)
     runnable = _runnable(name, model, batch_of, loss, hf, gguf, text, batch, tokens)
@@ -103,6 +115,26 @@ def command(
     for reason, count in done.skipped.items():
         _say(f"skipped {count}: {reason}")
     click.echo(f"{len(done.gemms)} GEMMs in {output}")
+
+
+def _extract_onnx(
+    path: Path,
+    inputs: str | None,
+    phases: tuple[str, ...],
+    globs: tuple[str, ...],
+    output: Path,
+) -> None:
+    """Write the GEMMs of an ONNX model, with the operands of one run."""
+    from workloads.bundle_writer import write_bundle
+    from workloads.models.onnx_operands import onnx_gemms
+
+    if inputs is None:
+        raise InputError("--onnx needs --input FILE.npz, with an array for each input of the model")
+    if set(phases) != {"forward"}:
+        raise InputError("--phase: an ONNX model has a forward pass alone")
+    gemms = onnx_gemms(path, Path(inputs), globs or ("*",))
+    write_bundle(output, gemms, {"model": path.name, "input": Path(inputs).name})
+    click.echo(f"{len(gemms)} GEMMs in {output}")
 
 
 def _runnable(

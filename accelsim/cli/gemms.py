@@ -8,10 +8,16 @@ from pathlib import Path
 from accelsim.config import load_config
 from accelsim.config.shipped import SUFFIXES
 from workloads import Gemm, bundle_path, open_bundle
+from workloads.models.source import FILES, ModelSource
 
 
 def gemms_of(file: Path) -> Sequence[Gemm]:
-    """Return the GEMMs of a config's workloads (.yaml, .yml) or of a bundle, by path or name."""
+    """Return the GEMMs of a config's workloads, a topology, an ONNX model or a bundle.
+
+    Configs (.yaml, .yml) and bundles are given by path or name.
+    """
     if file.suffix in SUFFIXES:
         return load_config(file).gemms()
+    if file.suffix in FILES:
+        return ModelSource(model=str(file)).open(Path())
     return open_bundle(bundle_path(Path(), file)).gemms

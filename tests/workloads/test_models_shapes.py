@@ -108,7 +108,7 @@ def test_files(tmp_path):
     assert read_profile(tmp_path / "x.json") == profile
     (tmp_path / "y.json").write_text('{"operands": {"linear/forward/a": {"quantiles": [1]}}}')
     for name in ("y.json", "z.json"):
-        with pytest.raises(InputError, match="is no profile"):
+        with pytest.raises(InputError, match="is not a profile"):
             read_profile(tmp_path / name)
 
 

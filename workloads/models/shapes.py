@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 from workloads.capture import Sampling
 from workloads.gemm import Gemm
 from workloads.models.catalog import Shapes
 from workloads.models.drawn import drawn_gemm
+from workloads.models.layer import Layer
 from workloads.profile import Profile
 from workloads.tracing.sites import GRADIENTS
 
 _SHORT = {"grad_input": "a", "grad_weight": "b"}
-
-
-class Layer(NamedTuple):
-    """One product of the forward pass: A is ``[batch, n, d]``, B is ``[batch, h, d]``."""
-
-    name: str
-    op: str
-    batch: int
-    n: int
-    d: int
-    h: int
 
 
 def shape_gemms(
@@ -52,8 +41,33 @@ def shape_gemms(
     seed : int
         Decides the operands, together with the GEMM's name.
     """
+    return layer_gemms(workload, layers(shapes, batch, tokens), profile, sampling, seed)
+
+
+def layer_gemms(
+    workload: str,
+    forward: Iterable[Layer],
+    profile: Profile,
+    sampling: Sampling,
+    seed: int = 0,
+) -> list[Gemm]:
+    """Return the GEMMs of layers, forward and backward, with synthetic operands.
+
+    Parameters
+    ----------
+    workload : str
+        The name of the model.
+    forward : iterable of Layer
+        Its products.
+    profile : Profile
+        The heavy hitters of the operands.
+    sampling : Sampling
+        Which GEMMs, and how much of each.
+    seed : int
+        Decides the operands, together with the GEMM's name.
+    """
     gemms = []
-    for layer in layers(shapes, batch, tokens):
+    for layer in forward:
         for phase in sampling.phases:
             gemm = _gemm(workload, layer, phase, profile, sampling, seed)
             if sampling.wants(gemm.name, phase):

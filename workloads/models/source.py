@@ -20,14 +20,23 @@ from workloads.capture import Sampling
 from workloads.gemm import Gemm, select
 from workloads.models.catalog import catalog, find
 from workloads.models.extraction import check_space, estimate, extract
+from workloads.models.layer import Layer
+from workloads.models.onnx_graph import onnx_layers
 from workloads.models.opening import open_model
-from workloads.models.shapes import shape_gemms
+from workloads.models.shapes import layer_gemms, shape_gemms
 from workloads.models.text import read_text
+from workloads.models.topology import read_topology
 from workloads.paths import from_folder
-from workloads.profile import read_profile, shipped_profile
+from workloads.profile import Profile, read_profile, shipped_profile
 from workloads.sources import EntryError, WorkloadSource
 
 Phase = Literal["forward", "grad_input", "grad_weight"]
+
+FILES = (".csv", ".onnx")
+"""Suffixes of files that have the shapes of a model's GEMMs."""
+
+TOKENS = 256
+"""What dimensions of an ONNX model's inputs without a number stand for."""
 
 _COUNT = "a whole number, at least 1"
 
@@ -40,7 +49,7 @@ def _as_list(value: Any) -> Any:
 
 
 class ModelSource(WorkloadSource):
-    """The GEMMs that a model of the catalog runs.
+    """The GEMMs that a model of the catalog runs, or one of which a file has the shapes.
 
     They are captured when the config is loaded, and kept in the cache; the operands of shape-only
     models are drawn when they are needed. Either way one GEMM is in memory at a time.
@@ -48,7 +57,7 @@ class ModelSource(WorkloadSource):
     Parameters
     ----------
     model : str
-        Its name in the catalog.
+        Its name in the catalog; or the path of a topology of SCALE-Sim (.csv) or of an ONNX model.
     phases : list of str
         Of `workloads.PHASES`; the forward pass by default.
     batch, tokens : int, optional
@@ -65,7 +74,9 @@ class ModelSource(WorkloadSource):
 
     key = "model"
 
-    model: str = Field(description="the name of a model in the catalog")
+    model: str = Field(
+        description="the name of a model in the catalog, or the path of a .csv or .onnx file"
+    )
     phases: Annotated[list[Phase], BeforeValidator(_as_list)] = Field(
         default=["forward"],
         min_length=1,
@@ -86,12 +97,15 @@ class ModelSource(WorkloadSource):
     def open(self, folder: Path) -> list[Gemm]:
         """Return the GEMMs; capture them first, if the cache does not have them."""
         sampling = Sampling(self.gemms, tuple(self.phases), self.rows, self.heads)
+        every = replace(sampling, gemms=("*",))
+        if Path(self.model).suffix in FILES:
+            layers = self._layers(from_folder(folder, self.model))
+            name = Path(self.model).stem
+            return self._matching(layer_gemms(name, layers, self._profile(folder), every))
         entry = find(self.model)
         if entry.shapes is not None:
-            chosen = from_folder(folder, self.profile) if self.profile else None
-            profile = shipped_profile() if chosen is None else read_profile(chosen)
             batch, tokens = self.batch or entry.batch, self.tokens or entry.tokens
-            every = replace(sampling, gemms=("*",))
+            profile = self._profile(folder)
             return self._matching(
                 shape_gemms(self.model, entry.shapes, profile, batch, tokens, every)
             )
@@ -101,6 +115,23 @@ class ModelSource(WorkloadSource):
             )
         path = self._captured(folder, sampling)
         return self._matching(open_bundle(path).gemms)
+
+    def _profile(self, folder: Path) -> Profile:
+        if self.profile is None:
+            return shipped_profile()
+        return read_profile(from_folder(folder, self.profile))
+
+    def _layers(self, path: Path) -> list[Layer]:
+        """Read the layers of a file, and refuse what does not go with it."""
+        fixed: dict[str, object] = {"text": self.text}
+        if path.suffix == ".csv":
+            fixed |= {"batch": self.batch, "tokens": self.tokens}
+        for key, value in fixed.items():
+            if value is not None:
+                raise EntryError(f"{path.name} has all its shapes: {key} changes nothing", key)
+        if path.suffix == ".csv":
+            return read_topology(path)
+        return onnx_layers(path, self.batch or 1, self.tokens or TOKENS)
 
     def _matching(self, gemms: Sequence[Gemm]) -> list[Gemm]:
         for index, glob in enumerate(self.gemms):
