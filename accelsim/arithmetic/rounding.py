@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -203,7 +204,7 @@ def _scales(
     name: str,
 ) -> tuple[Scales, int]:
     """Make scales of what `begin_search` found; return the largest integer's magnitude, too."""
-    ordinary = _ordinary_scales(found, beta)
+    ordinary = _ordinary_scale(found, beta)
     if ordinary is not None:
         return ordinary
     if not np.isfinite(found[1]).all():
@@ -231,20 +232,22 @@ def _scales(
     return scales, int(largest)
 
 
-def _ordinary_scales(found: Floats, beta: float) -> tuple[Scales, int] | None:
-    """Do what `_scales` does where no magnitude is 0 and all are far from the limits of float32.
+def _ordinary_scale(found: Floats, beta: float) -> tuple[Scales, int] | None:
+    """Do what `_scales` does for one group whose numbers are far from the limits of float32.
 
-    A GPU waits for this, and few operations are enough.
+    A GPU waits for this, and a few operations on Python's floats are enough.
     """
+    if found.shape[1] != 1:
+        return None
+    alpha, peak = found[:2, 0].tolist()
     least, most = ORDINARY
-    if not (found[:2].min(initial=most) >= least and found[1].max(initial=least) <= most):
+    # NaN is neither at least the one nor at most the other.
+    if not (least <= alpha <= peak <= most and least <= beta / (2 * alpha) <= most):
         return None
-    ideal = beta / (2 * found[0].astype(np.float64))
-    if not (ideal.min(initial=most) >= least and ideal.max(initial=least) <= most):
-        return None
-    scales = ideal.astype(np.float32)
-    largest = float(np.rint(found[1] * scales).max(initial=0))
-    return (Scales(scales, 0), int(largest)) if largest < LIMIT else None
+    scale = np.array([beta / (2 * alpha)], np.float32)
+    # Exact in float64, rounded to float32 as the entry itself is, then to an integer.
+    largest = round(ctypes.c_float(peak * scale.item()).value)
+    return (Scales(scale, 0), largest) if largest < LIMIT else None
 
 
 def _check_limit(largest: float, limit: int, percentile: float, name: str) -> None:

@@ -116,10 +116,11 @@ class CudaSource:
 
         function = _function(self, symbol, device)
         values = [_c_argument(x) for x in arguments]
-        index = torch.cuda.current_device() if device.index is None else device.index
+        current = torch.cuda.current_device()
+        index = current if device.index is None else device.index
         # Python's wrappers of both take as long as the rest of the call.
         values.append(ctypes.c_void_p(torch._C._cuda_getCurrentRawStream(index)))
-        if index == torch.cuda.current_device():
+        if index == current:
             status = function(*values)
         else:
             with torch.cuda.device(device):

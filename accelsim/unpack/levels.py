@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numba
@@ -39,7 +39,14 @@ class Levels:
     @cached_property
     def columns_once(self) -> bool:
         """Whether every column has one level."""
-        return self.columns.numel() == 0 or int(self.columns.max()) == 1
+        columns = self.columns
+        return columns is once(len(columns)) or not (columns > 1).any()
+
+
+@lru_cache(maxsize=16)
+def once(width: int) -> Tensor:
+    """Return one level for each of so many columns."""
+    return torch.ones(width, dtype=torch.int64, device="cpu")
 
 
 def cover(operand: IntegerOperand, head: int, method: str, columns: Tensor | None = None) -> Levels:
@@ -60,7 +67,7 @@ def cover(operand: IntegerOperand, head: int, method: str, columns: Tensor | Non
     survey, width = operand.survey, operand.shape[2] if columns is None else len(columns)
     rows = survey.rows[head]
     if method == "row" or not survey.out_of_bound[head]:
-        return Levels(rows, torch.ones(width, dtype=torch.int64, device="cpu"))
+        return Levels(rows, once(width))
     if method == "column":
         own = survey.columns[head]
         needed = own if columns is None else own[columns]

@@ -56,6 +56,9 @@ def build(
     """
     rows = line_map(a, head, levels_a.rows)
     columns = line_map(b, head, levels_b.rows)
+    if levels_a.columns_once and levels_b.columns_once:
+        digits_a, digits_b = _by_rows(a, head, levels_a), _by_rows(b, head, levels_b)
+        return [Product(digits_a, digits_b, rows, columns, 0, head)]
     groups: dict[int, list[_Columns]] = defaultdict(list)
     for part in _meetings(levels_a, levels_b):
         groups[part.level_a * a.system.shift + part.level_b * b.system.shift].append(part)
@@ -74,8 +77,6 @@ def build(
 
 def _meetings(levels_a: Levels, levels_b: Levels) -> list[_Columns]:
     """Match every level of A's columns with every level of B's."""
-    if levels_a.columns_once and levels_b.columns_once:
-        return [_every_column(len(levels_a.columns))]
     meetings = []
     start = 0
     for level_a, index in enumerate(repeats(levels_a)):
@@ -91,14 +92,15 @@ def _meetings(levels_a: Levels, levels_b: Levels) -> list[_Columns]:
 
 
 @functools.lru_cache(maxsize=16)
-def _every_column(width: int) -> _Columns:
-    once = torch.ones(width, dtype=torch.bool, device="cpu")
-    return _Columns(torch.arange(width, device="cpu"), 0, 0, once, once)
+def _first_and_last(width: int) -> tuple[Tensor, Tensor]:
+    """Say of every column that its only level, the first, is its last."""
+    first = torch.zeros(width, dtype=torch.int64, device="cpu")
+    return first, torch.ones(width, dtype=torch.bool, device="cpu")
 
 
-@functools.lru_cache(maxsize=16)
-def _from_first_level(width: int) -> Tensor:
-    return torch.zeros(width, dtype=torch.int64, device="cpu")
+def _by_rows(operand: IntegerOperand, head: int, levels: Levels) -> Tensor:
+    """Write one matrix in digits where no column has further levels."""
+    return operand.digits(head, levels.rows, None, *_first_and_last(operand.shape[2]))
 
 
 def _digits(
@@ -107,7 +109,7 @@ def _digits(
     level = [getattr(part, f"level_{side}") for part in parts]
     if level == [0] and len(parts[0].index) == operand.shape[2]:
         last = getattr(parts[0], f"last_{side}")
-        return operand.digits(head, levels.rows, None, _from_first_level(len(last)), last)
+        return operand.digits(head, levels.rows, None, _first_and_last(len(last))[0], last)
     index = torch.cat([part.index for part in parts])
     skip = torch.repeat_interleave(
         torch.tensor(level, device=index.device),

@@ -61,18 +61,23 @@ class Strategy(ABC):
         """
         batch, n, d = a.shape
         found = [self.unpack_head(a, b, head) for head in range(batch)]
-        chosen = Counter(choice for _, choice in found)
         return LowBitProblem(
             products=[product for head_products, _ in found for product in head_products],
             shape=(batch, n, d, b.shape[1]),
-            strategy_chosen=next(iter(chosen))
-            if len(chosen) == 1
-            else ", ".join(f"{choice} ({count} heads)" for choice, count in chosen.most_common()),
+            strategy_chosen=_chosen([choice for _, choice in found]),
             max_digits_a=a.survey.max_digits,
             max_digits_b=b.survey.max_digits,
             out_of_bound_a=sum(a.survey.out_of_bound),
             out_of_bound_b=sum(b.survey.out_of_bound),
         )
+
+
+def _chosen(choices: list[str]) -> str:
+    """Say what was chosen for the matrices of a batch."""
+    if len(set(choices)) == 1:
+        return choices[0]
+    counted = Counter(choices).most_common()
+    return ", ".join(f"{choice} ({count} heads)" for choice, count in counted)
 
 
 class Pair(Strategy):
