@@ -8,7 +8,6 @@ the headers beside it, the flags, the architecture, and the versions of nvcc and
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -17,14 +16,12 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelsim.errors import AccelsimError
+from accelsim.files import locked, make_once
 from accelsim.kernels.cache import cache_folder
 from accelsim.plugins.extras import how_to_install
 
@@ -144,10 +141,8 @@ class CudaSource:
         library = self.library(architecture)
         if library.exists():
             return library
-        with _locked(library.with_suffix(".lock")):
-            if not library.exists():
-                self._compile(architecture, library)
-        return library
+        with locked(library.with_suffix(".lock")):
+            return make_once(library, functools.partial(self._compile, architecture))
 
     def library(self, architecture: str) -> Path:
         """Return where the compiled library is kept, whether it exists or not.
@@ -178,26 +173,21 @@ class CudaSource:
                         open_files.append(folder / name)
         return [found[name] for name in sorted(found)]
 
-    def _compile(self, architecture: str, library: Path) -> None:
+    def _compile(self, architecture: str, output: Path) -> None:
         includes = [self.path.parent, CSRC, *(cutlass_includes() if self.cutlass else ())]
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-            output = Path(folder, library.name)
-            command = [
-                nvcc(),
-                *FLAGS,
-                *_target(architecture),
-                *(f"-I{path}" for path in includes),
-                "-o",
-                str(output),
-                str(self.path),
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                said = "\n".join((done.stderr or done.stdout).splitlines()[:MESSAGE_LINES])
-                raise BuildError(
-                    f"nvcc could not compile {self.path.name} for {architecture}:\n{said}"
-                )
-            output.replace(library)
+        command = [
+            nvcc(),
+            *FLAGS,
+            *_target(architecture),
+            *(f"-I{path}" for path in includes),
+            "-o",
+            str(output),
+            str(self.path),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = "\n".join((done.stderr or done.stdout).splitlines()[:MESSAGE_LINES])
+            raise BuildError(f"nvcc could not compile {self.path.name} for {architecture}:\n{said}")
 
 
 def architecture_of(capability: tuple[int, int]) -> str:
@@ -298,10 +288,3 @@ def _target(architecture: str) -> tuple[str, ...]:
         f"-gencode=arch=compute_{number},code={architecture}",
         f"-DACCELSIM_SM={number.rstrip('a')}",
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

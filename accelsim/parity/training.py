@@ -14,6 +14,7 @@ import torch
 from torch.optim import AdamW
 
 from accelsim.errors import DataError, InputError
+from accelsim.files import commit, stage_by
 from accelsim.parity.configs import ParityConfig, Probe, TrainSections
 from accelsim.parity.coverage import add_tally
 from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
@@ -44,10 +45,12 @@ class _Run:
     def save(self, path: Path) -> None:
         """Write a checkpoint; a crash leaves the old one or the new one."""
         path.parent.mkdir(exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        torch.save({**state, "curves": self.curves}, temporary)
-        temporary.replace(path)
+        state: dict[str, Any] = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        state["curves"] = self.curves
+        commit(stage_by(path, lambda temporary: torch.save(state, temporary)), path)
 
     def restore(self, path: Path, device: str) -> None:
         """Continue from a checkpoint."""

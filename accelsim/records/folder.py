@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from accelsim.errors import AccelsimError, InputError
+from accelsim.files import FolderLock, commit, stage, write_atomically
 from accelsim.measure.machine import environment, git_state
 from accelsim.measure.timing import clock_source
 from accelsim.records.difference import first_difference
-from accelsim.records.files import FolderLock, commit, stage, write_atomically
 from accelsim.records.keyed import Keyed, RecordKey
 from accelsim.records.lines import parse_lines
 from accelsim.records.record import Record

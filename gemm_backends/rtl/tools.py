@@ -9,12 +9,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from accelsim.errors import AccelsimError
+from accelsim.files import make_once
 from accelsim.kernels.cache import cache_folder
 from accelsim.plugins.extras import how_to_install
 
@@ -194,20 +194,12 @@ def cached(name: str, inputs: Sequence[bytes | str], build: Callable[[Path], Non
     for item in inputs:
         data = item.encode() if isinstance(item, str) else item
         digest.update(len(data).to_bytes(8, "little") + data)
-    base = cache_folder("rtl")
-    folder = base / f"{name}-{digest.hexdigest()[:24]}"
-    if folder.is_dir():
-        return folder
-    with tempfile.TemporaryDirectory(dir=base) as work:
-        made = Path(work) / "made"
-        made.mkdir()
-        build(made)
-        try:
-            made.rename(folder)
-        except OSError:  # another process was first
-            if not folder.is_dir():
-                raise
-    return folder
+
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        build(folder)
+
+    return make_once(cache_folder("rtl") / f"{name}-{digest.hexdigest()[:24]}", fill)
 
 
 def generated(text: str, name: str = "generated") -> Path:

@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from accelsim.errors import InputError
+from accelsim.files import make_once
 from accelsim.kernels.cache import cache_folder
 
 _CHUNK = 1 << 20
@@ -65,22 +66,17 @@ def fetch(wheel: Wheel, say: Callable[[str], None] = lambda message: None) -> Pa
     InputError
         If pip cannot download it or its hash is another.
     """
-    if wheel.folder.is_dir():
-        return wheel.folder
-    with tempfile.TemporaryDirectory(dir=wheel.folder.parent) as temporary:
-        say(f"downloading {wheel.requirement}")
-        file = _download(wheel, Path(temporary))
-        _check(file, wheel)
-        say(f"unpacking it to {wheel.folder}")
-        unpacked = Path(temporary) / "unpacked"
-        with zipfile.ZipFile(file) as archive:
-            archive.extractall(unpacked)
-        try:
-            unpacked.rename(wheel.folder)
-        except OSError:
-            if not wheel.folder.is_dir():  # another process may have been faster
-                raise
-    return wheel.folder
+
+    def fill(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            say(f"downloading {wheel.requirement}")
+            file = _download(wheel, Path(temporary))
+            _check(file, wheel)
+            say(f"unpacking it to {wheel.folder}")
+            with zipfile.ZipFile(file) as archive:
+                archive.extractall(folder)
+
+    return make_once(wheel.folder, fill)
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:

@@ -1,9 +1,12 @@
-"""Writing files so that a crash leaves the old content or the new, and one writer at a time."""
+"""Writing files and folders that are whole or not there, whoever crashes; locks of one writer."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from accelsim.errors import InputError
@@ -28,13 +31,22 @@ def stage(path: Path, data: bytes) -> Path:
     OSError
         If it cannot be written; nothing is left behind.
     """
+    return stage_by(path, lambda temporary: temporary.write_bytes(data))
+
+
+def stage_by(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let `write` fill a temporary file beside `path`, flush it to the disk, and return its name.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing is left behind.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
+        write(temporary)
+        _flush(temporary)
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
@@ -53,11 +65,54 @@ def commit(temporary: Path, path: Path) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    _flush(path.parent)
+
+
+def make_once(path: Path, fill: Callable[[Path], None]) -> Path:
+    """Return a file or folder that is made unless it is there, whole or not at all.
+
+    Two processes may make the same at once; the first to finish wins.
+
+    Parameters
+    ----------
+    path : Path
+        What is to be there; the folder that it lies in exists.
+    fill : callable
+        Makes it under the name it is given, in a temporary folder.
+
+    Raises
+    ------
+    OSError
+        If it cannot be moved to its place.
+    """
+    if path.exists():
+        return path
+    with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+        made = Path(temporary, path.name)
+        fill(made)
+        try:
+            made.rename(path)
+        except OSError:
+            if not path.exists():
+                raise
+    return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock, which other processes wait for; its file stays."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _flush(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 class FolderLock:
