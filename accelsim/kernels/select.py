@@ -20,9 +20,11 @@ ROWS = CudaSource(CSRC / "select_rows.cu")
 TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 """The numbers by which the kernels know the element types."""
 
-ANSWER_WORDS = 16
-STATE_WORDS = ANSWER_WORDS + 3 * 2048
-"""Size of the kernels' ``State`` in words of 32 bits, which begins with the answer."""
+STATE_WORDS = 16 + 3 * 2048
+"""Size of the kernels' ``State`` in words of 32 bits."""
+
+ANSWER_WORDS = 3
+"""Size of the kernels' ``Answer``: alpha, the scale, and the largest magnitude."""
 
 SMALLEST_BUFFER = 1 << 16
 
@@ -143,7 +145,7 @@ class Selector:
         """
         arriving = Arriving(ANSWER_WORDS, x.device)
         self.run(x, rank, beta, arriving.mail)
-        return lambda: arriving.wait().view(np.float32)[[14, 11, 15]]
+        return lambda: arriving.wait().view(np.float32)[[0, 2, 1]]
 
 
 @functools.cache

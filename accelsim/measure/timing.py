@@ -7,6 +7,7 @@ All times are in milliseconds.
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections import defaultdict
@@ -87,11 +88,19 @@ class _CudaClock:
         import torch
 
         self._cuda: Any = torch.cuda
+        self._raw_stream: Any = torch._C._cuda_getCurrentRawStream
         self._device = device
+        self._streams: dict[tuple[int, int], torch.cuda.Stream] = {}
 
     def mark(self) -> torch.cuda.Event:
         event: torch.cuda.Event = self._cuda.Event(enable_timing=True)
-        event.record(self._cuda.current_stream(self._device))
+        # Asking for the stream itself takes longer than to record the event.
+        index = self._device.index
+        index = self._cuda.current_device() if index is None else index
+        key = index, self._raw_stream(index)
+        if key not in self._streams:
+            self._streams[key] = self._cuda.current_stream(self._device)
+        event.record(self._streams[key])
         return event
 
     def wait(self) -> None:
@@ -239,6 +248,7 @@ class StageTimer:
 
     A stage may be entered several times in a repeat: its times add up. The total of a repeat is the
     sum of its counted stages, without the time between stages. A repeat that raises is discarded.
+    As in `timeit`, Python collects no garbage during a repeat.
 
     Parameters
     ----------
@@ -274,6 +284,8 @@ class StageTimer:
         if self._marks is not None:
             raise RuntimeError("a repeat is already being timed")
         self._marks = []
+        collects = gc.isenabled()
+        gc.disable()
         try:
             self._clock.wait()
             yield
@@ -281,6 +293,8 @@ class StageTimer:
             self._collect(self._marks)
         finally:
             self._marks = None
+            if collects:
+                gc.enable()
 
     @contextmanager
     def stage(self, name: str, counted: bool = True) -> Iterator[None]:

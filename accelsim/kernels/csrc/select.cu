@@ -7,7 +7,6 @@
 // is, is decided on the device.
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <type_traits>
 
 #include <cooperative_groups.h>
@@ -27,8 +26,14 @@ constexpr int kSampleBytes = 2 << kSampleBits;  // a histogram of 16-bit counts
 constexpr int kVectors = 2;  // of 16 bytes that a thread has in flight, twice
 constexpr int kBuffered = 6144;
 
-// Also known to the Python side (select.py), which is sent all but the histogram; `bracket` sets all
-// but the answer.
+// What the host is sent; the Python side (select.py) has the same structure.
+struct Answer {
+  float alpha;
+  float scale;    // beta / (2 alpha) in float32; 1 for zeros; NaN if undefined
+  float largest;  // magnitude
+};
+
+// Also known to the Python side (select.py); `bracket` sets all but the answer.
 struct State {
   unsigned long long rank;       // among the keys still in question, 1 for the largest
   unsigned long long above;      // keys beyond the bracket
@@ -191,11 +196,12 @@ __global__ void __launch_bounds__(kSampleThreads) bracket(Source<T> source, uint
 }
 
 template <class T>
-__device__ void finish(State *state, unsigned key, double beta) {
+__device__ void finish(State *state, unsigned key, double beta, Answer *host) {
   float const alpha = Keys<T>::magnitude(key);
   state->alpha = alpha;
   state->scale = scale_of(alpha, state->largest == 0, beta);
   state->done = 1;
+  if (host) *host = {alpha, state->scale, __uint_as_float(state->largest)};
 }
 
 // What one thread finds in its vectors of keys.
@@ -250,7 +256,7 @@ struct Finding {
 template <class T>
 __global__ void __launch_bounds__(kThreads, 5) pass(Source<T> source, State *state,
                                                     unsigned *buffer, unsigned capacity,
-                                                    double beta) {
+                                                    double beta, Answer *host) {
   using K = Keys<T>;
   __shared__ unsigned keys[K::kSmall ? kBins : kBuffered];  // a histogram, or a list
   __shared__ unsigned filled, start;
@@ -318,7 +324,8 @@ __global__ void __launch_bounds__(kThreads, 5) pass(Source<T> source, State *sta
     unsigned long long const beyond = *const_cast<unsigned long long volatile *>(&state->above);
     if (state->rank > beyond) {
       find_bin(state->histogram[0], state->rank - beyond, warp_sums, found);
-      if (threadIdx.x == 0 && found[1]) finish<T>(state, low + static_cast<unsigned>(found[0]), beta);
+      if (threadIdx.x == 0 && found[1])
+        finish<T>(state, low + static_cast<unsigned>(found[0]), beta, host);
     }
     __syncthreads();
     // The search over the whole tensor, if that found nothing, counts from the beginning.
@@ -330,7 +337,7 @@ __global__ void __launch_bounds__(kThreads, 5) pass(Source<T> source, State *sta
 template <class T>
 __global__ void __launch_bounds__(kThreads) settle(Source<T> source, State *state,
                                                    unsigned const *buffer, unsigned capacity,
-                                                   double beta) {
+                                                   double beta, Answer *host) {
   using K = Keys<T>;
   __shared__ unsigned histogram[kBins];
   __shared__ unsigned long long warp_sums[kThreads / 32];
@@ -373,7 +380,7 @@ __global__ void __launch_bounds__(kThreads) settle(Source<T> source, State *stat
     rank = found[1];
     __syncthreads();
   }
-  if (blockIdx.x == 0 && threadIdx.x == 0) finish<T>(state, low, beta);
+  if (blockIdx.x == 0 && threadIdx.x == 0) finish<T>(state, low, beta, host);
 }
 
 // What is asked for; the Python side (select.py) has the same structure.
@@ -387,7 +394,7 @@ struct Search {
   uint32_t capacity;
   int type;          // of the entries
   int sm_count;      // of the device
-  Mail mail;         // for the state
+  Mail mail;         // for the answer
 };
 
 template <class T>
@@ -395,6 +402,7 @@ int select(Search const &search, cudaStream_t stream) {
   auto const [x, count, rank, beta, state, buffer, capacity, type, sm_count, mail] = search;
   bool const aligned = reinterpret_cast<uintptr_t>(x) % 16 == 0;
   Source<T> source{static_cast<T const *>(x), count, aligned};
+  auto *host = static_cast<Answer *>(mail.host);
   // The answer's rank in the sample is binomial. Within 3.5 standard deviations it is missed in one
   // run of two thousand, which then searches the whole tensor; a wider bracket slows down every run.
   double const share = static_cast<double>(rank) / count;
@@ -411,11 +419,13 @@ int select(Search const &search, cudaStream_t stream) {
   int64_t const chunks = (count + each - 1) / each;
   int64_t const wanted = std::max<double>(5.0 * sm_count, expected / (kBuffered / 3));
   unsigned const blocks = static_cast<unsigned>(std::min(chunks, wanted));
-  pass<T><<<blocks, kThreads, 0, stream>>>(source, state, buffer, capacity, beta);
+  pass<T><<<blocks, kThreads, 0, stream>>>(source, state, buffer, capacity, beta, host);
   Search copy = search;
-  void *arguments[] = {&source, &copy.state, &copy.buffer, &copy.capacity, &copy.beta};
+  void *arguments[] = {&source, &copy.state, &copy.buffer, &copy.capacity, &copy.beta,
+                       &copy.mail.host};
   cudaLaunchCooperativeKernel(settle<T>, dim3(2 * sm_count), dim3(kThreads), arguments, 0, stream);
-  return send(mail, state, offsetof(State, histogram), stream);
+  cudaError_t const sealed = seal(mail, stream);
+  return sealed != cudaSuccess ? sealed : cudaGetLastError();
 }
 
 }  // namespace

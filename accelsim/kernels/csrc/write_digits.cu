@@ -12,6 +12,7 @@ constexpr int kThreads = 256;
 constexpr int kPerThread = 16;
 constexpr int kListing = 1024;            // threads of the block that lists rows
 constexpr int kMostLevels = 32;           // more than an integer of 32 bits has digits
+constexpr int64_t kMostCopied = 1 << 14;  // rows that one block sends to the host
 constexpr int64_t kMostBlocks = 1 << 12;  // for further digits: most often there are few
 
 // What is asked for; the Python side (write_digits.py) has the same structure.
@@ -94,17 +95,24 @@ struct Summary {
 
 // List the rows that need more than one digit, level by level and in order: places[0][i] is a row and
 // places[1][i] the level of its digit, 0 for the lowest. One block; the first `room` are listed.
-// `found` [2, rows] is what write_lowest found.
+// `found` [2, rows] is what write_lowest found; unless it is null, `host` gets the summary and what was
+// found, as they stand behind each other.
 __global__ void __launch_bounds__(kListing) list_further(int const *found, int64_t rows,
                                                          int64_t room, int64_t *places,
-                                                         Summary *summary) {
+                                                         Summary *summary, Summary *host) {
   constexpr int kWarps = kListing / 32;
   __shared__ int64_t counts[kWarps];
   __shared__ long long scratch[kWarps];
+  __shared__ int further[kMostLevels];
   int const lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   long long outside = 0;
 #pragma unroll 8
   for (int64_t row = threadIdx.x; row < rows; row += kListing) outside += found[rows + row];
+  if (host) {
+    int *copy = reinterpret_cast<int *>(host + 1);
+#pragma unroll 8
+    for (int64_t i = threadIdx.x; i < 2 * rows; i += kListing) copy[i] = found[i];
+  }
   outside = reduce_block(outside, scratch, [](long long a, long long b) { return a + b; });
   // Each warp has a run of rows: it counts those that need the digit, then lists them.
   int64_t const share = (rows + kListing - 1) / kListing * 32;
@@ -125,7 +133,7 @@ __global__ void __launch_bounds__(kListing) list_further(int const *found, int64
       total += counts[other];
     }
     if (total == before) break;
-    if (threadIdx.x == 0) summary->further[level - 1] = static_cast<int>(total - before);
+    if (threadIdx.x == 0) further[level - 1] = static_cast<int>(total - before);
 #pragma unroll 8
     for (int64_t row = first + lane; row - lane < end; row += 32) {
       bool const wanted = row < end && found[row] > level;
@@ -137,9 +145,13 @@ __global__ void __launch_bounds__(kListing) list_further(int const *found, int64
     __syncthreads();
   }
   if (threadIdx.x > 0) return;
-  summary->outside = outside;
-  summary->listed = static_cast<int>(min(total, room));
-  summary->levels = level;
+  for (Summary *target : {summary, host}) {
+    if (!target) continue;
+    target->outside = outside;
+    target->listed = static_cast<int>(min(total, room));
+    target->levels = level;
+    for (int i = 0; i < level - 1; ++i) target->further[i] = further[i];
+  }
 }
 
 // Row i of `digits` gets those of row places[0][i] at level places[1][i], for the first `room` of i or
@@ -184,11 +196,16 @@ ACCELSIM_EXPORT int accelsim_write_digits(accelsim::Operand const *operand,
   using namespace accelsim;
   auto const [digits, summary, found, places, rows, room, mail] = *target;
   write_lowest<<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(*operand, digits, found);
-  if (room > 0) list_further<<<1, kListing, 0, stream>>>(found, rows, room, places, summary);
+  bool const listing = room > 0, copied = listing && rows <= kMostCopied;
+  if (listing)
+    list_further<<<1, kListing, 0, stream>>>(
+        found, rows, room, places, summary,
+        copied ? static_cast<Summary *>(mail.host) : nullptr);
   cudaError_t const sent =
-      send(mail, summary, sizeof(Summary) + 2 * rows * sizeof(int), stream);
+      copied ? seal(mail, stream)
+             : send(mail, summary, sizeof(Summary) + 2 * rows * sizeof(int), stream);
   if (sent != cudaSuccess) return sent;
-  if (room > 0)
+  if (listing)
     launch_further(*operand, places, room, &summary->listed, digits + rows * operand->stride,
                    stream);
   return cudaGetLastError();

@@ -1,5 +1,6 @@
 """Timers: what is counted, what is forgotten, and that the clock is the right one."""
 
+import gc
 import time
 
 import pytest
@@ -133,6 +134,25 @@ def test_a_repeat_that_raises_is_forgotten(clock):
         "pack": 1,
         "total": 1,
     }
+
+
+def test_no_garbage_is_collected_in_a_repeat_and_again_afterwards():
+    timer = StageTimer()
+    with timer.repeat():
+        assert not gc.isenabled()
+        with timer.stage("gemm"):
+            pass
+    assert gc.isenabled()
+    with pytest.raises(ValueError, match="wrong"), timer.repeat():
+        raise ValueError("wrong")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with timer.repeat():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_misuse_is_noticed(clock):
