@@ -14,7 +14,7 @@ from accelsim.report.figures.sheet import MARKERS, legend, panels, prefixed, spr
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-MOST_ASKED = 3
+MOST_ASKED = 2
 FEWEST_DESIGNS = 3
 MOST_NAMES = 4
 """So many designs on the front are named in the figure."""

@@ -11,6 +11,7 @@ from accelsim.report.cells import prefixed
 from accelsim.report.described import Described
 from accelsim.report.design_columns import COLUMNS, Compared
 from accelsim.report.designs import Design, cheapest
+from accelsim.report.figures.choosing import several
 from accelsim.report.html.grid import Column, Grid
 
 _ASKED = ("MACs", "shift-adds", "of memory")
@@ -28,6 +29,10 @@ _SHOWN: dict[str, tuple[str, Callable[[Any], str]]] = {
 """Quantities that have a unit here, where the text has powers of ten."""
 
 
+MOST_PLACES = 8
+"""Roundings that are named one by one."""
+
+
 @dataclass(frozen=True)
 class DesignRow:
     """A design, and the run that it is from."""
@@ -38,7 +43,8 @@ class DesignRow:
 
 def design_grid(runs: Sequence[Described]) -> tuple[Grid[DesignRow], list[str]]:
     """Return a row for each modelled accelerator of each run, and which are the cheapest."""
-    rows, best = [], []
+    rows: list[DesignRow] = []
+    best: dict[str, list[str]] = defaultdict(list)
     for run in runs:
         groups: dict[str, list[Design]] = defaultdict(list)
         for design in run.designs:
@@ -48,17 +54,23 @@ def design_grid(runs: Sequence[Described]) -> tuple[Grid[DesignRow], list[str]]:
             least = None if winner is None else winner.area_time
             rows += [DesignRow(run.name, Compared(design, least)) for design in members]
             if winner is not None and len(members) > 1:
-                where = ", ".join(filter(None, ["" if run.alone else run.name, asked]))
                 named = ", ".join(
                     f"{name} {value}"
                     for name, value in winner.parts.items()
                     if any(design.parts.get(name) != value for design in members)
                 )
-                best.append(
-                    f"The least area × time{f', {where}' if where else ''}: "
-                    f"{named or winner.label}."
-                )
-    return Grid("hardware", _columns(rows), rows), best
+                where = ", ".join(filter(None, ["" if run.alone else run.name, asked]))
+                best[named or winner.label].append(where)
+    return Grid("hardware", _columns(rows), rows), [
+        f"The least area × time: {name}{_where(places)}." for name, places in best.items()
+    ]
+
+
+def _where(places: Sequence[str]) -> str:
+    """Say under which roundings, or in which runs, a design is the cheapest."""
+    if not any(places):
+        return ""
+    return f" ({'; '.join(places) if len(places) <= MOST_PLACES else several(places)})"
 
 
 def _columns(rows: Sequence[DesignRow]) -> list[Column[DesignRow]]:
