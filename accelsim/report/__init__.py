@@ -1,4 +1,4 @@
-"""What people read: tables of records."""
+"""Tables, pages and figures of records."""
 
 from accelsim.report.summary import summary
 from accelsim.report.tables import render

@@ -1,4 +1,4 @@
-"""What a run prints at its end: sums and verdict, in so few lines that none scrolls away."""
+"""The end of a run's output: sums and verdict, in few enough lines that none scrolls away."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from accelsim.report.summary import EXECUTION
 from accelsim.report.summary_rows import Labels
 
 MOST_LINES = 30
-"""How many lines are printed at most."""
+"""Largest number of printed lines."""
 
 WIDTH = 80
 """Columns of a line where there is no terminal."""
 
 NEXT_LINES = 3
-"""How many lines `next_steps` has at most."""
+"""Largest number of lines of `next_steps`."""
 
 _LEGEND_LINES = 6
 _MOST_FAILURES = 3
@@ -71,7 +71,7 @@ def brief(records: Iterable[Record], folder: Path = Path(), width: int = WIDTH) 
     tail += ["", *_verdict(records, folder, width)]
     room = MOST_LINES - NEXT_LINES - len(tail)
     if sums is not None and designs is not None:
-        # The times of models in software tell little: their designs then go first.
+        # The times of models in software mean little, so their designs come first.
         modelled = all(record.cycles is not None for record in ran)
         least = (2 if modelled else 1) * room // 3
         rows = designs.cut(max(least, room - 1 - sums.lines) - 1)
@@ -83,7 +83,7 @@ def brief(records: Iterable[Record], folder: Path = Path(), width: int = WIDTH) 
 
 
 def _legend(ran: Sequence[Record], sums: Block, width: int) -> list[str]:
-    """Explain marks and columns in one paragraph, what the reader must know first."""
+    """Explain marks and columns in one paragraph, the most important first."""
     terms = [f"{mark}: {meaning}" for mark, meaning in explain_doubts(sums.ratios).items()]
     for execution, words in EXECUTION.items():
         if any(record.execution == execution for record in ran):
@@ -116,11 +116,11 @@ def _dominant(records: Sequence[Record]) -> str:
     stage = max(times, key=lambda name: times[name])
     words = f"{_NOUNS[stage].capitalize()} is {times[stage] / total:.0%} of the total time."
     said = busy(records)
-    return f"{words} This {said}, so times are longer than they need be." if said else words
+    return f"{words} This {said}, so times are longer than on a quiet one." if said else words
 
 
 def next_steps(records: Sequence[Record], folder: Path) -> list[str]:
-    """Return the lines that say where the rest is, and which commands go on."""
+    """Return the lines that say where the rest is, and which commands come next."""
     path = quote(str(folder))
     commands = {
         f"accelsim report {path}": "a page with tables and figures",

@@ -64,7 +64,7 @@ class Block:
 
     @property
     def lines(self) -> int:
-        """How many lines it takes uncut."""
+        """Its number of lines when uncut."""
         return len(self.head) + len(self.rows) + len(self.foot)
 
     def cut(self, most: int) -> list[str]:
@@ -75,7 +75,7 @@ class Block:
         if room < 1:
             return []
         stay = sorted(sorted(range(len(self.rows)), key=self.ranks.__getitem__)[:room])
-        more = f"… and {len(self.rows) - room} more, which table.txt has and --details prints"
+        more = f"… and {len(self.rows) - room} more in table.txt (--details prints them)"
         return [*self.head, *(self.rows[index] for index in stay), more, *self.foot]
 
 
@@ -110,7 +110,7 @@ def sum_block(ran: Sequence[Record], width: int) -> Block:
     short: _Columns[Line] = {}
     if stages:
         short = {"total, ms": partial(_time, stage="total"), "mostly": _mostly}
-    # What does not fit the width: the stages first, then the last baselines.
+    # If the width does not suffice, stages are dropped first, then the last baselines.
     offers = [(every, baselines)]
     offers += [(short, baselines[:number]) for number in range(len(baselines), -1, -1)]
     for times, named in offers:

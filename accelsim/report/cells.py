@@ -1,4 +1,4 @@
-"""How one value reads in a table."""
+"""The text of one value in a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows and columns of a comparison of runs, where the caller does not choose them."""
+"""Default rows and columns of a comparison of runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run under its name, with what tables and figures ask of its records more than once."""
+"""A run under its name, with what several tables and figures need of its records."""
 
 from __future__ import annotations
 

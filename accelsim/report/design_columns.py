@@ -1,4 +1,4 @@
-"""What the tables of modelled accelerators show of each."""
+"""The columns of tables of modelled accelerators."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _exact(compared: Compared) -> str | None:
 COLUMNS = (
     DesignColumn(
         "exact",
-        "GEMMs whose every integer is right",
+        "GEMMs whose every integer equals the oracle's",
         _exact,
         str,
     ),
@@ -82,27 +82,27 @@ COLUMNS = (
     ),
     DesignColumn(
         "cycles",
-        "of the products and the shift-adds; with a memory, stalls too",
+        "cycles of the products and the shift-adds; with a memory, stalls too",
         lambda c: c.design.cycles,
         _count,
     ),
     DesignColumn(
         "stalls",
-        "share of them in which the array waits for memory",
+        "share of the cycles in which the array waits for memory",
         lambda c: c.design.stall_share,
         _share,
     ),
     DesignColumn(
         "use",
-        "share of them in which a multiplier had a multiplication to do",
+        "share of the cycles in which a multiplier had a multiplication to do",
         lambda c: c.design.utilization,
         _share,
     ),
-    DesignColumn("seconds", "at the accelerator's clock", lambda c: c.design.seconds, number),
+    DesignColumn("seconds", "time at the accelerator's clock", lambda c: c.design.seconds, number),
     DesignColumn("DRAM, B", "bytes from and to DRAM", lambda c: c.design.dram_bytes, _count),
     DesignColumn(
         "area",
-        "of the whole accelerator, in places of the reference",
+        "area of the whole accelerator over that of an 8-bit MAC",
         lambda c: c.design.relative_area,
         number,
     ),
@@ -111,9 +111,17 @@ COLUMNS = (
     ),
     DesignColumn("area·time", "area times cycles", lambda c: c.design.area_time, _count),
     DesignColumn(
-        "/least", "area·time over the least of the exact designs", lambda c: c.over_least, _over
+        "/least",
+        "area·time divided by the least among the exact designs",
+        lambda c: c.over_least,
+        _over,
     ),
-    DesignColumn("energy, J", "all that the model knows", lambda c: c.design.energy, number),
+    DesignColumn(
+        "energy, J",
+        "energy of all components that the model covers",
+        lambda c: c.design.energy,
+        number,
+    ),
     DesignColumn(
         "of memory",
         "joules of SRAM, DRAM and leakage",

@@ -1,4 +1,4 @@
-"""Modelled accelerators: one way of unpacking on one of them, on all GEMMs of a run."""
+"""Designs: a modelled accelerator with one way of unpacking, on all GEMMs of a run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Design:
 
     @property
     def sound(self) -> bool:
-        """Whether every product is exact, or was only to be counted."""
+        """Whether every product is exact or was only counted."""
         return all(record.status in (Status.OK, Status.COUNTED) for record in self.records)
 
     @property
@@ -149,8 +149,7 @@ def unfinished(found: Sequence[Design]) -> list[Design]:
 def all_designs(records: Sequence[Record], labels: Labels | None = None) -> list[Design]:
     """Return every backend with every setting, modelled or not.
 
-    Where some models have a memory and others none, they are told apart: what the one leaves out
-    makes it no better.
+    Models with a memory and models without one are kept apart, because they cannot be compared.
 
     Parameters
     ----------
@@ -192,7 +191,7 @@ def _memory(record: Record) -> tuple[str, ...]:
 def cheapest(found: Sequence[Design]) -> Design | None:
     """Return the design with the least area x time of those that are exact on every GEMM.
 
-    Where nothing was multiplied, as asked, there is nothing to be inexact.
+    If nothing was multiplied, as requested, every design counts as exact.
     """
     exact = [d for d in found if d.sound and d.area_time is not None]
     return min(exact, key=lambda design: design.area_time or 0, default=None)

@@ -1,4 +1,4 @@
-"""In what compared runs differ besides what is compared: machines, clocks, versions, operands."""
+"""Other differences between compared runs: machines, clocks, versions, operands."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _MACHINE_FIELDS = (
     "driver",
     "cuda",
 )
-"""What of a machine can change a result or a time."""
+"""Facts about a machine that can change a result or a time."""
 
 _CONFIG_FIELDS = ("k_split", "timing.cache", "timing.prepared")
-"""What of a config changes what is timed, and is in no record's key."""
+"""Parts of a config that change what is timed and are not in a record's key."""
 
 _CLOCK_TOLERANCE = 0.05
 
 
 def labels(runs: Sequence[Run | ExperimentRun]) -> list[str]:
-    """Return what to call each run: its folder's name, or its path where two names are the same."""
+    """Return the name of each run: that of its folder, or its path if two names are equal."""
     names = Counter(run.name for run in runs)
     return [run.name if names[run.name] == 1 else str(run.path) for run in runs]
 
 
 def differences(runs: Sequence[Run]) -> list[str]:
-    """Say what makes the times or the results of runs hard to compare.
+    """Return what makes the times or the results of runs hard to compare.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def differences(runs: Sequence[Run]) -> list[str]:
 
 
 def _distinct(values: Sequence[tuple[str, Any]]) -> str:
-    """Name the values that differ, each with the first run that has it; nothing if none do."""
+    """Describe the values that differ, each with the first run that has it; empty if none do."""
     found: dict[str, str] = {}
     for label, value in values:
         found.setdefault(text(value), label)
@@ -123,7 +123,7 @@ def _operands(named: Sequence[tuple[str, Run]]) -> Iterator[str]:
 
 
 def busy(records: Iterable[Record]) -> str:
-    """Say that a machine had more to do than the run that made these records, or nothing."""
+    """Return a note if the machine had other work than the run that made these records."""
     loads = [record.timing.load_per_core for record in records if record.timing is not None]
     if not loads or median(loads) <= BUSY:
         return ""

@@ -1,4 +1,4 @@
-"""How the machine itself changed from one run to another, as what both timed shows it."""
+"""The drift of the machine between two runs, as shown by what both timed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTSIDE = 0.025
 
 @dataclass(frozen=True)
 class Drift:
-    """By which factors the time of unchanged code differs between two runs.
+    """The factors by which the time of unchanged code differs between two runs.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Drift:
 
     @property
     def words(self) -> str:
-        """Say what it is and where it is from."""
+        """Describe the drift and its source."""
         if not self.count:
             return "no float GEMM was timed in both runs, so the median record stands for the drift"
         return (
@@ -44,7 +44,7 @@ class Drift:
 
 
 def find_drift(pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Drift | None:
-    """Return by how much the time of the float GEMMs of two runs differs.
+    """Return the drift of the times of float GEMMs in two runs.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def find_drift(pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> 
 
 
 def assumed_drift(ratios: Sequence[float], tolerance: float, called: bool) -> Drift:
-    """Return what stands for the drift where no float GEMM was timed in both runs.
+    """Return a substitute for the drift if no float GEMM was timed in both runs.
 
     The median record does, if it is not slower itself.
 

@@ -1,4 +1,4 @@
-"""What the modelled accelerators would take for all GEMMs of a run, and which takes the least."""
+"""The table of modelled accelerators on all GEMMs of a run, and the best of them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _notes(found: Sequence[Design], shown: Sequence[DesignColumn]) -> list[str]:
 
 
 def sources(records: Sequence[Record]) -> list[tuple[str, str]]:
-    """Return the models of some records, and where each kind of figure comes from."""
+    """Return the models of some records, and the source of each kind of figure."""
     records = [record for record in records if record.cost_model]
     models = dict.fromkeys(str(record.cost_model) for record in records)
     basis = dict.fromkeys(

@@ -21,7 +21,7 @@ OPERANDS = {
     ("pv", "forward", "b"): "V",
     ("pv", "grad_input", "a"): "gradients of PV",
 }
-"""The operands that are no transposes of others."""
+"""The operands that are not transposes of others."""
 
 
 def draw(statistics: Sequence[OperandStatistics], path: Path) -> None:

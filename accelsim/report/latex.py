@@ -29,7 +29,7 @@ _ESCAPES = {
 
 
 def escape(words: str) -> str:
-    """Write text so that LaTeX prints it as it is."""
+    """Escape text so that LaTeX prints it unchanged."""
     return "".join(_ESCAPES.get(char, char) for char in words)
 
 

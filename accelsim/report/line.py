@@ -16,7 +16,7 @@ from accelsim.records.record import Stage
 
 @dataclass(frozen=True)
 class Line:
-    """A record, or several GEMMs' records of which counts and times are summed.
+    """A record, or the records of several GEMMs with their counts and times summed.
 
     A value that one of the records lacks is None.
 

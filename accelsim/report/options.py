@@ -1,4 +1,4 @@
-"""The options that tell apart records of the same backend."""
+"""The options that distinguish records of the same backend."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def telling_options(records: Iterable[Mapping[str, Any] | Record]) -> dict[str, 
     """Return for each backend the options that differ between records of one GEMM and setting.
 
     An option that follows the setting, as the width of an emulated multiplier follows the bits,
-    tells nothing apart and is left out. Of an option that is a mapping the parts are named, by
+    distinguishes nothing and is left out. The parts of an option that is a mapping are named by
     their path with dots.
 
     Parameters
@@ -48,7 +48,7 @@ def telling_options(records: Iterable[Mapping[str, Any] | Record]) -> dict[str, 
 
 
 def _hashable(value: Any) -> Any:
-    """Return what is equal where values are: 95 and 95.0, and pairs of equal parts."""
+    """Return a canonical form: 95 and 95.0 are equal, and so are pairs of equal parts."""
     if value is None or isinstance(value, str | int | float):
         return value
     return canonical_json(value if isinstance(value, Mapping) else value.model_dump())

@@ -1,4 +1,4 @@
-"""Rows and columns out of a list of records."""
+"""Pivot tables of records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a run is not ok, in words: each record that failed, and why others did not run."""
+"""Descriptions of what is not ok in a run: failed records, and why others did not run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from accelsim.report.settings import Settings
 from accelsim.report.summary_rows import Labels
 
 MOST_FAILURES = 50
-"""How many failed records are listed at most."""
+"""Largest number of failed records that are listed."""
 
 
 def verdict(records: Sequence[Record], reasons: bool = True) -> str:
-    """Say in one sentence how many results are exact, and what did not run and why.
+    """Return one sentence: how many results are exact, what did not run, and why.
 
     Parameters
     ----------
     records : sequence of Record
         The records of one run.
     reasons : bool
-        Say why; without it only how many records did not run.
+        Whether reasons are given; otherwise only the number of records that did not run.
     """
     counts = Counter(record.status for record in records)
     ran = sum(number for status, number in counts.items() if status.ran)
@@ -63,7 +63,7 @@ def failures(
     folder : Path
         The run's folder, from where the reader is.
     most : int
-        How many are described at most.
+        Largest number that is described.
     """
     failed = [record for record in records if record.status.failed]
     if not failed:
@@ -80,7 +80,7 @@ def failures(
 
 
 def not_run(records: Sequence[Record]) -> list[str]:
-    """Say why records did not run, one text for each status, backend and reason."""
+    """Return why records did not run, one text for each status, backend and reason."""
     found = Counter(
         (record.status, record.backend, record.reason)
         for record in records

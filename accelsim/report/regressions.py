@@ -25,10 +25,10 @@ Verdict: TypeAlias = Literal["slower", "faster", "same", "unsure", "broken", "mi
 
 MEANINGS: dict[Verdict, str] = {
     "slower": "by more than the tolerance and the drift, by the test",
-    "faster": "the same the other way round",
+    "faster": "faster by more than the tolerance and the drift, by the test",
     "same": "not slower by more than the tolerance and the drift",
     "unsure": "slower in the median, but within the noise",
-    "broken": "it was exact and no longer is",
+    "broken": "it was exact and is not any more",
     "missing": "only the first run has it",
     "new": "only the later run has it",
     "–": "exact in both or in neither, and not timed in both",
@@ -74,7 +74,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Regressions:
-    """How a run compares with an older one.
+    """The comparison of a run with an older one.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class Regressions:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many records there are of each verdict."""
+        """The number of records with each verdict."""
         return Counter(change.verdict for change in self.changes)
 
     @property
@@ -106,7 +106,7 @@ class Regressions:
 
     @property
     def verdict(self) -> str:
-        """Say whether it is slower, in one line."""
+        """Return one line that says whether it is slower."""
         counts = self.counts
         timed = sum(change.ratio is not None for change in self.changes)
         beyond = f"{100 * self.tolerance:g}%"
@@ -128,7 +128,7 @@ class Regressions:
         )
 
     def lines(self) -> list[str]:
-        """Say it: the verdict, what is worse, what is unsure, and how it came about."""
+        """Return the text: verdict, regressions, uncertain records, and method."""
         shown = [c for c in self.changes if c.verdict in _TOLD]
         shown.sort(key=lambda c: (list(_TOLD).index(c.verdict), -(c.ratio.value if c.ratio else 0)))
         telling = telling_options(row for c in self.changes for row in (c.old, c.new) if row)

@@ -1,4 +1,4 @@
-"""The settings of records in words: those that all share, and those that tell records apart."""
+"""Settings of records in words: those that all share, and those that distinguish records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accelsim.records.fields import FIELDS, SETTINGS
 from accelsim.report.cells import text
 
 _USUAL = {"zero_alpha": "error", "product": "integers"}
-"""What need not be said where all records share it."""
+"""Settings that are not mentioned if all records share them."""
 
 ASKED = ("percentile", "beta", "granularity")
 """The settings that decide which integers are multiplied."""
@@ -20,7 +20,7 @@ SWEPT = tuple(field for field in SETTINGS if field != "workload")
 
 
 class Settings:
-    """What was asked of some records.
+    """The settings of some records.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Settings:
         return describe(record, [field for field in self._varying if field in among])
 
     def varies(self, name: str) -> bool:
-        """Say whether the records differ in a setting."""
+        """Whether the records differ in a setting."""
         return name in self._varying
 
     def gemm(self, record: Record) -> str:

@@ -107,7 +107,7 @@ def _matched(
     is_reference: Callable[[_Row], bool],
     key: Callable[[_Row], tuple[str, ...]],
 ) -> list[_Times | None]:
-    """Return for each record the times of the reference with the same key.
+    """Return the times of the reference with the same key, for each record.
 
     A backend with several options has several references: the repeats of all of them.
     """

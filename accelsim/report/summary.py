@@ -18,19 +18,19 @@ from accelsim.report.settings import Settings
 from accelsim.report.summary_rows import Columns
 
 WIDTH = 80
-"""Columns that a line of text takes at most; a table is as wide as its numbers need."""
+"""Largest width of a line of text; a table is as wide as its numbers need."""
 
 MOST_LINES = 100
 """From more lines than this, sums over the GEMMs of a kind are shown instead."""
 
 EXECUTION = {
     "emulated": "a model in software did the work, so its times are not the hardware's",
-    "fallback": "slower instructions did the work than those the backend stands for",
+    "fallback": "slower instructions than the backend's own did the work",
 }
 
 
 def summary(records: Iterable[Record], folder: Path = Path()) -> str:
-    """Say all that a run found: exact or not, how many operations, how long.
+    """Return everything that a run found: exactness, operation counts and times.
 
     For every GEMM and setting there is one line per backend, or per strategy where one backend runs
     several, then, if there are several GEMMs, their sums; then what modelled accelerators would
@@ -115,7 +115,7 @@ def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
     repeats = [times.repeats for record in ran for times in record.time_ms.values()]
     terms = {
         "n×d×h": "A is [n, d], B is [h, d]",
-        "exact": "every integer of the product is equal",
+        "exact": "every integer of the product equals the oracle's",
         "r": "low-bit multiplications over those of the GEMM",
         "MACs": "low-bit multiply-adds",
     }
@@ -123,8 +123,8 @@ def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
         low, high = min(repeats), max(repeats)
         terms["time"] = f"median of {low if low == high else f'{low} to {high}'} repeats"
         if any(record.timing is not None and not record.timing.warmup for record in ran):
-            terms["time"] += "; without warm-up the first may have compiled code"
-        terms["total"] = "its own median: those of the stages do not add up to it"
+            terms["time"] += "; without warm-up the first may include compilation"
+        terms["total"] = "median of the totals; medians of stages need not add up to it"
     for name in columns.baselines:
         terms[f"×{name}"] = f"time of the {name} GEMM over total; above 1 is faster than {name}"
     terms |= explain_doubts(Line([r]).speedup(name) for r in ran for name in columns.baselines)
@@ -138,7 +138,7 @@ def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
     ]
     lines += columns.labels.notes()
     if said := busy(ran):
-        lines += _wrap(f"This {said}, so the times are longer than they need be.")
+        lines += _wrap(f"This {said}, so the times are longer than on a quiet one.")
     for execution, words in EXECUTION.items():
         backends = dict.fromkeys(record.backend for record in ran if record.execution == execution)
         if backends:

@@ -71,7 +71,7 @@ class Labels:
         return found
 
     def notes(self) -> list[str]:
-        """Say what stands behind the names."""
+        """Explain the names."""
         blocks = ["A number after a strategy: the columns of its blocks."] if self._blocks else []
         return blocks + [
             f"After {backend} stands its {', '.join(names)}."
@@ -81,7 +81,7 @@ class Labels:
 
 
 class Columns:
-    """The columns of the table: which there are depends on what was measured.
+    """The columns of the table, which depend on what was measured.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Columns:
         return head, [[_join(line, widths) for line in group] for group in cells]
 
     def _spans(self, widths: Sequence[int]) -> str:
-        """Return the line above the names that says what several columns have in common."""
+        """Return the line above the names, with the headings of groups of columns."""
         spans = {"low-bit": 2, "time, ms": len(self.stages), "speed-up": len(self.baselines)}
         start = 2
         words = " " * (3 + sum(widths[:start]))

@@ -162,6 +162,6 @@ def _escape(words: str) -> str:
 
 
 def _is_numeric(rows: _Rows, name: str) -> bool:
-    """Say whether a column has nothing but numbers, or nothing at all."""
+    """Whether a column has only numbers, or nothing."""
     values = [row[name] for row in rows if row.get(name) is not None]
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)

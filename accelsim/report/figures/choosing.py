@@ -1,4 +1,4 @@
-"""Which of many values a figure shows, and what it says about the rest."""
+"""The choice of values that a figure shows, and the note about the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NAMED = 12
-"""At most so many values are named one by one."""
+"""At most this many values are listed individually."""
 
 
 def chosen(values: Sequence[T], most: int) -> list[T]:
@@ -27,14 +27,14 @@ def chosen(values: Sequence[T], most: int) -> list[T]:
 
 
 def several(values: Sequence[object]) -> str:
-    """Name the values, or say how many there are from which to which."""
+    """List the values, or give their number and range."""
     if len(values) <= _NAMED:
         return ", ".join(map(str, values))
     return f"{len(values)} from {values[0]} to {values[-1]}"
 
 
 def left_out(what: str, shown: Sequence[object], all_values: Sequence[object]) -> str:
-    """Say which values are shown where that is not all of them; nothing if it is."""
+    """Return which values are shown if not all are; otherwise an empty text."""
     if len(shown) == len(all_values):
         return ""
     return f" Of {len(all_values)} values of {what} these are shown: {several(shown)}."
@@ -76,7 +76,7 @@ MOST_POINTS = 1000
 
 
 def sample(rows: DataFrame, most: int) -> tuple[DataFrame, str]:
-    """Keep at most so many rows, evenly spread over all of them, and say how many there are."""
+    """Keep at most a number of rows, evenly spread over all, and return a note about it."""
     if len(rows) <= most:
         return rows, ""
     kept = rows.iloc[chosen(range(len(rows)), most)]

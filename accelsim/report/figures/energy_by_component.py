@@ -1,4 +1,4 @@
-"""What the energy of modelled accelerators goes to: stacked bars of their components."""
+"""The energy of modelled accelerators by component, as stacked bars."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ SUFFIXES = (".svg", ".pdf", ".png")
 
 
 def check_figure(path: Path) -> None:
-    """Find out before the work whether a figure can be drawn.
+    """Check before the work that a figure can be drawn.
 
     Raises
     ------

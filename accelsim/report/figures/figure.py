@@ -1,4 +1,4 @@
-"""A figure with the words that stand around it, and how it is drawn and saved."""
+"""A figure with its texts, and functions that draw and save it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Figure:
     title : str
         A few words.
     alt : str
-        What is to be seen, for those who do not see it.
+        A description for readers who cannot see it.
     caption : str
         How to read it: what the axes and marks mean.
     canvas : matplotlib.figure.Figure
@@ -141,5 +141,5 @@ def style() -> Iterator[None]:
 
 
 def colours(names: Any) -> dict[Any, str]:
-    """Give each name a colour, the first ones the most different."""
+    """Assign a colour to each name, the most distinct ones first."""
     return {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(dict.fromkeys(names))}

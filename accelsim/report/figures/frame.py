@@ -122,7 +122,7 @@ def timed(data: DataFrame, *columns: str) -> DataFrame:
     rows = rows[~rows["modelled"]]
     if len(rows):
         return rows
-    raise NothingToDrawError("every time is that of a model's software, which is no hardware's")
+    raise NothingToDrawError("every time is that of a model in software, not of hardware")
 
 
 def design_frame(runs: Sequence[Described]) -> tuple[DataFrame, list[str]]:

@@ -20,7 +20,7 @@ _SHARES = ["out_of_bound_a", "out_of_bound_b"]
 
 
 def _and_settings(rows: DataFrame) -> str:
-    """Say what else one bar averages over."""
+    """Return what else one bar averages over."""
     betas = list(dict.fromkeys(rows["beta"]))
     return f" and over β = {several(betas)}" if len(betas) > 1 else ""
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MOST_ASKED = 2
 FEWEST_DESIGNS = 3
 MOST_NAMES = 4
-"""So many designs on the front are named in the figure."""
+"""Number of designs on the front that are named in the figure."""
 
 _COSTS = ("energy", "area_mm2", "relative_area")
 _WORDS = {
@@ -117,7 +117,7 @@ def _draw(
 
 
 def front_of(points: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
-    """Return the points that no other one beats in one coordinate without losing in the other.
+    """Return the points of the Pareto front.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from accelsim.report.figures.figure import Figure, NothingToDrawError
 from accelsim.report.figures.sheet import legend, panels, plain_ticks, trace
 
 VISIBLE = 20
-"""How many times that of the model in floats a perplexity may be and still be in the figure."""
+"""Largest perplexity in the figure, as a multiple of that of the model in floats."""
 
 _OPERATIONS = 3
 """Kinds of GEMM: linear layers and both attention products."""

@@ -1,4 +1,4 @@
-"""What figures have in common: panels that fit a width, legends that wrap, and kinds of plots."""
+"""Common parts of figures: panels that fit a width, legends that wrap, and kinds of plots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NARROW = 3.5
 MARKERS = "osD^vPX*"
 
 FEWEST_OF_A_LINE = 3
-"""Points that a line has at least: two of them suggest a trend that nothing shows."""
+"""Smallest number of points of a line: two would suggest a trend without evidence."""
 
 _CHARACTERS_AN_INCH = 13
 _BESIDE = 4.5
@@ -31,7 +31,7 @@ _BESIDE = 4.5
 def panels(
     width: float, count: int, height: float = 2.7, least: float = 2.4, share: bool = True
 ) -> tuple[Canvas, list[Axes]]:
-    """Return a canvas with so many axes as many beside each other as fit.
+    """Return a canvas with a number of axes, as many side by side as fit.
 
     Parameters
     ----------

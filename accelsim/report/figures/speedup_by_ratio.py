@@ -61,7 +61,7 @@ def speedup_by_ratio(data: DataFrame, runs: Sequence[Described], width: float) -
     left = left_out("the baseline", shown, names) + left_out("the backend", backends, every)
     left += sampled
     if no_result:
-        left += f" {no_result} ratios are no result, or were not measured, and are not shown."
+        left += f" {no_result} ratios were too uncertain or not measured, and are not shown."
     return Figure(
         "speedup-by-ratio",
         "Speed-up against unpack ratio",

@@ -1,4 +1,4 @@
-"""How much of its cycles each GEMM waits for memory."""
+"""The share of its cycles in which each GEMM waits for memory."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def stalls_by_gemm(data: DataFrame, runs: Sequence[Described], width: float) -> 
         f"Marks for {len(gemms)} GEMMs and {len(shown)} designs. Over all GEMMs {most[1]} stalls "
         f"in {most[0]:.0%} of its cycles, {least[1]} in {least[0]:.0%}.",
         "The share of the cycles of a GEMM, its products, shift-adds and stalls, in which the "
-        f"array waits for memory. GEMMs stand in the order of the records.{left}",
+        f"array waits for memory. GEMMs are in the order of the records.{left}",
         canvas,
     )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST_BARS = 24
 
 _NAMED = {"beta": "β {}", "bits": "b {}", "strategy": "{}", "digits": "{}", "backend": "{}"}
-"""What a bar stands for, and how its name says it."""
+"""The fields that identify a bar, and their form in its name."""
 
 
 def time_by_stage(data: DataFrame, runs: Sequence[Described], width: float) -> Figure:
@@ -59,7 +59,7 @@ def time_by_stage(data: DataFrame, runs: Sequence[Described], width: float) -> F
 
 
 def _largest(bars: dict[str, dict[str, float]]) -> str:
-    """Say which stage takes the most time."""
+    """Return which stage takes the most time."""
     sums: dict[str, float] = {}
     for sizes in bars.values():
         for stage, value in sizes.items():

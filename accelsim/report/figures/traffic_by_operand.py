@@ -1,4 +1,4 @@
-"""What goes to and from DRAM in modelled accelerators: stacked bars by operand."""
+"""Traffic to and from DRAM in modelled accelerators, as stacked bars by operand."""
 
 from __future__ import annotations
 

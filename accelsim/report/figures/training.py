@@ -57,7 +57,7 @@ def training(records: Sequence[TrainRecord], width: float) -> Figure:
         f"{metric.capitalize()} over the steps",
         f"Curves of {len(labels)} treatments over {seeds} seeds. At the end the {metric} is: "
         f"{said}.",
-        f"The {metric} on data that no step sees, and the mean loss of the steps since the last "
+        f"The {metric} on held-out data, and the mean loss of the steps since the last "
         "point. Lines are means over the seeds, bands go from the least to the largest; the "
         "dashed line is training in floating point."
         f"{left_out('the treatment', labels, list(runs))}",

@@ -1,4 +1,4 @@
-"""One HTML page that says what runs found, with nothing to load from anywhere."""
+"""One HTML page with the results of runs, which needs no network."""
 
 from accelsim.report.html.experiment import render_experiments
 from accelsim.report.html.page import render_page

@@ -1,4 +1,4 @@
-"""What a page says of a run besides its results: its verdict, config, machine and method."""
+"""The texts about a run on its page: verdict, config, machine and method."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from accelsim.report.html.differences import Comparison
 from accelsim.report.problems import verdict
 
 _ALWAYS = ("percentile", "beta", "bits", "strategy", "digits", "repeats", "warmup")
-"""Keys of a config that are told even where they are the default."""
+"""Keys of a config that are shown even if they have the default value."""
 
 
 @dataclass(frozen=True)
 class AboutRun:
-    """What the page says of one run of GEMMs, and how it compares with the first."""
+    """The texts about one run of GEMMs, and its comparison with the first run."""
 
     described: Described
     comparison: Comparison | None = None
@@ -40,7 +40,7 @@ class AboutRun:
 
     @property
     def verdict(self) -> str:
-        """How many results are exact, and slower than in the first run, in a sentence."""
+        """How many results are exact and how many slower than in the first run, in a sentence."""
         words = verdict(self.records, reasons=False)
         found = self.comparison and self.comparison.found
         if not found:
@@ -99,12 +99,12 @@ class AboutRun:
 
     @property
     def timing(self) -> str:
-        """How the times came about, from the notes of the records."""
+        """The conditions of timing, from the notes of the records."""
         return _timing(self.records)
 
 
 def machine_facts(sessions: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return what a run says of its machine, its clock and the versions, one line for each."""
+    """Return the machine, the clock and the versions of a run, one line for each."""
     if not sessions:
         return []
     first = sessions[0]
@@ -121,7 +121,7 @@ def machine_facts(sessions: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]
 
 
 def when(sessions: Sequence[Mapping[str, Any]]) -> str:
-    """Say when a run started and ended, and how often it was resumed."""
+    """Return when a run started and ended, and how often it was resumed."""
     if not sessions:
         return "no run.json: config, machine and time are unknown"
     start, end = sessions[0]["start"], sessions[-1].get("end")
@@ -132,7 +132,7 @@ def when(sessions: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _unusual(section: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return what of a section of the config is not the default, and what is told always."""
+    """Return the values of a config's section that differ from the default or are always shown."""
     usual = ConfigSections.model_fields[key].default.model_dump(mode="json")
     return {
         name: value

@@ -1,4 +1,4 @@
-"""What the columns of the page's tables show."""
+"""The columns of the page's tables."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def summary_columns(rows: Sequence[Row], models: bool = False) -> list[Column[Ro
         Column("backend", _BACKEND, _backend, rank="always"),
         Column(
             "exact",
-            "how many GEMMs gave the oracle's product, every integer equal",
+            "number of GEMMs whose every integer equals the oracle's",
             lambda row: f"{row.line.exact}/{len(row.line.records)}",
         ),
         *_measured(rows, models),
@@ -96,7 +96,10 @@ def failure_columns(rows: Sequence[Row]) -> list[Column[Row]]:
     ]
 
 
-_BACKEND = "what multiplied; * where it was emulated or fell back, so its time is no hardware's"
+_BACKEND = (
+    "what multiplied; * where it was emulated or fell back, so that its time says nothing about "
+    "hardware"
+)
 _ERROR = f"half the 95% interval of the total, as a share of it; from {FEWEST} repeats on"
 
 
@@ -130,7 +133,7 @@ _SHORT = ("unpack", "gemm", "total")
 
 
 def _modelled(models: bool) -> list[Column[Row]]:
-    """Return what the model of an accelerator says of a record."""
+    """Return the columns of modelled accelerators."""
     first: Rank = "always" if models else "asked"
     shown: Rank = "wide" if models else "asked"
 

@@ -15,7 +15,7 @@ from accelsim.report.figures.choosing import several
 from accelsim.report.html.grid import Column, Grid
 
 _ASKED = ("MACs", "shift-adds", "of memory")
-"""Columns that are shown only if they are asked for."""
+"""Columns that are hidden at first."""
 
 _ALWAYS = ("cycles", "stalls", "seconds", "/least", "energy, J")
 """Columns that are shown on narrow screens too."""
@@ -74,7 +74,7 @@ def _where(places: Sequence[str]) -> str:
 
 
 def _columns(rows: Sequence[DesignRow]) -> list[Column[DesignRow]]:
-    """Return the columns; what tells designs apart comes first."""
+    """Return the columns; those that distinguish designs come first."""
     parts = dict.fromkeys(part for row in rows for part in row.compared.design.parts)
     columns = [
         Column[DesignRow]("run", "the folder of the run", lambda row: row.run),

@@ -15,14 +15,14 @@ from accelsim.report.regressions import MEANINGS, Change, Regressions, find_regr
 from accelsim.report.speedups import total_times
 
 _COUNTED = {"ratio": ratio, "low_bit_macs": count, "cycles": count, "energy": "{:.3g}".format}
-"""Fields that do not depend on the machine, and how they are shown where they changed."""
+"""Fields that do not depend on the machine, and how changes of them are shown."""
 
 _ORDER = list(MEANINGS)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A later run beside the first.
+    """A later run compared with the first.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def _end(end: str) -> Callable[[Change], float | None]:
 
 
 def _changed(field: str, side: str) -> Callable[[Change], Any]:
-    """Return a value of one run where both have it and it is not the same."""
+    """Return a value of one run if both have it and it differs."""
 
     def value(change: Change) -> Any:
         if change.old is None or change.new is None or change.old[field] == change.new[field]:

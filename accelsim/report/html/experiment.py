@@ -20,33 +20,33 @@ if TYPE_CHECKING:
     from accelsim.report.figures import Figure
 
 PARITY = 0.01
-"""A perplexity that is at most this share above that in floats is called the same."""
+"""Largest relative increase of perplexity over floats that counts as the same."""
 
 _NOT_TOLD = ("treatments", "name")
-"""Keys of a config that are told elsewhere on the page."""
+"""Keys of a config that are shown elsewhere on the page."""
 
 _TALLY: dict[str, str] = {
     "gemms": "GEMMs that were computed from integers",
-    "dense_macs": "their multiplications",
+    "dense_macs": "multiplications of these GEMMs",
     "coverage": "share of the model's multiplications that was in integers",
-    "not_chosen_macs": "multiplications that were left in floats as asked",
-    "skipped_macs": "multiplications that stayed in floats all the same",
+    "not_chosen_macs": "multiplications that were left in floats as configured",
+    "skipped_macs": "multiplications that stayed in floats although they were chosen",
     "skipped_unknown": "calls of unknown size that stayed in floats",
     "ratio": "low-bit multiplications over those of the unpacked GEMMs",
     "low_bit_macs": "low-bit multiplications",
     "out_of_bound": "entries that do not fit one digit",
     "checked": "GEMMs whose integers were compared with the oracle's",
-    "inexact": "those of them with a wrong integer",
+    "inexact": "checked GEMMs with a wrong integer",
     "overflows": "GEMMs in which an accumulator overflowed",
 }
 
 _VERDICTS = ("inexact", "overflows")
-"""Counts whose zeros are told too, where something was checked."""
+"""Counts that are shown even if they are 0, when something was checked."""
 
 
 @dataclass(frozen=True)
 class AboutExperiment:
-    """What the page says of one run, and its figures."""
+    """The texts and figures of one run."""
 
     run: ExperimentRun
     name: str
@@ -58,16 +58,16 @@ class AboutExperiment:
 
     @property
     def good(self) -> bool:
-        """Whether every treatment came to its end and no integer was wrong."""
+        """Whether every treatment finished and no integer was wrong."""
         return not any(record.failed for record in self.records)
 
     @property
     def verdict(self) -> str:
-        """How many treatments came to their end, and how exact the integers were."""
+        """The number of treatments that finished, and the exactness of the integers."""
         failed = sum(record.failed for record in self.records)
         checked = sum(_whole(record.tally.get("checked")) for record in self.records)
         inexact = sum(_whole(record.tally.get("inexact")) for record in self.records)
-        words = f"{len(self.records) - failed} of {len(self.records)} came to their end"
+        words = f"{len(self.records) - failed} of {len(self.records)} finished"
         if checked:
             words += f"; {checked - inexact:,} of {checked:,} checked GEMMs exact"
         return words
@@ -107,7 +107,7 @@ class AboutExperiment:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """What cannot be drawn, and why."""
+        """Figures that cannot be drawn, with the reason."""
         return self._drawn[1]
 
     @property

@@ -13,7 +13,7 @@ T = TypeVar("T")
 Rank: TypeAlias = Literal["always", "wide", "asked"]
 
 PAGE = 100
-"""Rows that stand in the page before anything is sorted or filtered."""
+"""Rows that the page shows before anything is sorted or filtered."""
 
 MOST_CHOICES = 40
 """A column of labels with more values than this has no list to choose from."""
@@ -71,7 +71,7 @@ class Grid(Generic[T]):
     Parameters
     ----------
     name : str
-        Tells this table from the others of the page.
+        Identifies this table on the page.
     columns : sequence of Column
         Those that have no value in any row are left out.
     rows : sequence
@@ -104,7 +104,7 @@ class Grid(Generic[T]):
 
     @property
     def meanings(self) -> list[tuple[str, str]]:
-        """Each head that needs a word, and that word."""
+        """Each head that needs an explanation, with the explanation."""
         return [(column.title, column.meaning) for column in self.columns if column.meaning]
 
     @property

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from accelsim.report.figures import Figure
 
 TOLERANCE = 0.05
-"""Below this slow-down a later run is not called slower."""
+"""Smallest slow-down at which a later run is called slower."""
 
 
 def render_page(runs: Sequence[Run], figures: Sequence[Figure], left_out: Mapping[str, str]) -> str:

@@ -75,7 +75,7 @@ def tables(page):
 
 def test_an_eval_run_has_its_verdict_results_curve_and_tally(tmp_path, evaluations):
     page = page_of(tmp_path, ("one", evaluations))
-    assert "5 of 5 came to their end; 24 of 24 checked GEMMs exact" in page.texts("p")
+    assert "5 of 5 finished; 24 of 24 checked GEMMs exact" in page.texts("p")
     assert "Within 1% of the perplexity in floats (10): β = 255." in page.texts("p")
     results, tally = tables(page)
     assert results["treatment"] == ["float", "β = 255", "β = 31", "β = 3", "linear only"]
@@ -114,7 +114,7 @@ def test_a_failure_is_no_green_tick(tmp_path, evaluations):
     wrong = evaluated(10.0, "β = 9", {**TALLY, "inexact": 2}, beta=9)
     nan = evaluated(None, "β = 2", reason="the perplexity is not finite", beta=2)
     page = page_of(tmp_path, ("one", [*evaluations, wrong, nan]))
-    assert "5 of 7 came to their end; 30 of 32 checked GEMMs exact" in page.texts("p")
+    assert "5 of 7 finished; 30 of 32 checked GEMMs exact" in page.texts("p")
     assert [p["class"] for p in page.of("p") if "class" in p] == ["verdict bad"]
     assert "β = 9: a wrong integer or an overflow" in page.texts("li")
     assert "β = 2: the perplexity is not finite" in page.texts("li")
@@ -173,7 +173,7 @@ class TestCommand:
         page, figures = tmp_path / "page.html", tmp_path / "figures"
         run = write("run", evaluations)
         assert self.report(capsys, run, "-o", page, "--figures", figures)[0] == 0
-        assert "5 of 5 came to their end" in page.read_text()
+        assert "5 of 5 finished" in page.read_text()
         assert sorted(path.name for path in figures.iterdir()) == [
             "run-quality.pdf", "run-quality.png"
         ]  # fmt: skip

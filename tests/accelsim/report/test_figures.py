@@ -143,7 +143,7 @@ def test_models_have_their_figures_first_and_no_times(drawn_models):
         "ratio-by-bits",
     ]  # fmt: skip
     for name in ("time by stage", "speedup by ratio"):
-        assert left_out[name] == "every time is that of a model's software, which is no hardware's"
+        assert left_out[name] == "every time is that of a model in software, not of hardware"
 
 
 def test_every_figure_has_a_narrow_one_that_fits_a_phone(drawn, drawn_models):
@@ -281,6 +281,6 @@ def test_ratios_that_are_no_results_are_not_drawn(make_record, make_run):
     ]
     figure = named(draw([make_run(records)])[0], "speedup-by-ratio")
     assert figure.alt.startswith("A scatter plot of 1 speed-ups")
-    assert "1 ratios are no result" in figure.caption
+    assert "1 ratios were too uncertain" in figure.caption
     _, left_out = draw([make_run(records[:1])])
     assert left_out["speedup by ratio"] == "no record has a speed-up that is a result"

@@ -22,11 +22,11 @@ layers.0.q (linear, forward) 16×32×8, by row/column
   cpu-int8    yes 1.221 5.00k 0.000  0.250 0.750  1.00  ~2.00
 
 n×d×h  A is [n, d], B is [h, d]
-exact  every integer of the product is equal
+exact  every integer of the product equals the oracle's
 r      low-bit multiplications over those of the GEMM
 MACs   low-bit multiply-adds
 time   median of 20 repeats
-total  its own median: those of the stages do not add up to it
+total  median of the totals; medians of stages need not add up to it
 ×fp32  time of the fp32 GEMM over total; above 1 is faster than fp32
 ~      approximate: fewer than 6 repeats known (2 of 2)
 * emulator: emulated; a model in software did the work, so its times are not the
@@ -257,7 +257,7 @@ def test_times_without_warm_up_say_so(make_record):
         clock_mhz=[None, None],
     )  # fmt: skip
     lines = lines_of([make_record(timing=notes)])
-    assert "without warm-up the first may have compiled code" in " ".join(lines)
+    assert "without warm-up the first may include compilation" in " ".join(lines)
     assert max(map(len, lines)) <= 80
 
 
