@@ -41,6 +41,10 @@ class NothingCouldRunError(AccelsimError):
     exit_code = 3
 
 
+MOST_NAMES = 20
+"""If one name of more is near to what was given, the others are not listed."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     """Describe an unknown name, with the nearest known name and the list of all.
 
@@ -56,4 +60,6 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
+    if close and len(names) > MOST_NAMES:
+        return f"unknown {kind} {str(name)!r}{hint} ({len(names)} are known)"
     return f"unknown {kind} {str(name)!r}{hint} (known: {', '.join(names) or 'none'})"

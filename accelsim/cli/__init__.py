@@ -65,7 +65,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(accelsim.__version__, prog_name="accelsim")
+@click.version_option(accelsim.__version__, "-V", "--version", prog_name="accelsim")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
     """Emulate and benchmark low-bit accelerators on the GEMMs of real Transformers.

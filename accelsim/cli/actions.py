@@ -32,13 +32,19 @@ class ActionCommand(click.Command):
         """Return the command's own parameters and the backends' flags."""
         own = super().get_params(ctx)
         taken = {option for parameter in own for option in parameter.opts}
-        texts: dict[str, list[str]] = {}
+        texts: dict[str, dict[str, list[str]]] = {}
         for backend in _backends(ctx.meta.get(_ARGUMENTS, [])):
             for action in _actions(backend, str(self.name)):
                 if f"--{action.flag}" not in taken:
-                    texts.setdefault(action.flag, []).append(f"{action.help} [{backend.name}]")
+                    texts.setdefault(action.flag, {}).setdefault(action.help, []).append(
+                        backend.name
+                    )
         added = [
-            click.Option([f"--{flag}"], is_flag=True, help=" ".join(helps))
+            click.Option(
+                [f"--{flag}"],
+                is_flag=True,
+                help=" ".join(f"{text} [{', '.join(names)}]" for text, names in helps.items()),
+            )
             for flag, helps in sorted(texts.items())
         ]
         return [*own, *added]

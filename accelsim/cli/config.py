@@ -12,8 +12,8 @@ import click
 
 from accelsim.cli.shared import format_option, output_option
 from accelsim.errors import InputError
+from accelsim.measure.durations import duration
 from accelsim.plugins.shipped import shipped_files
-from accelsim.report.cells import duration
 from accelsim.report.tables import Format, render
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def command() -> None:
     """Help with writing configs."""
 
 
-@command.command("list")
+@command.command("list", short_help="List the configs that come with accelsim.")
 @format_option("the list")
 def list_command(style: Format) -> None:
     """List the configs that come with accelsim; commands take them by name."""
@@ -67,7 +67,7 @@ def copy(name: str, output: Path | None, overwrite: bool) -> None:
     click.echo(f"\nNext:\n  accelsim {read_kind(target)} {target}", err=True)
 
 
-@command.command()
+@command.command(short_help="Print the JSON Schema of configs.")
 @click.argument("kind", type=click.Choice(("run", "eval", "train")), default="run")
 def schema(kind: str) -> None:
     """Print the JSON Schema of a config of `accelsim run`, `eval` or `train`.
@@ -86,7 +86,7 @@ def schema(kind: str) -> None:
     click.echo(json.dumps(found, indent=2, ensure_ascii=False))
 
 
-@command.command()
+@command.command(short_help="Check a config, and say what it would do.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--set",

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from accelsim.cli.parity import carry_out, options
+from accelsim.cli.parity import carry_out, options, with_device
 from accelsim.plugins.extras import need
 
 
 @click.command("eval")
 @options
-def command(config: Path, overrides: tuple[str, ...], **how: Any) -> int:
+def command(config: Path, overrides: tuple[str, ...], device: str | None, **how: Any) -> int:
     """Evaluate the model of CONFIG with its GEMMs in floats, in integers, and clipped.
 
     A causal language model gets its perplexity on a text, an encoder the cosine of its embeddings
@@ -25,6 +25,6 @@ def command(config: Path, overrides: tuple[str, ...], **how: Any) -> int:
     from accelsim.report.experiments import quality_rows
     from accelsim.report.figures.experiments import draw_quality
 
-    resolved = load_eval_config(config, overrides)
+    resolved = load_eval_config(config, with_device(overrides, device))
     need("transformers", "models")  # before the folder is touched
     return carry_out(resolved, EvalRecord, evaluate, quality_rows, draw_quality, **how)

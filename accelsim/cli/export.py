@@ -8,24 +8,21 @@ import click
 
 from accelsim.analysis.peers import TOOLS, layers, write
 from accelsim.cli.gemms import gemms_of
+from accelsim.cli.shared import beta_option, gemm_option, output_option
 from accelsim.settings import Unpacking
 from accelsim.types import PerOperand, Rounding, StrategyChoice
 from accelsim.unpack import DIGIT_SYSTEMS, split_options
 from workloads import select
 
-_positive = click.FloatRange(min=0, min_open=True)
-
 
 @click.command("export")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--to", "tool", type=click.Choice(TOOLS), required=True, help="Who is to read it.")
-@click.option(
-    "--gemm", "globs", multiple=True, metavar="GLOB", help="Only GEMMs whose names match."
-)
+@gemm_option
 @click.option(
     "--bits", type=click.IntRange(2, 16), default=8, show_default=True, help="Width of a digit."
 )
-@click.option("--beta", type=_positive, default=15, show_default=True)
+@beta_option([15])
 @click.option(
     "--percentile",
     type=click.FloatRange(min=0, min_open=True, max=100),
@@ -35,19 +32,13 @@ _positive = click.FloatRange(min=0, min_open=True)
 @click.option("--strategy", default="mix", show_default=True, help="How integers are unpacked.")
 @click.option("--block", type=click.IntRange(min=1), help="Columns of a K-block.")
 @click.option("--digits", type=click.Choice(DIGIT_SYSTEMS), default="balanced", show_default=True)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The folder to write to.",
-)
+@output_option("The folder to write to; several β have a folder in it each", required=True)
 def command(
     file: Path,
     tool: str,
     globs: tuple[str, ...],
     bits: int,
-    beta: float,
+    betas: tuple[float, ...],
     percentile: float,
     strategy: str,
     block: int | None,
@@ -63,6 +54,8 @@ def command(
         PerOperand.both(bits), digits, StrategyChoice(*split_options(strategy)), block
     )
     gemms = select(gemms_of(file), globs or ["*"], file)
-    found = layers(gemms, Rounding(percentile, beta), unpacking)
-    for path in write(output, tool, found):
-        click.echo(path)
+    for beta in betas:
+        folder = output if len(betas) == 1 else output / f"beta-{beta:g}"
+        found = layers(gemms, Rounding(percentile, beta), unpacking)
+        for path in write(folder, tool, found):
+            click.echo(path)

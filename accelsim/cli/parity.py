@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +32,7 @@ def options(command: C) -> C:
             metavar="SHARE",
             help="Fail unless this share of a model's multiplications is in integers.",
         ),
+        click.option("--device", metavar="DEVICE", help="Compute here: cpu, cuda or cuda:N."),
         click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder."),
         click.option("--resume", is_flag=True, help="Continue the run in the folder."),
         output_option("The folder of the results"),
@@ -40,6 +41,11 @@ def options(command: C) -> C:
     ):
         command = decorate(command)
     return command
+
+
+def with_device(overrides: Sequence[str], device: str | None) -> list[str]:
+    """Return the overrides of a config with those that ``--device`` stands for."""
+    return [*overrides, *([f"device={device}"] if device else [])]
 
 
 def carry_out(

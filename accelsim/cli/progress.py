@@ -12,9 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
+from accelsim.measure.durations import duration
 from accelsim.records import Record, Status
 from accelsim.records.fields import SETTINGS
-from accelsim.report.cells import duration, printable, text
+from accelsim.report.cells import printable, text
 from accelsim.report.options import option_values, telling_options
 from accelsim.report.settings import describe
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import click
 
-from accelsim.cli.parity import carry_out, options
+from accelsim.cli.parity import carry_out, options, with_device
 
 
 @click.command("train")
 @options
-@click.option("--device", metavar="DEVICE", help="Train here: cpu, cuda or cuda:N.")
 def command(config: Path, overrides: tuple[str, ...], device: str | None, **how: Any) -> int:
     """Train the small model of the YAML file CONFIG in floats and in integers.
 
@@ -25,5 +24,5 @@ def command(config: Path, overrides: tuple[str, ...], device: str | None, **how:
     from accelsim.report.experiments import training_rows
     from accelsim.report.figures.experiments import draw_training
 
-    resolved = load_train_config(config, [*overrides, *([f"device={device}"] if device else [])])
+    resolved = load_train_config(config, with_device(overrides, device))
     return carry_out(resolved, TrainRecord, train, training_rows, draw_training, **how)

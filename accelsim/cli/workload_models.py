@@ -11,7 +11,7 @@ from workloads.models.catalog import catalog, find
 from workloads.models.wheels import fetch
 
 
-@click.command("models")
+@click.command("models", short_help="List the models of the catalog.")
 @format_option("the list")
 def models_command(style: Format) -> None:
     """List the models that `extract`, `fetch` and `model:` entries know by name."""
@@ -23,7 +23,7 @@ def models_command(style: Format) -> None:
     click.echo(render(rows, format=style), nl=False)
 
 
-@click.command("fetch")
+@click.command("fetch", short_help="Download a model, check it, and unpack it.")
 @click.argument("name")
 def fetch_command(name: str) -> None:
     """Download a model's weights, check their hash, and unpack them into the cache.

@@ -27,7 +27,7 @@ HEADERS = {"kurtosis": "kurtosis", "zeros": "zero"} | {
 }
 
 
-@click.command("stats")
+@click.command("stats", short_help="Tell how heavy heavy hitters are, and where.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--gemm",
@@ -121,7 +121,7 @@ def _draw(found: Sequence[OperandStatistics], path: Path) -> None:
     click.echo(f"figure in {path}", err=True)
 
 
-@click.command("profile")
+@click.command("profile", short_help="Measure heavy hitters, for synthetic operands.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @output_option("The file to write", required=True)
 def profile_command(bundle: Path, output: Path) -> None:

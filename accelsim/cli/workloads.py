@@ -32,7 +32,7 @@ def command() -> None:
     """List workloads, show their GEMMs and heavy hitters, and fetch models."""
 
 
-@command.command("list")
+@command.command("list", short_help="List the GEMMs of bundles and configs.")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @_format
 def list_command(files: tuple[Path, ...], style: Format) -> None:
@@ -47,7 +47,7 @@ def list_command(files: tuple[Path, ...], style: Format) -> None:
     click.echo(render(rows, narrow if style == "table" else None, style), nl=False)
 
 
-@command.command("show")
+@command.command("show", short_help="Show GEMMs and their heavy hitters.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--gemm",

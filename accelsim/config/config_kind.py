@@ -21,7 +21,7 @@ OWN_KEYS: Mapping[str, frozenset[str]] = {
     "train": frozenset(
         {
             "task", "batch", "context", "width", "layers", "heads", "steps", "learning_rate",
-            "evaluate_every", "seeds", "probe", "device",
+            "evaluate_every", "seeds", "probe",
         }
     ),
 }  # fmt: skip

@@ -53,6 +53,7 @@ class EvalSections(_Common):
     text: str | None = Field(default=None, description="the path of a UTF-8 text file")
     windows: int = Field(default=16, ge=1, description="a whole number, at least 1")
     tokens: int = Field(default=512, ge=2, description="a whole number, at least 2")
+    device: str = Field(default="cpu", description="cpu, cuda or cuda:N")
 
 
 class ProbeSection(UnpackSection):

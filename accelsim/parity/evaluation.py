@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from accelsim.errors import DataError
 from accelsim.integer_mode import IntegerGemms
 from accelsim.integer_mode.replacing import ALL
+from accelsim.measure.durations import duration
 from accelsim.parity.clipping import ClippedGemms
 from accelsim.parity.configs import EvalSections, ParityConfig
+from accelsim.parity.devices import check_device
 from accelsim.parity.quality import Quality, embeddings, likeness, perplexity, windows
 from accelsim.parity.storage import weight_storage
 from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
@@ -28,6 +30,9 @@ from workloads.models.opening import load_catalog_model
 from workloads.models.text import read_text
 
 Say = Callable[[str], None]
+
+SECONDS_BETWEEN = 5.0
+"""The least time between two lines about one treatment."""
 
 
 def evaluate(
@@ -50,10 +55,13 @@ def evaluate(
         If the model cannot be loaded or a backend does not run here.
     """
     sections = config.sections
+    check_device(sections.device)
     loaded = _open(sections, say)
+    loaded.model.to(sections.device)
     text = read_text(None if sections.text is None else Path(sections.text))
     ids = loaded.tokenizer(text.content, add_special_tokens=False, verbose=False)["input_ids"]
     inputs = windows(torch.tensor(ids), sections.windows, sections.tokens)
+    inputs = inputs.to(sections.device)
     _check_globs(config.treatments, loaded, inputs)
     reference = None if loaded.generates else embeddings(loaded.model, inputs)
     folder.note(text=text.source, text_tokens=len(ids))
@@ -61,11 +69,29 @@ def evaluate(
     for number, treatment in enumerate(config.treatments, start=1):
         known = (json.dumps(treatment.to_record(), sort_keys=True),)
         if known not in done:
-            record = _record(treatment, loaded, inputs, reference, sections.model, text.source)
+            tell = _Windows(say, f"[{number}/{len(config.treatments)}] {treatment.label}", inputs)
+            record = _record(
+                treatment, loaded, inputs, reference, sections.model, text.source, tell
+            )
             folder.append(record)
             shown = record.reason or f"{record.metric} {record.value:.5g}"
             say(f"[{number}/{len(config.treatments)}] {record.label}: {shown}")
     return list(folder.records)
+
+
+class _Windows:
+    """Says now and then how many windows of a text are done, and about how long the rest takes."""
+
+    def __init__(self, say: Say, label: str, inputs: Tensor) -> None:
+        self._say, self._label, self._total = say, label, len(inputs)
+        self._start = self._said = time.monotonic()
+
+    def __call__(self, number: int) -> None:
+        now = time.monotonic()
+        if number < self._total and now - self._said >= SECONDS_BETWEEN:
+            left = duration((now - self._start) / number * (self._total - number))
+            self._say(f"{self._label}: {number} of {self._total} windows, {left} left")
+            self._said = now
 
 
 def _check_globs(treatments: Sequence[Treatment], loaded: Loaded, inputs: Tensor) -> None:
@@ -89,13 +115,14 @@ def _record(
     reference: Tensor | None,
     model: str,
     source: dict[str, str],
+    tell: Callable[[int], None],
 ) -> EvalRecord:
     metric, value, reason = "perplexity" if loaded.generates else "cosine to float", None, ""
     start = time.perf_counter()
     mode = treatment.context(loaded.model)
     try:
         with mode:
-            found = _quality(loaded, inputs, reference)
+            found = _quality(loaded, inputs, reference, tell)
         metric = found.metric
         value = found.value if math.isfinite(found.value) else None
         reason = "" if value is not None else f"the {metric} is not finite"
@@ -125,8 +152,13 @@ def _storage(treatment: Treatment, model: nn.Module) -> dict[str, Any]:
     return weight_storage(model, treatment.rounding.weights).summary()
 
 
-def _quality(loaded: Loaded, inputs: Tensor, reference: Tensor | None) -> Quality:
+def _quality(
+    loaded: Loaded,
+    inputs: Tensor,
+    reference: Tensor | None,
+    tell: Callable[[int], None] = lambda number: None,
+) -> Quality:
     if loaded.generates:
-        return perplexity(loaded.model, inputs)
-    found = embeddings(loaded.model, inputs)
+        return perplexity(loaded.model, inputs, tell)
+    found = embeddings(loaded.model, inputs, tell)
     return likeness(found, found if reference is None else reference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +56,9 @@ def windows(tokens: Tensor, count: int, length: int) -> Tensor:
     return torch.stack([tokens[i * step : i * step + length] for i in range(count)])
 
 
-def perplexity(model: nn.Module, inputs: Tensor) -> Quality:
+def perplexity(
+    model: nn.Module, inputs: Tensor, tell: Callable[[int], None] = lambda number: None
+) -> Quality:
     """Return ``exp`` of the mean cross-entropy of every token but the first of each window.
 
     Parameters
@@ -64,24 +67,40 @@ def perplexity(model: nn.Module, inputs: Tensor) -> Quality:
         A causal language model that returns an object with ``logits``.
     inputs : Tensor
         int64 ``[windows, tokens]``.
+    tell : callable, optional
+        Called with the number of each window when it is done, from 1.
     """
     total = 0.0
-    for window in inputs:
+    for number, window in enumerate(inputs, start=1):
         with torch.no_grad():
             logits = model(input_ids=window[None], use_cache=False).logits[0, :-1]
         losses = cross_entropy(logits.double(), window[1:], reduction="none")
         total += float(losses.sum())
+        tell(number)
     mean = torch.tensor(total / inputs[:, 1:].numel(), dtype=torch.float64)
     return Quality("perplexity", float(mean.exp()))
 
 
-def embeddings(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return an encoder's sentence embeddings ``[windows, width]``: means over its tokens."""
+def embeddings(
+    model: nn.Module, inputs: Tensor, tell: Callable[[int], None] = lambda number: None
+) -> Tensor:
+    """Return an encoder's sentence embeddings ``[windows, width]``: means over its tokens.
+
+    Parameters
+    ----------
+    model : nn.Module
+        An encoder that returns an object with ``last_hidden_state``.
+    inputs : Tensor
+        int64 ``[windows, tokens]``.
+    tell : callable, optional
+        Called with the number of each window when it is done, from 1.
+    """
     found = []
-    for window in inputs:
+    for number, window in enumerate(inputs, start=1):
         with torch.no_grad():
             output = model(input_ids=window[None], attention_mask=torch.ones_like(window[None]))
         found.append(output.last_hidden_state[0].mean(0))
+        tell(number)
     return torch.stack(found)
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch.optim import AdamW
 
-from accelsim.errors import DataError, InputError
+from accelsim.errors import DataError
 from accelsim.files import commit, stage_by
 from accelsim.parity.configs import ParityConfig, Probe, TrainSections
 from accelsim.parity.coverage import add_tally
+from accelsim.parity.devices import check_device
 from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
 from accelsim.records import RunFolder
 from accelsim.records.experiments import TrainRecord, training_key
@@ -83,19 +84,12 @@ def train(
             key = training_key(treatment.to_record(), seed)
             if key in done:
                 continue
-            _check_device(sections.device)
+            check_device(sections.device)
             name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
             checkpoint = folder.path / CHECKPOINTS / f"{name}.pt"
             folder.append(_train(task, config, treatment, seed, folder, checkpoint, say))
             checkpoint.unlink(missing_ok=True)
     return list(folder.records)
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device!r} cannot be used here: {error}") from error
 
 
 def _train(

@@ -68,14 +68,6 @@ def milliseconds(value: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def duration(seconds: float) -> str:
-    """Return a time that need not be exact in seconds, minutes or hours, such as ``12 s``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
 def count(value: int) -> str:
     """Return a count with 3 digits and a decimal prefix, such as ``1.23G``; exact below 1000."""
     if value < 1000:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from accelsim.cli.eval import command
 from accelsim.errors import InputError
+from accelsim.parity import evaluation
 from accelsim.plugins.extras import how_to_install
 from accelsim.records.experiments import EvalRecord
 from accelsim.report.figures.experiments import check_figure, draw_quality
@@ -182,3 +183,15 @@ def test_the_figure_of_an_encoder(tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="nothing to draw"):
         draw_quality([record(0.9, beta=7, skip=["head"])], tmp_path / "b.png")
+
+
+def test_windows_are_counted_while_a_treatment_takes_long(config, monkeypatch):
+    monkeypatch.setattr(evaluation, "SECONDS_BETWEEN", 0)
+    lines = [line for line in run(config).stderr.splitlines() if "windows, " in line]
+    assert re.fullmatch(r"\[1/5\] float: 1 of 2 windows, [\d.]+ s left", lines[0])
+    assert len(lines) == 5, "one of two windows for each treatment"
+
+
+def test_a_missing_device(config):
+    with pytest.raises(InputError, match="device 'cuda:99' cannot be used here"):
+        run(config, "--device", "cuda:99")
