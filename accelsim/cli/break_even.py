@@ -9,7 +9,7 @@ import click
 
 from accelsim.analysis.break_even import Integers, float_seconds
 from accelsim.arithmetic.rounding import quantize
-from accelsim.cli.shared import beta_option, format_option
+from accelsim.cli.shared import beta_option, format_option, gemm_option
 from accelsim.errors import InputError
 from accelsim.report.tables import Format, render
 from accelsim.settings import Unpacking
@@ -46,13 +46,7 @@ def _speeds(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
 
 @click.command("break-even")
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--gemm",
-    "globs",
-    multiple=True,
-    metavar="GLOB",
-    help="Only GEMMs whose names match; may be repeated.",
-)
+@gemm_option
 @click.option(
     "--shape",
     nargs=3,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from accelsim.cli.shared import output_option
+from accelsim.cli.shared import gemm_option, output_option
 from accelsim.errors import InputError
 from workloads.capture import Sampling
 from workloads.models.extraction import Estimate, check_space, estimate, extract
@@ -48,13 +48,7 @@ PHASES = {"forward": ("forward",), "backward": ("grad_input", "grad_weight")}
     show_default=True,
     help="Which pass; may be repeated.",
 )
-@click.option(
-    "--gemm",
-    "globs",
-    multiple=True,
-    metavar="GLOB",
-    help="Only GEMMs whose names match; may be repeated.",
-)
+@gemm_option
 @click.option("--batch", type=click.IntRange(min=1), help="Number of sequences.")
 @click.option("--tokens", type=click.IntRange(min=1), help="Number of tokens in each.")
 @click.option(

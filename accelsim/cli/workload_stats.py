@@ -11,7 +11,7 @@ import click
 
 from accelsim.analysis.heavy_hitters import OperandStatistics, rows_of, survey, totals
 from accelsim.cli.gemms import gemms_of
-from accelsim.cli.shared import beta_option, format_option, output_option
+from accelsim.cli.shared import beta_option, format_option, gemm_option, output_option
 from accelsim.errors import InputError
 from accelsim.report.tables import Format, render
 from workloads import open_bundle, select
@@ -29,13 +29,7 @@ HEADERS = {"kurtosis": "kurtosis", "zeros": "zero"} | {
 
 @click.command("stats", short_help="Tell how heavy heavy hitters are, and where.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--gemm",
-    "globs",
-    multiple=True,
-    metavar="GLOB",
-    help="Only GEMMs whose names match; may be repeated.",
-)
+@gemm_option
 @beta_option([15, 31])
 @click.option(
     "--bits",

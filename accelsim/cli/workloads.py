@@ -12,7 +12,7 @@ from torch import Tensor
 
 from accelsim.arithmetic.rounding import alpha, quantize
 from accelsim.cli.gemms import gemms_of
-from accelsim.cli.shared import beta_option, format_option
+from accelsim.cli.shared import beta_option, format_option, gemm_option
 from accelsim.cli.workload_models import fetch_command, models_command
 from accelsim.cli.workload_stats import profile_command, stats_command
 from accelsim.errors import DataError
@@ -49,13 +49,7 @@ def list_command(files: tuple[Path, ...], style: Format) -> None:
 
 @command.command("show", short_help="Show GEMMs and their heavy hitters.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--gemm",
-    "globs",
-    multiple=True,
-    metavar="GLOB",
-    help="Only GEMMs whose names match; may be repeated.",
-)
+@gemm_option
 @beta_option([15])
 @click.option(
     "--percentile",
