@@ -207,6 +207,8 @@ class Cost:
     mapping : mapping
         How the product is laid out in time, in JSON values: the tile, the order of the loops, and
         how they were chosen; empty for the model's own way.
+    dram_bandwidth : float or None
+        Bytes that DRAM moves in a cycle at most; None if there is no limit, or no DRAM.
     """
 
     cycles: float | None = None
@@ -221,6 +223,7 @@ class Cost:
     traffic: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     energy_by_pj: Mapping[str, float] = field(default_factory=dict)
     mapping: Mapping[str, Any] = field(default_factory=dict)
+    dram_bandwidth: float | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from accelsim.errors import InputError, unknown_name
 from accelsim.plugins.options import OptionError, parse_options
 from accelsim.plugins.registry import split_reference
 from accelsim.records.keyed import canonical_json
-from accelsim.types import FUSED, StrategyChoice
+from accelsim.types import FUSED, PerOperand, StrategyChoice
 from accelsim.unpack import load_strategy, split_options, strategy_class
 from gemm_backends import GemmBackend, backend_class
 from workloads.paths import from_folder
@@ -105,8 +105,10 @@ def _open(document: Document, source: WorkloadSource, loc: Loc, seen: set[str]) 
         seen.add(gemm.id)
 
 
-def check_backends(document: Document, entries: Sequence[Any]) -> tuple[BackendChoice, ...]:
-    """Check the entries of ``backends`` by making an instance of each.
+def check_backends(
+    document: Document, entries: Sequence[Any], widths: Sequence[PerOperand[int]] = ()
+) -> tuple[BackendChoice, ...]:
+    """Check the entries of ``backends`` by making an instance of each, for each width of digits.
 
     Problems go to `document`; entries that have one are left out of the result.
     """
@@ -125,8 +127,14 @@ def check_backends(document: Document, entries: Sequence[Any]) -> tuple[BackendC
         elif shared := names.taken(choice):
             document.report(("backends", index, "name"), shared)
         seen.add(key)
-        choices.append(choice)
+        if all(_fits(document, backend, bits, ("backends", index)) for bits in widths):
+            choices.append(choice)
     return tuple(choices)
+
+
+def _fits(document: Document, backend: GemmBackend, bits: PerOperand[int], loc: Loc) -> bool:
+    """See that a backend can be made for digits of some width."""
+    return _can_be_made(document, lambda: backend.for_bits(bits.a, bits.b), loc)
 
 
 class _Names:

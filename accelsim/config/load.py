@@ -65,7 +65,8 @@ def load_config(
     data = {"backends": list(backends), **document.data} if backends else document.data
     sections = validated(document, ConfigSections, data)
     workloads = check_workloads(document, _entries(document, "workloads"))
-    choices = check_backends(document, _entries(document, "backends"))
+    widths = () if sections is None else tuple(dict.fromkeys(sections.unpack.bits))
+    choices = check_backends(document, _entries(document, "backends"), widths)
     check_strategies(document, ("unpack",))
     check_names(document, ("baselines",), "baseline", list_baselines())
     document.raise_problems()

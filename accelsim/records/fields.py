@@ -205,6 +205,15 @@ FIELDS: dict[str, Field] = {
             "and `maps`",
             "bytes",
         ),
+        _field(
+            "roofline",
+            "multiplications per byte of DRAM (`intensity`) and per cycle (`achieved`, "
+            "`attainable`), and what bounds them (`bound`): `compute` or `dram`",
+        ),
+        _field(
+            "mapping",
+            "of the largest product, where the model was asked for one: `tile`, `order`, `chosen`",
+        ),
         _field("cost_model", "the name of the model"),
         _field("cost_basis", "the source of each figure of the model"),
         _field("operands_sha256", "SHA-256 of the types, shapes and bytes of A and B"),

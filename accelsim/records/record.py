@@ -87,6 +87,19 @@ class Minimised(Strict):
     h: NonNegativeInt
 
 
+class Roofline(Strict):
+    """Where a GEMM lies on the roofline of a modelled accelerator.
+
+    `intensity` is in low-bit multiplications per byte from and to DRAM, `achieved` and `attainable`
+    in multiplications per cycle; `bound` says what attains no more.
+    """
+
+    intensity: float
+    achieved: float
+    attainable: float
+    bound: Literal["compute", "dram"]
+
+
 class TimingNotes(Strict):
     """The conditions under which the times of a record were taken.
 
@@ -214,6 +227,8 @@ class Record(Keyed):
     seconds: float | None = None
     traffic: dict[str, dict[str, float]] = Field(default_factory=dict)
     energy_by: dict[str, float] = Field(default_factory=dict)
+    roofline: Roofline | None = None
+    mapping: dict[str, JsonValue] = Field(default_factory=dict)
     zero_alpha: str = "error"
     product: Literal["integers", "float", "none"] = "integers"
     prepared: list[Literal["a", "b"]] | None = None

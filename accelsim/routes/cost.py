@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -63,6 +63,10 @@ def modelled(
     if energy is not None and around is not None:
         energy += around.energy_pj or 0.0
     basis = dict(costs[0].basis)
+    traffic = {
+        level: _summed(cost.traffic.get(level, {}) for cost in every)
+        for level in dict.fromkeys(level for cost in every for level in cost.traffic)
+    }
     return {
         "cost_model": costs[0].model or backend.name,
         "cost_basis": basis if around is None else {**around.basis, **basis},
@@ -75,10 +79,9 @@ def modelled(
         "relative_area": area,
         "area_time": None if area is None or together is None else area * together,
         "area_mm2": None if costs[0].area_um2 is None else costs[0].area_um2 * 1e-6,
-        "traffic": {
-            level: _summed(cost.traffic.get(level, {}) for cost in every)
-            for level in dict.fromkeys(level for cost in every for level in cost.traffic)
-        },
+        "traffic": traffic,
+        "roofline": _roofline(problem.low_bit_macs, peak, together, traffic, costs[0]),
+        "mapping": dict(_largest(problem, costs).mapping),
         "energy": None if energy is None else energy * 1e-12,
         "energy_by": {
             part: picojoules * 1e-12
@@ -122,6 +125,33 @@ def unpack_work(
             if side not in prepared
         ),
     )
+
+
+def _roofline(
+    macs: int,
+    peak: int | None,
+    cycles: int | None,
+    traffic: Mapping[str, Mapping[str, float]],
+    cost: Cost,
+) -> dict[str, Any] | None:
+    """Place a GEMM on the roofline of its accelerator; None where nothing moves from DRAM."""
+    moved = sum(traffic.get("dram", {}).values())
+    if not (moved and peak and cycles and macs):
+        return None
+    reach = None if cost.dram_bandwidth is None else macs / moved * cost.dram_bandwidth
+    by_dram = reach is not None and reach < peak
+    return {
+        "intensity": macs / moved,
+        "achieved": macs / cycles,
+        "attainable": reach if by_dram else peak,
+        "bound": "dram" if by_dram else "compute",
+    }
+
+
+def _largest(problem: LowBitProblem, costs: Sequence[Cost]) -> Cost:
+    """Return the cost of the product with the most multiplications."""
+    pairs = zip((product.macs for product in problem.products), costs, strict=True)
+    return max(pairs, key=lambda pair: pair[0])[1]
 
 
 def _around(backend: GemmBackend, work: UnpackWork) -> Cost | None:

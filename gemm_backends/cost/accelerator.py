@@ -198,8 +198,10 @@ class Accelerator:
 
         found = search(self.array, memory, self._widths(memory), whole, least, energy)
         if found is None:
-            return usual
-        plan = _given(found, f"the least {least} of {found.tried + 1}")
+            return usual._replace(mapping={"chosen": "default: its memories hold no tile"})
+        best = f"the least {least} of {found.tried + 1}"
+        usual = usual._replace(mapping={"chosen": f"default: {best}"})
+        plan = _given(found, best)
 
         def rank(plan: _Plan) -> tuple[float, float]:
             clocks = float(plan.busy + plan.waited)
@@ -269,6 +271,7 @@ class Accelerator:
         return Cost(
             peak_macs=bare.peak_macs,
             mapping=mapping,
+            dram_bandwidth=memory.dram_bandwidth,
             cycles=whole,
             stall_cycles=waited,
             seconds=seconds,
@@ -383,6 +386,10 @@ class Accelerator:
         if memory.dram is not None:
             basis["energy_of_dram"] = f"{memory.dram.basis}: {memory.dram.source}"
         if self.area is not None:
+            basis["area_mm2"] = (
+                f"{self.area.basis}: 45 nm, SRAM by {sram_source()}, the array as synthesized and "
+                f"scaled by its 8-bit multiplier, {area.MULTIPLIER_45NM_SOURCE}"
+            )
             basis["relative_area"] = (
                 f"{self.area.basis}: synthesis, and SRAM by {sram_source()}, over {REFERENCE}; "
                 f"the two meet at the 8-bit multiplier, {area.MULTIPLIER_45NM_SOURCE}"

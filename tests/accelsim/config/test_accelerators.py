@@ -60,3 +60,47 @@ def test_what_is_wrong_stands_at_the_accelerator(load, tmp_path, text, message):
     (tmp_path / "odd.yaml").write_text("arrays: [4, 4]\n")
     with pytest.raises(InputError, match=message):
         load(text)
+
+
+MEMORY = """
+workloads: [{{synthetic: {{n: 8, d: 8, h: 8}}}}]
+unpack: {{bits: {bits}}}
+backends:
+  - name: emulator
+    array: [8, 8]
+    memory:
+      sram_kb: {{a: {size}, b: 4, c: 4}}
+      {key}: {value}
+"""
+
+
+@pytest.mark.parametrize(
+    ("bits", "size", "key", "value", "message"),
+    [
+        (8, 4, "bandwith", "{dram: 4}", r":8:7: backends.0.memory.bandwith: unknown key of memory"),
+        (8, 1, "word_bits", 8, r":7:20: backends.0.memory.sram_kb.a: .* an SRAM has from 2"),
+        (8, 4, "word_bits", 0, r":8:18: backends.0.memory.word_bits: .* from 1 to 64"),
+        (8, 4, "bandwidth", "{dram: -1}", r":8:25: backends.0.memory.bandwidth.dram: "),
+        (
+            "[4, 8]",
+            4,
+            "mapping",
+            "{tile: {n: 64, d: 64, h: 8}, order: [h, n, d]}",
+            r":8:23: backends.0.memory.mapping.tile: .*4096 bytes of A do not fit .*room for 2048",
+        ),
+        (8, 4, "mapping", "{search: time}", r":8:25: backends.0.memory.mapping.search: "),
+    ],
+)
+def test_what_is_wrong_with_a_memory_has_its_own_place(tmp_path, bits, size, key, value, message):
+    path = tmp_path / "run.yaml"
+    path.write_text(MEMORY.format(bits=bits, size=size, key=key, value=value).lstrip())
+    with pytest.raises(InputError, match=message):
+        load_config(path)
+
+
+def test_a_tile_that_fits_at_the_widths_asked_for(tmp_path):
+    path = tmp_path / "run.yaml"
+    tile = "{tile: {n: 64, d: 64, h: 8}, order: [h, n, d]}"
+    text = MEMORY.format(bits="[2, 4]", size=4, key="mapping", value=tile)
+    path.write_text(text.lstrip())
+    assert load_config(path).backends[0].options["memory"]["mapping"]["order"] == ["h", "n", "d"]

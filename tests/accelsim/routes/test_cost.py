@@ -107,3 +107,32 @@ def test_the_pass_over_a_prepared_operand_is_not_in_the_cost(backend):
     assert alone.digits_a == both.digits_a
     found = modelled(backend, PerOperand.both(SYSTEM), scheduled, 4, ("b",))
     assert found["traffic"]["dram"]["front_end"] == 4 * N * D + both.digits_a / 2
+
+
+def test_the_place_on_the_roofline(backend):
+    scheduled = problem(3, backend)
+    found = modelled(backend, PerOperand.both(SYSTEM), scheduled, 4)
+    place = found["roofline"]
+    moved = sum(found["traffic"]["dram"].values())
+    assert place["intensity"] == scheduled.low_bit_macs / moved
+    assert place["bound"] == "dram"
+    assert place["attainable"] == place["intensity"] * 8 < 64
+    assert place["achieved"] <= place["attainable"]
+    wide = load_backend("emulator", bits=4, array=[8, 8], memory=MEMORY | {"bandwidth": {}})
+    place = modelled(wide, PerOperand.both(SYSTEM), scheduled, 4)["roofline"]
+    assert (place["bound"], place["attainable"]) == ("compute", 64)
+    assert (
+        modelled(load_backend("emulator", bits=4), PerOperand.both(SYSTEM), scheduled)["roofline"]
+        is None
+    )
+
+
+def test_the_mapping_is_that_of_the_largest_product():
+    mapping = {"search": "cycles"}
+    backend = load_backend("emulator", bits=4, array=[8, 8], memory=MEMORY | {"mapping": mapping})
+    scheduled = problem(3, backend)
+    found = modelled(backend, PerOperand.both(SYSTEM), scheduled)
+    largest = max(scheduled.products, key=lambda product: product.macs)
+    spec = GemmSpec(4, 4, *largest.a.shape, largest.b.shape[0])
+    assert found["mapping"] == backend.cost(spec).mapping
+    assert "the least cycles of " in found["mapping"]["chosen"]

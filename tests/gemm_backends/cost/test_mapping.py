@@ -191,7 +191,8 @@ def test_an_array_too_large_for_its_memory_keeps_the_default():
     options = {"array": [64, 64], "dataflow": "weight-stationary"}
     memory = {"sram_kb": 2, "bandwidth": {"dram": 4}, "mapping": {"search": "cycles"}}
     backend = load_backend("emulator", bits=8, memory=memory, **options)
-    assert backend.cost(GemmSpec(8, 8, 64, 64, 64)).mapping == {}
+    found = backend.cost(GemmSpec(8, 8, 64, 64, 64))
+    assert found.mapping == {"chosen": "default: its memories hold no tile"}
 
 
 @pytest.mark.parametrize(
