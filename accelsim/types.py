@@ -27,7 +27,7 @@ Wide: TypeAlias = "npt.NDArray[np.object_]"
 """Python integers, for what int64 may not hold."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class PerOperand(Generic[T]):
     """One value for operand A and one for operand B of a GEMM ``C = A @ B.T``.
 
@@ -41,6 +41,11 @@ class PerOperand(Generic[T]):
 
     a: T
     b: T
+
+    def __init__(self, a: T, b: T) -> None:
+        # Every GEMM of a model makes several: a frozen dataclass would take five times as long.
+        fields = self.__dict__
+        fields["a"], fields["b"] = a, b
 
     @classmethod
     def both(cls, value: T) -> PerOperand[T]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from accelsim.errors import DataError, InputError, UnsupportedError, unknown_name
 from accelsim.integer_mode.kinds import by_kind, kinds
@@ -20,7 +21,6 @@ from accelsim.routes import GeneralRoute, SimulatedRoute, expected, judge, wrong
 from accelsim.settings import KINDS, PerKind
 from accelsim.types import (
     PerOperand,
-    PreparedOperand,
     Request,
     Rounding,
     Route,
@@ -89,19 +89,19 @@ class IntegerGemms(Replacing):
 
     def product(self, call: GemmCall) -> Tensor:
         """Return the integer product of a GEMM, dequantized into the type of A."""
-        name = f"{call.name} ({call.phase})"
         if call.phase == "forward":
             self._overflowed = False
         try:
             with self._one_at_a_time:
                 return self._product(call)
         except DataError as error:
+            name = f"{call.name} ({call.phase})"
             if self._passes(call):
                 self.left.add(f"{name}: NaN or infinity in an operand", macs(call))
                 return call.a @ call.b.mT
             raise DataError(f"{name}: {error}") from error
         except UnsupportedError as error:
-            raise InputError(f"{name}: {error}") from error
+            raise InputError(f"{call.name} ({call.phase}): {error}") from error
 
     def _passes(self, call: GemmCall) -> bool:
         """Whether an operand holds NaN or infinity and the GEMM is left to the model for it."""
@@ -114,11 +114,11 @@ class IntegerGemms(Replacing):
         return self._overflowed and not all(bool(x.isfinite().all()) for x in operands)
 
     def _product(self, call: GemmCall) -> Tensor:
-        request = self._request(call)
-        route = self._routes.get(request)
+        request, route = self._route(call)
+        fixed, prepared = request.fixed, self._weights.prepared
         result = route.run(
-            self._operand(call.a, "a", request, route),
-            self._operand(call.b, "b", request, route),
+            prepared(call.a, "a", route) if "a" in fixed else call.a,
+            prepared(call.b, "b", route) if "b" in fixed else call.b,
             _UNTIMED,
         )
         # An error is raised here while its GEMM is known; the steps that follow wait for the
@@ -130,34 +130,31 @@ class IntegerGemms(Replacing):
             route.forget()
         return result
 
-    def _request(self, call: GemmCall) -> Request:
+    def _route(self, call: GemmCall) -> tuple[Request, Route]:
         a, b = call.a, call.b
-        weights = PerOperand(*(self._lineage.of(x).weight for x in (a, b)))
-        kind = kinds(call, weights)
+        kind = kinds(call, PerOperand(self._lineage.of(a).weight, self._lineage.of(b).weight))
         sides: tuple[tuple[Side, Tensor], ...] = (("a", a), ("b", b))
-        fixed = frozenset(side for side, x in sides if self._weights.stays(x))
-        return Request(
-            shape=(
-                a.shape[:-2].numel(),
-                None if fixed == {"b"} else a.shape[-2],
-                a.shape[-1],
-                b.shape[-2],
-            ),
-            device=a.device,
-            dtype=torch.float32 if a.dtype == torch.float64 else a.dtype,
-            rounding=kind.map(self._rounding.of),
-            digits=self._digits,
-            fixed=fixed,
-            output=a.dtype,
-            names=kind,
+        fixed = tuple(side for side, x in sides if self._weights.stays(x))
+        shape = (
+            a.shape[:-2].numel(),
+            None if fixed == ("b",) else a.shape[-2],
+            a.shape[-1],
+            b.shape[-2],
         )
 
-    def _operand(
-        self, x: Tensor, side: Side, request: Request, route: Route
-    ) -> Tensor | PreparedOperand:
-        if side in request.fixed:
-            return self._weights.prepared(x, side, request, route)
-        return x
+        def request() -> Request:
+            return Request(
+                shape=shape,
+                device=a.device,
+                dtype=torch.float32 if a.dtype == torch.float64 else a.dtype,
+                rounding=kind.map(self._rounding.of),
+                digits=self._digits,
+                fixed=frozenset(fixed),
+                output=a.dtype,
+                names=kind,
+            )
+
+        return self._routes.get((shape, a.device, a.dtype, kind.a, kind.b, fixed), request)
 
     def _count(self, call: GemmCall, request: Request, route: Route, result: Tensor) -> None:
         counts = route.counts()
@@ -179,9 +176,9 @@ class IntegerGemms(Replacing):
             found |= {"checked": 1, "inexact": int(not exact)}
         self.tally.add(call, **found)
 
-    def _dispatch(self, mode: Any, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-        self._weights.watch(func, args, kwargs)
-        return super()._dispatch(mode, func, args, kwargs)
+    def writing(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Notice operators that write to weights, which have to be prepared again."""
+        self._weights.written(tree_leaves((args, kwargs)))
 
 
 _UNTIMED = Untimed()

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, _cur_sdpa_kernel_backends, sdpa_kernel
 from torch.utils._python_dispatch import _disable_current_modes
@@ -43,16 +44,6 @@ class Selection:
         for op in self.ops:
             if op not in OPS:
                 raise InputError(unknown_name("op", op, OPS))
-
-    def wants(self, call: GemmCall) -> bool:
-        """Whether a GEMM is to be replaced.
-
-        Parameters
-        ----------
-        call : GemmCall
-            A GEMM of the model.
-        """
-        return self.wants_place(call.site.layer, call.site.op)
 
     def wants_place(self, layer: str, op: str) -> bool:
         """Whether the GEMMs of a layer and an op are to be replaced.
@@ -100,6 +91,7 @@ class Replacing(Tracer):
         self.not_chosen = Skipped()
         self._selection = selection
         self._globs = Globs({"gemms": selection.gemms, "skip": selection.skip})
+        self._wanted: dict[tuple[str, str], bool] = {}
         self._unfuses: dict[str, bool] = {}
         self._unfusing = False
         self._unfused = ExitStack()
@@ -142,13 +134,23 @@ class Replacing(Tracer):
         super().settings(stack, name, module)
         self._attend(stack, name)
 
+    def keeps_settings(self, name: str, module: nn.Module) -> bool:
+        """Whether a module's attention runs as it would, and nothing else is to be changed."""
+        return self._is_unfused(name) == self._unfusing and super().keeps_settings(name, module)
+
     def _attend(self, stack: ExitStack, layer: str) -> None:
-        if layer not in self._unfuses:
-            self._unfuses[layer] = self.takes(layer, ("qk", "pv"))
-        if self._unfuses[layer] != self._unfusing:
+        unfused = self._is_unfused(layer)
+        if unfused != self._unfusing:
             stack.callback(setattr, self, "_unfusing", self._unfusing)
-            self._unfusing = self._unfuses[layer]
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH if self._unfusing else self._backends))
+            self._unfusing = unfused
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH if unfused else self._backends))
+
+    def _is_unfused(self, layer: str) -> bool:
+        """Whether a product of a layer's attention is chosen."""
+        found = self._unfuses.get(layer)
+        if found is None:
+            found = self._unfuses[layer] = self.takes(layer, ("qk", "pv"))
+        return found
 
     def stepwise(self, steps: Callable[[], Any], run: Callable[[], Any]) -> Any:
         """Run an operator step by step if one of its products is chosen, else unchanged."""
@@ -181,8 +183,7 @@ class Replacing(Tracer):
         )
 
     def _chooses(self, call: GemmCall) -> bool:
-        self._globs.see(call.site.place)
-        if not self._selection.wants(call):
+        if not self._wants(call.site.layer, call.site.op):
             self.not_chosen.add(call.site.op, macs(call))
             return False
         if call.a.is_floating_point() and call.b.is_floating_point():
@@ -193,10 +194,20 @@ class Replacing(Tracer):
         self.left.add(reason, macs(call) if in_floats else 0)
         return False
 
+    def _wants(self, layer: str, op: str) -> bool:
+        wanted = self._wanted.get((layer, op))
+        if wanted is None:
+            self._globs.see(place(layer, op))
+            wanted = self._wanted[layer, op] = self._selection.wants_place(layer, op)
+        return wanted
+
     def _placed(self, product: Product, call: GemmCall) -> Tensor:
         """Return a replaced product in the shape and with the strides that its operator has."""
         # The parts of the product are not GEMMs of the model, for an outer context either.
-        with _disable_current_modes():
+        if torch._C._len_torch_dispatch_stack():
+            with _disable_current_modes():
+                result = self.product(call)
+        else:  # entering that takes as long as all else
             result = self.product(call)
         shape = (*product.a.shape[:-1], product.b.shape[-2])
         return (result.mT if call.flipped else result).reshape(shape).contiguous()

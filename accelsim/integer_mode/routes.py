@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TypeAlias
 
 from accelsim.errors import InputError, UnsupportedError
@@ -22,6 +22,8 @@ MOST = 256
 class Routes:
     """Opens a route for each kind of GEMM, and keeps it for further GEMMs of that kind.
 
+    Kinds are told by keys: looking up a whole request takes longer than a small GEMM.
+
     Parameters
     ----------
     opener : callable
@@ -30,17 +32,26 @@ class Routes:
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
-        self._open: OrderedDict[Request, Route] = OrderedDict()
+        self._open: OrderedDict[Hashable, tuple[Request, Route]] = OrderedDict()
 
-    def get(self, request: Request) -> Route:
-        """Return the route of a request."""
-        route = self._open.get(request)
-        if route is None:
+    def get(self, key: Hashable, request: Callable[[], Request]) -> tuple[Request, Route]:
+        """Return a request with its route.
+
+        Parameters
+        ----------
+        key : hashable
+            What tells the request from others.
+        request : callable
+            Makes it.
+        """
+        found = self._open.get(key)
+        if found is None:
             if len(self._open) >= MOST:
                 self._open.popitem(last=False)
-            route = self._open[request] = self._opener(request)
-        self._open.move_to_end(request)
-        return route
+            made = request()
+            found = self._open[key] = made, self._opener(made)
+        self._open.move_to_end(key)
+        return found
 
 
 def opener_of(

@@ -51,8 +51,9 @@ class Counts:
 
     def add(self, **counts: int) -> None:
         """Count more."""
+        fields = vars(self)
         for name, count in counts.items():
-            setattr(self, name, getattr(self, name) + count)
+            fields[name] += count
 
     def __add__(self, other: Counts) -> Counts:
         both = replace(self)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from accelsim.integer_mode.checksum import checksum
-from accelsim.types import PreparedOperand, Request, Route, Side
+from accelsim.types import PreparedOperand, Route, Side
 
 _View: TypeAlias = tuple[Any, ...]
 _State: TypeAlias = tuple[Any, ...]
-
-_HIDDEN_WRITES = ("c10d", "_c10d_functional")
-"""Operators between processes, whose schemas do not say what they write to."""
 
 
 @dataclass
@@ -27,13 +24,11 @@ class _Kept:
     state : tuple
         The state that identifies its values.
     prepared : dict
-        The operand as a route took it, by what the route does.
+        The operand as routes took it, by their identity, and the routes themselves.
     """
 
     state: _State
-    prepared: dict[tuple[Request, Side], tuple[Route, PreparedOperand]] = field(
-        default_factory=dict
-    )
+    prepared: dict[tuple[int, Side], tuple[Route, PreparedOperand]] = field(default_factory=dict)
 
 
 class Weights:
@@ -76,21 +71,17 @@ class Weights:
         views[view] = _Kept(state)
         return self._writes[address] == 0
 
-    def prepared(
-        self, operand: Tensor, side: Side, request: Request, route: Route
-    ) -> PreparedOperand:
+    def prepared(self, operand: Tensor, side: Side, route: Route) -> PreparedOperand:
         """Return a weight as a route prepared it; `stays` has just said that it is worth it."""
         kept = self._kept[operand.untyped_storage()._cdata][_view(operand)].prepared
-        known = kept.get((request, side))
-        if known is None or known[0] is not route:
-            known = kept[request, side] = route, route.prepare(side, operand)
+        known = kept.get((id(route), side))
+        if known is None:
+            known = kept[id(route), side] = route, route.prepare(side, operand)
         return known[1]
 
-    def watch(self, func: Any, args: Any, kwargs: Any) -> None:
-        """Notice an operator that is about to write to a weight, through whichever view."""
-        if not (func._schema.is_mutable or func.namespace in _HIDDEN_WRITES):
-            return
-        for tensor in tree_leaves((args, kwargs)):
+    def written(self, tensors: Iterable[Any]) -> None:
+        """Notice an operator that is about to write to tensors, through whichever view of them."""
+        for tensor in tensors:
             if isinstance(tensor, Tensor) and (address := _address(tensor)) in self._writes:
                 self._writes[address] += 1
 

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from accelsim.errors import AccelsimError
 from accelsim.files import locked, make_once
@@ -111,7 +111,7 @@ class CudaSource:
         """
         import torch
 
-        function = _function(self, symbol, device)
+        function = self.function(symbol, device)
         values = [_c_argument(x) for x in arguments]
         current = torch.cuda.current_device()
         index = current if device.index is None else device.index
@@ -122,10 +122,18 @@ class CudaSource:
         else:
             with torch.cuda.device(device):
                 status = function(*values)
-        if status >= CUTLASS_STATUS:
-            raise CudaError(f"{symbol}: CUTLASS status {status - CUTLASS_STATUS}")
         if status:
-            raise CudaError(f"{symbol}: CUDA error {status}")
+            raise_for(status, symbol)
+
+    def function(self, symbol: str, device: torch.device) -> Any:
+        """Return a C function for a device; its library is compiled if it is not there yet.
+
+        Raises
+        ------
+        BuildError
+            If it cannot be compiled.
+        """
+        return _function(self, symbol, device)
 
     def build(self, architecture: str) -> Path:
         """Compile for an architecture unless that was done before; return the library's path.
@@ -188,6 +196,19 @@ class CudaSource:
         if done.returncode:
             said = "\n".join((done.stderr or done.stdout).splitlines()[:MESSAGE_LINES])
             raise BuildError(f"nvcc could not compile {self.path.name} for {architecture}:\n{said}")
+
+
+def raise_for(status: int, symbol: str) -> NoReturn:
+    """Raise for what a C function returned.
+
+    Raises
+    ------
+    CudaError
+        With the function's name.
+    """
+    if status >= CUTLASS_STATUS:
+        raise CudaError(f"{symbol}: CUTLASS status {status - CUTLASS_STATUS}")
+    raise CudaError(f"{symbol}: CUDA error {status}")
 
 
 def architecture_of(capability: tuple[int, int]) -> str:

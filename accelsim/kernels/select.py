@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from accelsim.kernels.arriving import Arriving, Mail
+from accelsim.kernels.launches import Launch, Pointer
 from accelsim.kernels.nvcc import CSRC, CudaSource
 
 SOURCE = CudaSource(CSRC / "select.cu")
@@ -118,6 +119,25 @@ class Selector:
         search.x, search.type, search.rank, search.beta = x.data_ptr(), TYPES[x.dtype], rank, beta
         search.mail = mail
         SOURCE.launch("accelsim_select", x.device, search)
+
+    def launch(self, x: Pointer, kind: int, rank: int, beta: float) -> Launch:
+        """Return the search as a launch.
+
+        Parameters
+        ----------
+        x : Pointer
+            Where the tensor is, with `count` entries.
+        kind : int
+            The number of its type; see `TYPES`.
+        rank : int
+            1 for the largest magnitude.
+        beta : float
+            For `scale`.
+        """
+        search = _Search.from_buffer_copy(self._search)
+        search.type, search.rank, search.beta, search.mail = kind, rank, beta, None
+        x.fill(search, _Search.x.offset)
+        return Launch(SOURCE, "accelsim_select", self._state.device, search)
 
     def report(self) -> tuple[float, float, float, int | None]:
         """Wait for the answer and return alpha, the scale, the largest magnitude, and more.

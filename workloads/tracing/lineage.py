@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from workloads.tracing.operators import is_softmax
+
 Identity: TypeAlias = tuple[int, int]
 """A storage and an offset in it: what two tensors of the same memory have in common."""
 
@@ -66,20 +68,32 @@ class Lineage:
             self._purge_at = max(1024, 2 * len(self._origins))
         self._origins[storage._cdata] = (_reference(storage), origin)
 
+    def knows(self, args: Any) -> bool:
+        """Whether anything is known of one of an operator's arguments; lists count as known."""
+        origins = self._origins
+        for value in args:
+            if isinstance(value, Tensor):
+                storage = _storage(value)
+                if storage is not None and storage._cdata in origins:
+                    return True
+            elif isinstance(value, list | tuple):
+                return True
+        return False
+
     def follow(self, func: Any, args: Any, result: Any) -> None:
         """Carry the origins of an operator's arguments over to its result."""
         if isinstance(result, tuple) and result:  # such as dropout's result and its mask
             result = result[0]
         if not isinstance(result, Tensor) or func.is_view:
             return
-        tensors = list(_tensors(args))
-        if not tensors:
-            return
-        if id(func.overloadpacket) in _SOFTMAX:
+        if is_softmax(func):
             self.mark(result, Origin(probabilities=True))
             return
+        tensors = [*_tensors(args)]
         origins = [self.of(tensor) for tensor in tensors]
-        if all(origin is _NONE for origin in origins) or self.of(result).lasting:
+        if all(origin is _NONE for origin in origins):
+            return
+        if self.of(result).lasting:
             return
         joined = Origin(
             weight=all(origin.weight for origin in origins)
@@ -105,13 +119,6 @@ def _gathers_matrices(func: Any, source: Tensor, result: Tensor) -> bool:
 
 
 _GATHERS = (torch.ops.aten.index, torch.ops.aten.index_select)
-
-# By identity: operators hash in Python, and every operator is asked.
-_SOFTMAX = {
-    id(getattr(torch.ops.aten, name))
-    for name in ("_softmax", "_safe_softmax", "softmax")
-    if hasattr(torch.ops.aten, name)
-}
 
 
 def identity(tensor: Tensor) -> tuple[Identity, StorageWeakRef] | None:

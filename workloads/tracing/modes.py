@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -44,15 +45,22 @@ class OperatorMode(TorchDispatchMode):
     ) -> Any:
         if isinstance(func, HigherOrderOperator):
             return self._hidden(func, args, kwargs or {}, "takes functions, which are not followed")
-        if any(_takes_itself_apart(kind) for kind in types):
-            # A subclass takes itself apart first: its plain tensors come here afterwards.
-            return NotImplemented
-        if any(isinstance(x, Tensor) and _takes_itself_apart(type(x)) for x in args):
-            return self._hidden(func, args, kwargs or {}, "an operand is not a plain tensor")
+        for kind in types:
+            if _takes_itself_apart(kind):
+                # A subclass takes itself apart first: its plain tensors come here afterwards.
+                return NotImplemented
+        for x in args:
+            own: Any = type(x)
+            if _takes_itself_apart(own):
+                return self._hidden(func, args, kwargs or {}, "an operand is not a plain tensor")
         return self._run(self, func, args, kwargs or {})
 
 
-def _takes_itself_apart(kind: type) -> bool:
+@functools.cache
+def _takes_itself_apart(kind: Any) -> bool:
+    """Whether a type is one of tensors with an own way to run operators."""
+    if not issubclass(kind, Tensor):
+        return False
     handler = getattr(kind, "__torch_dispatch__", None)
     own = handler is not None and handler is not torch._C._disabled_torch_dispatch_impl
     return own and not issubclass(kind, FakeTensor)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.utils.checkpoint
@@ -17,8 +16,7 @@ from accelsim.errors import InputError
 from workloads.tracing.steps import LINEAR
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One module that is running.
 
     Parameters
@@ -38,6 +36,8 @@ class Entry:
     linear: bool
     undo: Callable[[], None]
 
+
+_sequence_number = torch._C._autograd._get_sequence_nr
 
 _LEVELS = 8
 """The largest depth of nested transforms of `torch.func`."""
@@ -62,9 +62,10 @@ class RunningModules(threading.local):
 
     def operator(self) -> None:
         """Note that an operator is about to run, whose autograd nodes were made just before."""
-        newest = int(torch._C._autograd._get_sequence_nr()) - 1
-        if not self.nodes or newest != self.nodes[-1]:
-            first = self.nodes[-1] + 1 if self.nodes else newest
+        newest = int(_sequence_number()) - 1
+        nodes = self.nodes
+        if not nodes or newest != nodes[-1]:
+            first = nodes[-1] + 1 if nodes else newest
             self.nodes = range(min(max(first, newest - _LEVELS), newest), newest + 1)
 
     @property

@@ -89,43 +89,56 @@ def recognize(
         None if the operator multiplies no matrices; a text that says why, if it does but its GEMMs
         cannot be told.
     """
-    found = _rule_of(func)
-    if found is None:
+    known = _known(func)
+    if known.rule is None:
         return None
-    names = [argument.name for argument in func._schema.arguments]
-    bound = {**dict(zip(names, args, strict=False)), **kwargs}
-    why = unusual(bound)
+    bound = {**dict(zip(known.arguments, args, strict=False)), **kwargs}
+    why = unusual(bound.values())
     if why is not None:
         return why
     out = bound.pop("out", None)
-    if func._schema.name.endswith("_"):
+    if known.in_place:
         out = bound["self"]
-    result = found(**bound)
+    result = known.rule(**bound)
     if out is None or isinstance(result, str) or result.finish is None:
         return result
     finish = result.finish
     return Multiplication(result.products, lambda products: out.copy_(finish(products)))
 
 
-_RULE_OF: dict[int, tuple[Any, Rule | None]] = {}
-
-
 def multiplies(func: Any) -> bool:
     """Whether an operator is known to compute GEMMs."""
-    return _rule_of(func) is not None
+    return _known(func).rule is not None
 
 
-def _rule_of(func: Any) -> Rule | None:
-    """Return an operator's rule; known by identity, since operators hash in Python."""
-    known = _RULE_OF.get(id(func))
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An operator with its rule and the names of its arguments."""
+
+    operator: Any
+    rule: Rule | None
+    arguments: tuple[str, ...]
+    in_place: bool
+
+
+_KNOWN: dict[int, _Known] = {}
+
+
+def _known(func: Any) -> _Known:
+    # By identity: operators hash in Python, which takes longer than all the rest.
+    known = _KNOWN.get(id(func))
     if known is None:
-        known = _RULE_OF[id(func)] = func, RULES.get(getattr(func, "overloadpacket", None))
-    return known[1]
+        schema: Any = getattr(func, "_schema", None)
+        rule = None if schema is None else RULES.get(func.overloadpacket)
+        names = tuple(argument.name for argument in schema.arguments) if rule else ()
+        known = _Known(func, rule, names, bool(rule) and schema.name.endswith("_"))
+        _KNOWN[id(func)] = known
+    return known
 
 
-def unusual(values: Any) -> str | None:
+def unusual(values: Iterable[Any]) -> str | None:
     """Return why a tensor among an operator's arguments cannot be an operand, if so."""
-    for value in tree_leaves(values):
+    for value in values:
         if isinstance(value, Tensor):
             if value.is_nested:
                 return "an operand is nested"
@@ -133,6 +146,10 @@ def unusual(values: Any) -> str | None:
                 return f"an operand is {str(value.layout).removeprefix('torch.').removeprefix('_')}"
             if value.is_quantized:
                 return "an operand is quantized"
+        elif isinstance(value, list | tuple | dict):
+            why = unusual(tree_leaves(value))
+            if why is not None:
+                return why
     return None
 
 

@@ -20,6 +20,12 @@ KNOWN_NAMESPACES = _names(
 )
 """Namespaces without GEMMs in floating point: communication, profiling, and our own products."""
 
+SOFTMAX = _names("_softmax _safe_softmax softmax")
+"""Operators whose results are probabilities."""
+
+HIDDEN_WRITES = _names("_c10d_functional c10d")
+"""Namespaces of operators between processes, whose schemas do not say what they write to."""
+
 FACTORIZATIONS = _names(
     """
     _cholesky_solve_helper _compute_linear_combination _linalg_det _linalg_eigh _linalg_eigvals
@@ -49,7 +55,7 @@ HIDDEN = _names(
     _weight_int4pack_mm_for_cpu _weight_int4pack_mm_with_scales_and_zeros _weight_int8pack_mm
     affine_grid_generator conv_depthwise3d conv_tbc cudnn_affine_grid_generator
     cudnn_affine_grid_generator_backward cudnn_convolution cudnn_convolution_add_relu
-    cudnn_convolution_relu cudnn_convolution_transpose hspmm linear linear_backward
+    cudnn_convolution_relu cudnn_convolution_transpose hspmm linear_backward
     lstm_mps_backward matmul_backward miopen_convolution miopen_convolution_add_relu
     miopen_convolution_relu miopen_convolution_transpose miopen_depthwise_convolution miopen_rnn
     miopen_rnn_backward mkldnn_convolution mkldnn_linear mkldnn_linear_backward
@@ -189,23 +195,22 @@ def plain(name: str) -> str:
     return name.rstrip("_")
 
 
-_HOLDS_NONE: dict[int, tuple[Any, bool]] = {}
-
-
 def holds_no_gemm(func: Any) -> bool:
     """Whether an operator is known to hold no GEMM in floating point."""
-    # By identity: operators hash in Python, which takes longer than all the rest.
-    known = _HOLDS_NONE.get(id(func))
-    if known is None:
-        known = _HOLDS_NONE[id(func)] = func, _is_known_to_hold_none(func)
-    return known[1]
-
-
-def _is_known_to_hold_none(func: Any) -> bool:
     namespace, _, name = name_of(func).partition("::")
     if namespace in KNOWN_NAMESPACES:
         return name not in FACTORIZATIONS
     return namespace == "aten" and (bool(func.is_view) or plain(name) in WITHOUT_GEMMS)
+
+
+def may_write(func: Any) -> bool:
+    """Whether an operator may write to a tensor that it takes."""
+    return bool(func._schema.is_mutable) or func.namespace in HIDDEN_WRITES
+
+
+def is_softmax(func: Any) -> bool:
+    """Whether an operator's result is probabilities."""
+    return _is_in(SOFTMAX, func)
 
 
 def is_factorization(func: Any) -> bool:

@@ -38,7 +38,7 @@ class Gradient(NamedTuple):
     flipped: bool
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Site:
     """One product of the forward pass, or of a backward pass that is differentiated itself.
 
@@ -66,7 +66,7 @@ class Site:
     flipped: bool = False
     _identities: dict[Identity, str] = field(default_factory=dict, repr=False)
     _kept: list[StorageWeakRef] = field(default_factory=list, repr=False)
-    _gradients: Counter[str] = field(default_factory=Counter, repr=False)
+    _gradients: dict[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def place(self) -> str:
@@ -75,8 +75,9 @@ class Site:
 
     def count_gradient(self, of: str) -> int:
         """Return how many gradients of this operand came before, and count one more."""
-        self._gradients[of] += 1
-        return self._gradients[of] - 1
+        before = self._gradients.get(of, 0)
+        self._gradients[of] = before + 1
+        return before
 
     def remember(self, a: Tensor, b: Tensor) -> None:
         """Keep the identity of the operands, so that a gradient's GEMM can be told by them."""
@@ -130,7 +131,9 @@ class Site:
         candidates = exact or fits
         if not candidates:
             return None
-        best = min(candidates, key=lambda c: (self._gradients[c.of], c.of != first, c.flipped))
+        best = min(
+            candidates, key=lambda c: (self._gradients.get(c.of, 0), c.of != first, c.flipped)
+        )
         return best, bool(exact)
 
     def _identity(self, tensor: Tensor) -> str | None:

@@ -45,6 +45,29 @@ def is_hiding(module: nn.Module) -> bool:
     return isinstance(module, (nn.RNNBase, *_FAST_PATHS))
 
 
+def is_plain_linear(module: nn.Module) -> bool:
+    """Whether a module runs ``aten::linear`` and nothing else, and autograd takes no part in it.
+
+    Who follows the module has one hook of each kind on it; there must be no others.
+    """
+    return (
+        type(module) is nn.Linear
+        and not torch.is_grad_enabled()
+        and type(module._parameters.get("weight")) is nn.Parameter
+        and len(module._forward_hooks) == 1
+        and len(module._forward_pre_hooks) == 1
+        and "forward" not in module.__dict__
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+def whole() -> Callable[[], None]:
+    """Have operators seen as they are called, not as autograd takes them apart; return the end."""
+    guard: Any = torch._C._AutoDispatchBelowAutograd()
+    guard.__enter__()
+    return lambda: guard.__exit__(None, None, None)
+
+
 def _trilinear(
     i1: Tensor,
     i2: Tensor,

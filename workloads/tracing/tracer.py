@@ -22,19 +22,19 @@ import workloads.tracing.grouped
 import workloads.tracing.matrices  # noqa: F401
 from accelsim.errors import InputError
 from workloads.tracing import modes
+from workloads.tracing.facts import facts_of
 from workloads.tracing.lineage import Lineage, Origin
 from workloads.tracing.modules import RunningModules, watch
 from workloads.tracing.multiplication import (
     Multiplication,
     Product,
-    multiplies,
     recognize,
     unusual,
 )
 from workloads.tracing.operators import holds_no_gemm, is_factorization, is_hidden, name_of
 from workloads.tracing.placing import GemmCall, Placing
 from workloads.tracing.skipped import Skipped, operator_macs, product_macs, stays
-from workloads.tracing.steps import STEPS, is_hiding, shown
+from workloads.tracing.steps import STEPS, is_hiding, is_plain_linear, shown, whole
 
 
 class Tracer(ABC):
@@ -113,10 +113,18 @@ class Tracer(ABC):
         steps()
         return run()
 
+    def keeps_settings(self, name: str, module: nn.Module) -> bool:
+        """Whether a module runs with PyTorch's settings as they are, without `settings`."""
+        return not is_hiding(module)
+
     def settings(self, stack: ExitStack, name: str, module: nn.Module) -> None:
         """Change settings of PyTorch on `stack`, which ends with the module."""
         if is_hiding(module) and self._takes_any(name, module):
             stack.enter_context(shown(module))
+
+    def writing(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Take note of the arguments of an operator that is about to write to some of them."""
+        return  # only who keeps something of a tensor's values has to know
 
     def __enter__(self) -> Self:
         if self._active:
@@ -154,8 +162,10 @@ class Tracer(ABC):
     def _entering(self, name: str, module: nn.Module) -> Callable[[], None]:
         """Prepare for a module that is about to run, and return what puts things back."""
         self._mark_parameters(module)
+        elsewhere = not self._running.inside and threading.get_ident() != self._thread
+        if not elsewhere and self.keeps_settings(name, module):
+            return whole() if is_plain_linear(module) else _nothing
         with ExitStack() as stack:
-            elsewhere = not self._running.inside and threading.get_ident() != self._thread
             if elsewhere and not modes.is_seen_by(self):
                 self._push(stack)
             self.settings(stack, name, module)
@@ -202,9 +212,13 @@ class Tracer(ABC):
         kwargs: dict[str, Any],
     ) -> Any:
         self._running.operator()
-        if holds_no_gemm(func) and not multiplies(func):
+        facts = facts_of(func)
+        if facts.writes:
+            self.writing(args, kwargs)
+        if facts.passes:
             out = func(*args, **kwargs)
-            self._lineage.follow(func, args, out)
+            if not facts.is_view and (facts.is_softmax or self._lineage.knows(args)):
+                self._lineage.follow(func, args, out)
             return out
         found = recognize(func, args, kwargs)
         if isinstance(found, Multiplication):
@@ -285,6 +299,10 @@ class Tracer(ABC):
             macs = operator_macs(func, args, kwargs, out)
             self.left.add(stays(name_of(func), *_why(func)), macs)
         return out
+
+
+def _nothing() -> None:
+    """Put nothing back."""
 
 
 def _why(func: Any) -> tuple[str, ...]:

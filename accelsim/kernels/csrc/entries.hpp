@@ -19,9 +19,10 @@ enum Flag : unsigned {
 // What a pass over an operand finds; zeros before it. Also known to the Python side (operand.py).
 struct Found {
   float largest_square;  // the largest sum of squares of a row, off by less than one part in 500
-  int digits;            // how many 8-bit digits the largest entry needs, where more than expected
+  int digits;            // how many 8-bit digits the largest entry needs, where that is more than one
   unsigned flags;
   unsigned unused;
+  unsigned long long beyond;  // entries that need more than one
 };
 
 // A listed entry: what is left of it above its low 8-bit digit.

@@ -6,6 +6,7 @@
 // digits to multiply them with, slot by slot and, for every block, place by place. Products of two
 // high parts outside the slots are few: they are listed for each tile of C.
 #include "entries.hpp"
+#include "packed.hpp"
 
 namespace accelsim {
 namespace {
@@ -128,8 +129,10 @@ struct Cross {
   int room, tiles_across;
 };
 
+// `flags[1]` counts what is listed.
 __device__ void multiply_high_parts(Cross const &cross, int row, Entry const &entry,
                                     unsigned *flags) {
+  unsigned listed = 0;
   for (int link = cross.chains[entry.column]; link; link = cross.next[link - 1]) {
     int const column = (link - 1) / cross.b.length;  // of C
     int const tile = row / kTileRows * cross.tiles_across + column / kTileColumns;
@@ -138,11 +141,13 @@ __device__ void multiply_high_parts(Cross const &cross, int row, Entry const &en
       atomicOr(flags, kCrossFull);
       return;
     }
+    ++listed;
     unsigned const product = static_cast<unsigned>(entry.high) *
                              static_cast<unsigned>(cross.b.entries[link - 1].high);
     cross.corrections[static_cast<int64_t>(tile) * cross.room + position] = {
         row % kTileRows * kTileColumns + column % kTileColumns + 1, static_cast<int>(product << 16)};
   }
+  if (listed > 0) atomicAdd(flags + 1, listed);
 }
 
 // One warp a row: write its high digits.
@@ -263,6 +268,7 @@ ACCELSIM_EXPORT int accelsim_assign_slots(int const *counts_a, int const *counts
                                              sources_a, sources_b, flags);
   return cudaGetLastError();
 }
+ACCELSIM_PACKED(accelsim_assign_slots)
 
 ACCELSIM_EXPORT int accelsim_assign_places(uint8_t const *marks, int rows, int d, int const *slots,
                                            int room, int *places, int *sources, unsigned *flags,
@@ -272,6 +278,7 @@ ACCELSIM_EXPORT int accelsim_assign_places(uint8_t const *marks, int rows, int d
                                                                          places, sources, flags);
   return cudaGetLastError();
 }
+ACCELSIM_PACKED(accelsim_assign_places)
 
 // `entries_b` and what follows it are for A alone; null without high parts in B.
 ACCELSIM_EXPORT int accelsim_fill(int8_t *digits, int64_t stride, int rows, int d, int groups,
@@ -292,6 +299,7 @@ ACCELSIM_EXPORT int accelsim_fill(int8_t *digits, int64_t stride, int rows, int 
   fill<<<blocks, kThreads, 0, stream>>>(columns, lists, rows, d, cross, flags);
   return cudaGetLastError();
 }
+ACCELSIM_PACKED(accelsim_fill)
 
 // `rows` is a multiple of four, `columns` and `width` are of 128.
 ACCELSIM_EXPORT int accelsim_gather(int8_t *digits, int64_t stride, int64_t rows, int columns,
@@ -313,3 +321,4 @@ ACCELSIM_EXPORT int accelsim_gather(int8_t *digits, int64_t stride, int64_t rows
                                                                         copies, sources, width);
   return cudaGetLastError();
 }
+ACCELSIM_PACKED(accelsim_gather)

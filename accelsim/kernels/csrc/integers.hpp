@@ -27,7 +27,7 @@ __device__ inline int to_integer(float product) {
 }
 
 __device__ inline bool has_high_part(int value) {
-  return static_cast<unsigned>(value + 128) > 255u;
+  return static_cast<unsigned>(value) + 128u > 255u;
 }
 
 constexpr int kTooManyDigits = 9;  // of magnitudes from 2^62 on, which are refused

@@ -3,6 +3,7 @@
 
 #include "dequantize.hpp"
 #include "entries.hpp"
+#include "packed.hpp"
 
 namespace accelsim {
 namespace {
@@ -137,6 +138,7 @@ ACCELSIM_EXPORT int accelsim_correct(int *sums, int64_t stride, int tiles, int t
                                               static_cast<int2 const *>(corrections), room);
   return cudaGetLastError();
 }
+ACCELSIM_PACKED(accelsim_correct)
 
 ACCELSIM_EXPORT int accelsim_accumulate(int const *sums, int64_t count, int shift, int64_t *totals,
                                         cudaStream_t stream) {
@@ -145,6 +147,7 @@ ACCELSIM_EXPORT int accelsim_accumulate(int const *sums, int64_t count, int shif
       sums, count, shift, totals);
   return cudaGetLastError();
 }
+ACCELSIM_PACKED(accelsim_accumulate)
 
 // Sums [rows, stride] are int32, or int64 if `wide`; out [rows, h] has a type of common.hpp, or 3 for
 // int64.
@@ -169,3 +172,4 @@ ACCELSIM_EXPORT int accelsim_pack(void const *sums, int wide, int64_t stride, in
   run(int64_t{});
   return cudaGetLastError();
 }
+ACCELSIM_PACKED(accelsim_pack)

@@ -3,6 +3,7 @@
 // A block has a row, which the cache keeps: a radix select looks at it once for every 11 bits of its
 // keys.
 #include "entries.hpp"
+#include "packed.hpp"
 
 namespace accelsim {
 namespace {
@@ -163,3 +164,4 @@ ACCELSIM_EXPORT int accelsim_row_scales(void const *x, int type, int64_t n, int6
         nonfinite, static_cast<Found *>(found));
   });
 }
+ACCELSIM_PACKED(accelsim_row_scales)

@@ -4,6 +4,7 @@
 // in the same pass.
 #include "entries.hpp"
 #include "integers.hpp"
+#include "packed.hpp"
 
 namespace accelsim {
 namespace {
@@ -54,12 +55,12 @@ template <class Source>
 __global__ void __launch_bounds__(kThreads) split(Source source, int64_t d, Target target,
                                                   Slots slots, Lists lists, Found *found,
                                                   unsigned *flags) {
-  __shared__ int listed, most;
+  __shared__ int listed, most, beyond;
   __shared__ float scratch[kThreads / 32];
   int64_t const row = blockIdx.x;
   auto const line = source.line(row);
   int8_t *digits = target.digits + row * target.stride;
-  if (threadIdx.x == 0) listed = most = 0;
+  if (threadIdx.x == 0) listed = most = beyond = 0;
   if (slots.of)
     for (int byte = threadIdx.x * 16; byte < slots.groups * slots.count; byte += kThreads * 16)
       *reinterpret_cast<uint4 *>(digits + target.slots + byte) = {0, 0, 0, 0};
@@ -84,6 +85,7 @@ __global__ void __launch_bounds__(kThreads) split(Source source, int64_t d, Targ
       }
     }
     *reinterpret_cast<uint4 *>(digits + first) = {words[0], words[1], words[2], words[3]};
+    if (high) atomicAdd(&beyond, __popc(high));
     // Few have one: they are read again, and the registers stay free for the others.
     for (; high; high &= high - 1) {
       int const column = static_cast<int>(first) + __ffs(high) - 1;
@@ -103,6 +105,7 @@ __global__ void __launch_bounds__(kThreads) split(Source source, int64_t d, Targ
     if (listed > lists.length) atomicOr(flags, kListFull);
     atomicMax(reinterpret_cast<int *>(&found->largest_square), __float_as_int(squares));
     if (most > 1) atomicMax(&found->digits, most);
+    if (beyond > 0) atomicAdd(&found->beyond, static_cast<unsigned long long>(beyond));
   }
 }
 
@@ -154,6 +157,7 @@ ACCELSIM_EXPORT int accelsim_split(void const *x, int type, int planes, int64_t 
   run(Planes{static_cast<int8_t const *>(x), x_stride, padded, planes});
   return cudaGetLastError();
 }
+ACCELSIM_PACKED(accelsim_split)
 
 ACCELSIM_EXPORT int accelsim_sample_columns(void const *x, int type, int64_t n, int64_t d,
                                             int64_t step, float const *scale, int scale_step,
@@ -164,3 +168,4 @@ ACCELSIM_EXPORT int accelsim_sample_columns(void const *x, int type, int64_t n, 
                                                                                   counts);
   });
 }
+ACCELSIM_PACKED(accelsim_sample_columns)

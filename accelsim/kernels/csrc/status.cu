@@ -1,5 +1,6 @@
 // Whether a run is exact, decided on the device when both operands are written.
 #include "entries.hpp"
+#include "packed.hpp"
 
 namespace accelsim {
 namespace {
@@ -16,6 +17,9 @@ struct Status {
   unsigned long long nonfinite[2];  // entries - index of the first NaN or infinity; 0 for none
   double scale;               // of the operands with one scale; NaN poisons the result
   double inverse;
+  unsigned long long beyond[2];  // entries that need more than one digit
+  unsigned listed;               // products of two high parts that were made one by one
+  unsigned serial;               // of the run; in the host's memory it is written last
 };
 
 struct Side {
@@ -26,10 +30,12 @@ struct Side {
   int dense;                            // digits that the dense product behind the gate takes; 0: none
 };
 
-// `limit` is what no sum may reach. `sticks`: nobody repeats a run that is not exact. The operands were
-// multiplied by 2^exponent in all before they were rounded.
+// `flags_of_run` are flags and a count of listed products. `limit` is what no sum may reach.
+// `sticks`: nobody repeats a run that is not exact. The operands were multiplied by 2^exponent in all
+// before they were rounded. `host`, unless it is null, gets a copy, which is complete when it has the
+// `serial`.
 __global__ void conclude(Side a, Side b, unsigned const *flags_of_run, double limit, bool provable,
-                         bool sticks, int exponent, Status *status) {
+                         bool sticks, int exponent, Status *status, Status *host, unsigned serial) {
   unsigned flags = *flags_of_run, broken = 0;
   Side const sides[2] = {a, b};
   bool dense = a.dense > 0 && b.dense > 0;
@@ -41,6 +47,7 @@ __global__ void conclude(Side a, Side b, unsigned const *flags_of_run, double li
     if (digits > side.planned) flags |= kDigitsFew;
     dense = dense && digits <= side.dense;
     status->digits[i] = digits;
+    status->beyond[i] = side.found->beyond;
     status->largest_square[i] = side.found->largest_square;
     bound *= static_cast<double>(side.found->largest_square);
     unsigned long long const nonfinite = side.nonfinite ? *side.nonfinite : 0;
@@ -65,6 +72,14 @@ __global__ void conclude(Side a, Side b, unsigned const *flags_of_run, double li
   }
   status->scale = ldexp(scale, exponent);
   status->inverse = 1.0 / status->scale;
+  status->listed = flags_of_run[1];
+  status->serial = serial;
+  if (!host) return;
+  Status copy = *status;
+  copy.serial = *const_cast<unsigned volatile *>(&host->serial);
+  *host = copy;
+  __threadfence_system();
+  *const_cast<unsigned volatile *>(&host->serial) = serial;
 }
 
 }  // namespace
@@ -75,12 +90,14 @@ ACCELSIM_EXPORT int accelsim_conclude(void const *found_a, unsigned long long co
                                       void const *found_b, unsigned long long const *nonfinite_b,
                                       float const *scale_b, int planned_b, int dense_b,
                                       unsigned const *flags, double limit, int provable,
-                                      int sticks, int exponent, void *status,
-                                      cudaStream_t stream) {
+                                      int sticks, int exponent, void *status, void *host,
+                                      unsigned serial, cudaStream_t stream) {
   using namespace accelsim;
   conclude<<<1, 1, 0, stream>>>(
       {static_cast<Found const *>(found_a), nonfinite_a, scale_a, planned_a, dense_a},
       {static_cast<Found const *>(found_b), nonfinite_b, scale_b, planned_b, dense_b}, flags,
-      limit, provable != 0, sticks != 0, exponent, static_cast<Status *>(status));
+      limit, provable != 0, sticks != 0, exponent, static_cast<Status *>(status),
+      static_cast<Status *>(host), serial);
   return cudaGetLastError();
 }
+ACCELSIM_PACKED(accelsim_conclude)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from accelsim.arithmetic.bounds import round_up
 from accelsim.types import Counts, PerOperand, Side
-from gemm_backends.cuda.cutlass_kernels import HOPPER, select
 from gemm_backends.cuda.fused.columns import ColumnsWay
 from gemm_backends.cuda.fused.plan import TILE
 from gemm_backends.cuda.fused.status import Report
@@ -55,15 +53,13 @@ def counts_of(
             replans=replans,
         )
     work = way.work(report)
-    rows, columns, _ = select(HOPPER, n, h, d, batch).tile
     digits, beyond = way.max_digits(report), way.out_of_bound(report)
     result = batch * n * h
     return Counts(
         strategy_chosen="columns" if isinstance(way, ColumnsWay) else "planes",
         dense_macs=result * d,
         low_bit_macs=work.low_bit_macs,
-        executed_macs=batch * round_up(n, rows) * round_up(h, columns) * TILE * work.tiles
-        + work.listed,
+        executed_macs=way.padded * TILE * work.tiles + work.listed,
         shift_adds=work.listed + (work.products - 1) * result,
         gather_bytes=work.copied_bytes,
         scatter_bytes=16 * (work.products - 1) * result,

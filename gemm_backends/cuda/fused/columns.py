@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from accelsim.errors import AccelsimError
+from accelsim.kernels.launches import Launch, at_once
 from accelsim.types import PerOperand
 from gemm_backends.cuda.fused.layout import Layout, column_groups, layouts, plane_groups
 from gemm_backends.cuda.fused.operand import ColumnDigits
@@ -64,26 +65,33 @@ class ColumnsWay(Way):
         device: torch.device,
     ) -> None:
         _, n, d, h = shape
-        # Zeros: lists of products of high parts for each tile of C, and how many each has.
-        tiles = [-(-rows // size) for rows, size in zip((n, h), TILE_OF_C, strict=True)]
-        count = tiles[0] * tiles[1]
-        listed = 2 * count * plan.cross_length
-        super().__init__(shape, status, listed + count, device)
-        self.plan, self._tiles_across = plan, tiles[1]
-        self._cross_counts = self.own_zeros[listed:]
         self._planes = tuple(
             x.count if isinstance(x, FusedOperand) else PLANES_BEHIND for x in (sides.a, sides.b)
         )
         layout_a, layout_b = layouts(plan, n, d, h, (self._planes[0], self._planes[1]))
+        chained = plan.cross_length > 0
+        # Zeros: lists of products of high parts for each tile of C, how many each has, and what
+        # new operands are split with.
+        tiles = [-(-rows // size) for rows, size in zip((n, h), TILE_OF_C, strict=True)]
+        count = tiles[0] * tiles[1]
+        sizes = [
+            2 * count * plan.cross_length,
+            count,
+            ColumnDigits.zero_words(n, d, layout_a, False) if isinstance(sides.a, Floats) else 0,
+            ColumnDigits.zero_words(h, d, layout_b, chained) if isinstance(sides.b, Floats) else 0,
+        ]
+        super().__init__(shape, status, sum(sizes), device)
+        listed, self._cross_counts, zeros_a, zeros_b = torch.split(self.own_zeros, sizes)
+        self.plan, self._tiles_across = plan, tiles[1]
         self._layouts = PerOperand(layout_a, layout_b)
         self.digits = PerOperand(
-            self._digits(sides.a, layout_a, n, False),
-            self._digits(sides.b, layout_b, h, plan.cross_length > 0),
+            self._digits(sides.a, layout_a, n, False, zeros_a),
+            self._digits(sides.b, layout_b, h, chained, zeros_b),
         )
         self._groups = column_groups(layout_a, layout_b)
         self._behind = plane_groups(layout_a, layout_b, (self._planes[0], self._planes[1]))
         if plan.cross_length:
-            lists = self.own_zeros[:listed].view(count, plan.cross_length, 2)
+            lists = listed.view(count, plan.cross_length, 2)
             self._groups = replace(self._groups, corrections=lists)
 
         def sources(tiles: int) -> Tensor:
@@ -103,61 +111,61 @@ class ColumnsWay(Way):
             self._slots is None and isinstance(sides.b, FusedOperand),
         )
         self._settled = False
-        self._beside = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
 
-    def unpack(self, capturing: bool) -> None:
-        """Queue what writes the digits, and the conclusion."""
+    def unpack(self, new: PerOperand[Source | None], capturing: bool) -> list[Launch]:
+        """Return what writes the digits, and the conclusion."""
         a, b = self.digits.a, self.digits.b
-        slots, new = self._slots, PerOperand(_new(self.sides.a), _new(self.sides.b))
-        if slots and self.plan.surveyed:
-            slots.survey(new, self.flags)
+        slots = self._slots
+        launches = slots.survey(new, self.flags) if slots and self.plan.surveyed else []
         of = slots.of if slots else None
         for digits, source, found in ((a, new.a, self.found.a), (b, new.b, self.found.b)):
             if source is not None:
-                digits.split(source, of, found, self.flags)
+                launches += digits.split(source, of, found, self.flags)
         if slots:
-            slots.assign(self.flags)
+            launches.append(slots.assign(self.flags))
         if not (self._fixed.b and self._settled):
-            self._write_high_digits_of_b(of)
-        # A's copies wait for nothing that is still to be done for A: they are made beside it.
-        current = torch.cuda.current_stream(self._device)
-        self._beside.wait_stream(current)
-        with torch.cuda.stream(self._beside):
-            self._write_high_digits_of_a(of)
-            behind = (self._planes[0], self._planes[1]) if capturing else (0, 0)
-            planned = [
-                x.count if isinstance(x, FusedOperand) else 1 + side.groups
-                for x, side in ((self.sides.a, self.plan.a), (self.sides.b, self.plan.b))
+            launches += self._high_digits_of_b(of)
+        behind = (self._planes[0], self._planes[1]) if capturing else (0, 0)
+        planned = [
+            x.count if isinstance(x, FusedOperand) else 1 + side.groups
+            for x, side in ((self.sides.a, self.plan.a), (self.sides.b, self.plan.b))
+        ]
+        beside = self._high_digits_of_a(of)
+        beside.append(self.conclude((planned[0], planned[1]), behind, capturing))
+        # The first run loads these kernels, too, which a graph that is captured cannot.
+        if capturing or not self._settled:
+            beside += [
+                digits.write_planes(source, 1, None, first=1, gate=self.status.gate)
+                for digits, source in ((a, new.a), (b, new.b))
+                if source is not None
             ]
-            self.conclude((planned[0], planned[1]), behind, capturing)
-            # The first run loads these kernels, too, which a graph that is captured cannot.
-            if capturing or not self._settled:
-                for digits, source in ((a, new.a), (b, new.b)):
-                    if source is not None:
-                        digits.write_planes(source, 1, None, first=1, gate=self.status.gate)
-        a.gather(self._copied.a, self._layouts.a.copied_tiles)
-        current.wait_stream(self._beside)
-        b.gather(self._copied.b, self._layouts.b.copied_tiles)
+        # A's copies wait for nothing that is still to be done for A: they are made beside it.
+        meanwhile = a.gather(self._copied.a, self._layouts.a.copied_tiles)
+        copies_of_b = b.gather(self._copied.b, self._layouts.b.copied_tiles)
+        return [*launches, *at_once(beside, meanwhile, self.events), *copies_of_b]
 
-    def multiply(self, out: Tensor, capturing: bool) -> None:
-        """Queue the product, and inside a CUDA graph the one behind the gate."""
-        self.gemm(self.digits.a, self.digits.b, self._groups, out)
+    def multiply(self, out: Tensor, capturing: bool) -> list[Launch]:
+        """Return the product, and inside a CUDA graph the one behind the gate."""
+        launches = [self.gemm(self.digits.a, self.digits.b, self._groups, out)]
         if out.dtype is torch.int32:
-            self._correct(out)
+            launches += self._correct(out)
         if capturing:
-            self.gemm(self.digits.a, self.digits.b, self._behind, out, self.status.gate)
+            gate = self.status.gate
+            launches.append(self.gemm(self.digits.a, self.digits.b, self._behind, out, gate))
+        return launches
 
-    def remultiply(self, report: Report, sums: Tensor) -> None:
-        """Queue the product of the last run once more, into sums."""
+    def remultiply(self, report: Report, sums: Tensor) -> list[Launch]:
+        """Return the product of the last run once more, into sums."""
         if report.gate:
-            self.gemm(self.digits.a, self.digits.b, self._behind, sums)
-        else:
-            self.gemm(self.digits.a, self.digits.b, self._groups, sums)
-            self._correct(sums)
+            return [self.gemm(self.digits.a, self.digits.b, self._behind, sums)]
+        product = self.gemm(self.digits.a, self.digits.b, self._groups, sums)
+        return [product, *self._correct(sums)]
 
     def settle(self) -> None:
         """Take note that all high digits had room."""
-        self._settled = True
+        if not self._settled:
+            self._settled = True
+            self.requeue()
 
     def work(self, report: Report) -> Work:
         """Return what the products of the last run took."""
@@ -165,75 +173,68 @@ class ColumnsWay(Way):
         if report.gate:
             pairs = len(self._behind.segments)
             return Work(pairs * self._layouts.a.low, n * h * d * pairs)
-        listed = int(self._cross_counts.sum())
         extra = sum(self._groups.high_tiles)
         copied = n * self._layouts.a.copied_tiles + h * self._layouts.b.copied_tiles
         return Work(
             self._layouts.a.low + extra,
-            n * h * (d + TILE * extra) + listed,
-            listed=listed,
+            n * h * (d + TILE * extra) + report.listed,
+            listed=report.listed,
             copied_bytes=copied * TILE,
         )
 
-    def max_digits(self, report: Report) -> PerOperand[int]:
-        """Return how many digits the largest entries of the last run need."""
-        found = [
-            x.count if isinstance(x, FusedOperand) else max(1, digits)
-            for x, digits in zip((self.sides.a, self.sides.b), report.digits, strict=True)
-        ]
-        return PerOperand(found[0], found[1])
-
-    def out_of_bound(self, report: Report) -> PerOperand[int]:
-        """Count the entries of the last run that need more than one digit."""
-        if report.gate:
-            return PerOperand(
-                self.digits.a.beyond(self._planes[0]), self.digits.b.beyond(self._planes[1])
-            )
-        return self.digits.map(ColumnDigits.high_entries)
-
-    def _digits(self, x: Incoming, layout: Layout, rows: int, chained: bool) -> ColumnDigits:
+    def _digits(
+        self, x: Incoming, layout: Layout, rows: int, chained: bool, zeros: Tensor
+    ) -> ColumnDigits:
         if isinstance(x, Floats):
-            d = self.shape[2]
-            return ColumnDigits(rows, d, layout, self._device, self.plan.surveyed, chained)
+            d, ahead = self.shape[2], self.plan.surveyed
+            return ColumnDigits(rows, d, layout, self._device, ahead, chained, zeros)
         digits = x.with_columns(layout, chained)
         if digits is None:
             raise PlanDoesNotFitError
         return digits
 
-    def _write_high_digits_of_a(self, slots: Tensor | None) -> None:
+    def _high_digits_of_a(self, slots: Tensor | None) -> list[Launch]:
         a, b, layout = self.digits.a, self.digits.b, self._layouts.b
         lists = self._groups.corrections
+        places: list[Launch] = []
         if not (self._fixed.a and self._settled):
-            a.assign_places(slots, self._copied.b[layout.copied_slots * TILE :], self.flags)
+            places = a.assign_places(
+                slots, self._copied.b[layout.copied_slots * TILE :], self.flags
+            )
         elif lists is None:
-            return
+            return []
         if lists is None:
-            a.fill(slots, self.flags)
-        else:
+            return [*places, *self._filled(a, slots)]
+        return [
+            *places,
             a.fill(
                 slots, self.flags, b.lists, b.layout.own.list_length, b.chains, b.next,
                 self._cross_counts, lists, lists.shape[1], self._tiles_across,
-            )  # fmt: skip
+            ),
+        ]  # fmt: skip
 
-    def _write_high_digits_of_b(self, slots: Tensor | None) -> None:
+    def _high_digits_of_b(self, slots: Tensor | None) -> list[Launch]:
         copied = self._copied.a[self._layouts.a.copied_slots * TILE :]
-        self.digits.b.assign_places(slots, copied, self.flags)
-        self.digits.b.fill(slots, self.flags)
+        b = self.digits.b
+        return [*b.assign_places(slots, copied, self.flags), *self._filled(b, slots)]
 
-    def _correct(self, sums: Tensor) -> None:
+    def _filled(self, digits: ColumnDigits, slots: Tensor | None) -> list[Launch]:
+        """Return what writes high digits; without any, the conclusion sees what was not planned."""
+        return [digits.fill(slots, self.flags)] if digits.layout.own.groups else []
+
+    def _correct(self, sums: Tensor) -> list[Launch]:
         lists = self._groups.corrections
-        if lists is not None:
-            PACK.launch(
-                "accelsim_correct",
-                sums.device,
-                sums,
-                sums.stride(1),
-                lists.shape[0],
-                self._tiles_across,
-                lists,
-                lists.shape[1],
-            )
-
-
-def _new(x: Incoming) -> Source | None:
-    return x.source if isinstance(x, Floats) else None
+        if lists is None:
+            return []
+        launch = Launch(
+            PACK,
+            "accelsim_correct",
+            sums.device,
+            sums,
+            sums.stride(1),
+            lists.shape[0],
+            self._tiles_across,
+            lists,
+            lists.shape[1],
+        )
+        return [launch]

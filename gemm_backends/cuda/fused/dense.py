@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from accelsim.kernels.launches import Launch, at_once, cleared, launch_now
 from accelsim.types import PerOperand
 from gemm_backends.cuda.cutlass_library import DigitGroups, Segment
 from gemm_backends.cuda.fused.layout import (
@@ -25,7 +26,7 @@ from gemm_backends.cuda.fused.layout import (
 from gemm_backends.cuda.fused.operand import Digits
 from gemm_backends.cuda.fused.plan import PLANES_BEHIND, TILE, Dense
 from gemm_backends.cuda.fused.prepared import FusedOperand
-from gemm_backends.cuda.fused.sides import Floats
+from gemm_backends.cuda.fused.sides import Source
 from gemm_backends.cuda.fused.status import Report, Status
 from gemm_backends.cuda.fused.way import PACK, Incoming, Shape, Way, Work
 
@@ -61,62 +62,55 @@ class DenseWay(Way):
         super().__init__(shape, status, 0, device, plan.wide)
         batch, n, d, h = shape
         self.plan = plan
-        self._made: dict[tuple[int, int], DigitGroups] = {}
-        self._cut: dict[int, list[DigitGroups]] = {}
         self._count = _count(sides.a, plan.a), _count(sides.b, plan.b)
+        self._second_planes: list[Launch] = []
         self._behind = tuple(
             count if isinstance(x, FusedOperand) else max(count, PLANES_BEHIND)
             for x, count in zip((sides.a, sides.b), self._count, strict=True)
         )
-        self._beside = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
         self.digits = PerOperand(
             self._digits(sides.a, batch, n, d, self._behind[0]),
             self._digits(sides.b, batch, h, d, self._behind[1]),
         )
 
-    def unpack(self, capturing: bool) -> None:
-        """Queue what writes the planes, and the conclusion."""
-        new = [
-            (x.source, digits, count, found)
-            for x, digits, count, found in zip(
-                (self.sides.a, self.sides.b),
+    def unpack(self, new: PerOperand[Source | None], capturing: bool) -> list[Launch]:
+        """Return what writes the planes, and the conclusion."""
+        sides = [
+            (source, digits, count, found)
+            for source, digits, count, found in zip(
+                (new.a, new.b),
                 (self.digits.a, self.digits.b),
                 self._count,
                 (self.found.a, self.found.b),
                 strict=True,
             )
-            if isinstance(x, Floats)
+            if source is not None
         ]
-        for source, digits, count, found in new:
-            digits.write_planes(source, count, found)
-        gated = self._has_gate(capturing)
-        self.conclude(
-            self._count, (self._behind[0], self._behind[1]) if gated else (0, 0), capturing
-        )
-        if gated:
-            # Nothing of it is in the way of the product that is made at any rate.
-            self._beside.wait_stream(torch.cuda.current_stream(self._device))
-            with torch.cuda.stream(self._beside):
-                for source, digits, count, _ in new:
-                    if count < PLANES_BEHIND:
-                        digits.write_planes(source, 1, None, first=1, gate=self.status.gate)
+        self._second_planes = [
+            digits.write_planes(source, 1, None, first=1, gate=self.status.gate)
+            for source, digits, count, _ in sides
+            if count < PLANES_BEHIND
+        ]
+        behind = (self._behind[0], self._behind[1]) if self._has_gate(capturing) else (0, 0)
+        return [
+            *(digits.write_planes(source, count, found) for source, digits, count, found in sides),
+            self.conclude(self._count, behind, capturing),
+        ]
 
-    def multiply(self, out: Tensor, capturing: bool) -> None:
-        """Queue the products, and inside a CUDA graph the one behind the gate."""
+    def multiply(self, out: Tensor, capturing: bool) -> list[Launch]:
+        """Return the products, and inside a CUDA graph the one behind the gate."""
         if self.wide:
-            self._accumulate(out)
-            return
-        self._multiply(self._count, out)
-        if self._has_gate(capturing):
-            torch.cuda.current_stream(self._device).wait_stream(self._beside)
-            self._multiply((self._behind[0], self._behind[1]), out, self.status.gate)
+            return self._accumulate(out)
+        product = self._multiply(self._count, out)
+        if not self._has_gate(capturing):
+            return [product]
+        # The planes behind the gate are not in the way of the product that is made at any rate.
+        behind = self._multiply((self._behind[0], self._behind[1]), out, self.status.gate)
+        return [*at_once(self._second_planes, [product], self.events), behind]
 
-    def remultiply(self, report: Report, sums: Tensor) -> None:
-        """Queue the products of the last run once more, into sums."""
-        if self.wide:
-            self._accumulate(sums)
-        else:
-            self._multiply(self._used(report), sums)
+    def remultiply(self, report: Report, sums: Tensor) -> list[Launch]:
+        """Return the products of the last run once more, into sums."""
+        return self._accumulate(sums) if self.wide else [self._multiply(self._used(report), sums)]
 
     def settle(self) -> None:
         """Nothing is kept from run to run."""
@@ -134,16 +128,6 @@ class DenseWay(Way):
             products = sum(len(self._slices(weight)) for weight in range(WEIGHTS))
         return Work(pairs * low, batch * n * h * d * pairs, products)
 
-    def max_digits(self, report: Report) -> PerOperand[int]:
-        """Return how many digits the largest entries of the last run need."""
-        a, b = self._used(report)
-        return PerOperand(self.digits.a.used(a), self.digits.b.used(b))
-
-    def out_of_bound(self, report: Report) -> PerOperand[int]:
-        """Count the entries of the last run that need more than one digit."""
-        a, b = self._used(report)
-        return PerOperand(self.digits.a.beyond(a), self.digits.b.beyond(b))
-
     def by_weight(self) -> Iterator[tuple[int, Tensor]]:
         """Multiply once more, and yield each weight's exponent and its sums, in int64."""
         batch, n, _, h = self.shape
@@ -151,7 +135,8 @@ class DenseWay(Way):
         for weight in range(sum(self._count) - 1):
             total = torch.zeros(sums.shape, dtype=torch.int64, device=self._device)
             for groups in self._slices(weight):
-                self.gemm(self.digits.a, self.digits.b, groups, sums)
+                product = self.gemm(self.digits.a, self.digits.b, groups, sums)
+                launch_now([product], self._device)
                 total += sums
             yield DIGIT_BITS * weight, total[..., :h]
 
@@ -167,31 +152,27 @@ class DenseWay(Way):
             return x.digits
         return Digits(batch, rows, d, Layout(-(-d // TILE), planes), self._device)
 
-    def _multiply(self, count: tuple[int, int], out: Tensor, gate: Tensor | None = None) -> None:
-        self.gemm(self.digits.a, self.digits.b, self._groups(count), out, gate)
+    def _multiply(self, count: tuple[int, int], out: Tensor, gate: Tensor | None = None) -> Launch:
+        return self.gemm(self.digits.a, self.digits.b, self._groups(count), out, gate)
 
     def _groups(self, count: tuple[int, int]) -> DigitGroups:
-        """Return what K is made of with so many planes, always the same object."""
-        if count not in self._made:
-            self._made[count] = plane_groups(self.digits.a.layout, self.digits.b.layout, count)
-        return self._made[count]
+        """Return what K is made of with so many planes."""
+        return plane_groups(self.digits.a.layout, self.digits.b.layout, count)
 
     def _slices(self, weight: int) -> list[DigitGroups]:
-        """Return the products of one weight whose sums fit 32 bits, always the same objects."""
-        if weight not in self._cut:
-            self._cut[weight] = list(slices(self._segments(weight)))
-        return self._cut[weight]
+        """Return the products of one weight whose sums fit 32 bits."""
+        return list(slices(self._segments(weight)))
 
     def _segments(self, weight: int) -> list[Segment]:
         return plane_segments(self.digits.a.layout, self.digits.b.layout, self._count, weight)
 
-    def _accumulate(self, totals: Tensor) -> None:
-        totals.zero_()
+    def _accumulate(self, totals: Tensor) -> list[Launch]:
+        launches = [cleared(totals)]
         sums = torch.empty(totals.shape, dtype=torch.int32, device=totals.device)
         for weight in range(WEIGHTS):
             for groups in self._slices(weight):
-                self.gemm(self.digits.a, self.digits.b, groups, sums)
-                PACK.launch(
+                addition = Launch(
+                    PACK,
                     "accelsim_accumulate",
                     totals.device,
                     sums,
@@ -199,6 +180,8 @@ class DenseWay(Way):
                     DIGIT_BITS * weight,
                     totals,
                 )
+                launches += [self.gemm(self.digits.a, self.digits.b, groups, sums), addition]
+        return launches
 
 
 def _count(x: Incoming, planned: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from accelsim.kernels.launches import LAUNCHES
 from accelsim.kernels.nvcc import missing_tools
 from accelsim.kernels.select import SOURCE as SELECT
 from accelsim.kernels.select import TYPES
@@ -18,7 +19,7 @@ from gemm_backends.types import Support
 
 BITS = 8
 
-SOURCES = (SELECT, ROW_SCALES, SPLIT, PLANES, HIGH_PARTS, STATUS, PACK)
+SOURCES = (LAUNCHES, SELECT, ROW_SCALES, SPLIT, PLANES, HIGH_PARTS, STATUS, PACK)
 """The kernels of the route beside its GEMMs."""
 
 OUTPUTS = (None, torch.float32, torch.float16, torch.bfloat16)

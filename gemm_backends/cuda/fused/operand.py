@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from accelsim.kernels.launches import Launch, cleared
 from accelsim.kernels.nvcc import CSRC, CudaSource
 from gemm_backends.cuda.fused.layout import Layout
 from gemm_backends.cuda.fused.plan import BLOCK, TILE
@@ -52,8 +53,8 @@ class Digits:
         found: Tensor | None,
         first: int = 0,
         gate: Tensor | None = None,
-    ) -> None:
-        """Write digits of every entry.
+    ) -> Launch:
+        """Return what writes digits of every entry.
 
         Parameters
         ----------
@@ -62,14 +63,15 @@ class Digits:
         count : int
             How many levels.
         found : Tensor or None
-            Gets the largest sum of squares of a row, and how many digits the entries need where
-            that is more.
+            Gets the largest sum of squares of a row, how many digits the entries need, and how many
+            of them need more than one.
         first : int
             The lowest level.
         gate : Tensor, optional
             int32 scalar: where it is 0, nothing is done.
         """
-        PLANES.launch(
+        return Launch(
+            PLANES,
             "accelsim_planes",
             self.matrix.device,
             source.x,
@@ -95,17 +97,6 @@ class Digits:
         planes = self.by_heads[:, : self.rows, : count * padded]
         return planes.reshape(self.heads * self.rows, count, padded).transpose(0, 1)
 
-    def beyond(self, count: int) -> int:
-        """Count the entries with a digit in another plane than the first; waits for the GPU."""
-        return int((self.planes(count)[1:] != 0).any(dim=0).sum()) if count > 1 else 0
-
-    def used(self, count: int) -> int:
-        """Return how many planes are needed; waits for the GPU."""
-        return max(
-            (plane for plane in range(1, count + 1) if self.planes(count)[plane - 1].any()),
-            default=1,
-        )
-
 
 class ColumnDigits(Digits):
     """Digits of one matrix with slots and places, and the kernels that fill them.
@@ -125,6 +116,8 @@ class ColumnDigits(Digits):
         Whether columns that are heavy throughout have their slots before it is split.
     chained : bool
         Whether listed high parts are chained by columns, too.
+    zeros : Tensor, optional
+        As many int32 words as `zero_words` says, which are zeros whenever `split` begins.
     """
 
     def __init__(
@@ -135,6 +128,7 @@ class ColumnDigits(Digits):
         device: torch.device,
         surveyed: bool,
         chained: bool,
+        zeros: Tensor | None = None,
     ) -> None:
         super().__init__(1, rows, d, layout, device)
         self.surveyed, self.chained = surveyed, chained
@@ -148,18 +142,25 @@ class ColumnDigits(Digits):
         self.list_counts = integers(rows)
         self.next = integers(rows, own.list_length) if chained else None
         self.places = integers(blocks, d) if own.place_tiles else None
-        # What a split begins with as zeros, side by side.
-        marks = blocks * -(-d // 4) if own.place_tiles else 0
-        self._zeros = integers(2 * d + marks)
-        self.column_counts = self._zeros[:d] if layout.slot_tiles else None
-        self.chains = self._zeros[d : 2 * d] if chained else None
-        self._marks = self._zeros[2 * d :].view(torch.uint8) if marks else None
+        sizes = _zero_sizes(rows, d, layout, chained)
+        self._zeros = integers(sum(sizes)) if zeros is None else zeros
+        self._clears = zeros is None and self._zeros.numel() > 0
+        counts, chains, marks = torch.split(self._zeros, sizes)
+        self.column_counts = counts if layout.slot_tiles else None
+        self.chains = chains if chained else None
+        self._marks = marks.view(torch.uint8) if own.place_tiles else None
 
-    def sample(self, source: Source, step: int, counts: Tensor) -> None:
-        """Count the high parts that each column has in every `step`-th row of floats."""
-        SPLIT.launch(
+    @staticmethod
+    def zero_words(rows: int, d: int, layout: Layout, chained: bool) -> int:
+        """Return how many words a split begins with as zeros."""
+        return sum(_zero_sizes(rows, d, layout, chained))
+
+    def sample(self, source: Source, step: int, counts: Tensor) -> Launch:
+        """Return what counts the high parts of each column in every `step`-th row of floats."""
+        return Launch(
+            SPLIT,
             "accelsim_sample_columns",
-            source.x.device,
+            self.matrix.device,
             source.x,
             source.kind,
             self.rows,
@@ -170,17 +171,19 @@ class ColumnDigits(Digits):
             counts,
         )
 
-    def split(self, source: Source, slots: Tensor | None, found: Tensor, flags: Tensor) -> None:
-        """Take the low digit of every entry, and write or list its high part."""
+    def split(
+        self, source: Source, slots: Tensor | None, found: Tensor, flags: Tensor
+    ) -> list[Launch]:
+        """Return what takes the low digit of every entry, and writes or lists its high part."""
         layout = self.layout
-        self._zeros.zero_()
-        SPLIT.launch(
+        split = Launch(
+            SPLIT,
             "accelsim_split",
             self.matrix.device,
             source.x,
             source.kind,
             source.planes,
-            source.x.stride(0),
+            source.stride,
             self.rows,
             self.d,
             layout.low * TILE,
@@ -202,12 +205,14 @@ class ColumnDigits(Digits):
             found,
             flags,
         )
+        return [cleared(self._zeros), split] if self._clears else [split]
 
-    def assign_places(self, slots: Tensor | None, sources: Tensor, flags: Tensor) -> None:
-        """Give places to columns that have no slot; the other operand copies those `sources`."""
+    def assign_places(self, slots: Tensor | None, sources: Tensor, flags: Tensor) -> list[Launch]:
+        """Return what gives places to columns without slots; the other operand copies `sources`."""
         if self.places is None:
-            return
-        HIGH_PARTS.launch(
+            return []
+        launch = Launch(
+            HIGH_PARTS,
             "accelsim_assign_places",
             self.matrix.device,
             self._marks,
@@ -219,11 +224,13 @@ class ColumnDigits(Digits):
             sources,
             flags,
         )
+        return [launch]
 
-    def fill(self, slots: Tensor | None, flags: Tensor, *cross: object) -> None:
-        """Write the high digits; `cross` is what `accelsim_fill` lists the products of."""
+    def fill(self, slots: Tensor | None, flags: Tensor, *cross: object) -> Launch:
+        """Return what writes the high digits; `cross`: what `accelsim_fill` lists products of."""
         layout = self.layout
-        HIGH_PARTS.launch(
+        return Launch(
+            HIGH_PARTS,
             "accelsim_fill",
             self.matrix.device,
             self.matrix[:, layout.high * TILE :],
@@ -243,30 +250,29 @@ class ColumnDigits(Digits):
             *(cross or (None, 0, None, None, None, None, 0, 0)),
         )
 
-    def gather(self, sources: Tensor, tiles: int) -> None:
-        """Copy low digits of columns `sources` for the other operand's high ones."""
-        if tiles:
-            HIGH_PARTS.launch(
-                "accelsim_gather",
-                self.matrix.device,
-                self.matrix,
-                self.matrix.stride(0),
-                self.matrix.shape[0],
-                self.layout.low * TILE,
-                self.layout.copies * TILE,
-                sources,
-                tiles * TILE,
-            )
+    def gather(self, sources: Tensor, tiles: int) -> list[Launch]:
+        """Return what copies low digits of columns `sources` for the other operand's high ones."""
+        if not tiles:
+            return []
+        launch = Launch(
+            HIGH_PARTS,
+            "accelsim_gather",
+            self.matrix.device,
+            self.matrix,
+            self.matrix.stride(0),
+            self.matrix.shape[0],
+            self.layout.low * TILE,
+            self.layout.copies * TILE,
+            sources,
+            tiles * TILE,
+        )
+        return [launch]
 
-    def high_entries(self) -> int:
-        """Count the entries that have a high part; waits for the GPU."""
-        layout, own = self.layout, self.layout.own
-        count, begin = 0, layout.high * TILE
-        for tiles in (layout.slot_tiles, own.place_tiles):
-            end = begin + own.groups * tiles * TILE
-            if begin < end:
-                digits = self.matrix[: self.rows, begin:end]
-                by_group = digits.reshape(self.rows, own.groups, -1)
-                count += int((by_group != 0).any(dim=1).sum())
-            begin = end
-        return count
+
+def _zero_sizes(rows: int, d: int, layout: Layout, chained: bool) -> list[int]:
+    """Return the words for counts by columns, for chains, and for marks by blocks of rows."""
+    return [
+        d if layout.slot_tiles else 0,
+        d if chained else 0,
+        -(-rows // BLOCK) * -(-d // 4) if layout.own.place_tiles else 0,
+    ]

@@ -7,11 +7,12 @@ import itertools
 import torch
 from torch import Tensor
 
+from accelsim.kernels.launches import launch_now
 from accelsim.types import PreparedOperand, Side
 from gemm_backends.cuda.fused.layout import Layout
 from gemm_backends.cuda.fused.operand import ColumnDigits, Digits
 from gemm_backends.cuda.fused.plan import TILE
-from gemm_backends.cuda.fused.sides import Source
+from gemm_backends.cuda.fused.sides import FLAG_WORDS, Source
 
 _NUMBERS = itertools.count()
 
@@ -35,6 +36,8 @@ class FusedOperand(PreparedOperand):
         Which of the two.
     found : Tensor
         What the pass over it found, as the kernels know it.
+    beyond : int
+        Entries that need more than one digit.
     exponent : int
         The operand was multiplied by ``2**exponent`` before it was rounded.
     """
@@ -48,17 +51,19 @@ class FusedOperand(PreparedOperand):
         scale: Tensor,
         by_row: bool,
         found: Tensor,
+        beyond: int,
         exponent: int = 0,
     ) -> None:
         super().__init__(side, shape)
         self.number = next(_NUMBERS)
-        self.digits, self.count = digits, count
+        self.digits, self.count, self.beyond = digits, count, beyond
         self.scale, self.by_row, self.found, self.exponent = scale, by_row, found, exponent
 
     @property
     def source(self) -> Source:
         """Where its integers are read from."""
-        return Source(self.digits.matrix, planes=self.count)
+        matrix = self.digits.matrix
+        return Source(matrix, planes=self.count, stride=matrix.stride(0))
 
     def integers(self) -> Tensor:
         """Return the integers as ``[heads * rows, d]`` int32; for three digits at most."""
@@ -91,9 +96,10 @@ class FusedOperand(PreparedOperand):
         ):
             return old
         new = ColumnDigits(old.rows, old.d, layout, old.matrix.device, False, chained)
-        flags = torch.zeros(1, dtype=torch.int32, device=old.matrix.device)
-        new.split(self.source, None, torch.zeros_like(self.found), flags)
-        if int(flags):
+        flags = torch.zeros(FLAG_WORDS, dtype=torch.int32, device=old.matrix.device)
+        found = torch.zeros_like(self.found)
+        launch_now(new.split(self.source, None, found, flags), old.matrix.device)
+        if int(flags[0]):
             return None
         first, end = layout.plane(1) * TILE, layout.plane(self.count) * TILE
         new.matrix[:, first:end] = old.matrix[:, first:end]

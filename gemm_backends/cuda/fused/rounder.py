@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from accelsim.arithmetic.rounding import rank
+from accelsim.kernels.launches import Launch, Pointer, cleared, launch_now
 from accelsim.kernels.nvcc import CSRC, CudaSource
 from accelsim.kernels.select import TYPES, Selector
 from accelsim.types import Rounding
@@ -38,7 +39,7 @@ class Rounder:
     """
 
     def __init__(self, rounding: Rounding, rows: int, d: int, device: torch.device) -> None:
-        self._rounding = rounding
+        self._rounding, self._shape = rounding, (rows, d)
         self.by_row = rounding.granularity == "row"
         if self.by_row:
             self.scale = torch.empty(rows, dtype=torch.float32, device=device)
@@ -51,18 +52,27 @@ class Rounder:
             self.scale = self._selector.scale.reshape(1)
             self.nonfinite = self._selector.nonfinite
 
-    def run(self, x: Tensor, found: Tensor) -> None:
-        """Queue the search for the scales of ``[rows, d]``; `found` gets flags, by rows."""
+    def launches(self, x: Pointer, kind: int, found: Tensor) -> list[Launch]:
+        """Return the search for the scales of ``[rows, d]``; `found` gets flags, by rows.
+
+        Parameters
+        ----------
+        x : Pointer
+            Where the floats are, contiguous.
+        kind : int
+            The number of their type.
+        found : Tensor
+            What the pass over them finds.
+        """
         if not self.by_row:
-            self._selector.run(x, self._rank, self._rounding.beta)
-            return
-        self.nonfinite.zero_()
-        ROW_SCALES.launch(
+            return [self._selector.launch(x, kind, self._rank, self._rounding.beta)]
+        search = Launch(
+            ROW_SCALES,
             "accelsim_row_scales",
-            x.device,
+            self.scale.device,
             x,
-            TYPES[x.dtype],
-            *x.shape,
+            kind,
+            *self._shape,
             *self._share,
             self._rounding.zero_alpha == "nonzero",
             float(self._rounding.beta),
@@ -70,3 +80,11 @@ class Rounder:
             self.nonfinite,
             found,
         )
+        return [cleared(self.nonfinite), search]
+
+    def run(self, x: Tensor, found: Tensor) -> None:
+        """Queue the search in floats."""
+        pointer = Pointer()
+        launches = self.launches(pointer, TYPES[x.dtype], found)
+        pointer.set(x.data_ptr())
+        launch_now(launches, x.device)

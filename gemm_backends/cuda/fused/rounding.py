@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import OrderedDict
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from accelsim.arithmetic.rounding import Quantized, quantize
 from accelsim.errors import DataError, InputError
+from accelsim.kernels.launches import current_stream, launch_now
 from accelsim.kernels.select import TYPES
 from accelsim.types import PreparedOperand, Request, Rounding, Side
 from gemm_backends.cuda.fused.layout import Layout
@@ -18,6 +20,9 @@ from gemm_backends.cuda.fused.prepared import FusedOperand
 from gemm_backends.cuda.fused.rounder import Rounder
 from gemm_backends.cuda.fused.sides import FOUND_WORDS, INT64_KIND, Floats, Source
 from gemm_backends.cuda.fused.status import MOST_DIGITS
+
+_FOUND = struct.Struct("fiIIQ")
+"""The kernels' ``Found``."""
 
 KEPT = 8
 """Shapes whose buffers are kept for the next run."""
@@ -56,7 +61,10 @@ class Operands:
                 f"{name}: found {x.dtype} {[*x.shape]} on {x.device}; expected float32, float16 or "
                 f"bfloat16 [..., rows, d] on a CUDA device"
             )
-        matrix = x.detach().contiguous().reshape(x.shape[:-1].numel(), x.shape[-1])
+        if x.ndim == 2 and x.is_contiguous() and not x.requires_grad:
+            matrix = x
+        else:
+            matrix = x.detach().contiguous().reshape(x.shape[:-1].numel(), x.shape[-1])
         return Floats(matrix, self._rounder(side, matrix))
 
     def prepare(self, side: Side, x: Tensor) -> FusedOperand:
@@ -76,11 +84,11 @@ class Operands:
             raise InputError(f"{self._request.names.of(side)} has no entries to prepare")
         rounding = self._request.rounding.of(side)
         rounder = _rounder_for(rounding, floats.x)
-        found = _found(floats.x)
+        found = torch.zeros(FOUND_WORDS, dtype=torch.int32, device=floats.x.device)
         rounder.run(floats.x, found)
         if int(rounder.nonfinite) or not bool((rounder.scale > 0).all()):
             return self.round_exactly(side, x)
-        return self._written(side, x.shape, Floats(floats.x, rounder).source, rounder)
+        return self._written(side, x.shape, Floats(floats.x, rounder).source(), rounder)
 
     def round_exactly(self, side: Side, x: Tensor) -> FusedOperand:
         """Round an operand whose scale the kernels do not find.
@@ -102,13 +110,14 @@ class Operands:
         self, side: Side, shape: torch.Size, source: Source, scaled: Rounder | Quantized
     ) -> FusedOperand:
         rows, d = shape[-2:]
-        heads = source.x.shape[0] // rows
+        heads, device = shape[:-2].numel(), self._request.device
         count = 1
         while True:
             layout = Layout(-(-d // TILE), count)
-            digits, found = Digits(heads, rows, d, layout, source.x.device), _found(source.x)
-            digits.write_planes(source, count, found)
-            needed = int(found[1])
+            digits = Digits(heads, rows, d, layout, device)
+            found = torch.zeros(FOUND_WORDS, dtype=torch.int32, device=device)
+            launch_now([digits.write_planes(source, count, found)], device)
+            needed, beyond = _read(found)
             if needed > MOST_DIGITS:
                 raise DataError(self.too_large(side))
             if needed <= count:
@@ -117,7 +126,7 @@ class Operands:
         by_row = self._request.rounding.of(side).granularity == "row"
         scale = scaled.scale.reshape(-1).clone()
         exponent = scaled.scale_exponent if isinstance(scaled, Quantized) else 0
-        return FusedOperand(side, shape, digits, count, scale, by_row, found, exponent)
+        return FusedOperand(side, shape, digits, count, scale, by_row, found, beyond, exponent)
 
     def too_large(self, side: Side) -> str:
         """Say that an integer is larger than a route takes."""
@@ -139,13 +148,13 @@ class Operands:
         rounding = self._request.rounding.of(side)
         if not matrix.numel():
             return Rounder(rounding, 1, 1, matrix.device)
-        shape = side, matrix.shape, matrix.device
+        shape = side, matrix.shape
         if torch.cuda.is_current_stream_capturing():
             found = [rounder for (known, _), rounder in self._rounders.items() if known == shape]
             if found:
                 return found[-1]
             return _rounder_for(rounding, matrix)
-        name = shape, torch.cuda.current_stream(matrix.device).cuda_stream
+        name = shape, current_stream(matrix.device)
         if name not in self._rounders:
             self._rounders[name] = _rounder_for(rounding, matrix)
         self._rounders.move_to_end(name)
@@ -159,5 +168,7 @@ def _rounder_for(rounding: Rounding, matrix: Tensor) -> Rounder:
     return Rounder(rounding, rows, d, matrix.device)
 
 
-def _found(like: Tensor) -> Tensor:
-    return torch.zeros(FOUND_WORDS, dtype=torch.int32, device=like.device)
+def _read(found: Tensor) -> tuple[int, int]:
+    """Return how many digits the largest entry needs, and how many entries need more than one."""
+    _, digits, _, _, beyond = _FOUND.unpack(found.cpu().numpy().tobytes())
+    return digits, beyond

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from accelsim.arithmetic.dequantize import dequantize
 from accelsim.errors import DataError, InputError
+from accelsim.kernels.launches import current_stream
 from accelsim.types import SIDES, Counts, PerOperand, PreparedOperand, Request, Side, Timer, Wide
 from gemm_backends.cuda.fused.accounts import counts_of
 from gemm_backends.cuda.fused.columns import ColumnsWay, PlanDoesNotFitError
@@ -36,8 +37,16 @@ JUDGED = (
 )
 """What a verdict is about where the timed kernel writes no integers."""
 
+_SIDES: dict[tuple[bool, bool], tuple[Side, ...]] = {
+    (False, False): (),
+    (True, False): ("a",),
+    (False, True): ("b",),
+    (True, True): ("a", "b"),
+}
+"""Operands by whether A and B are among them."""
 
-@dataclass
+
+@dataclass(slots=True)
 class _Run:
     """The last run: its way, what was concluded, and its shapes."""
 
@@ -72,6 +81,7 @@ class FusedRoute:
         self._statuses = StatusPool(request.device)
         self._ways: OrderedDict[tuple[object, int], Way] = OrderedDict()
         self._captured: dict[Way, PerOperand[torch.Size]] = {}
+        self._shapes: dict[tuple[torch.Size, torch.Size], tuple[Shape, torch.Size]] = {}
         self._plans = PlanMemory()
         # Messages, not exceptions: those would keep what their tracebacks see.
         self._errors: list[str] = []
@@ -107,30 +117,25 @@ class FusedRoute:
         InputError
             If the operands are of another kind, or do not fit each other.
         """
-        sides = PerOperand(self._operands.incoming("a", a), self._operands.incoming("b", b))
-        if a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-1]:
-            raise InputError(
-                f"{self._request.names.a} {[*a.shape]} and {self._request.names.b} {[*b.shape]} "
-                "differ in their batch or in their last dimension"
-            )
-        result = torch.Size((*a.shape[:-1], b.shape[-2]))
-        shape = a.shape[:-2].numel(), a.shape[-2], a.shape[-1], b.shape[-2]
-        prepared = tuple(
-            side for side, x in zip(SIDES, (a, b), strict=True) if isinstance(x, PreparedOperand)
-        )
-        shapes = PerOperand(a.shape, b.shape)
-        run = _Run(None, None, sides, shape, result, shapes, prepared)
+        incoming = self._operands.incoming
+        sides = PerOperand(incoming("a", a), incoming("b", b))
+        operands = a.shape, b.shape
+        shapes = self._shapes.get(operands)
+        if shapes is None:
+            shapes = self._shapes[operands] = self._shapes_of(*operands)
+        shape, result = shapes
+        prepared = _SIDES[isinstance(a, PreparedOperand), isinstance(b, PreparedOperand)]
+        run = _Run(None, None, sides, shape, result, PerOperand(*operands), prepared)
         self._last = run
         dtype = self._request.output or torch.int64
         if not result.numel() or not shape[2]:
-            self._look_at(run, PerOperand(a, b))
+            self._look_at(run, a, b)
             return torch.zeros(result, dtype=dtype, device=self._request.device)
         out = torch.empty(result, dtype=dtype, device=self._request.device)
-        by_heads = out.view(shape[0], shape[1], shape[3])
         if torch.cuda.is_current_stream_capturing():
-            self._record(run, by_heads, timer)
+            self._record(run, out, timer)
         else:
-            self._run(run, PerOperand(a, b), by_heads, timer)
+            self._run(run, a, b, out, timer)
         return run.wide if run.wide is not None and self._request.output is None else out
 
     def check(self) -> None:
@@ -197,13 +202,27 @@ class FusedRoute:
         report = run.report or (run.way.status.read() if run.way else None)
         return counts_of(run.way, report, run.sides, run.shape, run.operands, run.prepared, replans)
 
+    def _shapes_of(self, a: torch.Size, b: torch.Size) -> tuple[Shape, torch.Size]:
+        """Return batch, n, d, h and the shape of the result."""
+        if a[:-2] != b[:-2] or a[-1] != b[-1]:
+            raise InputError(
+                f"{self._request.names.a} {[*a]} and {self._request.names.b} {[*b]} differ in "
+                "their batch or in their last dimension"
+            )
+        return (a[:-2].numel(), a[-2], a[-1], b[-2]), torch.Size((*a[:-1], b[-2]))
+
     def _ran(self) -> _Run:
         if self._last is None:
             raise InputError("the route has not run yet")
         return self._last
 
     def _run(
-        self, run: _Run, given: PerOperand[Tensor | PreparedOperand], out: Tensor, timer: Timer
+        self,
+        run: _Run,
+        a: Tensor | PreparedOperand,
+        b: Tensor | PreparedOperand,
+        out: Tensor,
+        timer: Timer,
     ) -> None:
         key = run.shape, run.sides.a.number, run.sides.b.number
         known = self._plans.get(key)
@@ -222,7 +241,7 @@ class FusedRoute:
                 way.settle()
                 break
             if report.flags & (NOT_FINITE | UNDEFINED):
-                if not self._round_exactly(run, given, report):
+                if not self._round_exactly(run, a, b, report):
                     break
                 plan = blind_plan(run.sides)
             elif max(report.digits) > MOST_DIGITS:
@@ -258,8 +277,7 @@ class FusedRoute:
 
     def _way(self, plan: Plan, sides: PerOperand[Incoming], shape: Shape) -> Way:
         device = self._request.device
-        stream = torch.cuda.current_stream(device).cuda_stream
-        name = (plan, shape, sides.a.number, sides.b.number), stream
+        name = (plan, shape, sides.a.number, sides.b.number), current_stream(device)
         way = self._ways.pop(name, None)
         if way is None:
             status = self._statuses.take()
@@ -274,12 +292,16 @@ class FusedRoute:
         return way
 
     def _round_exactly(
-        self, run: _Run, given: PerOperand[Tensor | PreparedOperand], report: Report
+        self,
+        run: _Run,
+        a: Tensor | PreparedOperand,
+        b: Tensor | PreparedOperand,
+        report: Report,
     ) -> bool:
         """Round operands whose scales the kernels did not find; whether there are integers now."""
         rounded: list[Incoming] = []
         for side, x, y, nonfinite in zip(
-            SIDES, (run.sides.a, run.sides.b), (given.a, given.b), report.nonfinite, strict=True
+            SIDES, (run.sides.a, run.sides.b), (a, b), report.nonfinite, strict=True
         ):
             if isinstance(x, Floats) and isinstance(y, Tensor):
                 try:
@@ -304,11 +326,13 @@ class FusedRoute:
             floats = dequantize(run.wide, self.scales(), out.dtype, exponents)
             out.copy_(floats.view(out.shape))
 
-    def _look_at(self, run: _Run, given: PerOperand[Tensor | PreparedOperand]) -> None:
+    def _look_at(
+        self, run: _Run, given_a: Tensor | PreparedOperand, given_b: Tensor | PreparedOperand
+    ) -> None:
         """See whether operands without a product can be rounded."""
         if torch.cuda.is_current_stream_capturing():
             return
-        for side, x in zip(SIDES, (given.a, given.b), strict=True):
+        for side, x in zip(SIDES, (given_a, given_b), strict=True):
             if isinstance(x, Tensor) and x.numel():
                 try:
                     prepared = self._operands.prepare(side, x)

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from accelsim.kernels.launches import Pointer
 from accelsim.kernels.select import TYPES
 from gemm_backends.cuda.fused.rounder import Rounder
 
-FOUND_WORDS = 4
+FOUND_WORDS = 6
 """Size of the kernels' ``Found`` in words of 32 bits."""
+
+FLAG_WORDS = 2
+"""What kernels collect of a run: its flags, and how many products of high parts are listed."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Source:
 
     Parameters
     ----------
-    x : Tensor
+    x : Tensor or Pointer
         Floats ``[rows, d]``, int64 integers ``[rows, d]``, or planes of digits by rows.
     kind : int
         The number of the floats' type; 3 for int64.
@@ -27,12 +31,15 @@ class Source:
         How many planes of digits there are; 0 for the others.
     scale : Tensor or None
         Of floats.
+    stride : int
+        Bytes from row to row of planes.
     """
 
-    x: Tensor
+    x: Tensor | Pointer
     kind: int = 0
     planes: int = 0
     scale: Tensor | None = None
+    stride: int = 0
 
     @property
     def scale_step(self) -> int:
@@ -79,6 +86,10 @@ class Floats:
         return Floats(self.x.new_empty(0), self.rounder)
 
     @property
-    def source(self) -> Source:
-        """Where its integers are read from."""
-        return Source(self.x, TYPES[self.x.dtype], scale=self.rounder.scale)
+    def kind(self) -> int:
+        """The number of the floats' type."""
+        return TYPES[self.x.dtype]
+
+    def source(self, pointer: Pointer | None = None) -> Source:
+        """Return where its integers are read from: there, or where a pointer shows."""
+        return Source(pointer or self.x, self.kind, scale=self.rounder.scale)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from accelsim.kernels.launches import Launch
 from accelsim.types import PerOperand
 from gemm_backends.cuda.fused.operand import HIGH_PARTS, ColumnDigits
 from gemm_backends.cuda.fused.plan import TILE, Columns
@@ -49,8 +50,8 @@ class Slots:
         self._sampled = torch.empty((2, d), dtype=torch.int32, device=device)
         self._taken = torch.empty((), dtype=torch.int32, device=device)
 
-    def survey(self, new: PerOperand[Source | None], flags: Tensor) -> None:
-        """Give slots to columns that are heavy throughout, from a few rows of each operand.
+    def survey(self, new: PerOperand[Source | None], flags: Tensor) -> list[Launch]:
+        """Return what gives slots to columns heavy throughout, from a few rows of each operand.
 
         Parameters
         ----------
@@ -61,20 +62,21 @@ class Slots:
         """
         counts = [self._digits.a.column_counts, self._digits.b.column_counts]
         thresholds = [self._plan.a.threshold, self._plan.b.threshold]
+        launches = []
         for index, (digits, source) in enumerate(
             ((self._digits.a, new.a), (self._digits.b, new.b))
         ):
             if source is not None:
                 step = max(1, digits.rows // SURVEYED_ROWS)
-                digits.sample(source, step, self._sampled[index])
+                launches.append(digits.sample(source, step, self._sampled[index]))
                 counts[index] = self._sampled[index]
                 thresholds[index] = max(1, -(-digits.rows // step) // SHARE_OF_SAMPLE)
-        self._assign(counts, thresholds, NEVER, True, flags)
+        return [*launches, self._assign(counts, thresholds, NEVER, True, flags)]
 
-    def assign(self, flags: Tensor) -> None:
-        """Give slots to all heavy columns that have none, once high parts have been counted."""
+    def assign(self, flags: Tensor) -> Launch:
+        """Return what gives slots to all heavy columns without one, by the counts of high parts."""
         plan = self._plan
-        self._assign(
+        return self._assign(
             [self._digits.a.column_counts, self._digits.b.column_counts],
             [plan.a.threshold, plan.b.threshold],
             plan.threshold_product,
@@ -89,8 +91,9 @@ class Slots:
         threshold_product: int,
         first: bool,
         flags: Tensor,
-    ) -> None:
-        HIGH_PARTS.launch(
+    ) -> Launch:
+        return Launch(
+            HIGH_PARTS,
             "accelsim_assign_slots",
             self.of.device,
             *counts,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from accelsim.kernels.launches import Arrival, Pointer
 from accelsim.kernels.nvcc import CSRC, CudaSource
 
 STATUS = CudaSource(CSRC / "status.cu")
 
-_STATUS = struct.Struct("IIiiiiffQQdd")
+_STATUS = struct.Struct("IIiiiiffQQddQQII")
 
-WORDS = 16
+WORDS = 22
 """Size of the kernels' ``Status`` in words of 32 bits."""
 
 MOST_DIGITS = 8
@@ -26,12 +28,13 @@ LARGEST_SUM = {False: float(2**31 - 1), True: float(2**63 - 1)}
 PROVABLE_K = 1 << 22
 """So far the float32 sums of squares that bound all sums are off by less than one part in 500."""
 
+LARGEST_SERIAL = 2**32 - 1
+
 NO_PROOF, UNDEFINED, NOT_FINITE = 8, 32, 64
 """Bits of the flags that plans do not help against, or not alone."""
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What the device concluded of a run.
 
     Parameters
@@ -45,9 +48,13 @@ class Report:
     replans : int
         How often that happened.
     digits : tuple of int
-        8-bit digits of the largest entries of A and of B, where more than were expected.
+        8-bit digits of the largest entries of A and of B where they have several, else 0 or 1.
     nonfinite : tuple of int
         Entries less the index of the first NaN or infinity, of A and of B; 0 for none.
+    beyond : tuple of int
+        Entries of A and of B that need more than one digit.
+    listed : int
+        Products of two high parts that were made one by one.
     """
 
     flags: int
@@ -56,6 +63,8 @@ class Report:
     replans: int
     digits: tuple[int, int]
     nonfinite: tuple[int, int]
+    beyond: tuple[int, int]
+    listed: int
 
 
 class Status:
@@ -65,32 +74,39 @@ class Status:
     ----------
     words : Tensor
         ``[WORDS]`` int32, zeros.
+    host : Tensor
+        As many in pinned memory, which the device can write to.
+
+    Attributes
+    ----------
+    serial : Pointer
+        The number of the run, among the arguments of what concludes.
     """
 
-    def __init__(self, words: Tensor) -> None:
-        self.words = words
+    def __init__(self, words: Tensor, host: Tensor) -> None:
+        self.words, self.host = words, host
+        self.serial = Pointer()
         self.gate = words[2:3]
         self.scale = words[12:16].view(torch.float64)
         """The scale of all of C, NaN where the result does not count, and its inverse."""
-        self._host: Tensor | None = None
-        self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        address = host.data_ptr()
+        self._arrival = Arrival(address + 4 * (WORDS - 1), words.device)
+        self._bytes = (ctypes.c_char * (4 * WORDS)).from_address(address)
+        self._run = 0
 
-    def fetch(self) -> None:
-        """Queue a copy for `wait`."""
-        if self._host is None:
-            self._host = torch.zeros(WORDS, dtype=torch.int32, pin_memory=True)
-        self._host.copy_(self.words, non_blocking=True)
-        self._event.record()
+    def begin(self) -> None:
+        """Give a run its number before it is queued."""
+        self._run = self._run % LARGEST_SERIAL + 1
+        self.serial.set(self._run)
 
     def wait(self) -> Report:
-        """Wait for what `fetch` queued, and not for what was queued behind it."""
-        self._event.synchronize()
-        assert self._host is not None
-        return _report(self._host)
+        """Wait for the conclusion of the last run, and not for what was queued behind it."""
+        self._arrival.wait(self._run)
+        return _report(self._bytes.raw)
 
     def read(self) -> Report:
         """Wait for all work on the current stream."""
-        return _report(self.words.cpu())
+        return _report(self.words.cpu().numpy().tobytes())
 
     def forgive(self) -> None:
         """Clear what stays from run to run."""
@@ -111,15 +127,27 @@ class StatusPool:
         """Return one that nobody has."""
         if not self._free:
             self._free = self._create()
-        return Status(self._free.pop())
+        return Status(*self._free.pop())
 
-    def _create(self) -> list[Tensor]:
-        words = torch.zeros((self.SIZE, WORDS), dtype=torch.int32, device=self._device)
-        return list(words.unbind())
+    def _create(self) -> list[tuple[Tensor, Tensor]]:
+        shape = self.SIZE, WORDS
+        words = torch.zeros(shape, dtype=torch.int32, device=self._device)
+        host = torch.zeros(shape, dtype=torch.int32, pin_memory=True)
+        return list(zip(words.unbind(), host.unbind(), strict=True))
 
 
-def _report(words: Tensor) -> Report:
-    flags, sticky, gate, replans, first, second, _, _, a, b, _, _ = _STATUS.unpack(
-        words.numpy().tobytes()
+def _report(words: bytes) -> Report:
+    (
+        flags, sticky, gate, replans, digits_a, digits_b, _, _, nonfinite_a, nonfinite_b, _, _,
+        beyond_a, beyond_b, listed, _,
+    ) = _STATUS.unpack(words)  # fmt: skip
+    return Report(
+        flags,
+        sticky,
+        bool(gate),
+        replans,
+        (digits_a, digits_b),
+        (nonfinite_a, nonfinite_b),
+        (beyond_a, beyond_b),
+        listed,
     )
-    return Report(flags, sticky, bool(gate), replans, (first, second), (a, b))

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.bounds import round_up
+from accelsim.kernels.launches import (
+    Launch,
+    LaunchList,
+    Pointer,
+    cleared,
+    current_stream,
+    launch_now,
+)
 from accelsim.kernels.nvcc import CSRC, CudaSource
+from accelsim.measure.timing import Untimed
 from accelsim.types import PerOperand, Timer
 from gemm_backends.cuda.cutlass_kernels import DEQUANTIZING, HOPPER, select
-from gemm_backends.cuda.cutlass_library import DigitGroups, GemmArguments, Kernel
+from gemm_backends.cuda.cutlass_library import DigitGroups, GemmArguments
 from gemm_backends.cuda.fused.operand import ROW_MULTIPLE, Digits
 from gemm_backends.cuda.fused.plan import TILE
 from gemm_backends.cuda.fused.prepared import FusedOperand
-from gemm_backends.cuda.fused.sides import FOUND_WORDS, Floats
+from gemm_backends.cuda.fused.sides import FLAG_WORDS, FOUND_WORDS, Floats, Source
 from gemm_backends.cuda.fused.status import LARGEST_SUM, PROVABLE_K, STATUS, Report, Status
 
 PACK = CudaSource(CSRC / "pack.cu")
@@ -59,17 +68,11 @@ class Work:
     copied_bytes: int = 0
 
 
-@dataclass(frozen=True)
-class _Product:
-    """One GEMM of a way; it keeps its groups, by whose identity it is found."""
-
-    kernel: Kernel
-    arguments: GemmArguments
-    groups: DigitGroups
-
-
 class Way(ABC):
     """Buffers and kernels for runs of one shape by one plan.
+
+    The launches of a run are made ready once: from run to run nothing but the addresses of new
+    operands and of the result differ.
 
     Parameters
     ----------
@@ -95,15 +98,23 @@ class Way(ABC):
     ) -> None:
         self.shape, self.status, self.wide, self._device = shape, status, wide, device
         # What a run finds in A and in B, its flags, and what else it begins with as zeros.
-        words = 2 * FOUND_WORDS + FOUND_WORDS
+        words = round_up(2 * FOUND_WORDS + FLAG_WORDS, 16)
         self._zeros = torch.empty(words + zeros, dtype=torch.int32, device=device)
-        self.found = PerOperand(self._zeros[:4], self._zeros[4:8])
-        self.flags = self._zeros[8:9]
+        self.found = PerOperand(
+            self._zeros[:FOUND_WORDS], self._zeros[FOUND_WORDS : 2 * FOUND_WORDS]
+        )
+        self.flags = self._zeros[2 * FOUND_WORDS : 2 * FOUND_WORDS + FLAG_WORDS]
         self.own_zeros = self._zeros[words:]
         self.sides: PerOperand[Incoming]
-        self._products: dict[tuple[int, bool, bool], _Product] = {}
-        self._sums = torch.empty(0, device=device)
+        batch, n, d, h = shape
+        rows, columns, _ = select(HOPPER, n, h, d, batch).tile
+        self.padded = batch * round_up(n, rows) * round_up(h, columns)
+        """Entries of C with those that whole tiles have besides."""
         self.dequantized = False
+        self._queued: _Queued | None = None
+        self._sums = torch.empty(0, device=device)
+        self._beside = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
+        self.events = [_event(self._beside), _event(self._beside)]
 
     def run(self, sides: PerOperand[Incoming], out: Tensor, timer: Timer, capturing: bool) -> None:
         """Queue a run.
@@ -113,7 +124,7 @@ class Way(ABC):
         sides : PerOperand of Incoming
             New floats or prepared operands.
         out : Tensor
-            ``[batch, n, h]``, contiguous: floats, or int64 for the integers.
+            ``[..., n, h]``, contiguous: floats, or int64 for the integers.
         timer : Timer
             Of the stages.
         capturing : bool
@@ -121,49 +132,40 @@ class Way(ABC):
             exact.
         """
         self.sides = sides
-        new = [
-            (x, found)
-            for x, found in ((sides.a, self.found.a), (sides.b, self.found.b))
-            if isinstance(x, Floats)
-        ]
-        with _stage(timer, "quantize", bool(new)):
-            self._zeros.zero_()
-            for x, found in new:
-                x.rounder.run(x.x, found)
-        with timer.stage("unpack"):
-            self.unpack(capturing)
+        queued = self._queued
+        if capturing or queued is None or not queued.suits(sides):
+            queued = self._make(sides, out, capturing)
+            self._queued = None if capturing else queued
+        if isinstance(sides.a, Floats):
+            queued.pointers.a.set(sides.a.x.data_ptr())
+        if isinstance(sides.b, Floats):
+            queued.pointers.b.set(sides.b.x.data_ptr())
+        queued.result.set(out.data_ptr())
         if not capturing:
-            self.status.fetch()
-        fused = self.dequantized = self._dequantizes(out)
-        with timer.stage("gemm"):
-            self.multiply(out if fused else self._sums_for(out), capturing)
-        if not fused:
-            with timer.stage("pack"):
-                self.pack(out)
+            self.status.begin()
+        stream, beside = current_stream(self._device), self._beside.cuda_stream
+        if isinstance(timer, Untimed):
+            queued.all.run(stream, beside)
+            return
+        for name, launches in queued.stages.items():
+            with timer.stage(name):
+                launches.run(stream, beside)
 
     @abstractmethod
-    def unpack(self, capturing: bool) -> None:
-        """Queue what writes the digits, and `conclude`."""
+    def unpack(self, new: PerOperand[Source | None], capturing: bool) -> list[Launch]:
+        """Return what writes the digits of new operands, and `conclude`."""
 
     @abstractmethod
-    def multiply(self, out: Tensor, capturing: bool) -> None:
-        """Queue the products, into a result or into sums."""
+    def multiply(self, out: Tensor, capturing: bool) -> list[Launch]:
+        """Return the products, into a result or into sums."""
 
     @abstractmethod
     def work(self, report: Report) -> Work:
         """Return what the products of the last run took."""
 
     @abstractmethod
-    def max_digits(self, report: Report) -> PerOperand[int]:
-        """Return how many digits the largest entries of the last run need."""
-
-    @abstractmethod
-    def out_of_bound(self, report: Report) -> PerOperand[int]:
-        """Count the entries of the last run that need more than one digit."""
-
-    @abstractmethod
-    def remultiply(self, report: Report, sums: Tensor) -> None:
-        """Queue the products of the last run once more."""
+    def remultiply(self, report: Report, sums: Tensor) -> list[Launch]:
+        """Return the products of the last run once more."""
 
     @abstractmethod
     def settle(self) -> None:
@@ -173,16 +175,41 @@ class Way(ABC):
         """Return the integers of the last run, ``[batch, n, h]`` int64."""
         batch, n, _, h = self.shape
         out = torch.empty((batch, n, h), dtype=torch.int64, device=self._device)
-        self.remultiply(report, self._sums_for(out))
-        self.pack(out)
+        sums = self._create_sums()
+        launches = [*self.remultiply(report, sums), self.pack(sums, out)]
+        launch_now(launches, self._device)
         return out
+
+    def max_digits(self, report: Report) -> PerOperand[int]:
+        """Return how many digits the largest entries of the last run need."""
+        a, b = (
+            x.count if isinstance(x, FusedOperand) else max(1, digits)
+            for x, digits in zip((self.sides.a, self.sides.b), report.digits, strict=True)
+        )
+        return PerOperand(a, b)
+
+    def out_of_bound(self, report: Report) -> PerOperand[int]:
+        """Return how many entries of the last run need more than one digit."""
+        a, b = (
+            x.beyond if isinstance(x, FusedOperand) else beyond
+            for x, beyond in zip((self.sides.a, self.sides.b), report.beyond, strict=True)
+        )
+        return PerOperand(a, b)
 
     def forget(self) -> None:
         """Let go of the floats of the last run."""
-        self.sides = self.sides.map(lambda x: x.without_values() if isinstance(x, Floats) else x)
+        a, b = self.sides.a, self.sides.b
+        self.sides = PerOperand(
+            a.without_values() if isinstance(a, Floats) else a,
+            b.without_values() if isinstance(b, Floats) else b,
+        )
 
-    def conclude(self, planned: tuple[int, int], dense: tuple[int, int], capturing: bool) -> None:
-        """Queue the conclusion: whether operands of so many digits are exact in this run.
+    def requeue(self) -> None:
+        """Make the launches of the next run anew."""
+        self._queued = None
+
+    def conclude(self, planned: tuple[int, int], dense: tuple[int, int], capturing: bool) -> Launch:
+        """Return the conclusion: whether operands of so many digits are exact in this run.
 
         Parameters
         ----------
@@ -202,7 +229,8 @@ class Way(ABC):
                 facts += [found, x.rounder.nonfinite, scale, digits, behind]
             else:
                 facts += [x.found, None, scale, digits, behind]
-        STATUS.launch(
+        return Launch(
+            STATUS,
             "accelsim_conclude",
             self._device,
             *facts,
@@ -212,6 +240,8 @@ class Way(ABC):
             capturing,
             self.sides.a.exponent + self.sides.b.exponent,
             self.status.words,
+            None if capturing else self.status.host,
+            self.status.serial,
         )
 
     def gemm(
@@ -221,47 +251,72 @@ class Way(ABC):
         groups: DigitGroups,
         out: Tensor,
         gate: Tensor | None = None,
-    ) -> None:
-        """Queue one product of digits into sums or, dequantized, into a result.
-
-        All but the place of the result is the same whenever the same `groups` come.
-        """
+    ) -> Launch:
+        """Return one product of digits into sums or, dequantized, into a result."""
         batch, n, d, h = self.shape
-        fused = out.dtype is not torch.int32
-        key = id(groups), fused, gate is None
-        if key not in self._products:
-            kernel = DEQUANTIZING if fused else select(HOPPER, n, h, d, batch)
-            arguments = kernel.arguments(
-                a.by_heads[:, :n],
-                b.by_heads[:, : out.shape[2]],
-                out,
-                TILE * sum(segment.tiles for segment in groups.segments),
-                scale=self.status.scale,
-                groups=groups,
-                gate=gate,
-            )
-            self._products[key] = _Product(kernel, arguments, groups)
-        product = self._products[key]
-        product.arguments.c = out.data_ptr()
-        product.kernel.launch(product.arguments, out.device)
+        kernel = DEQUANTIZING if out.dtype is torch.bfloat16 else select(HOPPER, n, h, d, batch)
+        arguments = kernel.arguments(
+            a.by_heads[:, :n],
+            b.by_heads[:, : out.shape[2]],
+            out,
+            TILE * sum(segment.tiles for segment in groups.segments),
+            scale=self.status.scale,
+            groups=groups,
+            gate=gate,
+        )
+        return Launch(kernel.source, kernel.symbol, self._device, arguments)
 
-    def pack(self, out: Tensor) -> None:
-        """Queue the conversion of the sums."""
+    def pack(self, sums: Tensor, out: Tensor | Pointer, dtype: torch.dtype = torch.int64) -> Launch:
+        """Return the conversion of sums into a result of a type."""
         batch, n, _, h = self.shape
-        PACK.launch(
+        return Launch(
+            PACK,
             "accelsim_pack",
             self._device,
-            self._sums,
+            sums,
             self.wide,
-            self._sums.shape[2],
+            sums.shape[2],
             batch * n,
             n,
             h,
             self.status.scale,
             *(x.scale if x.by_row else None for x in (self.sides.a, self.sides.b)),
             out,
-            OUT_TYPES[out.dtype],
+            OUT_TYPES[dtype],
         )
+
+    def _make(self, sides: PerOperand[Incoming], out: Tensor, capturing: bool) -> _Queued:
+        """Make the launches of a run ready."""
+        batch, n, _, h = self.shape
+        out = out.view(batch, n, h)
+        self.status.serial = Pointer()
+        pointers = PerOperand(Pointer(), Pointer())
+        stages: dict[str, list[Launch]] = {}
+        new: list[Source | None] = []
+        for x, found, pointer in (
+            (sides.a, self.found.a, pointers.a),
+            (sides.b, self.found.b, pointers.b),
+        ):
+            if isinstance(x, Floats):
+                searches = x.rounder.launches(pointer, x.kind, found)
+                stages.setdefault("quantize", [cleared(self._zeros)]).extend(searches)
+                new.append(x.source(pointer))
+            else:
+                new.append(None)
+        first = [] if stages else [cleared(self._zeros)]
+        stages["unpack"] = [*first, *self.unpack(PerOperand(new[0], new[1]), capturing)]
+        result = Pointer()
+        self.dequantized = self._dequantizes(out)
+        if self.dequantized:
+            stages["gemm"] = self.multiply(out, capturing)
+            for launch in stages["gemm"]:
+                if isinstance(launch.words, GemmArguments):
+                    result.fill(launch.words, GemmArguments.c.offset)
+        else:
+            self._sums = self._create_sums()
+            stages["gemm"] = self.multiply(self._sums, capturing)
+            stages["pack"] = [self.pack(self._sums, result, out.dtype)]
+        return _Queued(sides, pointers, result, stages, self._device)
 
     def _dequantizes(self, out: Tensor) -> bool:
         by_row = self.sides.a.by_row or self.sides.b.by_row
@@ -269,22 +324,56 @@ class Way(ABC):
             out.dtype is torch.bfloat16 and out.shape[2] % 8 == 0 and not by_row and not self.wide
         )
 
-    def _sums_for(self, out: Tensor) -> Tensor:
-        batch, n, h = out.shape
-        shape = batch, n, -(-h // ROW_MULTIPLE) * ROW_MULTIPLE
-        if self._sums.shape != shape:
-            dtype = torch.int64 if self.wide else torch.int32
-            self._sums = torch.empty(shape, dtype=dtype, device=self._device)
-        return self._sums
+    def _create_sums(self) -> Tensor:
+        batch, n, _, h = self.shape
+        shape = batch, n, round_up(h, ROW_MULTIPLE)
+        if self._sums.shape == shape:
+            return self._sums
+        dtype = torch.int64 if self.wide else torch.int32
+        return torch.empty(shape, dtype=dtype, device=self._device)
 
 
-class _Nothing:
-    def __enter__(self) -> None:
-        return None
+class _Queued:
+    """The launches of a run, all together and by stage.
 
-    def __exit__(self, *_: object) -> None:
-        return None
+    Parameters
+    ----------
+    sides : PerOperand of Incoming
+        What they are for: prepared operands themselves, and floats with these rounders.
+    pointers : PerOperand of Pointer
+        Where new floats are.
+    result : Pointer
+        Where the result goes.
+    stages : dict
+        The launches by the name of their stage, in order.
+    device : torch.device
+        A CUDA device.
+    """
+
+    def __init__(
+        self,
+        sides: PerOperand[Incoming],
+        pointers: PerOperand[Pointer],
+        result: Pointer,
+        stages: dict[str, list[Launch]],
+        device: torch.device,
+    ) -> None:
+        self._origins = _origin(sides.a), _origin(sides.b)
+        self.pointers, self.result = pointers, result
+        self.stages = {name: LaunchList(launches, device) for name, launches in stages.items()}
+        self.all = LaunchList([x for launches in stages.values() for x in launches], device)
+
+    def suits(self, sides: PerOperand[Incoming]) -> bool:
+        """Whether a run of these operands has the same launches."""
+        a, b = self._origins
+        return _origin(sides.a) is a and _origin(sides.b) is b
 
 
-def _stage(timer: Timer, name: str, exists: bool) -> AbstractContextManager[object]:
-    return timer.stage(name) if exists else _Nothing()
+def _origin(x: Incoming) -> object:
+    return x.rounder if isinstance(x, Floats) else x
+
+
+def _event(stream: torch.cuda.Stream) -> torch.cuda.Event:
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record(stream)  # an event exists from then on
+    return event

@@ -308,3 +308,36 @@ def test_products_of_integers_are_not_left_in_floats(dtype, coverage):
         model(torch.randn(3, 4))
     assert len(mode.skipped) == 1
     assert mode.tally.coverage == coverage
+
+
+SHAPES = [(3, 8), (2, 3, 8), (8,), (1, 1, 8), (0, 8)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_a_linear_layer_is_the_same_whether_autograd_takes_it_apart_or_not(shape, context):
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4, bias=False))
+    x = torch.randn(shape)
+    with accelsim.integer_gemms(model, beta=31) as apart:
+        expected = model(x).detach()
+    with context(), accelsim.integer_gemms(model, beta=31) as whole:
+        assert torch.equal(model(x), expected)
+    assert whole.tally.by_place == apart.tally.by_place
+    assert not whole.skipped
+
+
+def test_a_hook_of_the_users_may_use_autograd_inside_a_linear_layer():
+    model = nn.Sequential(nn.Linear(8, 4))
+    gradients = []
+
+    def hook(module, inputs, result):
+        with torch.enable_grad():
+            y = torch.ones(3, requires_grad=True)
+            (y * y).sum().backward()
+            gradients.append(y.grad)
+
+    model[0].register_forward_hook(hook)
+    with torch.no_grad(), accelsim.integer_gemms(model, beta=31):
+        model(torch.randn(2, 8))
+    assert torch.equal(gradients[0], torch.full((3,), 2.0))

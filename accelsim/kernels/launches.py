@@ -1,0 +1,245 @@
+"""Launches of kernels that are made ready once and then queued again and again, without Python."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from accelsim.kernels.nvcc import CSRC, CudaSource, raise_for
+
+if TYPE_CHECKING:
+    import torch
+
+LAUNCHES = CudaSource(CSRC / "launches.cu")
+
+_DOUBLE, _UNSIGNED = struct.Struct("d"), struct.Struct("Q")
+
+
+class Pointer:
+    """An address among the arguments of launches that differs from run to run."""
+
+    def __init__(self) -> None:
+        self._places: list[ctypes.c_uint64] = []
+        self._kept: list[Any] = []
+
+    def fill(self, arguments: Any, offset: int) -> None:
+        """Take note of a place that gets the address.
+
+        Parameters
+        ----------
+        arguments : ctypes.Structure or ctypes.Array
+            Arguments of a launch.
+        offset : int
+            Where the place is in them, in bytes.
+        """
+        self._kept.append(arguments)
+        place = ctypes.c_uint64.from_address(ctypes.addressof(arguments) + offset)
+        self._places.append(place)
+
+    def set(self, address: int) -> None:
+        """Write the address wherever it belongs; any number of up to 64 bits will do."""
+        for place in self._places:
+            place.value = address
+
+
+class Launch:
+    """A call of a C function that queues work on a stream, with its arguments made ready.
+
+    Parameters
+    ----------
+    source : CudaSource
+        Where the function is.
+    symbol : str
+        Its name. The source has it in its packed form as well (``packed.hpp``), but for functions
+        of a single structure, which have that form already.
+    device : torch.device
+        A CUDA device.
+    *arguments
+        What `CudaSource.launch` takes, and `Pointer`; tensors are kept.
+    """
+
+    beside = False
+    """Whether it is queued on the second stream of its list."""
+
+    def __init__(
+        self, source: CudaSource, symbol: str, device: torch.device, *arguments: Any
+    ) -> None:
+        self.symbol, self.device, self._kept = symbol, device, arguments
+        if len(arguments) == 1 and isinstance(arguments[0], ctypes.Structure):
+            function = source.function(symbol, device)
+            self.words: Any = arguments[0]
+        else:
+            function = source.function(f"{symbol}_packed", device)
+            self.words = (ctypes.c_uint64 * len(arguments))()
+            for index, value in enumerate(arguments):
+                if isinstance(value, Pointer):
+                    value.fill(self.words, index * ctypes.sizeof(ctypes.c_uint64))
+                else:
+                    self.words[index] = _word(value)
+        self.function = ctypes.cast(function, ctypes.c_void_p)
+
+    def aside(self) -> Self:
+        """Have it queued on the second stream of its list."""
+        self.beside = True
+        return self
+
+
+class _Call(ctypes.Structure):
+    """What ``csrc/launches.cu`` describes."""
+
+    _fields_ = (
+        ("function", ctypes.c_void_p),
+        ("arguments", ctypes.c_void_p),
+        ("beside", ctypes.c_int64),
+    )
+
+
+class LaunchList:
+    """Launches that are queued one after the other in a single call.
+
+    Parameters
+    ----------
+    launches : sequence of Launch
+        In their order; some may be for a second stream.
+    device : torch.device
+        A CUDA device.
+    """
+
+    def __init__(self, launches: Sequence[Launch], device: torch.device) -> None:
+        self._launches, self._device = launches, device
+        self._function = LAUNCHES.function("accelsim_launch_all", device)
+        self._failed = ctypes.c_int64()
+        self._calls = (_Call * len(launches))(
+            *(
+                _Call(launch.function, ctypes.addressof(launch.words), launch.beside)
+                for launch in launches
+            )
+        )
+        self._arguments = (
+            ctypes.byref(self._calls),
+            ctypes.c_int64(len(launches)),
+            ctypes.byref(self._failed),
+        )
+
+    def run(self, stream: int, beside: int = 0) -> None:
+        """Queue all launches.
+
+        Parameters
+        ----------
+        stream, beside : int
+            Streams of the device, as CUDA knows them.
+
+        Raises
+        ------
+        CudaError
+            If one of them fails.
+        """
+        import torch
+
+        arguments = (*self._arguments, ctypes.c_void_p(stream), ctypes.c_void_p(beside))
+        index = self._device.index
+        if index is None or index == torch.cuda.current_device():
+            status = self._function(*arguments)
+        else:
+            with torch.cuda.device(self._device):
+                status = self._function(*arguments)
+        if status:
+            raise_for(status, self._launches[self._failed.value].symbol)
+
+
+def launch_now(launches: Sequence[Launch], device: torch.device) -> None:
+    """Queue launches once, on the current stream."""
+    LaunchList(launches, device).run(current_stream(device))
+
+
+def current_stream(device: torch.device) -> int:
+    """Return the current stream of a device, as CUDA knows it."""
+    import torch
+
+    index = torch.cuda.current_device() if device.index is None else device.index
+    # Python's wrapper takes as long as all launches of a run.
+    return int(torch._C._cuda_getCurrentRawStream(index))
+
+
+def cleared(memory: torch.Tensor) -> Launch:
+    """Return what fills a contiguous tensor with zeros."""
+    return Launch(LAUNCHES, "accelsim_clear", memory.device, memory, memory.nbytes)
+
+
+def at_once(
+    beside: Sequence[Launch], meanwhile: Sequence[Launch], events: Sequence[torch.cuda.Event]
+) -> list[Launch]:
+    """Return launches on the second stream with others on the first, which then wait for them.
+
+    Parameters
+    ----------
+    beside, meanwhile : sequence of Launch
+        For the second stream and for the first.
+    events : sequence of torch.cuda.Event
+        Two, which have been recorded before, so that they exist.
+    """
+    if not beside or not meanwhile:
+        return [*beside, *meanwhile]
+    begin, end = (ctypes.c_void_p(event.cuda_event) for event in events)
+    device = meanwhile[0].device
+    return [
+        Launch(LAUNCHES, "accelsim_record", device, begin),
+        Launch(LAUNCHES, "accelsim_wait", device, begin).aside(),
+        *(launch.aside() for launch in beside),
+        *meanwhile,
+        Launch(LAUNCHES, "accelsim_record", device, end).aside(),
+        Launch(LAUNCHES, "accelsim_wait", device, end),
+    ]
+
+
+class Arrival:
+    """Waits for a number that the device writes into the host's memory.
+
+    Parameters
+    ----------
+    word : int
+        Its address.
+    device : torch.device
+        A CUDA device.
+    """
+
+    SPINS = 1 << 24
+
+    def __init__(self, word: int, device: torch.device) -> None:
+        self._device = device
+        self._arrives = LAUNCHES.function("accelsim_arrives", device)
+        self._word = ctypes.c_void_p(word)
+        self._spins = ctypes.c_int64(self.SPINS)
+
+    def wait(self, value: int) -> None:
+        """Wait until the word has a value.
+
+        Raises
+        ------
+        RuntimeError
+            If the device fails before it is written.
+        """
+        import torch
+
+        number = ctypes.c_uint32(value)
+        if self._arrives(self._word, number, self._spins):
+            return
+        # It takes long, or never comes: then this says why.
+        torch.cuda.synchronize(self._device)
+        if not self._arrives(self._word, number, self._spins):
+            raise RuntimeError("a kernel of the fused route has not run to its end")
+
+
+def _word(value: Any) -> int:
+    """Return 64 bits of an argument."""
+    if value is None:
+        return 0
+    if isinstance(value, int):
+        return value & (2**64 - 1)
+    if isinstance(value, float):
+        return int(_UNSIGNED.unpack(_DOUBLE.pack(value))[0])
+    if isinstance(value, ctypes.c_void_p):
+        return value.value or 0
+    return int(value.data_ptr())
