@@ -135,7 +135,7 @@ class Selector:
             For `scale`.
         """
         search = _Search.from_buffer_copy(self._search)
-        search.type, search.rank, search.beta, search.mail = kind, rank, beta, None
+        search.type, search.rank, search.beta, search.mail = kind, rank, beta, NOWHERE
         x.fill(search, _Search.x.offset)
         return Launch(SOURCE, "accelsim_select", self._state.device, search)
 
