@@ -19,9 +19,9 @@ from torch import Tensor
 
 from accelsim.errors import AccelsimError
 from accelsim.kernels.launches import Launch, at_once
-from accelsim.types import PerOperand
+from accelsim.types import PerOperand, Side
 from gemm_backends.cuda.fused.layout import Layout, column_groups, layouts, plane_groups
-from gemm_backends.cuda.fused.operand import ColumnDigits
+from gemm_backends.cuda.fused.operand import ColumnDigits, Digits
 from gemm_backends.cuda.fused.plan import PLANES_BEHIND, TILE, TILE_OF_C, Columns
 from gemm_backends.cuda.fused.prepared import FusedOperand
 from gemm_backends.cuda.fused.sides import Floats, Source
@@ -166,6 +166,10 @@ class ColumnsWay(Way):
         if not self._settled:
             self._settled = True
             self.requeue()
+
+    def digits_of(self, side: Side) -> Digits:
+        """Return the digits of an operand."""
+        return self.digits.of(side)
 
     def work(self, report: Report) -> Work:
         """Return what the products of the last run took."""

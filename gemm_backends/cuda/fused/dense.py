@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from accelsim.kernels.launches import Launch, at_once, cleared, launch_now
-from accelsim.types import PerOperand
+from accelsim.types import PerOperand, Side
 from gemm_backends.cuda.cutlass_library import DigitGroups, Segment
 from gemm_backends.cuda.fused.layout import (
     DIGIT_BITS,
@@ -114,6 +114,10 @@ class DenseWay(Way):
 
     def settle(self) -> None:
         """Nothing is kept from run to run."""
+
+    def digits_of(self, side: Side) -> Digits:
+        """Return the digits of an operand."""
+        return self.digits.of(side)
 
     def work(self, report: Report) -> Work:
         """Return what the products of the last run took."""

@@ -1,11 +1,19 @@
-"""The plans that a route goes on with, and how often they were exceeded."""
+"""What a route remembers from run to run: its plans, and the buffers that it made for them."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from gemm_backends.cuda.fused.plan import Plan
+
+MOST_BYTES = 2 << 30
+"""Bytes of buffers that a route keeps, so that each of a model's weights finds its own again."""
+
+FEWEST = 8
+"""So many are kept, however large they are."""
 
 CALM = 64
 """So many runs in a row that fit their plan make up for one that did not."""
@@ -62,3 +70,32 @@ class PlanMemory:
             if entry.exceeded == 0:
                 del self._entries[key]
             entry.exceeded = max(0, entry.exceeded)
+
+
+class Sized(Protocol):
+    """Something that holds memory."""
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes."""
+
+
+K = TypeVar("K")
+S = TypeVar("S", bound=Sized)
+
+
+def trim(kept: OrderedDict[K, S], most: int = MOST_BYTES, fewest: int = FEWEST) -> None:
+    """Let go of what was used least recently, until the rest is small enough or few.
+
+    Parameters
+    ----------
+    kept : OrderedDict
+        The one that was used last is at the end.
+    most : int
+        Bytes that all of them may hold.
+    fewest : int
+        How many may stay whatever they hold.
+    """
+    total = sum(x.nbytes for x in kept.values())
+    while len(kept) > fewest and total > most:
+        total -= kept.popitem(last=False)[1].nbytes

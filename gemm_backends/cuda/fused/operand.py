@@ -46,6 +46,11 @@ class Digits:
         """The digits as ``[heads, stored rows, columns]``."""
         return self.matrix.view(self.heads, self.stored, -1)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the digits, and of what belongs to them."""
+        return self.matrix.nbytes
+
     def write_planes(
         self,
         source: Source,
@@ -149,6 +154,12 @@ class ColumnDigits(Digits):
         self.column_counts = counts if layout.slot_tiles else None
         self.chains = chains if chained else None
         self._marks = marks.view(torch.uint8) if own.place_tiles else None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the digits, of their lists and of their places."""
+        more = (self.lists, self.list_counts, self.next, self.places)
+        return self.matrix.nbytes + sum(x.nbytes for x in more if x is not None)
 
     @staticmethod
     def zero_words(rows: int, d: int, layout: Layout, chained: bool) -> int:

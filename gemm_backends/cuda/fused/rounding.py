@@ -25,7 +25,7 @@ _FOUND = struct.Struct("fiIIQ")
 """The kernels' ``Found``."""
 
 KEPT = 8
-"""Shapes whose buffers are kept for the next run."""
+"""Shapes whose scales are looked for in buffers that are kept for the next run."""
 
 
 class Operands:

@@ -16,10 +16,10 @@ from gemm_backends.cuda.fused.accounts import counts_of
 from gemm_backends.cuda.fused.columns import ColumnsWay, PlanDoesNotFitError
 from gemm_backends.cuda.fused.dense import DenseWay
 from gemm_backends.cuda.fused.exact import wide_integers
-from gemm_backends.cuda.fused.memory import PlanMemory
+from gemm_backends.cuda.fused.memory import PlanMemory, trim
 from gemm_backends.cuda.fused.plan import Columns, Dense, Plan
 from gemm_backends.cuda.fused.planner import blind_plan, first_plan, next_plan
-from gemm_backends.cuda.fused.rounding import KEPT, Operands
+from gemm_backends.cuda.fused.rounding import Operands
 from gemm_backends.cuda.fused.sides import Floats
 from gemm_backends.cuda.fused.status import (
     MOST_DIGITS,
@@ -280,6 +280,7 @@ class FusedRoute:
         name = (plan, shape, sides.a.number, sides.b.number), current_stream(device)
         way = self._ways.pop(name, None)
         if way is None:
+            trim(self._ways)
             status = self._statuses.take()
             way = (
                 ColumnsWay(plan, shape, sides, status, device)
@@ -287,8 +288,6 @@ class FusedRoute:
                 else DenseWay(plan, shape, sides, status, device)
             )
         self._ways[name] = way
-        if len(self._ways) > KEPT:
-            self._ways.popitem(last=False)
         return way
 
     def _round_exactly(

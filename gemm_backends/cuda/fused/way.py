@@ -20,7 +20,7 @@ from accelsim.kernels.launches import (
 )
 from accelsim.kernels.nvcc import CSRC, CudaSource
 from accelsim.measure.timing import Untimed
-from accelsim.types import PerOperand, Timer
+from accelsim.types import PerOperand, Side, Timer
 from gemm_backends.cuda.cutlass_kernels import DEQUANTIZING, HOPPER, select
 from gemm_backends.cuda.cutlass_library import DigitGroups, GemmArguments
 from gemm_backends.cuda.fused.operand import ROW_MULTIPLE, Digits
@@ -160,6 +160,10 @@ class Way(ABC):
         """Return the products, into a result or into sums."""
 
     @abstractmethod
+    def digits_of(self, side: Side) -> Digits:
+        """Return the digits of an operand."""
+
+    @abstractmethod
     def work(self, report: Report) -> Work:
         """Return what the products of the last run took."""
 
@@ -179,6 +183,14 @@ class Way(ABC):
         launches = [*self.remultiply(report, sums), self.pack(sums, out)]
         launch_now(launches, self._device)
         return out
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its buffers, without the digits of prepared operands."""
+        a, b = self.digits_of("a"), self.digits_of("b")
+        sides = (self.sides.a, a), (self.sides.b, b)
+        digits = sum(digits.nbytes for x, digits in sides if isinstance(x, Floats))
+        return digits + self._zeros.nbytes + self._sums.nbytes
 
     def max_digits(self, report: Report) -> PerOperand[int]:
         """Return how many digits the largest entries of the last run need."""
