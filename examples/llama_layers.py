@@ -36,9 +36,9 @@ def main() -> None:
         checked = mode.tally.summary()
         times: dict[str, list[float]] = {"bfloat16": [], "integer_gemms": []}
         for _ in range(options.rounds):
-            times["bfloat16"] += timed(lambda: model(ids), device)
+            times["bfloat16"] += timed(lambda: model(ids), device, options.repeats)
             with accelsim.integer_gemms(model, beta=options.beta, ops=("linear",)):
-                times["integer_gemms"] += timed(lambda: model(ids), device)
+                times["integer_gemms"] += timed(lambda: model(ids), device, options.repeats)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     print(f"{where}, torch {torch.__version__}, {options.layers} layers, {options.tokens} tokens")
     print(f"{checked['checked']} GEMMs checked, {checked['inexact']} inexact, ", end="")
@@ -56,7 +56,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--hidden", type=int, default=4096)
     parser.add_argument("--intermediate", type=int, default=11008)
     parser.add_argument("--heads", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of both")
+    parser.add_argument("--repeats", type=int, default=20, help="timed runs in a turn")
     return parser.parse_args()
 
 
@@ -78,7 +79,7 @@ def build(options: argparse.Namespace, device: torch.device) -> LlamaModel:
     return model
 
 
-def timed(run: Callable[[], object], device: torch.device, repeats: int = 20) -> list[float]:
+def timed(run: Callable[[], object], device: torch.device, repeats: int) -> list[float]:
     """Return the wall-clock times of repeats in ms, each from an idle device to an idle device."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     times = []

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from outside import ROOT, Environment
@@ -78,3 +80,20 @@ def test_an_overflow_of_the_c_model_is_measured(outside):
 @pytest.mark.parametrize("name", ["accelsim-bitserial", "accelsim-saturating-c"])
 def test_their_own_tests_pass(outside, name):
     assert "passed" in outside.run("pytest", "-q", outside.folder / name / "tests")
+
+
+@pytest.mark.slow
+def test_the_script_that_times_layers_runs_on_a_small_shape():
+    pytest.importorskip("transformers")
+    sizes = ["--hidden=64", "--intermediate=128", "--heads=2", "--tokens=16"]
+    script = [
+        sys.executable,
+        str(EXAMPLES / "llama_layers.py"),
+        *sizes,
+        "--rounds=1",
+        "--repeats=1",
+    ]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "14 GEMMs checked, 0 inexact" in done.stdout
+    assert "integer_gemms" in done.stdout
