@@ -133,7 +133,7 @@ def test_lists_have_a_bound_whatever_the_slack():
 
 
 def report(flags, digits=(0, 0)):
-    return Report(flags, 0, False, 0, digits, (0, 0))
+    return Report(flags, 0, False, 0, digits, (0, 0), (0, 0), 0)
 
 
 NOBODY = PerOperand(Floats(torch.empty(0), None), Floats(torch.empty(0), None))
