@@ -86,7 +86,7 @@ class Accelerator:
 
     @property
     def tile(self) -> Tile:
-        """What the array multiplies at once."""
+        """What the array multiplies in one step."""
         return self.array.tile
 
     def check_tile(self) -> None:

@@ -20,7 +20,7 @@ MULTIPLIER_45NM_UM2 = 729.8
 """Area of an exact signed 8-bit multiplier in 45 nm, in square micrometres."""
 
 MULTIPLIER_45NM_SOURCE = "729.8 um2 in 45 nm (mul8s_1KV6 of EvoApproxLib)"
-"""Which multiplier that is."""
+"""The name of that multiplier."""
 
 Row: TypeAlias = tuple[str, tuple[tuple[str, int], ...]]
 """A module and the values of its parameters, by name."""
@@ -104,7 +104,7 @@ def adder(width: int) -> Estimate:
 
 
 def shift_adder(width: int) -> Estimate:
-    """Return the area of what adds a shifted entry of 8 to 64 bits to a 64-bit sum."""
+    """Return the area of a unit that adds a shifted entry of 8 to 64 bits to a 64-bit sum."""
     return load_table().area("shift_add", W=width, S=64)
 
 
@@ -114,22 +114,22 @@ def corrected_accumulator(bits: int, width: int) -> Estimate:
 
 
 def lane(bits: int, width: int) -> Estimate:
-    """Return the area of a lane: a multiplier of `bits` and what shifts its product."""
+    """Return the area of a lane: a multiplier of `bits` and a shifter of its product."""
     return load_table().area("lane", B=bits, W=width, UNIT=bits)
 
 
 def lane_control(places: int, groups: int) -> Estimate:
-    """Return the area of what takes a bank of lanes through up to 512 places in groups."""
+    """Return the area of the control of a bank of lanes for up to 512 places in groups."""
     return load_table().area("lane_control", S=places, GROUPS=groups)
 
 
 def gate_bit() -> Estimate:
-    """Return the area of what holds back one bit of a correction."""
+    """Return the area of a delay of one bit of a correction."""
     return load_table().area("gate", W=1)
 
 
 def unpacker(bits: int) -> Estimate:
-    """Return the area of what rounds a float and splits it into digits of `bits`."""
+    """Return the area of a unit that rounds a float and splits it into digits of `bits`."""
     table = load_table()
     parts = table.area("round_scaled", I=32), table.area("split_value", B=bits, I=32)
     return Estimate(sum(part.value for part in parts), weakest(*(part.basis for part in parts)))

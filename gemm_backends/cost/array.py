@@ -15,7 +15,7 @@ from gemm_backends.datapath import Datapath
 from gemm_backends.types import Accumulator, Cost, Tile
 
 REFERENCE = "one exact 8-bit multiplier with a 32-bit accumulator and its registers"
-"""What relative areas are relative to: one place, so that arrays of any size compare."""
+"""The reference of relative areas: one place, so that arrays of any size can be compared."""
 
 WIDEST_TREE = 1 << 16
 """Inputs of the largest adder tree whose area is known."""
@@ -104,7 +104,7 @@ class Array:
 
     @property
     def tile(self) -> Tile:
-        """What the array multiplies at once."""
+        """What the array multiplies in one step."""
         rows, columns = self.shape
         tree = self.datapath.tree
         if self.dataflow == "output-stationary":
@@ -150,7 +150,7 @@ class Array:
         )
 
     def _late(self, n: int, d: int, h: int, corrections: Corrections) -> int:
-        """Return the clocks, over all tiles, for which lanes go on when the array is done."""
+        """Return the clocks, over all tiles, for which lanes still run when the array is done."""
         assert self.lanes is not None, "only arrays with lanes are given corrections"
         rows, columns = self.shape
         alone = cycles.cycles(self.dataflow, rows, columns, 1, d, 1, False)

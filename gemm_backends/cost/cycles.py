@@ -11,13 +11,13 @@ Count = TypeVar("Count", int, npt.NDArray[np.int64])
 """A whole number, or an array of such."""
 
 Dataflow: TypeAlias = Literal["output-stationary", "weight-stationary", "input-stationary"]
-"""What stays in its place in the array: the sums of C, the digits of B, or those of A."""
+"""The data that stays in place in the array: the sums of C, the digits of B, or those of A."""
 
 SOURCE = (
     "A. Samajdar et al., A Systematic Methodology for Characterizing Scalability of DNN "
     "Accelerators using SCALE-Sim, ISPASS 2020"
 )
-"""Where the formulas are from."""
+"""The source of the formulas."""
 
 
 def cycles(

@@ -1,4 +1,4 @@
-"""Energy of an array's parts: published figures, and how much netlists switch beside each other."""
+"""Energy of an array's parts: published figures, and the relative switching of netlists."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from gemm_backends.cost.estimate import Basis
 
 SOURCE = "M. Horowitz, Computing's Energy Problem, ISSCC 2014 (45 nm, 0.9 V)"
-"""Where the figures are from."""
+"""The source of the figures."""
 
 SWITCHED = (
     "below 8 bits, and for lanes and the unpacker: measured, switching of synthesized netlists on "
     "real digits in 180 nm, relative to the 8-bit multiplier"
 )
-"""Where the energy of what is not published comes from."""
+"""The source of energies that are not published."""
 
 ADD_PJ = {8: 0.03, 32: 0.1}
 MULTIPLY_PJ = {8: 0.2, 32: 3.1}
@@ -29,7 +29,7 @@ ADD_64_PJ = 2 * ADD_PJ[32]
 """Picojoules of a 64-bit addition, taken as two of 32 bits."""
 
 SWITCHING = Path(__file__).parent / "switching.json"
-"""What synthesized parts switch; it holds how it was made."""
+"""The switching of synthesized parts, with a description of how it was obtained."""
 
 
 class MultiplyAccumulate(NamedTuple):
@@ -56,7 +56,7 @@ class SwitchingTable:
     rows: Sequence[Mapping[str, Any]]
 
     def total(self, module: str, **parameters: int) -> float | None:
-        """Return what a part charges by data and by the clock, in pF; None if it is not there."""
+        """Return what a part charges by data and by the clock, in pF; None if it is missing."""
         for row in self.rows:
             if row["module"] == module and row["parameters"] == parameters:
                 return float(row["data_pf"] + row["clock_pf"])

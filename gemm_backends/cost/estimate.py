@@ -1,11 +1,11 @@
-"""A figure with its standing."""
+"""A figure with its basis."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
 Basis: TypeAlias = Literal["measured", "cited", "interpolated"]
-"""Where a figure comes from: synthesis of this very part, a publication, or between such two."""
+"""The basis of a figure: synthesis of exactly this part, a publication, or interpolation."""
 
 
 class Estimate(NamedTuple):
@@ -16,6 +16,6 @@ class Estimate(NamedTuple):
 
 
 def weakest(*bases: Basis) -> Basis:
-    """Return the standing of what is computed from figures of these."""
+    """Return the basis of a result that is computed from figures of these bases."""
     order: tuple[Basis, ...] = ("measured", "cited", "interpolated")
     return max(bases, key=order.index)

@@ -1,4 +1,4 @@
-"""The lanes beside an array that take single high digits: how long they are busy."""
+"""The lanes beside an array that take single high digits, and the clocks they need."""
 
 from __future__ import annotations
 

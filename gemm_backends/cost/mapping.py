@@ -1,4 +1,4 @@
-"""How a GEMM is laid out in time: tiles that the memories hold, and the loops over them."""
+"""The mapping of a GEMM: tiles that the memories hold, and the loops over them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ORDERS = tuple("".join(order) for order in permutations(DIMENSIONS))
 """All orders of the three loops, the outermost first."""
 
 Search: TypeAlias = Literal["cycles", "energy"]
-"""What a search makes least: all cycles, stalls among them, or the energy."""
+"""The objective of a search: all cycles, including stalls, or the energy."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ DRAM_PJ_PER_BIT = {
     "hbm2": (6.25, f"public data on HBM2, {_HWCOMPONENTS}"),
     "hbm3": (4.05, f"public data on HBM3, {_HWCOMPONENTS}"),
 }
-"""Energy of one bit from or to DRAM, its interface included, and who says so."""
+"""Energy of one bit from or to DRAM, its interface included, with its source."""
 
 
 @dataclass(frozen=True)

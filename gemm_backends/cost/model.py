@@ -1,4 +1,4 @@
-"""What a model of an accelerator's cost answers."""
+"""The protocol of a model of an accelerator's cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gemm_backends.types import Cost, Tile, UnpackWork
 
 
 class CostModel(Protocol):
-    """Predicts what low-bit products, and what surrounds them, take on an accelerator.
+    """Predicts the cost of low-bit products, and of the work around them, on an accelerator.
 
     The emulator takes any; `gemm_backends.cost.accelerator.Accelerator` is the one that its options
     describe. Both methods are closed forms: they may be asked thousands of times a second.
@@ -17,7 +17,7 @@ class CostModel(Protocol):
 
     @property
     def tile(self) -> Tile:
-        """What the accelerator multiplies at once."""
+        """What the accelerator multiplies in one step."""
 
     def product(self, n: int, d: int, h: int, corrections: Corrections | None = None) -> Cost:
         """Predict what ``[n, d] x [h, d] -> [n, h]`` of digits takes.

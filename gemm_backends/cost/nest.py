@@ -30,7 +30,7 @@ TURNS_WITH = {"a": "h", "b": "n", "c": "d"}
 
 
 class Nested(NamedTuple):
-    """What mappings take, one entry for each.
+    """The costs of mappings, one entry for each.
 
     Parameters
     ----------

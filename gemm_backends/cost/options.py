@@ -12,7 +12,7 @@ from gemm_backends.cost.mapping import DIMENSIONS, Mapped, Search
 from gemm_backends.cost.memory import Memory, dram, sram
 
 Prefetch = Literal["tiles", "scalesim"]
-"""What is loaded ahead: what the next tile needs, or words in SCALE-Sim's fixed order."""
+"""What is loaded ahead: the operands of the next tile, or words in SCALE-Sim's fixed order."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class MemorySystem:
     sram : Sizes
         One SRAM for each operand and one for the sums.
     dram : Memory or None
-        What lies behind them; None if its energy is not asked for.
+        The DRAM behind them; None if its energy is not needed.
     dram_bandwidth : float or None
         Bytes per cycle from and to DRAM, all together; None for no limit.
     sram_bandwidth : float or None
@@ -106,7 +106,7 @@ class MemorySystem:
         return size < self.room(memory)
 
     def room(self, memory: Memory) -> float:
-        """Return the bytes of an SRAM that are in use at once."""
+        """Return the bytes of an SRAM that are in use at the same time."""
         assert memory.kilobytes is not None
         return 1024 * memory.kilobytes / (2 if self.double_buffered else 1)
 
@@ -178,7 +178,7 @@ def memory_system(given: Mapping[str, Any] | str | None) -> MemorySystem | None:
 
 
 def _check_scalesim(system: MemorySystem) -> None:
-    """See that a memory is one that SCALE-Sim has."""
+    """Check that a memory is one that SCALE-Sim has."""
     needs = "memory.prefetch: scalesim needs"
     if system.word_bits is None:
         raise _wrong(f"{needs} word_bits: SCALE-Sim counts words, all equally wide", "prefetch")

@@ -88,7 +88,7 @@ UseRamulatorTrace = False
 
 @dataclass(frozen=True)
 class Simulated:
-    """What SCALE-Sim reports of one GEMM; memory is counted in words.
+    """SCALE-Sim's results for one GEMM; memory is counted in words.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Said:
-    """What the cost model says of a GEMM, in words.
+    """The cost model's results for a GEMM, in words.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Compared:
-    """A GEMM with what the model says of it.
+    """A GEMM with the model's results.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ AGREES: Sequence[Quantity] = (
         lambda c: Pair(c.alike.sram_c, c.simulated.dram_c),
     ),
 )
-"""What must agree: its name, for which GEMMs, and both values."""
+"""The quantities that must agree: name, GEMMs, and both values."""
 
 DIFFERS: Sequence[Quantity] = (
     (
@@ -203,7 +203,7 @@ DIFFERS: Sequence[Quantity] = (
         lambda c: Pair(c.own.cycles, c.simulated.cycles + 1),
     ),
 )
-"""What differs, for reasons that ``docs/emulator.md`` gives."""
+"""The quantities that differ, for reasons that ``docs/emulator.md`` gives."""
 
 
 def pairs(quantity: Quantity, compared: Iterable[Compared]) -> list[Pair]:

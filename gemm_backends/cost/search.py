@@ -16,14 +16,14 @@ from gemm_backends.cost.options import MemorySystem
 from gemm_backends.cost.tiling import Moved, Widths
 
 ALL = 16
-"""A dimension that is at most so many tiles of the array long is cut in every way."""
+"""A dimension of at most this many tiles of the array is cut in every way."""
 
 Energy = Callable[[Moved, Moved, Floats], Floats]
 """The energy of what moves between DRAM and SRAM, between SRAM and the array, and of cycles."""
 
 
 class Found(NamedTuple):
-    """A mapping with what it takes.
+    """A mapping with its cost.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Found(NamedTuple):
 def evaluated(
     array: Array, memory: MemorySystem, widths: Widths, whole: dict[str, int], mapping: Mapped
 ) -> Found:
-    """Return what one mapping takes.
+    """Return the cost of one mapping.
 
     Raises
     ------
@@ -72,12 +72,12 @@ def check_room(
     whole: dict[str, int],
     sizes: dict[str, Integers],
 ) -> None:
-    """See that the memories hold a tile.
+    """Check that the memories hold a tile.
 
     Raises
     ------
     InputError
-        If one does not; it says how much fits.
+        If one does not; the message says how much fits.
     """
     needed = room(array, sizes, whole)
     for name, part, width in zip("abc", memory.sram.each, widths, strict=True):

@@ -1,4 +1,4 @@
-"""The tiles of a GEMM on an array: what each loads, stores and computes, and how long all take.
+"""The tiles of a GEMM on an array: what each loads, stores and computes, and the time of all.
 
 A GEMM is cut along two of its three sizes into tiles that the array takes one after another; along
 the third it streams. Tiles differ only in whether they are the first or the last of their loops and

@@ -1,4 +1,4 @@
-"""What a run took, for records and tallies."""
+"""Operation counts of a run, for records and tallies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def counts_of(
     prepared: tuple[Side, ...],
     replans: int,
 ) -> Counts:
-    """Return what the last run of a way took; waits for it.
+    """Return the operation counts of a way's last run; waits for it.
 
     Parameters
     ----------

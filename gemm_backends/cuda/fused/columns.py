@@ -105,7 +105,7 @@ class ColumnsWay(Way):
                 self._copied.b if layout_b.copied_slots else None,
             )
             self._slots = Slots(plan, self.digits, copied)
-        # High digits of a prepared operand stay as they are where no slots change.
+        # High digits of a prepared operand are unchanged if no slots change.
         self._fixed = PerOperand(
             self._slots is None and isinstance(sides.a, FusedOperand),
             self._slots is None and isinstance(sides.b, FusedOperand),
@@ -162,7 +162,7 @@ class ColumnsWay(Way):
         return [product, *self._correct(sums)]
 
     def settle(self) -> None:
-        """Take note that all high digits had room."""
+        """Record that all high digits had room."""
         if not self._settled:
             self._settled = True
             self.requeue()
@@ -172,7 +172,7 @@ class ColumnsWay(Way):
         return self.digits.of(side)
 
     def work(self, report: Report) -> Work:
-        """Return what the products of the last run took."""
+        """Return the operation counts of the last run's products."""
         _, n, d, h = self.shape
         if report.gate:
             pairs = len(self._behind.segments)

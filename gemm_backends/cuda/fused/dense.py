@@ -1,9 +1,9 @@
-"""The way with planes: so many digits of every entry, needed or not.
+"""The way with planes: the same number of digits for every entry.
 
-Nothing is listed, so nothing but digits and sums can be too few. Sums of 32 bits take one GEMM,
-whose accumulators are shifted between the weights of the digits. Where 32 bits are not proved to be
-enough, there is a GEMM for each weight, with K cut where its sums could overflow, and their sum has
-64 bits.
+Nothing is listed, so that only the digits and the width of sums can be insufficient. Sums of 32
+bits take one GEMM, whose accumulators are shifted between the weights of the digits. Where 32 bits
+are not proved to be enough, there is a GEMM for each weight, with K cut where its sums could
+overflow, and their sum has 64 bits.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class DenseWay(Way):
         return self.digits.of(side)
 
     def work(self, report: Report) -> Work:
-        """Return what the products of the last run took."""
+        """Return the operation counts of the last run's products."""
         batch, n, d, h = self.shape
         low = self.digits.a.layout.low
         if not self.wide:

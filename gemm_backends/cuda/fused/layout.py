@@ -1,4 +1,4 @@
-"""Where the digits of an operand lie in its rows, and what K is made of.
+"""The layout of digits in an operand's rows, and the groups of digits in K.
 
 A row holds tiles of 128 digits: planes, which have a digit of every entry, the low ones first;
 high digits, first of the slots, then of the places of the row's block, the highest ones first; and
@@ -18,7 +18,7 @@ from gemm_backends.cuda.fused.plan import BLOCK, TILE, Columns, Side
 DIGIT_BITS = 8
 
 LONGEST_K = ((1 << 31) - 1) // (1 << 14) // TILE
-"""Tiles of K whose products of two 8-bit digits surely fit 32 bits."""
+"""Tiles of K whose products of two 8-bit digits certainly fit 32 bits."""
 
 NOTHING = Side(groups=0, place_tiles=0, threshold=1, list_length=0)
 
@@ -34,7 +34,7 @@ class Layout:
     planes : int
         Planes: digits of every entry.
     own, other : Side
-        What this operand and the other one need besides.
+        Further needs of this operand and of the other one.
     slot_tiles : int
         Tiles of slots.
     other_blocks : int
@@ -108,9 +108,9 @@ def layouts(
 
 
 def column_groups(a: Layout, b: Layout) -> DigitGroups:
-    """Return what K is made of with slots and places: from the highest weight to the low digits.
+    """Return the groups of K with slots and places: from the highest weight to the low digits.
 
-    Products of two high digits in places are no part of it, nor are those that weigh ``2**32`` or
+    Products of two high digits in places are not part of it, nor are those of weight ``2**32`` or
     more: sums are modulo ``2**32``.
     """
     weights = [list(_column_segments(a, b, weight)) for weight in range(HIGH_GROUPS, 0, -1)]
@@ -118,7 +118,7 @@ def column_groups(a: Layout, b: Layout) -> DigitGroups:
 
 
 def plane_groups(a: Layout, b: Layout, digits: tuple[int, int]) -> DigitGroups:
-    """Return what K is made of with so many planes of A and of B, modulo ``2**32``."""
+    """Return the groups of K for numbers of planes of A and of B, modulo ``2**32``."""
     return _groups([plane_segments(a, b, digits, weight) for weight in range(HIGH_GROUPS, -1, -1)])
 
 
@@ -132,7 +132,7 @@ def plane_segments(a: Layout, b: Layout, digits: tuple[int, int], weight: int) -
 
 
 def slices(segments: list[Segment]) -> Iterator[DigitGroups]:
-    """Cut segments of one weight into products whose sums surely fit 32 bits."""
+    """Cut segments of one weight into products whose sums certainly fit 32 bits."""
     taken: list[Segment] = []
     room = LONGEST_K
     for segment in segments:

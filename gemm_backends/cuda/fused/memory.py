@@ -16,7 +16,7 @@ FEWEST = 8
 """So many are kept, however large they are."""
 
 CALM = 64
-"""So many runs in a row that fit their plan make up for one that did not."""
+"""This many consecutive runs that fit their plan make up for one that did not."""
 
 
 @dataclass
@@ -27,28 +27,28 @@ class _Entry:
 
 
 class PlanMemory:
-    """Plans by what they are for.
+    """Plans by their use.
 
     Every plan that is exceeded makes the next one roomier, until planes are taken. So that a few
-    odd operands do not slow down all that follow, calm runs take that back, one step at a time, and
-    in the end the plan is forgotten and made anew.
+    unusual operands do not slow down all later runs, runs that fit undo this step by step, and
+    finally a new plan is made.
     """
 
     def __init__(self) -> None:
         self._entries: dict[Hashable, _Entry] = {}
 
     def get(self, key: Hashable) -> Plan | None:
-        """Return the plan to begin with, or None where nothing is known."""
+        """Return the plan to begin with, or None if there is none."""
         entry = self._entries.get(key)
         return entry.plan if entry else None
 
     def exceeded(self, key: Hashable) -> int:
-        """Return how many plans were exceeded lately."""
+        """Return how many plans were exceeded recently."""
         entry = self._entries.get(key)
         return entry.exceeded if entry else 0
 
     def keep(self, key: Hashable, plan: Plan, exceeded: bool) -> None:
-        """Take note of the plan by which a run was exact.
+        """Record the plan with which a run was exact.
 
         Parameters
         ----------

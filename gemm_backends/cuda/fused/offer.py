@@ -1,4 +1,4 @@
-"""Which requests the fused route takes: it refuses kinds, never values."""
+"""The requests that the fused route accepts: it may refuse kinds, never values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gemm_backends.types import Support
 BITS = 8
 
 SOURCES = (LAUNCHES, SELECT, ROW_SCALES, SPLIT, PLANES, HIGH_PARTS, STATUS, PACK)
-"""The kernels of the route beside its GEMMs."""
+"""The kernels of the route other than its GEMMs."""
 
 OUTPUTS = (None, torch.float32, torch.float16, torch.bfloat16)
 

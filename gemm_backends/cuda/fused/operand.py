@@ -22,8 +22,8 @@ ROW_MULTIPLE = 4
 class Digits:
     """Rows of digits of an operand ``[heads, rows, d]``, int8, as a layout says.
 
-    Every head has a multiple of `ROW_MULTIPLE` rows; those appended are not initialised, nor are
-    the results that they give looked at.
+    Every head has a multiple of `ROW_MULTIPLE` rows; appended rows are not initialised, and their
+    results are ignored.
 
     Parameters
     ----------

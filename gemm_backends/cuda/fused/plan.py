@@ -1,7 +1,7 @@
-"""How the high digits of a GEMM's operands are laid out, decided from the integers of a run.
+"""The layout of the high digits of a GEMM's operands, decided from the integers of a run.
 
-A plan bounds what the kernels may meet. Every run finds out on the device whether it was enough;
-where it was not, the run is made again with another one.
+A plan is a set of bounds for the kernels. Every run checks on the device whether they sufficed; if
+not, the run is repeated with another plan.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ TILE_OF_C = 128, 256
 """Rows and columns of a tile of C, whose products of two high parts are listed together."""
 
 SHARE_OF_ROWS = 64
-"""A column with high parts in one row of this many is worth a column of high digits in all."""
+"""A column with high parts in one row of this many gets a column of high digits in all rows."""
 
 MOST_CROSS = 64
 """The most products of two high parts that a column of K may add to those listed."""
 
 DENSE_SHARE = 4
-"""A column with high parts in one row of this many is found by looking at a few rows."""
+"""A column with high parts in one row of this many is found by examining a few rows."""
 
 SURVEYED_FROM = 1 << 18
-"""So many high parts in such columns take longer to list than to look for the columns first."""
+"""From this many high parts on, surveying the columns first is cheaper than listing them."""
 
 LONGEST_LIST = 2048
 LONGEST_CROSS = 256
@@ -45,14 +45,14 @@ MOST_LISTED = (1 << 31) - 1
 
 @dataclass(frozen=True)
 class Side:
-    """What one operand needs.
+    """The needs of one operand.
 
     Parameters
     ----------
     groups : int
         Digits of its high parts; 0 if it has none.
     place_tiles : int
-        Tiles of 128 columns of high digits that each block of rows has for itself.
+        Tiles of 128 columns of high digits for each block of rows.
     threshold : int
         High parts that make a column heavy.
     list_length : int
@@ -95,7 +95,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Dense:
-    """A plan with planes: so many digits of every entry.
+    """A plan with planes: the same number of digits for every entry.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ PLANES_BEHIND = 2
 
 
 def high_parts(integers: Tensor) -> Tensor:
-    """Return what is left above the low 8-bit digit: ``v = low + 256 * high``."""
+    """Return the high part above the low 8-bit digit: ``v = low + 256 * high``."""
     return (integers + 128) >> 8
 
 
@@ -131,7 +131,7 @@ def plan_columns(
     a, b : Tensor
         The integers of A ``[n, d]`` and of B ``[h, d]``, int32, magnitudes below 2^31 - 128.
     prepared : PerOperand of bool
-        Which operand is this very one in all runs.
+        Whether each operand is the same in all runs.
     slack : int
         How much more room than usual an operand gets that is not.
 

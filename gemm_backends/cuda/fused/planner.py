@@ -1,4 +1,4 @@
-"""Chooses the plan of a run: at first, and again where it was not enough."""
+"""Chooses the plan of a run, and another one if it was exceeded."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ MOST_COLUMN_DIGITS = 3
 """Digits of the largest entry of an operand with slots and places."""
 
 MOST_SLACK = 4
-"""How much more room than usual is tried before planes are taken."""
+"""The largest factor of additional room that is tried before planes are used."""
 
 COPIED_BYTE = 410
 """Multiplications that take as long as one copied digit, which is written and read: 2.6e12 bytes
 and 7e14 multiplications in a second, as measured on an H100."""
 
 ASIDE = 1 << 33
-"""Multiplications that take as long as the kernels that slots and places need besides."""
+"""Multiplications that take as long as the additional kernels for slots and places."""
 
 CLAMP = 2**31 - 256
-"""Integers are looked at up to this magnitude."""
+"""Integers are examined up to this magnitude."""
 
 
 def first_plan(sides: PerOperand[Incoming], shape: Shape) -> Plan:
@@ -38,14 +38,14 @@ def first_plan(sides: PerOperand[Incoming], shape: Shape) -> Plan:
 
 
 def blind_plan(sides: PerOperand[Incoming]) -> Dense:
-    """Return a plan for operands of which nothing is known: one digit, unless it is prepared."""
+    """Return a plan for unknown operands: one digit, unless an operand is prepared."""
     return Dense(_prepared_digits(sides.a), _prepared_digits(sides.b))
 
 
 def next_plan(
     plan: Plan, report: Report, sides: PerOperand[Incoming], shape: Shape, attempt: int
 ) -> Plan:
-    """Return another plan for operands that the last one did not fit.
+    """Return another plan for operands that exceeded the last one.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""An operand that stays, as a weight does: rounded and written in digits once."""
+"""A fixed operand, such as a weight: rounded and written in digits once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMBERS = itertools.count()
 
 
 class FusedOperand(PreparedOperand):
-    """Planes of digits of an operand, enough for every entry, and what was found on the way.
+    """Planes of digits of an operand, enough for every entry, and facts about them.
 
     Parameters
     ----------

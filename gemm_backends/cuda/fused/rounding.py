@@ -1,4 +1,4 @@
-"""From float operands to what a run takes: their shape and kind, their integers made ahead."""
+"""Conversion of operands for a run: their shape and kind, and integers made ahead."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ KEPT = 8
 
 
 class Operands:
-    """Makes what a run takes of the operands of a request.
+    """Converts the operands of a request for a run.
 
     Parameters
     ----------
     request : Request
-        How they are rounded, and what they are called.
+        Their rounding, and their names in messages.
     """
 
     def __init__(self, request: Request) -> None:
@@ -47,7 +47,7 @@ class Operands:
         Raises
         ------
         InputError
-            If it is of another kind.
+            If it does not match the request.
         """
         if isinstance(x, FusedOperand):
             if x.side != side:
@@ -68,7 +68,7 @@ class Operands:
         return Floats(matrix, self._rounder(side, matrix))
 
     def prepare(self, side: Side, x: Tensor) -> FusedOperand:
-        """Round an operand that stays, and write all digits of its entries.
+        """Round a fixed operand, and write all digits of its entries.
 
         Raises
         ------
@@ -129,14 +129,14 @@ class Operands:
         return FusedOperand(side, shape, digits, count, scale, by_row, found, beyond, exponent)
 
     def too_large(self, side: Side) -> str:
-        """Say that an integer is larger than a route takes."""
+        """Raise the error for an integer that is too large."""
         return (
             f"{self._request.names.of(side)}: an entry becomes an integer that is not below 2^62; "
             "choose a smaller beta or a higher percentile"
         )
 
     def not_finite(self, side: Side, shape: torch.Size, index: int, x: Tensor | None) -> str:
-        """Say which entry is the first one that is NaN or infinite."""
+        """Raise the error that names the first entry that is NaN or infinite."""
         place = [int(i) for i in torch.unravel_index(torch.tensor(index), shape)]
         value = "NaN or infinity" if x is None else x.reshape(-1)[index].item()
         return (

@@ -35,7 +35,7 @@ JUDGED = (
     "the timed GEMM, which dequantizes its sums itself, by every float of its result; the integers "
     "by the same GEMM made once more with its sums written out"
 )
-"""What a verdict is about where the timed kernel writes no integers."""
+"""The subject of a verdict if the timed kernel writes no integers."""
 
 _SIDES: dict[tuple[bool, bool], tuple[Side, ...]] = {
     (False, False): (),
@@ -48,7 +48,7 @@ _SIDES: dict[tuple[bool, bool], tuple[Side, ...]] = {
 
 @dataclass(slots=True)
 class _Run:
-    """The last run: its way, what was concluded, and its shapes."""
+    """The last run: its way, its report, and its shapes."""
 
     way: Way | None
     report: Report | None
@@ -62,7 +62,7 @@ class _Run:
 
 
 class FusedRoute:
-    """Rounds, unpacks and multiplies in kernels of its own; exact for every value.
+    """Rounds, unpacks and multiplies in its own kernels; exact for every value.
 
     A run is made by a plan, and finds out on the device whether its operands fit it. Where they do
     not, it is made again by another plan, and the route goes on with that one. Inside a CUDA graph
@@ -89,7 +89,7 @@ class FusedRoute:
         self._last: _Run | None = None
 
     def prepare(self, side: Side, x: Tensor) -> PreparedOperand:
-        """Round an operand that stays, and write its digits; waits for the GPU.
+        """Round a fixed operand, and write its digits; waits for the GPU.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class FusedRoute:
         ------
         DataError
             If an operand held NaN or infinity, or has no scale; or if a run of a CUDA graph met
-            what it has no digits or no proof for.
+            operands for which it has too few digits or no proof.
         """
         errors, self._errors = self._errors, []
         for way, operands in self._captured.items():
@@ -191,12 +191,12 @@ class FusedRoute:
 
     @property
     def judged(self) -> str:
-        """Which kernels a verdict on the last run is about, where its integers are another's."""
+        """The kernels that a verdict on the last run is about, if not the timed one."""
         way = self._ran().way
         return JUDGED if way is not None and way.dequantized else ""
 
     def counts(self) -> Counts:
-        """Return what the last run took; waits for it."""
+        """Return the operation counts of the last run; waits for it."""
         run = self._ran()
         replans = self._replans + sum(way.status.read().replans for way in self._captured)
         report = run.report or (run.way.status.read() if run.way else None)
@@ -267,7 +267,8 @@ class FusedRoute:
         if found:
             way = found[-1]
         else:
-            # Columns are laid out before: their digits of prepared operands are written only once.
+            # Columns are laid out before, because their digits of prepared operands are written
+            # only once.
             dense = plan if isinstance(plan, Dense) else blind_plan(run.sides)
             way = DenseWay(dense, run.shape, run.sides, self._statuses.take(), out.device)
         way.run(run.sides, out, timer, capturing=True)
@@ -328,7 +329,7 @@ class FusedRoute:
     def _look_at(
         self, run: _Run, given_a: Tensor | PreparedOperand, given_b: Tensor | PreparedOperand
     ) -> None:
-        """See whether operands without a product can be rounded."""
+        """Check that operands without a product can be rounded."""
         if torch.cuda.is_current_stream_capturing():
             return
         for side, x in zip(SIDES, (given_a, given_b), strict=True):
@@ -346,7 +347,7 @@ class FusedRoute:
         self._errors.append(error)
 
     def _error_of(self, report: Report, operands: PerOperand[torch.Size]) -> str:
-        """Say what was wrong in a run of a CUDA graph."""
+        """Return what was wrong in a run of a CUDA graph."""
         flags, names = report.flags | report.sticky, self._request.names
         if flags & NOT_FINITE:
             for side, nonfinite in zip(SIDES, report.nonfinite, strict=True):

@@ -1,4 +1,4 @@
-"""What comes into a run on one side: new floats, or an operand that was prepared."""
+"""The input of a run on one side: new floats, or a prepared operand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLAG_WORDS = 2
 
 @dataclass(frozen=True)
 class Source:
-    """Where the integers of an operand are read from.
+    """The source of an operand's integers.
 
     Parameters
     ----------
@@ -66,10 +66,10 @@ class Floats:
     rounder: Rounder
 
     exponent = 0
-    """What powers of two the operand was multiplied by before: none."""
+    """The power of two by which the operand was multiplied before: none."""
 
     number = None
-    """What tells it from prepared operands."""
+    """Distinguishes it from prepared operands."""
 
     @property
     def scale(self) -> Tensor:
@@ -82,7 +82,7 @@ class Floats:
         return self.rounder.by_row
 
     def without_values(self) -> Floats:
-        """Return it without the tensor, for what is asked after a run."""
+        """Return it without the tensor, for queries after a run."""
         return Floats(self.x.new_empty(0), self.rounder)
 
     @property

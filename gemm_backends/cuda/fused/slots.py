@@ -1,4 +1,4 @@
-"""Which columns of K have a column of high digits in all rows, decided on the GPU in every run."""
+"""Columns of K that have a column of high digits in all rows, chosen on the GPU in every run."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Slots:
     plan : Columns
         With `slot_tiles`.
     digits : PerOperand of ColumnDigits
-        What the slots are for.
+        The digits of the slots.
     copied : PerOperand of (Tensor or None)
-        Where the columns go that each operand copies for the slots.
+        Destination of the columns that each operand copies for the slots.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Whether a run is exact: what the device concludes, and how the host reads it."""
+"""The status of a run: the device determines whether it is exact, and the host reads that."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_DIGITS = 8
 """Digits of the largest integers that a route takes, those below 2^62."""
 
 LARGEST_SUM = {False: float(2**31 - 1), True: float(2**63 - 1)}
-"""What no sum may exceed, by whether it has 64 bits."""
+"""The bound on every sum, of 32 or of 64 bits."""
 
 PROVABLE_K = 1 << 22
 """So far the float32 sums of squares that bound all sums are off by less than one part in 500."""
@@ -35,14 +35,14 @@ NO_PROOF, UNDEFINED, NOT_FINITE = 8, 32, 64
 
 
 class Report(NamedTuple):
-    """What the device concluded of a run.
+    """The device's report on a run.
 
     Parameters
     ----------
     flags : int
-        Why the result does not count; 0 if it does.
+        Why the result is invalid; 0 if it is valid.
     sticky : int
-        All flags of runs whose results were poisoned, since the host looked last.
+        All flags of runs whose results were poisoned, since the host last read them.
     gate : bool
         Whether the dense product behind the gate made it exact all the same.
     replans : int
@@ -68,7 +68,7 @@ class Report(NamedTuple):
 
 
 class Status:
-    """What the kernels conclude of the runs of one way, on the device.
+    """The status of the runs of one way, on the device.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Status:
         self.serial = Pointer()
         self.gate = words[2:3]
         self.scale = words[12:16].view(torch.float64)
-        """The scale of all of C, NaN where the result does not count, and its inverse."""
+        """The scale of all of C, NaN if the result is invalid, and its inverse."""
         address = host.data_ptr()
         self._arrival = Arrival(address + 4 * (WORDS - 1), words.device)
         self._bytes = (ctypes.c_char * (4 * WORDS)).from_address(address)
@@ -124,7 +124,7 @@ class StatusPool:
         self._free = self._create()
 
     def take(self) -> Status:
-        """Return one that nobody has."""
+        """Return an unused one."""
         if not self._free:
             self._free = self._create()
         return Status(*self._free.pop())

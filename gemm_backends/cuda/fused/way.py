@@ -1,4 +1,4 @@
-"""What the two ways of a fused route have in common: one run from operands to the result."""
+"""The common base of the two ways of a fused route: one run from operands to the result."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Incoming: TypeAlias = Floats | FusedOperand
 
 @dataclass(frozen=True)
 class Work:
-    """What the products of a run take.
+    """Operation counts of the products of a run.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Way(ABC):
         self, shape: Shape, status: Status, zeros: int, device: torch.device, wide: bool = False
     ) -> None:
         self.shape, self.status, self.wide, self._device = shape, status, wide, device
-        # What a run finds in A and in B, its flags, and what else it begins with as zeros.
+        # Facts about A and B, flags, and other buffers that are zero when a run begins.
         words = round_up(2 * FOUND_WORDS + FLAG_WORDS, 16)
         self._zeros = torch.empty(words + zeros, dtype=torch.int32, device=device)
         self.found = PerOperand(
@@ -165,7 +165,7 @@ class Way(ABC):
 
     @abstractmethod
     def work(self, report: Report) -> Work:
-        """Return what the products of the last run took."""
+        """Return the operation counts of the last run's products."""
 
     @abstractmethod
     def remultiply(self, report: Report, sums: Tensor) -> list[Launch]:
@@ -173,7 +173,7 @@ class Way(ABC):
 
     @abstractmethod
     def settle(self) -> None:
-        """Take note that the last run was exact."""
+        """Record that the last run was exact."""
 
     def integers(self, report: Report) -> Tensor:
         """Return the integers of the last run, ``[batch, n, h]`` int64."""
@@ -209,7 +209,7 @@ class Way(ABC):
         return PerOperand(a, b)
 
     def forget(self) -> None:
-        """Let go of the floats of the last run."""
+        """Release the floats of the last run."""
         a, b = self.sides.a, self.sides.b
         self.sides = PerOperand(
             a.without_values() if isinstance(a, Floats) else a,
