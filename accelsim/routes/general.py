@@ -220,6 +220,11 @@ class GeneralRoute:
         a, b : Tensor
             Operands ``[..., n, d]`` and ``[..., h, d]``.
 
+        Returns
+        -------
+        Unpacked
+            The operands, and the products that the strategy makes of them.
+
         Raises
         ------
         DataError
@@ -230,7 +235,7 @@ class GeneralRoute:
         return Unpacked(pair, self._strategy.unpack(pair.a, pair.b))
 
     def count(self, unpacked: Unpacked, whole: tuple[int, int, int, int] | None = None) -> Counts:
-        """Return what a run would take.
+        """Return the operation counts of a run.
 
         Parameters
         ----------
