@@ -195,7 +195,8 @@ FIELDS: dict[str, Field] = {
         _count("energy", "energy of the modelled accelerator", "J"),
         _field(
             "energy_by",
-            "energy by component: `multiply`, `accumulate`, `shift_add`, `sram`, `dram`, `leakage`",
+            "energy by component: `multiply`, `accumulate`, `lanes`, `shift_add`, `unpacker`, "
+            "`sram`, `dram`, `leakage`",
             "J",
         ),
         _field(
