@@ -21,6 +21,9 @@ INK = "#3d4451"
 PALETTE = ("#2f7fd6", "#d9662b", "#1f9e89", "#b25ac4", "#8f8415", "#d1477f", "#6b7bd6", "#7a8794")
 """Colours with a contrast of at least 3:1 to white and to the page's dark background."""
 
+_UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+"""Without a date the same records give the same file."""
+
 _STYLE = {
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -124,7 +127,9 @@ class Figure:
         """
         try:
             with style():
-                self.canvas.savefig(path, dpi=300, facecolor="white")
+                self.canvas.savefig(
+                    path, dpi=300, facecolor="white", metadata=_UNDATED.get(path.suffix)
+                )
         except OSError as error:
             raise AccelsimError(f"cannot write to {path.parent}: {error.strerror}") from error
 

@@ -284,3 +284,11 @@ def test_ratios_that_are_no_results_are_not_drawn(make_record, make_run):
     assert "1 ratios were too uncertain" in figure.caption
     _, left_out = draw([make_run(records[:1])])
     assert left_out["speedup by ratio"] == "no record has a speed-up that is a result"
+
+
+def test_the_same_records_give_the_same_files(sweep, make_run, tmp_path):
+    for suffix in ("svg", "pdf", "png"):
+        files = [tmp_path / f"{name}.{suffix}" for name in ("one", "two")]
+        for file in files:
+            named(draw([make_run(sweep)], narrow=False)[0], "ratio-by-bits").write(file)
+        assert files[0].read_bytes() == files[1].read_bytes()
