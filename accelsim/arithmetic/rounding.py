@@ -172,7 +172,8 @@ def begin_quantizing(
         If `beta` is not a positive number, or there is no such granularity.
     """
     if not x.is_floating_point() or x.dtype == torch.float64:
-        raise DataError(f"{name}: found {x.dtype}; expected float32, float16 or bfloat16")
+        hint = "; convert it with .float()" if x.dtype == torch.float64 else ""
+        raise DataError(f"{name}: found {x.dtype}; expected float32, float16 or bfloat16{hint}")
     if not (beta > 0 and math.isfinite(beta)):
         raise InputError(f"beta: found {beta}; allowed: a number above 0")
     shares = granularity_of(granularity)

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
-import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -146,7 +145,7 @@ class IntegerGemms(Replacing):
             return Request(
                 shape=shape,
                 device=a.device,
-                dtype=torch.float32 if a.dtype == torch.float64 else a.dtype,
+                dtype=a.dtype,
                 rounding=kind.map(self._rounding.of),
                 digits=self._digits,
                 fixed=frozenset(fixed),
@@ -170,9 +169,7 @@ class IntegerGemms(Replacing):
             }
         if self._checking:
             right = expected(request, call.a, call.b)
-            exact = judge(route.integers(), right).exact
-            if result.dtype != torch.float64:  # which may be the neighbour of the nearest
-                exact = exact and not wrong_floats(result, right)
+            exact = judge(route.integers(), right).exact and not wrong_floats(result, right)
             found |= {"checked": 1, "inexact": int(not exact)}
         self.tally.add(call, **found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from accelsim.arithmetic.rounding import Quantized, Quantizing, begin_quantizing
@@ -19,12 +18,12 @@ def rounded(request: Request, side: Side, x: Tensor) -> Quantized:
     side : {"a", "b"}
         Which operand `x` is.
     x : Tensor
-        ``[rows, d]`` or ``[batch, rows, d]``; float64 is shortened to float32 first.
+        ``[rows, d]`` or ``[batch, rows, d]``: float32, float16 or bfloat16.
 
     Raises
     ------
     DataError
-        If an entry is NaN or infinite, or the scale is undefined.
+        If `x` is of another type, an entry is NaN or infinite, or the scale is undefined.
     """
     return begin_rounding(request, side, x).finish()
 
@@ -32,7 +31,6 @@ def rounded(request: Request, side: Side, x: Tensor) -> Quantized:
 def begin_rounding(request: Request, side: Side, x: Tensor) -> Quantizing:
     """Do what `rounded` does in two steps, so that a GPU works on without waiting for the host."""
     how = request.rounding.of(side)
-    short = x.float() if x.dtype == torch.float64 else x
     return begin_quantizing(
-        short, how.percentile, how.beta, how.granularity, how.zero_alpha, request.names.of(side)
+        x, how.percentile, how.beta, how.granularity, how.zero_alpha, request.names.of(side)
     )

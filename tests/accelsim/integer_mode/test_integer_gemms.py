@@ -352,3 +352,15 @@ def test_the_tally_reads_as_sentences():
     with accelsim.integer_gemms(model, beta=255, skip=["1"]) as mode:
         model(x)
     assert "1 not chosen" in str(mode.tally).splitlines()
+
+
+@pytest.mark.parametrize("nonfinite", [None, "pass"])
+def test_float64_is_refused_instead_of_cut_to_float32(nonfinite):
+    layer = nn.Linear(8, 4, bias=False).double()
+    options = {} if nonfinite is None else {"nonfinite": nonfinite}
+    x = torch.randn(3, 8, dtype=torch.float64)
+    refused = pytest.raises(DataError, match=r"torch.float64; expected float32.*with \.float\(\)")
+    with refused, integers(layer, **options), torch.no_grad():
+        layer(x)
+    with integers(layer.float(), **options), torch.no_grad():
+        assert layer(x.float()).dtype is torch.float32
