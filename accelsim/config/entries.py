@@ -13,7 +13,7 @@ from accelsim.config.problems import Loc, shown
 from accelsim.config.run_config import BackendChoice
 from accelsim.config.settings import strategy_choice
 from accelsim.errors import InputError, unknown_name
-from accelsim.plugins.options import OptionError, parse_options
+from accelsim.plugins.options import OptionError, located_options, parse_options
 from accelsim.plugins.registry import split_reference
 from accelsim.records.keyed import canonical_json
 from accelsim.types import FUSED, PerOperand, StrategyChoice
@@ -173,12 +173,14 @@ def check_backend(document: Document, entry: Any, loc: Loc) -> BackendChoice | N
         document.report((*loc, "name"), message)
         return None
     options = {key: value for key, value in entry.items() if key != "name"} if named else {}
-    choice = BackendChoice(name, options, target(name, document.path.parent))
+    folder = document.path.parent
     try:
-        plugin = backend_class(choice.target)
+        plugin = backend_class(target(name, folder))
     except InputError as error:
         document.report((*loc, "name"), str(error))
         return None
+    options = located_options(plugin, options, folder)
+    choice = BackendChoice(name, options, target(name, folder))
     if not _options_fit(document, plugin, f"backend {plugin.name!r}", options, loc):
         return None
     return choice if _can_be_made(document, lambda: _loaded(choice), loc) else None

@@ -6,10 +6,10 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
-from pathlib import PurePath
-from typing import Any, TypeVar, get_type_hints
+from pathlib import Path, PurePath
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from accelsim.errors import AccelsimError, InputError, unknown_name
 
@@ -130,6 +130,47 @@ def _named(message: str, options: Iterable[str]) -> str | None:
         if starts:
             return min(starts, key=starts.__getitem__)
     return None
+
+
+def located_options(plugin: type, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return options whose relative paths start from a folder instead of the working directory.
+
+    A parameter is a path, or a list of them, if its annotation names a class of `pathlib`. Where it
+    names ``str``, too, a text is a path if there is such a file or folder.
+
+    Parameters
+    ----------
+    plugin : type
+        The class.
+    options : mapping
+        Its options by name, as text of a config.
+    folder : Path
+        The folder of the config.
+    """
+    hints = _hints(plugin)
+    found = dict(options)
+    for name, value in options.items():
+        named = set(_classes(hints.get(name)))
+        if any(issubclass(kind, PurePath) for kind in named):
+            found[name] = _located(value, folder, always=str not in named)
+    return found
+
+
+def _classes(annotation: Any) -> Iterator[type]:
+    """Return the classes that an annotation names, inside of others as well."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _classes(part)
+
+
+def _located(value: Any, folder: Path, always: bool) -> Any:
+    if isinstance(value, list):
+        return [_located(part, folder, always) for part in value]
+    if not isinstance(value, str):
+        return value
+    path = folder / Path(value).expanduser()
+    return str(path) if always or path.exists() else value
 
 
 def resolved_options(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from accelsim.errors import InputError, unknown_name
+from accelsim.plugins.options import located_options
 from accelsim.plugins.registry import split_reference
 from accelsim.types import FUSED, StrategyChoice
 from accelsim.unpack.best import Best
@@ -134,7 +135,7 @@ def load_strategy(
     name, options = choice.name, choice.options
     plugin = strategy_class(name, folder)
     if plugin is not None:
-        return make(plugin, name, options, block)
+        return make(plugin, name, located_options(plugin, options, folder), block)
     if options:
         raise InputError(f"strategy {name!r} takes no options")
     return _PAIRS[name]()

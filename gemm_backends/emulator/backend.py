@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -62,7 +63,7 @@ class Emulator(GemmBackend):
     unsigned : {"a", "b"} or None
         The operand whose digits are unsigned: 0 to ``2**bits - 1``, as uint8 or uint16 (or int8 or
         int16 without a negative digit).
-    multiplier : str
+    multiplier : str or Path
         ``exact``; or, for digits of up to 8 bits, ``truncated:<columns>``,
         ``broken-array:<rows>:<columns>``, ``mitchell``, or the path of a .npy file that holds all
         products (`gemm_backends.emulator.multipliers`).
@@ -109,7 +110,7 @@ class Emulator(GemmBackend):
         accumulator_bits: int = 32,
         overflow: Literal["wrap", "saturate", "error"] = "wrap",
         unsigned: Literal["a", "b"] | None = None,
-        multiplier: str = "exact",
+        multiplier: str | Path = "exact",
         tree: int = 1,
         k_block: int | None = None,
         outer_bits: int = 64,
@@ -125,6 +126,7 @@ class Emulator(GemmBackend):
         for name, value in (("tree", tree), ("k_block", k_block)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        multiplier = str(multiplier)
         loaded = load_table(multiplier) if is_file(multiplier) else None
         self.bits = _widths(bits, multiplier, loaded)
         self._digits = tuple(

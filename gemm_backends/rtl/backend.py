@@ -41,7 +41,7 @@ class RtlSystolic(GemmBackend):
         What an accumulator does with a sum that does not fit.
     array : sequence of two int
         R and C.
-    source : str, sequence of str, or None
+    source : str, Path, sequence of them, or None
         SystemVerilog or Verilog files with your own module; None is the package's array.
     top : str
         The module.
@@ -64,7 +64,7 @@ class RtlSystolic(GemmBackend):
         accumulator_bits: int = 32,
         overflow: Literal["wrap", "saturate"] = "wrap",
         array: Sequence[int] = (8, 8),
-        source: str | Sequence[str] | None = None,
+        source: str | Path | Sequence[str | Path] | None = None,
         top: str = "systolic_array",
         reports_overflow: bool = True,
     ) -> None:
@@ -80,7 +80,7 @@ class RtlSystolic(GemmBackend):
         self._shape = ArrayShape(
             array[0], array[1], *self.bits, accumulator_bits, overflow == "saturate"
         )
-        names = [source] if isinstance(source, str) else source
+        names = [source] if isinstance(source, str | Path) else source
         self._sources = DESIGN if names is None else tuple(map(Path, names))
         for path in self._sources:
             if not path.is_file():

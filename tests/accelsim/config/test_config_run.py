@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -289,3 +290,37 @@ def test_the_hash_of_the_quickstart_is_the_same_in_every_process():
     config = load_config(path)
     assert len(config.gemms()) == 7
     assert config.config_hash == load_config(str(path)).config_hash
+
+
+def test_options_that_are_paths_start_from_the_folder_of_the_config(tmp_path, monkeypatch):
+    folder, elsewhere = tmp_path / "configs", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    np.save(folder / "products.npy", np.outer(np.arange(-8, 8), np.arange(-8, 8)))
+    (folder / "own.py").write_text(
+        "from collections.abc import Sequence\n"
+        "from pathlib import Path\n"
+        "from accelsim.unpack import load_strategy\n"
+        "Row = type(load_strategy('row'))\n"
+        "class Own(Row):\n"
+        "    name = 'own'\n"
+        "    def __init__(self, table: Path, others: Sequence[Path] = (), word: str = ''):\n"
+        "        super().__init__('row', 'row')\n"
+        "        self.found = table, *others, word\n"
+    )
+    (folder / "config.yaml").write_text(
+        "workloads: {synthetic: {n: 4, d: 8, h: 3}}\n"
+        "backends: [{name: emulator, bits: 4, multiplier: products.npy},\n"
+        "           {name: emulator, bits: 4, multiplier: exact}]\n"
+        "unpack:\n"
+        "  bits: 4\n"
+        "  strategy: {name: 'own.py:Own', table: t.txt, others: [u.txt, /v.txt], word: w.txt}\n"
+    )
+    monkeypatch.chdir(elsewhere)
+    config = load_config(folder / "config.yaml")
+    table, exact = (choice.load().options["multiplier"] for choice in config.backends)
+    assert Path(table).resolve() == folder / "products.npy"
+    assert exact == "exact"
+    (strategy,) = (config.strategy(x.strategy, x.block) for x in config.unpack_points())
+    found = [folder / "t.txt", folder / "u.txt", Path("/v.txt"), "w.txt"]
+    assert list(strategy.found) == found
