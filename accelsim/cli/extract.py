@@ -11,7 +11,7 @@ import click
 from accelsim.cli.shared import gemm_option, output_option
 from accelsim.errors import InputError
 from workloads.capture import Sampling
-from workloads.models.extraction import Estimate, check_space, estimate, extract
+from workloads.models.extraction import BundleEstimate, check_space, estimate, extract
 from workloads.models.runnable import Runnable
 
 PHASES = {"forward": ("forward",), "backward": ("grad_input", "grad_weight")}
@@ -171,7 +171,7 @@ def _refuse(owner: str, options: Mapping[str, object]) -> None:
 class _Progress:
     """Prints from time to time how many GEMMs have been captured."""
 
-    def __init__(self, size: Estimate) -> None:
+    def __init__(self, size: BundleEstimate) -> None:
         self._total, self._done = size.gemms, 0
 
     def __call__(self, name: str) -> None:

@@ -38,7 +38,7 @@ Operands = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Selection:
+class Excerpt:
     """The heads, rows of A, rows of B and columns of both that make up a sub-GEMM."""
 
     heads: tuple[int, ...]
@@ -47,7 +47,7 @@ class Selection:
     d: tuple[int, ...]
 
     @classmethod
-    def all_of(cls, operands: Operands) -> Selection:
+    def all_of(cls, operands: Operands) -> Excerpt:
         """Select everything of ``[batch, n, d]`` and ``[batch, h, d]``."""
         (batch, n, d), h = operands[0].shape, operands[1].shape[1]
         return cls(*(tuple(range(size)) for size in (batch, n, h, d)))
@@ -101,21 +101,21 @@ def minimise(
     integers = _integers(case, config, operands)
     deadline = time.monotonic() + SECONDS
 
-    def shows(selection: Selection) -> bool:
-        return _is_wrong(case, config, selection.of(integers))
+    def shows(excerpt: Excerpt) -> bool:
+        return _is_wrong(case, config, excerpt.of(integers))
 
-    whole = Selection.all_of(integers)
+    whole = Excerpt.all_of(integers)
     if not shows(whole):
         return None
     head, row, column = entry
     alone = replace(whole, heads=(head,), n=(row,), h=(column,))
-    selection = alone if shows(alone) else whole
+    excerpt = alone if shows(alone) else whole
     before = None
-    while selection != before and time.monotonic() < deadline:
-        before = selection
+    while excerpt != before and time.monotonic() < deadline:
+        before = excerpt
         for axis in ("heads", "n", "h", "d"):
-            selection = _shrink_axis(selection, axis, shows, deadline)
-    return _save(case, config, selection.of(integers), folder)
+            excerpt = _shrink_axis(excerpt, axis, shows, deadline)
+    return _save(case, config, excerpt.of(integers), folder)
 
 
 def _integers(case: Case, config: RunConfig, operands: Operands) -> Operands:
@@ -143,11 +143,11 @@ def _is_wrong(case: Case, config: RunConfig, operands: Operands) -> bool:
 
 
 def _shrink_axis(
-    selection: Selection, axis: str, shows: Callable[[Selection], bool], deadline: float
-) -> Selection:
+    excerpt: Excerpt, axis: str, shows: Callable[[Excerpt], bool], deadline: float
+) -> Excerpt:
     """Take away as many indices of one axis as possible (the algorithm ddmin)."""
     parts = 2
-    while len(kept := getattr(selection, axis)) > 1:
+    while len(kept := getattr(excerpt, axis)) > 1:
         size = -(-len(kept) // parts)
         chunks = [kept[i : i + size] for i in range(0, len(kept), size)]
         smaller = [
@@ -156,17 +156,17 @@ def _shrink_axis(
         ]
         for indices in smaller:
             if time.monotonic() > deadline:
-                return selection
-            candidate = replace(selection, **{axis: indices})
+                return excerpt
+            candidate = replace(excerpt, **{axis: indices})
             if shows(candidate):
-                selection = candidate
+                excerpt = candidate
                 parts = 2 if len(indices) <= size else max(2, parts - 1)
                 break
         else:
             if parts >= len(kept):
                 break
             parts = min(len(kept), 2 * parts)
-    return selection
+    return excerpt
 
 
 def _save(case: Case, config: RunConfig, operands: Operands, folder: Path) -> Minimised:

@@ -21,7 +21,7 @@ from accelsim.unpack.mincut import CAPACITY, CoverNetwork, Integers
 
 
 @dataclass(frozen=True)
-class Support:
+class SupportLine:
     """A proved bound: every cover has ``row_weight * x + column_weight * y >= value``."""
 
     row_weight: int
@@ -62,13 +62,13 @@ class LeastCover:
         The cover.
     bound : int
         No cover costs less; equal to the cost of the best one unless the search was stopped.
-    supports : sequence of Support
+    supports : sequence of SupportLine
         What the bound follows from: the least of ``x * y`` where all of them hold.
     """
 
     point: Point
     bound: int
-    supports: Sequence[Support]
+    supports: Sequence[SupportLine]
 
 
 def least_cover(
@@ -89,12 +89,12 @@ def least_cover(
     ones_n, ones_d = np.ones(n, np.int64), np.ones(d, np.int64)
     left = _point(ones_n, network.needed_columns, column_weights)
     right = _point(network.needed_rows, ones_d, column_weights)
-    supports = [Support(1, 0, left.x), Support(0, 1, right.y)]
+    supports = [SupportLine(1, 0, left.x), SupportLine(0, 1, right.y)]
     best = min(left, right, key=lambda point: point.cost)
-    edges: list[tuple[Fraction, int, Point, Point, Support, Support]] = []
+    edges: list[tuple[Fraction, int, Point, Point, SupportLine, SupportLine]] = []
     stuck: list[Fraction] = []
 
-    def add(first: Point, second: Point, above: Support, below: Support) -> None:
+    def add(first: Point, second: Point, above: SupportLine, below: SupportLine) -> None:
         if first.x < second.x:
             key = _least_between(above, below), next(numbers)
             heapq.heappush(edges, (*key, first, second, above, below))
@@ -108,7 +108,7 @@ def least_cover(
         bound, _, first, second, above, below = heapq.heappop(edges)
         row_weight, column_weight, exact = _normal(first, second, network, column_weights)
         cut = network.cut(row_weight, column_weight * column_weights)
-        support = Support(row_weight, column_weight, cut.value)
+        support = SupportLine(row_weight, column_weight, cut.value)
         supports.append(support)
         point = _point(cut.rows, cut.columns, column_weights)
         apart = _area(above, support) and _area(support, below)
@@ -141,12 +141,12 @@ def _normal(
     return max(1, int(down / excess)), max(1, int(right / excess)), False
 
 
-def _area(first: Support, second: Support) -> int:
+def _area(first: SupportLine, second: SupportLine) -> int:
     """Return 0 for bounds of one slope."""
     return first.row_weight * second.column_weight - second.row_weight * first.column_weight
 
 
-def _least_between(first: Support, second: Support) -> Fraction:
+def _least_between(first: SupportLine, second: SupportLine) -> Fraction:
     """Return ``x * y`` where both bounds are tight."""
     area = _area(first, second)
     x = first.value * second.column_weight - second.value * first.column_weight

@@ -14,7 +14,7 @@ from gemm_backends.cuda.cutlass_kernels import (
     ROW_MULTIPLE,
     build_for_gpus,
     flat_operands,
-    select,
+    kernel_for,
     shaped,
 )
 from gemm_backends.cuda.cutlass_library import Kernel, cuda_availability
@@ -62,7 +62,7 @@ class CutlassInt4(GemmBackend):
     def executed_macs(self, spec: GemmSpec) -> int:
         """Return the multiply-accumulates with the zeros that fill the tiles."""
         sizes = spec.n, spec.h, spec.d
-        kernel = select(KERNELS, spec.n, spec.h, spec.d // 2, 1)
+        kernel = kernel_for(KERNELS, spec.n, spec.h, spec.d // 2, 1)
         rows, columns, depth = (
             -(-size // tile) * tile for size, tile in zip(sizes, kernel.tile, strict=True)
         )
@@ -99,7 +99,7 @@ class CutlassInt4(GemmBackend):
         if product.numel() and x.shape[-1]:
             batch, n, h = product.shape
             row_bytes = x.shape[-1]
-            kernel = select(KERNELS, n, h, row_bytes, batch)
+            kernel = kernel_for(KERNELS, n, h, row_bytes, batch)
             kernel(x, y, product, 2 * row_bytes, elements_per_byte=2)
         return shaped(product, a, b)
 

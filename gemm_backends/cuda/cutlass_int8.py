@@ -20,7 +20,7 @@ from gemm_backends.cuda.cutlass_kernels import (
     build_for_gpus,
     flat_operands,
     has_wgmma,
-    select,
+    kernel_for,
     shaped,
 )
 from gemm_backends.cuda.cutlass_library import Kernel, cuda_availability
@@ -69,7 +69,7 @@ class CutlassInt8(GemmBackend):
 
     def executed_macs(self, spec: GemmSpec) -> int:
         """Return the multiply-accumulates with the zeros that fill the tiles."""
-        rows, columns, depth = select(self._kernels(), spec.n, spec.h, spec.d, 1).tile
+        rows, columns, depth = kernel_for(self._kernels(), spec.n, spec.h, spec.d, 1).tile
         return round_up(spec.n, rows) * round_up(spec.h, columns) * round_up(spec.d, depth)
 
     def prepare(self, digits: Tensor) -> PaddedDigits:
@@ -87,7 +87,7 @@ class CutlassInt8(GemmBackend):
         batch, n, h = product.shape
         if product.numel() and x.shape[-1]:
             d = x.shape[-1]
-            select(self._kernels(), n, h, d, batch)(x, y, product, d)
+            kernel_for(self._kernels(), n, h, d, batch)(x, y, product, d)
         return shaped(product, a, b)
 
     def fused(self, request: Request) -> Route | Support:

@@ -43,7 +43,7 @@ def has_wgmma() -> bool:
     return torch.cuda.is_available() and torch.cuda.get_device_capability() == (9, 0)
 
 
-def select(kernels: Sequence[Kernel], n: int, h: int, row_bytes: int, batch: int) -> Kernel:
+def kernel_for(kernels: Sequence[Kernel], n: int, h: int, row_bytes: int, batch: int) -> Kernel:
     """Choose the first kernel of whose tiles a product has enough to keep the GPU busy.
 
     Parameters

@@ -13,7 +13,7 @@ from workloads.models.runnable import Runnable
 
 
 @dataclass(frozen=True)
-class Estimate:
+class BundleEstimate:
     """The estimated size of a capture.
 
     Parameters
@@ -31,7 +31,7 @@ class Estimate:
     skipped: dict[str, int]
 
 
-def estimate(runnable: Runnable, sampling: Sampling) -> Estimate:
+def estimate(runnable: Runnable, sampling: Sampling) -> BundleEstimate:
     """Run a model once, copying no operand, and say what a capture would take.
 
     Raises
@@ -44,7 +44,7 @@ def estimate(runnable: Runnable, sampling: Sampling) -> Estimate:
     if not seen.gemms:
         raise InputError(seen.nothing())
     size = sum(gemm.bytes(sampling) for gemm in seen.gemms)
-    return Estimate(len(seen.gemms), size, dict(seen.skipped))
+    return BundleEstimate(len(seen.gemms), size, dict(seen.skipped))
 
 
 def extract(

@@ -21,7 +21,7 @@ from accelsim.kernels.launches import (
 from accelsim.kernels.nvcc import CSRC, CudaSource
 from accelsim.measure.timing import Untimed
 from accelsim.types import PerOperand, Side, Timer
-from gemm_backends.cuda.cutlass_kernels import DEQUANTIZING, HOPPER, select
+from gemm_backends.cuda.cutlass_kernels import DEQUANTIZING, HOPPER, kernel_for
 from gemm_backends.cuda.cutlass_library import DigitGroups, GemmArguments
 from gemm_backends.cuda.fused.operand import ROW_MULTIPLE, Digits
 from gemm_backends.cuda.fused.plan import TILE
@@ -107,7 +107,7 @@ class Way(ABC):
         self.own_zeros = self._zeros[words:]
         self.sides: PerOperand[Incoming]
         batch, n, d, h = shape
-        rows, columns, _ = select(HOPPER, n, h, d, batch).tile
+        rows, columns, _ = kernel_for(HOPPER, n, h, d, batch).tile
         self.padded = batch * round_up(n, rows) * round_up(h, columns)
         """Entries of C with those that whole tiles have besides."""
         self.dequantized = False
@@ -266,7 +266,7 @@ class Way(ABC):
     ) -> Launch:
         """Return one product of digits into sums or, dequantized, into a result."""
         batch, n, d, h = self.shape
-        kernel = DEQUANTIZING if out.dtype is torch.bfloat16 else select(HOPPER, n, h, d, batch)
+        kernel = DEQUANTIZING if out.dtype is torch.bfloat16 else kernel_for(HOPPER, n, h, d, batch)
         arguments = kernel.arguments(
             a.by_heads[:, :n],
             b.by_heads[:, : out.shape[2]],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from accelsim.arithmetic.rounding import quantize
 from accelsim.errors import InputError
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
-from accelsim.unpack.frontier import LeastCover, Support, least_cover
+from accelsim.unpack.frontier import LeastCover, SupportLine, least_cover
 from accelsim.unpack.mincut import CoverNetwork
 from accelsim.unpack.optimal import search
 from accelsim.unpack.products import repeats
@@ -109,7 +109,7 @@ def test_a_support_that_is_too_high_by_one_is_noticed():
     network = CoverNetwork.of(counts)
     found = least_cover(network, np.ones(3, np.int64))
     last = found.supports[-1]
-    high = Support(last.row_weight, last.column_weight, last.value + 1)
+    high = SupportLine(last.row_weight, last.column_weight, last.value + 1)
     assert check_cut(network, last.row_weight, np.full(3, last.column_weight)).value != high.value
 
 

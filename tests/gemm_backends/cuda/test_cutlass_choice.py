@@ -2,7 +2,7 @@
 
 import pytest
 
-from gemm_backends.cuda.cutlass_kernels import HOPPER, OTHERS, select
+from gemm_backends.cuda.cutlass_kernels import HOPPER, OTHERS, kernel_for
 from gemm_backends.cuda.cutlass_library import stays_cached, swizzle
 
 
@@ -19,14 +19,14 @@ from gemm_backends.cuda.cutlass_library import stays_cached, swizzle
     ],
 )
 def test_hopper(n, h, d, kernel):
-    assert select(HOPPER, n, h, d, 1).symbol == f"accelsim_int8_sm90_{kernel}"
+    assert kernel_for(HOPPER, n, h, d, 1).symbol == f"accelsim_int8_sm90_{kernel}"
 
 
 def test_a_batch_has_more_tiles():
-    assert select(HOPPER, 512, 512, 64, 1).symbol.endswith("small")
-    assert select(HOPPER, 512, 512, 64, 8).symbol.endswith("medium")
-    assert select(OTHERS, 512, 512, 64, 1).symbol.endswith("small")
-    assert select(OTHERS, 512, 512, 64, 16).symbol.endswith("large")
+    assert kernel_for(HOPPER, 512, 512, 64, 1).symbol.endswith("small")
+    assert kernel_for(HOPPER, 512, 512, 64, 8).symbol.endswith("medium")
+    assert kernel_for(OTHERS, 512, 512, 64, 1).symbol.endswith("small")
+    assert kernel_for(OTHERS, 512, 512, 64, 16).symbol.endswith("large")
 
 
 def test_the_shorter_side_decides_what_stays_cached():
