@@ -9,7 +9,7 @@ from typing import get_args
 
 import click
 import pytest
-from docs_page import run
+from docs_page import blocks, run
 from outside import ROOT, Environment
 
 import gemm_backends
@@ -58,6 +58,21 @@ def test_the_page_of_the_kit_tells_every_check():
     page = (ROOT / "docs" / "conformance.md").read_text()
     listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert sorted(listed) == sorted(check.name for check in CHECKS)
+
+
+def test_the_code_in_the_readme_runs(tmp_path):
+    found = blocks((ROOT / "README.md").read_text())
+    environment = Environment(tmp_path)
+    codes = [block.code for block in found if block.language == "python"]
+    assert len(codes) == 2
+    for code in codes:
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment.variables(),
+            capture_output=True,
+            check=True,
+        )
 
 
 def command_names(group, prefix=()):
