@@ -61,7 +61,7 @@ class Action:
         shows among its own.
     lacks : callable
         Says what is missing on this machine and how to get it, or an empty text. The command then
-        says so before it does anything else.
+        reports that before it does anything else.
 
     Raises
     ------

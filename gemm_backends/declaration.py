@@ -86,8 +86,8 @@ def written_for(cls: type, method: str) -> bool:
 def _missing(cls: type, attribute: str, example: str, own: Iterable[str]) -> str:
     names = [name for name in own if not name.startswith("__")]
     close = difflib.get_close_matches(attribute, names, n=1)
-    hint = f" (is {close[0]!r} meant to be it?)" if close else ""
-    abstract = f"; a base class says so: class {cls.__name__}(..., abstract=True)"
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    abstract = f"; for a base class write class {cls.__name__}(..., abstract=True)"
     return f"{cls.__name__} has no {attribute}; add {example}{hint}{abstract}"
 
 

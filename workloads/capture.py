@@ -261,7 +261,7 @@ class Capture(Tracer):
             kept_a, kept_b = (_storable(self._sampling.crop(x)) for x in (a, b))
             try:
                 self._stream.add(kept_a, kept_b, call.name)
-            except InputError as error:  # the model goes on; the context's end says so
+            except InputError as error:  # the model continues; the end of the context reports it
                 self._full = error
                 return
         self.gemms.append(gemm)

@@ -25,7 +25,7 @@ class Pointer:
         self._kept: list[Any] = []
 
     def fill(self, arguments: Any, offset: int) -> None:
-        """Take note of a place that gets the address.
+        """Record a place that gets the address.
 
         Parameters
         ----------

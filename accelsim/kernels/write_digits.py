@@ -98,7 +98,7 @@ class DigitWriter:
     lowest : int
         The smallest digit; the largest is ``lowest + 2**shift - 1``.
     room : int
-        Further digits of rows that are written behind the lowest ones, if there are so many.
+        Number of further digits of rows that are written behind the lowest ones.
 
     Attributes
     ----------

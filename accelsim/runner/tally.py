@@ -84,7 +84,7 @@ class Tally:
         return self._operands[1]
 
     def close(self) -> None:
-        """Let go of operands."""
+        """Release the operands."""
         self._operands = self._unpacked = None
 
 

@@ -45,7 +45,7 @@ class Levels:
 
 @lru_cache(maxsize=16)
 def once(width: int) -> Tensor:
-    """Return one level for each of so many columns."""
+    """Return one level for each column."""
     return torch.ones(width, dtype=torch.int64, device="cpu")
 
 

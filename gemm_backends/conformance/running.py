@@ -162,7 +162,7 @@ def _resident() -> int:
 
 @check
 def execution(subject: Subject) -> str:
-    """Native backends use no wide product of torch's, and are no slower than one in float32."""
+    """Native backends do not use torch's wide products, and are not slower than one in float32."""
     claimed = subject.backend.status().execution
     if claimed != "native":
         raise NotApplicable(f"it claims to be {claimed}")

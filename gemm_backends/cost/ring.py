@@ -17,7 +17,7 @@ from numba import njit
 from gemm_backends.cost.cycles import Dataflow
 
 LINES = 100
-"""Lines of a ring: a buffer is cut into so many."""
+"""Number of lines of a ring."""
 
 Integers = npt.NDArray[np.int64]
 

@@ -25,7 +25,7 @@ CASES = (
     (FedShape(8, 8, 8, 64, 128, 2), 24, 8),  # sums are written for longer than a tile takes
     (FedShape(8, 8, 8, 24, 128, 32), 8, 8),  # one tile alone
 )
-"""Arrays, and the rows of A and of B; every tile loads its digits anew."""
+"""Arrays, and the rows of A and of B; every tile loads its digits again."""
 
 SRAM_KB = 2
 
@@ -81,7 +81,7 @@ def _compare(
     cost = emulator.cost(GemmSpec(shape.bits, shape.bits, n, shape.k, h))
     loads = (n // shape.rows) * (h // shape.columns) * shape.loads * shape.bytes_a_clock
     if cost.traffic["dram"]["a"] + cost.traffic["dram"]["b"] != loads:
-        raise Disagreement(f"{shape}: the formula does not load every tile anew")
+        raise Disagreement(f"{shape}: the formula does not load every tile again")
     found = simulate(shape, a, b, sources, top)
     if (found.sums != _product(emulator, shape, a, b)).any():
         raise Disagreement(f"{shape}: sums differ")

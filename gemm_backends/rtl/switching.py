@@ -2,7 +2,8 @@
 
 Every net that changes from one clock to the next charges or discharges the input pins behind it.
 Cells have no delay here, so that glitches are not in it, and neither are wires and what cells
-charge within themselves: sums of capacitance compare netlists of one library, and are no energy.
+charge within themselves: sums of capacitance compare netlists of one library; they are not
+energies.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def test_methods_may_be_of_any_kind_and_take_more():
 def test_a_misspelt_name_is_found():
     body = {**COMPLETE, "matmull": COMPLETE["matmul"]}
     del body["matmul"]
-    with pytest.raises(TypeError, match=r"Wrong has no matmul; .* \(is 'matmull' meant to be it"):
+    with pytest.raises(TypeError, match=r"Wrong has no matmul; .* \(did you mean 'matmull'"):
         type(GemmBackend)("Wrong", (GemmBackend,), body)
 
 

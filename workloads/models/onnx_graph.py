@@ -76,7 +76,7 @@ def load(path: Path, weights: bool) -> Any:
     Raises
     ------
     InputError
-        If onnx is not installed, or the file is no model.
+        If onnx is not installed, or the file is not a model.
     """
     onnx = need("onnx", EXTRA)
     try:

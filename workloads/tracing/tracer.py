@@ -123,7 +123,7 @@ class Tracer(ABC):
             stack.enter_context(shown(module))
 
     def writing(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Take note of the arguments of an operator that is about to write to some of them."""
+        """Record the arguments of an operator that is about to write to some of them."""
         return  # only who keeps something of a tensor's values has to know
 
     def __enter__(self) -> Self:

@@ -156,7 +156,7 @@ class CudaKernels(GenericKernels):
         return written[:, :d].contiguous()
 
     def _are_written(self, row_levels: Tensor) -> bool:
-        """Whether all digits of the only matrix are written, for rows of so many levels."""
+        """Whether all digits of the only matrix are written, for rows of this many levels."""
         rows = self._rows
         return rows.complete and (
             rows.levels.data_ptr() == row_levels.data_ptr()

@@ -160,7 +160,7 @@ class DenseWay(Way):
         return self.gemm(self.digits.a, self.digits.b, self._groups(count), out, gate)
 
     def _groups(self, count: tuple[int, int]) -> DigitGroups:
-        """Return what K is made of with so many planes."""
+        """Return the groups of K for a number of planes."""
         return plane_groups(self.digits.a.layout, self.digits.b.layout, count)
 
     def _slices(self, weight: int) -> list[DigitGroups]:

@@ -85,7 +85,7 @@ S = TypeVar("S", bound=Sized)
 
 
 def trim(kept: OrderedDict[K, S], most: int = MOST_BYTES, fewest: int = FEWEST) -> None:
-    """Let go of what was used least recently, until the rest is small enough or few.
+    """Drop the least recently used, until the rest is small enough or few.
 
     Parameters
     ----------

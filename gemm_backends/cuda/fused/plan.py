@@ -76,7 +76,7 @@ class Columns:
     slot_tiles : int
         Tiles of 128 columns of high digits for heavy columns: the same ones in all rows.
     threshold_product : int
-        A column of K is heavy, too, if its high parts in A times those in B are so many.
+        A column of K is heavy, too, if its high parts in A times those in B reach this number.
     cross_length : int
         The most products of two high parts, outside the heavy columns, in a tile of C. It is 0
         only where one of the operands has no places, so that there cannot be any.

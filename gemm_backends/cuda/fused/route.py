@@ -66,7 +66,7 @@ class FusedRoute:
 
     A run is made by a plan, and finds out on the device whether its operands fit it. Where they do
     not, it is made again by another plan, and the route goes on with that one. Inside a CUDA graph
-    nothing can be planned anew: two digits of every entry are taken there where a plan is exceeded,
+    no new plan can be made: two digits of every entry are taken there where a plan is exceeded,
     and what is beyond that poisons the result and makes the next `check` raise.
 
     Parameters

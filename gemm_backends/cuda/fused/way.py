@@ -217,11 +217,11 @@ class Way(ABC):
         )
 
     def requeue(self) -> None:
-        """Make the launches of the next run anew."""
+        """Prepare the launches of the next run again."""
         self._queued = None
 
     def conclude(self, planned: tuple[int, int], dense: tuple[int, int], capturing: bool) -> Launch:
-        """Return the conclusion: whether operands of so many digits are exact in this run.
+        """Return the conclusion: whether operands of these numbers of digits are exact in this run.
 
         Parameters
         ----------
