@@ -14,6 +14,8 @@ from outside import ROOT, Environment
 
 import gemm_backends
 from accelsim.cli import cli
+from accelsim.config.sections import ConfigSections, TimingSection
+from accelsim.config.settings import QuantizeSection, UnpackSection
 from accelsim.records import Record
 from accelsim.records.fields import FIELDS, STAGES, markdown
 from accelsim.records.record import Stage
@@ -52,6 +54,14 @@ def test_the_formats_page_tells_every_field_of_a_record():
     assert tuple(STAGES) == get_args(Stage)
     page = (ROOT / "docs" / "formats.md").read_text()
     assert markdown() in page, f"docs/formats.md needs this table:\n\n{markdown()}"
+
+
+def test_the_formats_page_tells_every_key_of_a_config():
+    page = (ROOT / "docs" / "formats.md").read_text()
+    config = page[page.index("## Config") : page.index("## Run folder")]
+    told = set(re.findall(r"^\| `(\w+)` \|", config, re.MULTILINE))
+    sections = (ConfigSections, TimingSection, QuantizeSection, UnpackSection)
+    assert told == {key for section in sections for key in section.model_fields}
 
 
 def test_the_page_of_the_kit_tells_every_check():
