@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.shared import format_option, output_option
+from accelsim.cli.shared import backend_option, format_option, output_option, set_option
 from accelsim.errors import InputError
 from accelsim.measure.durations import duration
 from accelsim.plugins.shipped import shipped_files
@@ -88,16 +88,8 @@ def schema(kind: str) -> None:
 
 @command.command(short_help="Check a config, and say what it would do.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key; may be repeated.",
-)
-@click.option(
-    "--backend", "backends", multiple=True, help="Check with these instead; may be repeated."
-)
+@set_option
+@backend_option
 def check(file: Path, overrides: tuple[str, ...], backends: tuple[str, ...]) -> None:
     """Check the config FILE, of `accelsim run`, `eval` or `train`, and show what it would do.
 

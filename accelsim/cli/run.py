@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.shared import format_option, output_option
+from accelsim.cli.shared import backend_option, format_option, output_option, set_option
 from accelsim.errors import InputError, NothingCouldRunError
 from accelsim.records import Record
 from accelsim.report.tables import Format
@@ -21,19 +21,8 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key; may be repeated.",
-)
-@click.option(
-    "--backend",
-    "backends",
-    multiple=True,
-    help="Run these instead of the config's, such as 'emulator(bits=4)'; may be repeated.",
-)
+@set_option
+@backend_option
 @output_option("The folder of the results")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
