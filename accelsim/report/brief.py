@@ -31,7 +31,7 @@ WIDTH = 80
 NEXT_LINES = 3
 """Largest number of lines of `next_steps`."""
 
-_LEGEND_LINES = 6
+_LEGEND_LINES = 5
 _MOST_FAILURES = 3
 _NOUNS: dict[Stage, str] = {
     "quantize": "quantizing",

@@ -195,7 +195,6 @@ def _meanings(
         meanings[names] = "time of that GEMM over the total; above 1 is faster than it"
     meanings["r"] = "low-bit multiplications over those of the GEMMs"
     meanings["MACs"] = "low-bit multiply-adds"
-    meanings["exact"] = "GEMMs whose every integer equals the oracle's"
     return meanings
 
 

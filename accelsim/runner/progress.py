@@ -17,7 +17,7 @@ FEWEST = 3
 _EXPONENT = 0.75
 """Times grow with the multiplications or, as unpacking does, with the entries of the operands."""
 
-_OVERHEAD_MACS = 1_000_000
+_OVERHEAD_MACS = 50_000_000
 """Multiplications of a GEMM that takes as long as all that does not depend on the size."""
 
 
