@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from accelsim.measure.ratios import TimeRatio
-from accelsim.records import Record
+from accelsim.records import Record, Status
 from accelsim.records.fields import FIELDS, STAGES
 from accelsim.records.record import Stage
 from accelsim.report.cells import MISSING, count, milliseconds, ratio, text, time_ratio
@@ -100,9 +100,9 @@ def sum_block(ran: Sequence[Record], width: int) -> Block:
     stages = [name for name in STAGES if any(name in record.time_ms for record in ran)]
     baselines = list(dict.fromkeys(name for record in ran for name in record.baselines))
     left: _Columns[Line] = {FIELDS[f].title: partial(_setting, name=f) for f in settings.swept}
-    left[labels.kind] = lambda line: labels.of(line.records[0])
+    left[labels.kind] = lambda line: _cut(labels.of(line.records[0]), width)
     counts: _Columns[Line] = {
-        "exact": lambda line: f"{line.exact}/{len(line.records)}",
+        "exact": _exact,
         "r": lambda line: MISSING if line.ratio is None else ratio(line.ratio),
         "MACs": lambda line: MISSING if line.low_bit_macs is None else count(line.low_bit_macs),
     }
@@ -144,7 +144,7 @@ def design_block(records: Sequence[Record], width: int) -> Block | None:
     rows = [Compared(design, least[design.asked]) for members in ordered for design in members]
     ranks = [rank for members in ordered for rank in range(len(members))]
     left: _Columns[Compared] = {"": lambda row: row.design.asked} if len(groups) > 1 else {}
-    left["modelled"] = lambda row: row.design.label
+    left["modelled"] = lambda row: _cut(row.design.label, width)
     offered = {column.title: column for column in COLUMNS}
     shown: list[str] = []
     for title in _IMPORTANT:
@@ -198,6 +198,12 @@ def _meanings(
     return meanings
 
 
+def _cut(label: str, width: int) -> str:
+    """Cut a name, such as that of a backend with many options, which would leave no columns."""
+    most = max(20, 2 * width // 5)
+    return label if len(label) <= most else f"{label[: most - 1]}…"
+
+
 def _values(record: Record, fields: Iterable[str]) -> list[str]:
     return [_setting(Line([record]), name) for name in fields]
 
@@ -206,6 +212,12 @@ def _setting(line: Line, name: str) -> str:
     value = getattr(line.records[0], name)
     plain = {"a": value.a, "b": value.b} if hasattr(value, "a") else value
     return MISSING if plain is None else text(plain)
+
+
+def _exact(line: Line) -> str:
+    """Return how many products are exact of those that were made."""
+    made = [record for record in line.records if record.status is not Status.COUNTED]
+    return f"{line.exact}/{len(made)}" if made else MISSING
 
 
 def _time(line: Line, stage: Stage) -> str:

@@ -172,3 +172,22 @@ def test_what_to_do_next_works_as_printed(make_record):
 def test_control_characters_do_not_reach_the_terminal(make_record):
     text = brief([make_record(gemm="evil\x1b[2J", status="error", reason="x\x1b")])
     assert "\x1b" not in text
+
+
+def test_what_was_only_counted_is_neither_exact_nor_wrong(make_record):
+    counted = make_record(
+        status="counted", reason="as asked", exact=None, product="none", time_ms={}, baselines={},
+        mismatches=None, max_abs_error=None,
+    )  # fmt: skip
+    assert brief([counted]).splitlines()[1].split()[1] == "–"
+
+
+def test_a_long_name_leaves_room_for_the_columns(make_record):
+    records = [
+        modelled(make_record, area_time=1.0, backend_options={"memory": {"a": "x" * 99, "b": b}})
+        for b in (1, 2)
+    ]
+    sums, designs, *_ = brief(records).split("\n\n")
+    assert "MACs" in sums.splitlines()[0]
+    assert "cycles" in designs.splitlines()[0]
+    assert max(map(len, (*sums.splitlines(), *designs.splitlines()))) <= 80
