@@ -60,6 +60,17 @@ def option_values(options: Mapping[str, Any], names: Iterable[str]) -> list[Any]
     return [value for name, value in found if value is not None or name in options]
 
 
+def differing_parts(values: Iterable[Any]) -> list[str]:
+    """Return the parts, by their path with dots, in which mappings among some values differ."""
+    mappings = {canonical_json(v): flatten(v) for v in values if isinstance(v, Mapping)}
+    names = dict.fromkeys(name for mapping in mappings.values() for name in mapping)
+    return [
+        name
+        for name in names
+        if len({canonical_json(mapping.get(name)) for mapping in mappings.values()}) > 1
+    ]
+
+
 def _outermost(names: list[str]) -> list[str]:
     """Leave out parts of an option that is named as a whole."""
     return [name for name in names if not any(name.startswith(f"{other}.") for other in names)]

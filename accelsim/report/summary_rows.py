@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from accelsim.records import Record, Status
 from accelsim.records.fields import FIELDS, STAGES
 from accelsim.records.record import Stage
 from accelsim.report.cells import MISSING, count, milliseconds, ratio, text, time_ratio
+from accelsim.report.fields import lookup
 from accelsim.report.line import Line
-from accelsim.report.options import option_values, telling_options
+from accelsim.report.options import differing_parts, option_values, telling_options
 
 
 class Labels:
@@ -33,6 +34,13 @@ class Labels:
 
     def __init__(self, records: Sequence[Record]) -> None:
         self._telling = telling_options(records)
+        self._parts = {
+            (backend, name): differing_parts(
+                r.backend_options.get(name) for r in records if r.backend == backend
+            )
+            for backend, names in self._telling.items()
+            for name in names
+        }
         self._many_digits = len({record.digits for record in records}) > 1
         one_backend = len({self.backend(record) for record in records}) == 1
         several = one_backend and len({record.strategy for record in records}) > 1
@@ -54,7 +62,11 @@ class Labels:
 
     def backend(self, record: Record) -> str:
         """Name the backend, with the options that tell it apart and a star if it is not native."""
-        values = map(text, option_values(record.backend_options, self._telling[record.backend]))
+        values = [
+            self._word(record.backend, name, value)
+            for name in self._telling[record.backend]
+            for value in option_values(record.backend_options, [name])
+        ]
         star = "" if record.execution in ("native", None) else "*"
         return " ".join([record.backend, *values]) + star
 
@@ -67,8 +79,16 @@ class Labels:
             end = name.rpartition(".")[2]
             title = (end if last[end] == 1 else name).replace("_", " ")
             for value in option_values(record.backend_options, [name]):
-                found[title] = text(value)
+                found[title] = self._word(record.backend, name, value)
         return found
+
+    def _word(self, backend: str, name: str, value: Any) -> str:
+        """Return the value of an option; of a mapping, the parts that differ from others."""
+        if not isinstance(value, Mapping):
+            return text(value)
+        parts = self._parts[backend, name]
+        known = {part: lookup(value, part) for part in parts}
+        return text({part.rpartition(".")[2]: found for part, found in known.items()}) or "yes"
 
     def notes(self) -> list[str]:
         """Explain the names."""

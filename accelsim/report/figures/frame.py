@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from accelsim.records import Record, Status
@@ -131,8 +131,8 @@ def design_frame(runs: Sequence[Described]) -> tuple[DataFrame, list[str]]:
     Returns
     -------
     DataFrame
-        Columns ``asked`` (the rounding), ``label`` (short), ``design`` (a `Design`), and a text
-        for each part of its name.
+        Columns ``asked`` (the rounding), ``label``, ``short`` (the same without the names of the
+        parts), ``design`` (a `Design`), and a text for each part of its name.
     list of str
         Those parts.
     """
@@ -144,8 +144,25 @@ def design_frame(runs: Sequence[Described]) -> tuple[DataFrame, list[str]]:
             named = {} if run.alone else {"run": run.name}
             rows.append({"asked": design.asked, "design": design, **named, **design.parts})
     names = dict.fromkeys(name for row in rows for name in row if name not in ("asked", "design"))
-    parts = [name for name in names if len({row.get(name, MISSING) for row in rows}) > 1]
+    parts = _needed(rows, list(names))
     for row in rows:
+        row["short"] = ", ".join(row[part] for part in parts if part in row)
         row["label"] = ", ".join(f"{part} {row[part]}" for part in parts if part in row)
         row |= {part: row.get(part, MISSING) for part in parts}
     return DataFrame(rows), parts
+
+
+def _needed(rows: Sequence[Mapping[str, Any]], names: list[str]) -> list[str]:
+    """Return the fewest parts of the names that still tell all rows of one rounding apart.
+
+    Parts that follow from others are left out, the last ones first.
+    """
+
+    def told(kept: Sequence[str]) -> int:
+        return len({(row["asked"], *(row.get(name, MISSING) for name in kept)) for row in rows})
+
+    for name in reversed(names[:]):
+        fewer = [other for other in names if other != name]
+        if told(fewer) == told(names):
+            names = fewer
+    return names

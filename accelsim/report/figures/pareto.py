@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from accelsim.report.described import Described
 from accelsim.report.figures.choosing import chosen, left_out
@@ -13,6 +13,8 @@ from accelsim.report.figures.sheet import MARKERS, legend, panels, prefixed, spr
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+T = TypeVar("T")
 
 MOST_ASKED = 2
 FEWEST_DESIGNS = 3
@@ -41,7 +43,6 @@ def pareto(data: DataFrame, runs: Sequence[Described], width: float) -> Figure:
         raise NothingToDrawError("fewer than three modelled accelerators are exact throughout")
     for name in ("seconds", "cycles", *_COSTS):
         designs = designs.assign(**{name: [getattr(d, name) for d in designs["design"]]})
-    time = "seconds" if designs["seconds"].notna().all() else "cycles"
     costs = [c for c in _COSTS if designs[c].notna().sum() >= FEWEST_DESIGNS]
     costs = costs[:2] if costs[:2] != ["area_mm2", "relative_area"] else costs[:1]
     if not costs:
@@ -49,17 +50,27 @@ def pareto(data: DataFrame, runs: Sequence[Described], width: float) -> Figure:
     every = list(dict.fromkeys(designs["asked"]))
     shown = chosen(every, MOST_ASKED)
     hue = _hue(designs, parts)
-    canvas, all_axes = panels(width, len(shown) * len(costs), height=3.2, least=2.9, share=False)
+    known = designs.groupby("asked")[costs].count()
+    places = [
+        (cost, asked)
+        for cost in costs
+        for asked in shown
+        if known.loc[asked, cost] >= FEWEST_DESIGNS
+    ]
+    if not places:
+        raise NothingToDrawError("fewer than three designs of one rounding have an energy or area")
+    canvas, all_axes = panels(width, len(places), height=3.2, least=2.9, share=False)
     said = []
     values = [""] if hue is None else list(dict.fromkeys(designs[hue]))
-    places = ((cost, asked) for cost in costs for asked in shown)
     for (cost, asked), axes in zip(places, all_axes, strict=True):
         rows = designs[(designs["asked"] == asked) & designs[cost].notna()]
+        time = "seconds" if rows["seconds"].notna().all() else "cycles"
         front = _draw(axes, rows, time, cost, hue, values)
         axes.set(title=asked or None, xlabel=_WORDS[time], ylabel=_WORDS[cost])
         named = " and ".join(dict.fromkeys((front[0], front[-1]))) if front else "none"
         said.append(f"{_WORDS[cost].partition(',')[0]}{f', {asked}' if asked else ''}: {named}")
     legend(canvas)
+    labels = f" Labels on the front give {', '.join(parts)}." if parts else ""
     missing = int(designs[costs[0]].isna().sum())
     left = left_out("the rounding", shown, every)
     if missing:
@@ -73,7 +84,7 @@ def pareto(data: DataFrame, runs: Sequence[Described], width: float) -> Figure:
         f"cheapest on the front are, for {'; '.join(said)}.",
         "Each point is an accelerator with a way of unpacking, on all GEMMs together. The line is "
         "the Pareto front: no other design is both faster and cheaper than those on it. Only "
-        f"designs that are exact on every GEMM are drawn.{left}",
+        f"designs that are exact on every GEMM are drawn.{labels}{left}",
         canvas,
     )
 
@@ -103,29 +114,30 @@ def _draw(
     for axis, name in ((axes.xaxis, time), (axes.yaxis, cost)):
         prefixed(axis, _UNITS.get(name, ""))
         spread(axis, rows[name].tolist(), LEAST_SPAN)
-    front = front_of(list(zip(rows[time], rows[cost], rows["label"], strict=True)))
+    front = front_of(list(zip(rows[time], rows[cost], rows.index, strict=True)))
     ink = axes.xaxis.label.get_color()
     axes.step(
         [x for x, _, _ in front], [y for _, y, _ in front], where="post", color=ink,
         linewidth=1, linestyle="--", zorder=0,
     )  # fmt: skip
-    for x, y, label in chosen(front, MOST_NAMES):
+    for x, y, place in chosen(front, MOST_NAMES):
         axes.annotate(
-            label, (x, y), (4, 4), textcoords="offset points", fontsize="x-small", color=ink
-        )
-    return [label for _, _, label in front]
+            rows.loc[place, "short"], (x, y), (4, 4), textcoords="offset points",
+            fontsize="x-small", color=ink,
+        ).set_in_layout(False)  # fmt: skip
+    return [rows.loc[place, "label"] for _, _, place in front]
 
 
-def front_of(points: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
+def front_of(points: Sequence[tuple[float, float, T]]) -> list[tuple[float, float, T]]:
     """Return the points of the Pareto front.
 
     Parameters
     ----------
     points : sequence of tuple
-        Each with two costs and a name.
+        Each with two costs and what it stands for.
     """
-    front: list[tuple[float, float, str]] = []
-    for point in sorted(points):
+    front: list[tuple[float, float, T]] = []
+    for point in sorted(points, key=lambda point: point[:2]):
         if not front or point[1] < front[-1][1]:
             front.append(point)
     return front

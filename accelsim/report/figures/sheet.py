@@ -24,6 +24,12 @@ FEWEST_OF_A_LINE = 3
 """Smallest number of points of a line: two would suggest a trend without evidence."""
 
 _CHARACTERS_AN_INCH = 13
+_LEGEND_LINE = 0.19
+"""Inches that a line of a legend adds to the height."""
+
+_LONGEST_BESIDE = 34
+"""Characters of a name that stands beside its bar at most."""
+
 _BESIDE = 4.5
 """From this width in inches on there is room for names beside the bars."""
 
@@ -66,10 +72,11 @@ def legend(canvas: Canvas) -> None:
     if len(named) < 2:
         return
     longest = max(map(len, named)) + 7
-    columns = int(canvas.get_figwidth() * _CHARACTERS_AN_INCH / longest)
+    columns = max(1, int(canvas.get_figwidth() * _CHARACTERS_AN_INCH / longest))
+    canvas.set_figheight(canvas.get_figheight() + _LEGEND_LINE * -(-len(named) // columns))
     canvas.legend(
         list(named.values()), list(named), loc="outside upper left",
-        ncols=max(1, min(columns, len(named))),
+        ncols=min(columns, len(named)),
     )  # fmt: skip
 
 
@@ -112,7 +119,7 @@ def stacked_bars(
     from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import MaxNLocator
 
-    beside = width >= _BESIDE
+    beside = width >= _BESIDE and max(map(len, bars)) <= _LONGEST_BESIDE
     each = 0.27 if beside else 0.42
     canvas = Canvas(figsize=(width, 1.0 + each * len(bars)), layout="constrained")
     axes = canvas.subplots()

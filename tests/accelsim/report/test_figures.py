@@ -292,3 +292,49 @@ def test_the_same_records_give_the_same_files(sweep, make_run, tmp_path):
         for file in files:
             named(draw([make_run(sweep)], narrow=False)[0], "ratio-by-bits").write(file)
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def mixed(make_record):
+    """Return records of models with and without a memory, named by parts that follow each other."""
+    records = []
+    for memory in ("none", {"sram_kb": 64, "dram": "lpddr4"}):
+        for lanes in (0, 8, 32):
+            for bits in (4, 8):
+                modelled = memory != "none"
+                records.append(
+                    make_record(
+                        bits=bits, backend="array", execution="emulated", cost_model="an array",
+                        backend_options={
+                            "memory": memory, "correction_lanes": lanes, "unpacker": 8 * modelled
+                        },
+                        cycles=100 * bits + lanes, relative_area=1.0 + lanes,
+                        area_time=100.0 + lanes,
+                        seconds=1e-6 * (100 * bits + lanes) if modelled else None,
+                        stall_cycles=10 if modelled else None,
+                        energy=1e-6 * (bits + lanes + modelled),
+                        energy_by={"multiply": 1e-6 * (bits + lanes + modelled)},
+                        traffic={"dram": {"a": 10.0}} if modelled else {},
+                    )
+                )  # fmt: skip
+    return records
+
+
+def test_models_with_and_without_memory_have_panels_of_their_own(make_record, make_run):
+    figures, _ = draw([make_run(mixed(make_record))])
+    axes = named(figures, "pareto").canvas.axes
+    assert [(a.get_title(), a.get_xlabel()) for a in axes[:2]] == [
+        ("without memory", "time, cycles"), ("with memory", "time")
+    ]  # fmt: skip
+
+
+def test_parts_that_follow_from_others_are_in_no_name(make_record, make_run):
+    data, parts = design_frame(describe([make_run(mixed(make_record))]))
+    assert parts == ["b", "correction lanes"]
+    assert list(data["short"])[:2] == ["4, 0", "8, 0"]
+
+
+def test_long_names_stand_above_their_bars(make_record, make_run):
+    runs = [make_run(mixed(make_record), name) for name in ("a" * 20, "b" * 20)]
+    (axes,) = named(draw(runs)[0], "energy-by-component").canvas.axes
+    assert not axes.get_yticks().size
+    assert any(text.get_text().startswith("without memory, run aaaa") for text in axes.texts)

@@ -359,4 +359,22 @@ def test_of_an_option_that_is_a_mapping_only_the_part_that_differs_is_named(make
     assert Labels(records).notes() == ["After array stands its memory.dram."]
     bare = make_record(backend="array", backend_options={"memory": "none"})
     assert Labels([*records, bare]).backend(bare) == "array none"
-    assert Labels([*records, bare]).backend(records[0]) == "array sram_kb=64 dram=4"
+    assert Labels([*records, bare]).backend(records[0]) == "array dram=4"
+
+
+@pytest.mark.parametrize(
+    ("memories", "words"),
+    [
+        (["none", {"kb": 64, "dram": {"width": 4}}], ["none", "yes"]),
+        ([{"kb": 64, "dram": {"width": 4}}, {"kb": 64, "dram": {"width": 8}}], ["4", "8"]),
+        (
+            ["none", {"kb": 64, "dram": {"width": 4}}, {"kb": 64, "dram": {"width": 8}}],
+            ["none", "width=4", "width=8"],
+        ),
+    ],
+)
+def test_of_an_option_with_parts_those_that_differ_are_shown(make_record, memories, words):
+    records = [make_record(backend_options={"memory": memory}) for memory in memories]
+    labels = Labels(records)
+    assert [labels.backend(record) for record in records] == [f"emulator {word}" for word in words]
+    assert [list(labels.options(record).values()) for record in records] == [[w] for w in words]
