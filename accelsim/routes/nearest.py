@@ -17,6 +17,9 @@ from torch import Tensor
 from accelsim.arithmetic.dequantize import CHUNK
 from accelsim.types import Wide
 
+GPU_CHUNK = 1 << 23
+"""Entries that are looked at together on a GPU, where every step is a launch."""
+
 _BITS = {torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16: torch.int16}
 
 
@@ -32,7 +35,7 @@ def count_not_nearest(floats: Tensor, integers: Tensor | Wide, scale: Tensor) ->
     scale : Tensor
         float64 of at most 48 significant bits, a scalar or ``[..., n, h]``.
     """
-    wrong = 0
+    wrong = torch.zeros((), dtype=torch.int64, device=floats.device)
     for f, c, s in _pieces(floats, integers, scale):
         magnitude = f.abs().view(_BITS[f.dtype])
         other_sign = f.double() * (c if isinstance(c, Tensor) else _signs(c, f)) < 0
@@ -41,8 +44,8 @@ def count_not_nearest(floats: Tensor, integers: Tensor | Wide, scale: Tensor) ->
         low, high = _compare(c, below, s), _compare(c, above, s)
         even = (magnitude & 1) == 0
         right = ((low > 0) | ((low == 0) & even)) & ((high < 0) | ((high == 0) & even))
-        wrong += int((~right | other_sign | f.isnan()).sum())
-    return wrong
+        wrong += (~right | other_sign | f.isnan()).sum()
+    return int(wrong)
 
 
 def _pieces(
@@ -50,8 +53,9 @@ def _pieces(
 ) -> Iterator[tuple[Tensor, Tensor | Wide, Tensor]]:
     flat, scales = floats.reshape(-1), scale.expand(floats.shape).reshape(-1)
     whole = integers.reshape(-1)
-    for start in range(0, flat.numel(), CHUNK):
-        part = slice(start, start + CHUNK)
+    chunk = CHUNK if floats.device.type == "cpu" else GPU_CHUNK
+    for start in range(0, flat.numel(), chunk):
+        part = slice(start, start + chunk)
         yield flat[part], whole[part], scales[part]
 
 
