@@ -133,7 +133,9 @@ def figure(found: Sequence[Design], path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import FuncFormatter
 
+    counts = sorted({design.lanes for design in found})
     betas = sorted({design.beta for design in found})
     rows = [(m, memory) for memory in (False, True) for m in MEASURES]
     drawn, axes = plt.subplots(
@@ -146,11 +148,14 @@ def figure(found: Sequence[Design], path: Path) -> None:
             for lanes in sorted({d.lanes for d in own}):
                 curve = [d for d in own if d.lanes == lanes]
                 values = [getattr(d, MEASURES[title]) / whole for d in curve]
-                style = "k--o" if lanes == 0 else "-o"
                 label = f"{lanes} lanes" if lanes else "no lanes"
-                axis.plot([d.bits for d in curve], values, style, label=label, markersize=3)
+                colour, style = f"C{counts.index(lanes)}", "-o" if lanes else "--o"
+                axis.plot([d.bits for d in curve], values, style, color=colour, label=label, ms=3)
             axis.axhline(1, color="0.8", zorder=0)
             axis.set_yscale("log")
+            for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+                ticks(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.tick_params(labelsize=7, which="both")
             axis.set_xticks(sorted({d.bits for d in own}))
             axis.set_title(f"β = {beta}, {'with memory' if memory else 'array alone'}", size=9)
         row[0].set_ylabel(f"{title}\n(8 bits, no lanes: 1)", size=8)
