@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +17,12 @@ from gemm_backends.corrections import Corrections
 from gemm_backends.cost import area, energy
 from gemm_backends.cost.array import REFERENCE, Array, reference_area
 from gemm_backends.cost.estimate import Estimate, weakest
-from gemm_backends.cost.mapping import DIMENSIONS, Mapped, Search
+from gemm_backends.cost.mapping import DIMENSIONS, Mapped
 from gemm_backends.cost.memory import sram_source
 from gemm_backends.cost.options import MemorySystem
-from gemm_backends.cost.ring import play
-from gemm_backends.cost.search import Found, check_room, evaluated, search
-from gemm_backends.cost.tiling import Moved, TileKind, Widths, moved, stalls, tiles
+from gemm_backends.cost.plan import PLACE_BYTES, Planner, leakage
+from gemm_backends.cost.search import check_room
+from gemm_backends.cost.tiling import Moved
 from gemm_backends.types import Cost, Tile, UnpackWork
 
 SUM_BYTES = 8
@@ -30,9 +30,6 @@ SUM_BYTES = 8
 
 MOST_VALUES = 65536
 """Values a clock of the widest unpacker."""
-
-PLACE_BYTES = 4
-"""Bytes that say where a single high digit belongs: its row, its column and its power of two."""
 
 MAP_BYTES = 4
 """Bytes that say which line of C, with which power of two, an unpacked line belongs to."""
@@ -84,6 +81,11 @@ class Accelerator:
                 "prefetch",
             )
 
+    @functools.cached_property
+    def _planner(self) -> Planner:
+        assert self.memory is not None, "only memories need a plan"
+        return Planner(self.array, self.memory)
+
     @property
     def tile(self) -> Tile:
         """What the array multiplies in one step."""
@@ -103,7 +105,7 @@ class Accelerator:
         whole = {name: getattr(memory.mapping, name) for name in DIMENSIONS}
         sizes = {name: np.array([size], np.int64) for name, size in whole.items()}
         try:
-            check_room(self.array, memory, self._widths(memory), whole, sizes)
+            check_room(self.array, memory, self._planner.widths, whole, sizes)
         except InputError as error:
             raise OptionError(str(error), "memory", "mapping", "tile") from error
 
@@ -118,97 +120,16 @@ class Accelerator:
         if memory is None or bare.cycles is None:
             return bare
         if corrections is None:
-            plan = self._plan(memory, n, d, h)
+            plan = self._planner.plan(n, d, h)
         else:
-            plan = self._with_lanes(memory, n, d, h, corrections, round(bare.cycles))
+            plan = self._planner.with_lanes(n, d, h, corrections, round(bare.cycles))
         parts = dict(bare.energy_by_pj)
-        parts |= self._memory_energy(memory, plan.dram, plan.sram, plan.dram.total)
+        parts |= self._planner.memory_energy(plan.dram, plan.sram, plan.dram.total)
         known = bare.energy_pj is not None
         traffic = _traffic(plan.dram, plan.sram)
         return self._with_memory(
             bare, memory, plan.busy, plan.waited, parts, traffic, known, plan.mapping
         )
-
-    def _plan(self, memory: MemorySystem, n: int, d: int, h: int) -> _Plan:
-        """Lay a product out in time."""
-        if 0 in (n, d, h):
-            return _Plan(0, 0, Moved(), Moved())
-        if memory.prefetch == "scalesim":
-            return self._scalesim(memory, n, d, h)
-        if memory.mapping is None:
-            return self._default(memory, n, d, h)
-        if isinstance(memory.mapping, Mapped):
-            whole = {"n": n, "d": d, "h": h}
-            widths = self._widths(memory)
-            return _given(evaluated(self.array, memory, widths, whole, memory.mapping), "given")
-        return _searched(self, memory.mapping, n, d, h)
-
-    def _default(self, memory: MemorySystem, n: int, d: int, h: int) -> _Plan:
-        """Take the array's tiles one after another."""
-        kinds = tiles(self.array.dataflow, self.tile, n, d, h, self._widths(memory), memory)
-        busy = self.array.clocks(n, d, h)
-        waited = stalls(kinds, busy / sum(kind.count for kind in kinds), memory)
-        return _Plan(busy, waited, *moved(kinds))
-
-    def _with_lanes(
-        self,
-        memory: MemorySystem,
-        n: int,
-        d: int,
-        h: int,
-        corrections: Corrections,
-        busy: int,
-    ) -> _Plan:
-        """Take the array's tiles one after another, with the lists that its lanes take."""
-        widths = self._with_lists(memory, n, d, h, corrections)
-        kinds = tiles(self.array.dataflow, self.tile, n, d, h, widths, memory)
-        count = sum(kind.count for kind in kinds)
-        kinds = [self._fed(kind, count, memory, n, h, corrections) for kind in kinds]
-        waited = stalls(kinds, busy / count, memory) if count else 0
-        return _Plan(busy, waited, *moved(kinds))
-
-    def _scalesim(self, memory: MemorySystem, n: int, d: int, h: int) -> _Plan:
-        """Take the array's tiles one after another, with SCALE-Sim's buffers."""
-        usual = self._default(memory, n, d, h)
-        flow, (rows, columns) = self.array.dataflow, self.array.shape
-        sram = memory.sram
-        sizes = (memory.words(sram.a), memory.words(sram.b), memory.words(sram.c))
-        found = play(flow, rows, columns, n, d, h, sizes, memory.words_per_clock)
-        width = memory.bytes_of(0)
-        dram = Moved(found.a * width, found.b * width, 0, found.c * width)
-        return _Plan(usual.busy, found.stall_cycles, dram, usual.sram)
-
-    def search(self, least: Search, n: int, d: int, h: int) -> _Plan:
-        """Return the best of the default and of all mappings that a search compares.
-
-        Parameters
-        ----------
-        least : {"cycles", "energy"}
-            What is to be least; the other one decides between equals.
-        n, d, h : int
-            Of the product, at least 1.
-        """
-        memory = self.memory
-        assert memory is not None
-        usual = self._default(memory, n, d, h)
-        whole = {"n": n, "d": d, "h": h}
-
-        def energy(dram: Moved, sram: Moved, clocks: Any) -> Any:
-            return self._energy_of(memory, dram, sram, clocks)
-
-        found = search(self.array, memory, self._widths(memory), whole, least, energy)
-        if found is None:
-            return usual._replace(mapping={"chosen": "default: its memories hold no tile"})
-        best = f"the least {least} of {found.tried + 1}"
-        usual = usual._replace(mapping={"chosen": f"default: {best}"})
-        plan = _given(found, best)
-
-        def rank(plan: _Plan) -> tuple[float, float]:
-            clocks = float(plan.busy + plan.waited)
-            joules = float(energy(plan.dram, plan.sram, clocks))
-            return (clocks, joules) if least == "cycles" else (joules, clocks)
-
-        return min(usual, plan, key=rank)
 
     def unpacking(self, work: UnpackWork) -> Cost:
         """Predict the shift-adds and, with memories, the pass that finds and splits heavy hitters.
@@ -221,7 +142,7 @@ class Accelerator:
         memory = self.memory
         if memory is None or bare.cycles is None:
             return bare
-        count, width = work.shift_adds, self._widths(memory).c
+        count, width = work.shift_adds, self._planner.widths.c
         back, out = count * (width + SUM_BYTES), count * float(SUM_BYTES)
         sram = Moved(c_read=back, c_write=out)
         inside = memory.holds(memory.sram.c, work.sums * SUM_BYTES)
@@ -243,7 +164,7 @@ class Accelerator:
         parts = {"shift_add": count * energy.ADD_64_PJ}
         if self.unpacker:
             parts["unpacker"] = work.values * energy.unpacker(max(self.array.bits))
-        parts |= self._memory_energy(memory, dram, sram, dram.total + front_end + maps)
+        parts |= self._planner.memory_energy(dram, sram, dram.total + front_end + maps)
         extra = {"front_end": front_end, "maps": maps}
         traffic = _traffic(dram, sram, extra)
         return self._with_memory(bare, memory, bare.cycles, waited, parts, traffic)
@@ -263,7 +184,7 @@ class Accelerator:
         seconds = None if memory.frequency_mhz is None else whole / (memory.frequency_mhz * 1e6)
         parts = dict(parts)
         if seconds is not None:
-            parts["leakage"] = _leakage(memory, whole)
+            parts["leakage"] = leakage(memory, whole)
         places = self.area
         basis = self._basis_of_memory
         if "energy" in bare.basis:
@@ -309,60 +230,6 @@ class Accelerator:
         unpacker = f", {self.unpacker} values a clock unpacked" if self.unpacker else ""
         return f"{sizes} KB of SRAM{single}, {speed}{unpacker}{_mapping_words(memory)}"
 
-    def _widths(self, memory: MemorySystem) -> Widths:
-        a, b = self.array.bits
-        sums = self.array.datapath.result.bits
-        return Widths(memory.bytes_of(a), memory.bytes_of(b), memory.bytes_of(sums))
-
-    def _with_lists(
-        self, memory: MemorySystem, n: int, d: int, h: int, corrections: Corrections
-    ) -> Widths:
-        """Spread the bytes of the lists of high digits over the digits of their operands."""
-        widths = self._widths(memory)
-        a, b = (
-            listed.digits.entries * (width + PLACE_BYTES) / max(1, rows * d)
-            for listed, width, rows in (
-                (corrections.a, widths.a, n),
-                (corrections.b, widths.b, h),
-            )
-        )
-        return widths._replace(a=widths.a + a, b=widths.b + b)
-
-    def _fed(
-        self,
-        kind: TileKind,
-        count: int,
-        memory: MemorySystem,
-        n: int,
-        h: int,
-        corrections: Corrections,
-    ) -> TileKind:
-        """Add what lanes read from SRAM, the same for each of `count` tiles."""
-        widths = self._widths(memory)
-        a = corrections.b.digits.entries * n * widths.a / count
-        b = corrections.a.digits.entries * h * widths.b / count
-        sram = kind.sram._replace(a=kind.sram.a + a, b=kind.sram.b + b)
-        return replace(kind, sram=sram)
-
-    def _memory_energy(
-        self, memory: MemorySystem, dram: Moved, sram: Moved, dram_bytes: float
-    ) -> dict[str, float]:
-        """Return the energy of the SRAM, filled from DRAM and emptied to it too, and of DRAM."""
-        a, b, c = memory.sram.each
-        parts = {
-            "sram": a.energy_pj(sram.a, dram.a)
-            + b.energy_pj(sram.b, dram.b)
-            + c.energy_pj(sram.c_read + dram.c_write, sram.c_write + dram.c_read)
-        }
-        if memory.dram is not None:
-            parts["dram"] = memory.dram.energy_pj(dram_bytes, 0)
-        return parts
-
-    def _energy_of(self, memory: MemorySystem, dram: Moved, sram: Moved, clocks: Any) -> Any:
-        """Return the energy that depends on the mapping, of one or of many."""
-        parts = self._memory_energy(memory, dram, sram, dram.total)
-        return sum(parts.values()) + _leakage(memory, clocks)
-
     @functools.cached_property
     def _basis_of_memory(self) -> dict[str, str]:
         memory = self.memory
@@ -395,35 +262,6 @@ class Accelerator:
                 f"the two meet at the 8-bit multiplier, {area.MULTIPLIER_45NM_SOURCE}"
             )
         return basis
-
-
-class _Plan(NamedTuple):
-    """A product laid out in time: clocks that the array is busy and waits, and bytes that move."""
-
-    busy: int
-    waited: int
-    dram: Moved
-    sram: Moved
-    mapping: Mapping[str, Any] = MappingProxyType({})
-
-
-def _given(found: Found, how: str) -> _Plan:
-    waited = math.ceil(found.cycles - found.compute_cycles)
-    mapping = {**found.mapping.to_record(), "chosen": how}
-    return _Plan(found.compute_cycles, waited, found.dram, found.sram, mapping)
-
-
-@functools.lru_cache(maxsize=1 << 14)
-def _searched(accelerator: Accelerator, least: Search, n: int, d: int, h: int) -> _Plan:
-    return accelerator.search(least, n, d, h)
-
-
-def _leakage(memory: MemorySystem, clocks: Any) -> Any:
-    """Return the picojoules that the SRAM leaks in so many clocks; 0 where there is no clock."""
-    if memory.frequency_mhz is None:
-        return 0.0
-    power = sum(part.leakage_mw for part in memory.sram.each)
-    return power * 1e3 * clocks / memory.frequency_mhz
 
 
 def _mapping_words(memory: MemorySystem) -> str:
