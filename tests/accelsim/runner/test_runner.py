@@ -202,7 +202,7 @@ def test_nothing_available_is_exit_3_and_recorded(tmp_path):
     done = accelsim("run", config(tmp_path, "[cuda-int8]"), "--output", tmp_path / "out")
     assert done.returncode == 3
     assert {r["status"] for r in records(tmp_path / "out")} == {"unavailable"}
-    assert done.stdout.startswith("nothing ran; 16 unavailable: cuda-int8 (")
+    assert done.stdout.startswith("nothing ran; 8 unavailable: cuda-int8 (")
     assert "Did not run:" in (tmp_path / "out" / "table.txt").read_text()
     assert json.loads((tmp_path / "out" / "run.json").read_text())["sessions"][-1]["end"]
 
