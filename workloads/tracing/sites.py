@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from workloads.tracing.lineage import Identity, identity
+from workloads.tracing.lineage import Identity, identity, kept
 
 GRADIENTS = {
     ("linear", "a"): "dx",
@@ -82,13 +82,12 @@ class Site:
     def remember(self, a: Tensor, b: Tensor) -> None:
         """Keep the identity of the operands, so that a gradient's GEMM can be told by them."""
         for side, tensor in (("a", a), ("b", b)):
-            found = identity(tensor)
-            if found is not None:
-                key, reference = found
+            key = identity(tensor)
+            if key is not None:
                 # The same memory in both tells nothing.
                 known = self._identities.get(key, side)
                 self._identities[key] = side if known == side else ""
-                self._kept.append(reference)
+                self._kept.append(kept(tensor))
 
     def gradient_by_operand(self, a: Tensor, b: Tensor) -> Gradient | None:
         """Identify by its operands which gradient the product ``a @ b.T`` is, whatever its shape.
@@ -138,7 +137,7 @@ class Site:
 
     def _identity(self, tensor: Tensor) -> str | None:
         found = identity(tensor)
-        return None if found is None else self._identities.get(found[0])
+        return None if found is None else self._identities.get(found)
 
 
 def place(layer: str, op: str) -> str:
