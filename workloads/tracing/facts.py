@@ -34,15 +34,15 @@ class Facts:
     is_softmax: bool
 
 
-_FACTS: dict[int, Facts] = {}
+FACTS: dict[int, Facts] = {}
+"""By the identity of operators: these hash in Python, which takes longer than all the rest."""
 
 
 def facts_of(func: Any) -> Facts:
     """Return what is known of an operator."""
-    # By identity: operators hash in Python, which takes longer than all the rest.
-    facts = _FACTS.get(id(func))
+    facts = FACTS.get(id(func))
     if facts is None:
-        facts = _FACTS[id(func)] = Facts(
+        facts = FACTS[id(func)] = Facts(
             func,
             holds_no_gemm(func) and not multiplies(func),
             may_write(func),
