@@ -211,6 +211,9 @@ class Counts:
         digits read and sums written by the products, each once.
     products : int
         Low-bit GEMMs.
+    k_pieces : int or None
+        The most pieces that the K of one product was cut into for the accumulator; None if the
+        route does not tell.
     max_digits_a, max_digits_b : int
         Digits that the largest entry of A and of B needs.
     out_of_bound_a, out_of_bound_b : int
@@ -240,6 +243,7 @@ class Counts:
     scatter_bytes: int = 0
     gemm_bytes: int = 0
     products: int = 1
+    k_pieces: int | None = None
     max_digits_a: int = 1
     max_digits_b: int = 1
     out_of_bound_a: int = 0

@@ -156,6 +156,9 @@ FIELDS: dict[str, Field] = {
         _count("executed_macs", "multiplications that the backend performs, padding included"),
         _count("shift_adds", "additions of shifted products into C", short="shift-adds"),
         _count("products", "low-bit products"),
+        _field(
+            "k_pieces", "most pieces that the K of one product was cut into for the accumulator"
+        ),
         _count("gather_bytes", "digits beyond one copy of A and B", "bytes"),
         _count("scatter_bytes", "data of C that `shift_adds` read and write", "bytes"),
         _count("gemm_bytes", "the digits read and the 32-bit sums written, each once", "bytes"),

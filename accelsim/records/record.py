@@ -143,8 +143,8 @@ class Record(Keyed):
     `relative_area` times `cycles`; `cost_basis` says of each such figure where it comes from.
     `prepared` are the operands that were ready before every repeat, `replans` says how often a
     fused route met operands beyond its plan, and `judged` says which kernel the verdict is about,
-    where that is not the timed one. None means that the value does not exist, as for the times of a
-    backend that is unavailable.
+    where that is not the timed one. `k_pieces` is 1 where no K had to be cut. None means that the
+    value does not exist, as for the times of a backend that is unavailable.
 
     Raises
     ------
@@ -235,6 +235,7 @@ class Record(Keyed):
     replans: NonNegativeInt | None = None
     scale_exponent: Exponents | None = None
     judged: str = ""
+    k_pieces: NonNegativeInt | None = None
 
     @model_validator(mode="after")
     def _verdict_fits(self) -> Record:

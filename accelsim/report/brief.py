@@ -18,6 +18,7 @@ from accelsim.records.record import Stage
 from accelsim.report.brief_rows import Block, design_block, sum_block
 from accelsim.report.cells import printable
 from accelsim.report.differences import busy
+from accelsim.report.limits import limits
 from accelsim.report.problems import failures, plural, verdict
 from accelsim.report.summary import EXECUTION
 from accelsim.report.summary_rows import Labels
@@ -95,8 +96,10 @@ def _legend(ran: Sequence[Record], sums: Block, width: int) -> list[str]:
 
 
 def _verdict(records: Sequence[Record], folder: Path, width: int) -> list[str]:
-    """Say what took the time, what failed, and how many were exact."""
+    """Say what took the time, what limits designs, what failed, and how many were exact."""
     lines = _wrapped(_dominant(records), width, 2)
+    for words in limits(records):
+        lines += _wrapped(words, width, 3)
     for number, words in enumerate(failures(records, folder, _MOST_FAILURES)):
         lines += _wrapped(words, width, 1 if number else 5)
     return [*lines, *_wrapped(verdict(records), width, 3)]

@@ -31,6 +31,7 @@ _IMPORTANT = (
     "area·time",
     "use",
     "energy, J",
+    "stalls",
     "seconds",
     "area",
     "DRAM, B",
@@ -171,7 +172,9 @@ def _winners(groups: Mapping[str, Sequence[Design]], best: Mapping[str, Design |
     if not where:
         return ""
     parts = [label if not any(at) else f"{label} ({'; '.join(at)})" for label, at in where.items()]
-    return f"Least area·time of the exact designs: {', '.join(parts)}."
+    verified = any(design.exact for design in best.values() if design is not None)
+    among = "exact designs" if verified else "designs counted"
+    return f"Least area·time of the {among}: {', '.join(parts)}."
 
 
 def _of_design(row: Compared, title: str) -> str:

@@ -10,6 +10,7 @@ from accelsim.records import Record
 from accelsim.report.cells import MISSING
 from accelsim.report.design_columns import COLUMNS, Compared, DesignColumn
 from accelsim.report.designs import Design, all_designs, cheapest, unfinished
+from accelsim.report.limits import limits
 
 WIDTH = 80
 
@@ -56,7 +57,8 @@ def hardware(records: Sequence[Record]) -> list[str]:
         f"({', '.join(dict.fromkeys(record.status for record in d.records))})."
         for d in unfinished(every)
     ]
-    table += [line for words in failed for line in textwrap.wrap(words, WIDTH)]
+    said = [*failed, *limits(records)]
+    table += [line for words in said for line in textwrap.wrap(words, WIDTH)]
     return [
         "",
         "The modelled accelerators, all GEMMs together:",

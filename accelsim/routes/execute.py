@@ -65,6 +65,7 @@ def schedule(
         If not even one multiplication is sure to fit, or the backend refuses a product.
     """
     products: list[Product] = []
+    pieces = 1
     widths = systems.a.bits, systems.b.bits
     for product in _runnable(problem.products, backend):
         parts = [product] if k_split == "never" else _proved(product, backend, systems)
@@ -75,7 +76,8 @@ def schedule(
             if not support:
                 raise UnsupportedError(support.reason)
         products += parts
-    return replace(problem, products=products)
+        pieces = max(pieces, len(parts))
+    return replace(problem, products=products, k_pieces=pieces)
 
 
 def spec(systems: PerOperand[DigitSystem], product: Product) -> GemmSpec:

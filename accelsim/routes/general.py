@@ -291,6 +291,7 @@ class GeneralRoute:
             scatter_bytes=scheduled.scatter_bytes,
             gemm_bytes=sum(map(_bytes, scheduled.products)),
             products=len(scheduled.products),
+            k_pieces=scheduled.k_pieces,
             max_digits_a=problem.max_digits_a,
             max_digits_b=problem.max_digits_b,
             out_of_bound_a=problem.out_of_bound_a,

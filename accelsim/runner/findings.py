@@ -86,7 +86,7 @@ def count_fields(counts: Counts) -> dict[str, Any]:
     same = (
         "strategy_chosen", "ratio", "dense_macs", "low_bit_macs", "correction_macs", "sparse_macs",
         "executed_macs", "shift_adds", "gather_bytes", "scatter_bytes", "gemm_bytes", "products",
-        "max_digits_a", "max_digits_b", "out_of_bound_a", "out_of_bound_b",
+        "k_pieces", "max_digits_a", "max_digits_b", "out_of_bound_a", "out_of_bound_b",
     )  # fmt: skip
     return {**{name: getattr(counts, name) for name in same}, **counts.modelled}
 

@@ -163,6 +163,8 @@ class LowBitProblem:
         Digits that the largest entry of A and of B needs.
     out_of_bound_a, out_of_bound_b : int
         Entries of A and of B that do not fit one digit.
+    k_pieces : int
+        The most pieces that the K of one product was cut into for the accumulator.
     """
 
     products: Sequence[Product]
@@ -172,6 +174,7 @@ class LowBitProblem:
     max_digits_b: int
     out_of_bound_a: int
     out_of_bound_b: int
+    k_pieces: int = 1
 
     @property
     def dense_macs(self) -> int:
