@@ -125,7 +125,7 @@ class IntegerGemms(Replacing):
         route.check()
         assert isinstance(result, Tensor), "a route with an output type gives a tensor"
         self._count(call, request, route, result)
-        if isinstance(route, _REMEMBERING):
+        if isinstance(route, GeneralRoute | SimulatedRoute):
             route.forget()
         return result
 
@@ -179,9 +179,6 @@ class IntegerGemms(Replacing):
 
 
 _UNTIMED = Untimed()
-
-_REMEMBERING = GeneralRoute, SimulatedRoute
-"""Routes that keep their last operands until they are told to forget them."""
 
 
 def integer_gemms(

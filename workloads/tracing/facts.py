@@ -34,15 +34,15 @@ class Facts:
     is_softmax: bool
 
 
-FACTS: dict[int, Facts] = {}
-"""By the identity of operators: these hash in Python, which takes longer than all the rest."""
+_FACTS: dict[int, Facts] = {}
 
 
 def facts_of(func: Any) -> Facts:
     """Return what is known of an operator."""
-    facts = FACTS.get(id(func))
+    # By identity: operators hash in Python, which takes longer than all the rest.
+    facts = _FACTS.get(id(func))
     if facts is None:
-        facts = FACTS[id(func)] = Facts(
+        facts = _FACTS[id(func)] = Facts(
             func,
             holds_no_gemm(func) and not multiplies(func),
             may_write(func),

@@ -22,7 +22,7 @@ import workloads.tracing.grouped
 import workloads.tracing.matrices  # noqa: F401
 from accelsim.errors import InputError
 from workloads.tracing import modes
-from workloads.tracing.facts import FACTS, facts_of
+from workloads.tracing.facts import facts_of
 from workloads.tracing.lineage import Lineage, Origin
 from workloads.tracing.modules import RunningModules, watch
 from workloads.tracing.multiplication import (
@@ -212,7 +212,7 @@ class Tracer(ABC):
         kwargs: dict[str, Any],
     ) -> Any:
         self._running.operator()
-        facts = FACTS.get(id(func)) or facts_of(func)
+        facts = facts_of(func)
         if facts.writes:
             self.writing(args, kwargs)
         if facts.passes:

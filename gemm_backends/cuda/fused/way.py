@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -42,7 +43,8 @@ Shape: TypeAlias = tuple[int, int, int, int]
 Incoming: TypeAlias = Floats | FusedOperand
 
 
-class Work(NamedTuple):
+@dataclass(frozen=True)
+class Work:
     """Operation counts of the products of a run.
 
     Parameters
@@ -192,19 +194,19 @@ class Way(ABC):
 
     def max_digits(self, report: Report) -> PerOperand[int]:
         """Return how many digits the largest entries of the last run need."""
-        (a, b), (new_a, new_b) = (self.sides.a, self.sides.b), report.digits
-        return PerOperand(
-            a.count if isinstance(a, FusedOperand) else max(1, new_a),
-            b.count if isinstance(b, FusedOperand) else max(1, new_b),
+        a, b = (
+            x.count if isinstance(x, FusedOperand) else max(1, digits)
+            for x, digits in zip((self.sides.a, self.sides.b), report.digits, strict=True)
         )
+        return PerOperand(a, b)
 
     def out_of_bound(self, report: Report) -> PerOperand[int]:
         """Return how many entries of the last run need more than one digit."""
-        (a, b), (new_a, new_b) = (self.sides.a, self.sides.b), report.beyond
-        return PerOperand(
-            a.beyond if isinstance(a, FusedOperand) else new_a,
-            b.beyond if isinstance(b, FusedOperand) else new_b,
+        a, b = (
+            x.beyond if isinstance(x, FusedOperand) else beyond
+            for x, beyond in zip((self.sides.a, self.sides.b), report.beyond, strict=True)
         )
+        return PerOperand(a, b)
 
     def forget(self) -> None:
         """Release the floats of the last run."""
