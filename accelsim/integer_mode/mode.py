@@ -135,7 +135,7 @@ class IntegerGemms(Replacing):
         sides: tuple[tuple[Side, Tensor], ...] = (("a", a), ("b", b))
         fixed = tuple(side for side, x in sides if self._weights.stays(x))
         shape = (
-            1 if a.ndim == 2 else a.shape[:-2].numel(),
+            a.shape[:-2].numel(),
             None if fixed == ("b",) else a.shape[-2],
             a.shape[-1],
             b.shape[-2],

@@ -209,12 +209,8 @@ class Replacing(Tracer):
                 result = self.product(call)
         else:  # entering that takes as long as all else
             result = self.product(call)
-        if call.flipped:
-            result = result.mT
         shape = (*product.a.shape[:-1], product.b.shape[-2])
-        if result.shape != shape:
-            result = result.reshape(shape)
-        return result.contiguous()
+        return (result.mT if call.flipped else result).reshape(shape).contiguous()
 
 
 def macs(call: GemmCall) -> int:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from accelsim.integer_mode.checksum import checksum
 from accelsim.types import PreparedOperand, Route, Side
-from workloads.tracing import storage_of
 
 _View: TypeAlias = tuple[Any, ...]
 _State: TypeAlias = tuple[Any, ...]
@@ -50,7 +49,7 @@ class Weights:
         # The identity of a storage that is held here cannot be reused; its memory can.
         self._storages = {storage._cdata: storage for storage in storages}
         self._writes = {storage.data_ptr(): 0 for storage in storages}
-        self._kept: dict[int | None, dict[_View, _Kept]] = {}
+        self._kept: dict[int, dict[_View, _Kept]] = {}
 
     def stays(self, operand: Tensor) -> bool:
         """Return whether an operand is a weight that is worth preparing.
@@ -58,7 +57,7 @@ class Weights:
         A tensor that was written to, as in training or in a cache of keys, is worth it from its
         second use without a write.
         """
-        storage, address = storage_of(operand), _address(operand)
+        storage, address = operand.untyped_storage()._cdata, _address(operand)
         if storage not in self._storages or address not in self._writes:
             return False
         view, views = _view(operand), self._kept.setdefault(storage, {})
@@ -74,7 +73,7 @@ class Weights:
 
     def prepared(self, operand: Tensor, side: Side, route: Route) -> PreparedOperand:
         """Return a weight as a route prepared it; `stays` has just said that it is worth it."""
-        kept = self._kept[storage_of(operand)][_view(operand)].prepared
+        kept = self._kept[operand.untyped_storage()._cdata][_view(operand)].prepared
         known = kept.get((id(route), side))
         if known is None:
             known = kept[id(route), side] = route, route.prepare(side, operand)

@@ -1,6 +1,5 @@
 """See every GEMM that a PyTorch model runs: its operands, and where in the model it belongs."""
 
-from workloads.tracing.lineage import storage_of
 from workloads.tracing.multiplication import Multiplication, Product, recognize
 from workloads.tracing.placing import GemmCall
 from workloads.tracing.sites import Site, place
@@ -17,5 +16,4 @@ __all__ = [
     "place",
     "product_macs",
     "recognize",
-    "storage_of",
 ]

@@ -49,13 +49,13 @@ class Lineage:
     """
 
     def __init__(self) -> None:
-        self._origins: dict[int | None, tuple[StorageWeakRef, Origin]] = {}
+        self._origins: dict[int, tuple[StorageWeakRef, Origin]] = {}
         self._purge_at = 1024
 
     def of(self, tensor: Tensor) -> Origin:
         """Return the known origin of a tensor."""
-        key = storage_of(tensor)
-        known = None if key is None else self._origins.get(key)
+        key = _storage(tensor)
+        known = None if key is None else self._origins.get(key._cdata)
         return _NONE if known is None else known[1]
 
     def mark(self, tensor: Tensor, origin: Origin) -> None:
@@ -73,7 +73,8 @@ class Lineage:
         origins = self._origins
         for value in args:
             if isinstance(value, Tensor):
-                if storage_of(value) in origins:
+                storage = _storage(value)
+                if storage is not None and storage._cdata in origins:
                     return True
             elif isinstance(value, list | tuple):
                 return True
@@ -120,25 +121,12 @@ def _gathers_matrices(func: Any, source: Tensor, result: Tensor) -> bool:
 _GATHERS = (torch.ops.aten.index, torch.ops.aten.index_select)
 
 
-def identity(tensor: Tensor) -> Identity | None:
-    """Return what identifies a tensor's memory as long as its storage is `kept`."""
-    storage = storage_of(tensor)
+def identity(tensor: Tensor) -> tuple[Identity, StorageWeakRef] | None:
+    """Return what identifies a tensor's memory as long as the reference is kept."""
+    storage = _storage(tensor)
     if storage is None:
         return None
-    return storage, int(tensor.storage_offset())
-
-
-def kept(tensor: Tensor) -> StorageWeakRef:
-    """Return a reference that keeps the identity of a tensor's storage from being reused."""
-    return _reference(_storage(tensor))
-
-
-def storage_of(tensor: Tensor) -> int | None:
-    """Return what identifies a tensor's storage as long as a reference to it is kept."""
-    try:  # an address: making the storage a Python object takes longer
-        return int(torch._C._storage_address(tensor))  # type: ignore[attr-defined]
-    except (NotImplementedError, RuntimeError):  # a sparse or an opaque tensor has none
-        return None
+    return (storage._cdata, int(tensor.storage_offset())), _reference(storage)
 
 
 def _reference(storage: Any) -> StorageWeakRef:

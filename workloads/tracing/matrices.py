@@ -42,11 +42,11 @@ def _baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, **options: Any) -> Mu
 @rule("linear")
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Multiplication:
     """Take the whole operator, which is seen where autograd does not take it apart."""
-    matrices = input.ndim == 2 and weight.ndim == 2
+    shape = input.shape[:-1] + weight.shape[:-1]
     rows = input if input.ndim == 2 else input.reshape(-1, input.shape[-1])
 
     def finish(c: Tensor) -> Tensor:
-        out = c if matrices else c.view(input.shape[:-1] + weight.shape[:-1])
+        out = c.view(shape)
         return out if bias is None else _added(bias, out, 1, 1)
 
     return one(Product(rows, weight if weight.ndim == 2 else weight[None]), finish)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._ops import HigherOrderOperator
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
@@ -49,14 +49,11 @@ class OperatorMode(TorchDispatchMode):
             if _takes_itself_apart(kind):
                 # A subclass takes itself apart first: its plain tensors come here afterwards.
                 return NotImplemented
-        for own in map(type, args):
-            if own not in _PLAIN and _takes_itself_apart(own):
+        for x in args:
+            own: Any = type(x)
+            if _takes_itself_apart(own):
                 return self._hidden(func, args, kwargs or {}, "an operand is not a plain tensor")
         return self._run(self, func, args, kwargs or {})
-
-
-_PLAIN = frozenset({Tensor, nn.Parameter, int, float, bool, list, tuple, type(None)})
-"""Types that are known to have no own way, without asking."""
 
 
 @functools.cache

@@ -62,7 +62,7 @@ class RunningModules(threading.local):
 
     def operator(self) -> None:
         """Note that an operator is about to run, whose autograd nodes were made just before."""
-        newest = _sequence_number() - 1
+        newest = int(_sequence_number()) - 1
         nodes = self.nodes
         if not nodes or newest != nodes[-1]:
             first = nodes[-1] + 1 if nodes else newest

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from workloads.tracing.lineage import Identity, identity, kept
+from workloads.tracing.lineage import Identity, identity
 
 GRADIENTS = {
     ("linear", "a"): "dx",
@@ -82,12 +82,13 @@ class Site:
     def remember(self, a: Tensor, b: Tensor) -> None:
         """Keep the identity of the operands, so that a gradient's GEMM can be told by them."""
         for side, tensor in (("a", a), ("b", b)):
-            key = identity(tensor)
-            if key is not None:
+            found = identity(tensor)
+            if found is not None:
+                key, reference = found
                 # The same memory in both tells nothing.
                 known = self._identities.get(key, side)
                 self._identities[key] = side if known == side else ""
-                self._kept.append(kept(tensor))
+                self._kept.append(reference)
 
     def gradient_by_operand(self, a: Tensor, b: Tensor) -> Gradient | None:
         """Identify by its operands which gradient the product ``a @ b.T`` is, whatever its shape.
@@ -137,7 +138,7 @@ class Site:
 
     def _identity(self, tensor: Tensor) -> str | None:
         found = identity(tensor)
-        return None if found is None else self._identities.get(found)
+        return None if found is None else self._identities.get(found[0])
 
 
 def place(layer: str, op: str) -> str:

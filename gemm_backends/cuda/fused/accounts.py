@@ -40,14 +40,15 @@ def counts_of(
         Of the route so far.
     """
     batch, n, d, h = shape
+    entries = operands.map(torch.Size.numel)
     if way is None or report is None:
         return Counts(
             strategy_chosen="none",
             dense_macs=0,
             low_bit_macs=0,
             products=0,
-            entries_a=operands.a.numel(),
-            entries_b=operands.b.numel(),
+            entries_a=entries.a,
+            entries_b=entries.b,
             prepared=prepared,
             replans=replans,
         )
@@ -68,8 +69,8 @@ def counts_of(
         max_digits_b=digits.b,
         out_of_bound_a=beyond.a,
         out_of_bound_b=beyond.b,
-        entries_a=batch * n * d,
-        entries_b=batch * h * d,
+        entries_a=entries.a,
+        entries_b=entries.b,
         prepared=prepared,
         replans=replans,
         scale_exponent=sides.map(lambda x: x.exponent),

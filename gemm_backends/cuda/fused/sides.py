@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from accelsim.kernels.launches import Pointer
@@ -85,7 +83,7 @@ class Floats:
 
     def without_values(self) -> Floats:
         """Return it without the tensor, for queries after a run."""
-        return Floats(_nothing(self.x.dtype, self.x.device), self.rounder)
+        return Floats(self.x.new_empty(0), self.rounder)
 
     @property
     def kind(self) -> int:
@@ -95,9 +93,3 @@ class Floats:
     def source(self, pointer: Pointer | None = None) -> Source:
         """Return where its integers are read from: there, or where a pointer shows."""
         return Source(pointer or self.x, self.kind, scale=self.rounder.scale)
-
-
-@functools.cache
-def _nothing(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return a tensor without entries."""
-    return torch.empty(0, dtype=dtype, device=device)
