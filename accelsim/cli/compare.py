@@ -19,7 +19,7 @@ from accelsim.plugins.registry import split_reference
 from accelsim.records import Run, load_run
 from accelsim.records.fields import meaning
 from accelsim.report.cells import MISSING, number, text
-from accelsim.report.comparison import default_columns, default_rows
+from accelsim.report.comparison import default_columns, default_rows, with_options
 from accelsim.report.differences import differences, labels
 from accelsim.report.fields import field_names, lookup
 from accelsim.report.pivot import Pivot, pivot
@@ -56,7 +56,8 @@ def _percentage(ctx: click.Context, parameter: click.Parameter, value: str | Non
     "--columns",
     callback=_split,
     metavar="FIELD,FIELD",
-    help="What labels a column [default: backend; run,backend for several runs].",
+    help="What labels a column [default: backend; run,backend for several runs]. Where options "
+    "tell backends of one name apart, these follow backend.",
 )
 @click.option(
     "--values",
@@ -121,8 +122,8 @@ def command(
         if name not in known and name not in VALUES:
             raise _unknown(name, known)
     chosen = _filter(records, where, known)
-    columns = columns or default_columns(chosen)
-    rows = rows or default_rows(chosen, columns)
+    columns = with_options(chosen, columns, rows) if columns else default_columns(chosen)
+    rows = with_options(chosen, rows, columns) or default_rows(chosen, columns)
     result = pivot(chosen, rows, columns, [*values, *ends])
     # The median of several records' speed-ups has a different interval from each of them.
     ends = [] if result.merged > 1 or not {*ends} <= {*known} else ends

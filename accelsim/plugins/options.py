@@ -84,11 +84,25 @@ def parse_options(
             arguments[option] = _converted(value, hints[option]) if known else value
         except _Mismatch as mismatch:
             message = f"option {option!r} of {owner} {mismatch}, got {value!r}"
+            if isinstance(value, list) and _each_fits(value, hints[option]):
+                where = " under backends" if owner.startswith("backend ") else ""
+                message += f"; to compare several values, write one entry{where} for each: "
+                message += " and ".join(f"{{…, {option}: {item}}}" for item in value[:2])
             errors.append(OptionError(message, option, *mismatch.inside))
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in options:
             errors.append(OptionError(f"{owner} needs the option {name!r}", None))
     return arguments, errors
+
+
+def _each_fits(values: list[Any], hint: Any) -> bool:
+    """Whether values are several, and each is what an option may be."""
+    try:
+        for value in values:
+            _converted(value, hint)
+    except _Mismatch:
+        return False
+    return len(values) > 1
 
 
 def instantiate(plugin: type[T], owner: str, options: Mapping[str, Any]) -> T:

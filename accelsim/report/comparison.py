@@ -33,6 +33,41 @@ def default_rows(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -
 
 def default_columns(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the backend, with the run and the options where they tell records apart."""
+    several = len({record["run"] for record in records}) > 1
+    return [*(["run"] if several else []), "backend", *_telling(records)]
+
+
+def with_options(
+    records: Sequence[Mapping[str, Any]], fields: Sequence[str], others: Sequence[str]
+) -> list[str]:
+    """Return fields with the options that tell backends of one name apart behind the backend.
+
+    Without them a cell would hold the median of different designs.
+
+    Parameters
+    ----------
+    records : sequence of mapping
+        What is compared.
+    fields : sequence of str
+        Those of the columns, or of the rows.
+    others : sequence of str
+        Those of the other ones; what they show is not added.
+    """
+    if "backend" not in fields:
+        return list(fields)
+    shown = [*fields, *others]
+    added = [name for name in _telling(records) if not any(_overlap(name, s) for s in shown)]
+    place = fields.index("backend") + 1
+    return [*fields[:place], *added, *fields[place:]]
+
+
+def _overlap(name: str, other: str) -> bool:
+    """Whether one field is the other or a part of it."""
+    return f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")
+
+
+def _telling(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the fields of the options that differ between backends of one name in one run."""
     runs: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for record in records:
         runs[record["run"]].append(record)
@@ -42,4 +77,4 @@ def default_columns(records: Sequence[Mapping[str, Any]]) -> list[str]:
         for names in telling_options(of_run).values()
         for name in names
     }
-    return [*(["run"] if len(runs) > 1 else []), "backend", *options]
+    return list(options)

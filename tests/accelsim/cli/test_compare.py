@@ -116,6 +116,45 @@ def test_rows_columns_and_values_are_chosen(compare, run):
     ]
 
 
+@pytest.fixture
+def two_designs(write_run, make_record):
+    return write_run(
+        "designs",
+        [
+            make_record(
+                bits=bits,
+                backend_options={"bits": bits, "accumulator_bits": width},
+                low_bit_macs=100 * bits + width,
+            )
+            for bits in (4, 8)
+            for width in (18, 24)
+        ],
+    )
+
+
+def test_designs_with_different_options_do_not_share_a_cell(compare, two_designs):
+    chosen = ("--rows", "gemm", "--values", "low_bit_macs", "--format", "json")
+    _, out, err = compare(two_designs, "--columns", "backend,bits", *chosen)
+    (row,) = json.loads(out)
+    (backend,) = {key.split()[0] for key in row if key != "gemm"}
+    assert {key: value for key, value in row.items() if key != "gemm"} == {
+        f"{backend} {width} {bits}": 100 * bits + width for width in (18, 24) for bits in (4, 8)
+    }
+    assert "medians" not in err
+    rows = ("--rows", "backend", "--columns", "bits", *chosen[2:])
+    assert len(json.loads(compare(two_designs, *rows)[1])) == 2
+    named = ("--rows", "backend_options.accumulator_bits", *chosen[2:])
+    found = json.loads(compare(two_designs, "--columns", "backend,bits", *named)[1])
+    assert [list(row)[1:] for row in found] == 2 * [[f"{backend} 4", f"{backend} 8"]]
+
+
+def test_without_the_backend_cells_are_merged_as_asked(compare, two_designs):
+    chosen = ("--rows", "gemm", "--values", "low_bit_macs", "--format", "json")
+    _, out, err = compare(two_designs, "--columns", "bits", *chosen)
+    assert json.loads(out)[0]["4"] == 421
+    assert "medians" in err
+
+
 def test_markdown_is_a_table_per_value(compare, run):
     _, out, _ = compare(run, "--format", "markdown", "--values", "ratio")
     assert out.splitlines()[:4] == [

@@ -110,6 +110,18 @@ def test_wrong_values(option, value, message, inside):
     assert (error.option, error.inside, error.unknown) == (option, inside, False)
 
 
+def test_several_values_for_one_option_are_several_entries():
+    owner = "backend 'typed'"
+    (error,) = parse_options(Array, owner, {"depth": [18, 24]})[1]
+    assert str(error).endswith(
+        "got [18, 24]; to compare several values, write one entry under backends for each: "
+        "{…, depth: 18} and {…, depth: 24}"
+    )
+    for wrong in ([18], [], [18, "x"]):
+        (error,) = parse_options(Array, owner, {"depth": wrong})[1]
+        assert str(error).endswith(f"got {wrong!r}")
+
+
 def test_every_error_is_listed():
     _, errors = parse_options(Array, "it", {"lane": 1, "depth": 0, "order": "x"})
     assert [error.option for error in errors] == ["lane", "depth", "order"]
