@@ -89,7 +89,11 @@ def _check_not_taken(reference: str, backend: type[GemmBackend]) -> None:
     if backend.name in registry.names():
         taken = registry.get(backend.name)
         if taken is not backend and _source(taken) != _source(backend):
-            raise InputError(f"the backend name {backend.name!r} of {reference} is already taken")
+            raise InputError(
+                f"the backend name {backend.name!r} of {reference} is already taken by "
+                f"{registry.origin(backend.name)}; give the class another name, or name the "
+                f"backend {backend.name!r} instead of the file"
+            )
 
 
 def _source(backend: type[GemmBackend]) -> Path | None:

@@ -21,13 +21,14 @@ from accelsim.errors import InputError, NothingCouldRunError
 from accelsim.report.tables import Format, render
 from accelsim.unpack import split_options
 from gemm_backends import GemmBackend, Outcome, load_backend
-from gemm_backends.conformance import CHECKS, verify
+from gemm_backends.conformance import CHECKS, routes, verify
 from gemm_backends.conformance.junit import write_junit
 from gemm_backends.types import Status
 
 _WIDE = 120
 """Terminal width from which on the table describes each check."""
 
+ROUTE_CHECKS = {check.name for check in routes.CHECKS}
 TITLES = {check.name: check.title for check in CHECKS}
 
 
@@ -82,7 +83,7 @@ def command(
     found = list(checks)
     for action in actions:
         found += outcomes(action, subject)
-    rows = [_row(outcome) for outcome in found]
+    rows = [_row(outcome) for outcome in (_folded(found) if style == "table" else found)]
     width = shutil.get_terminal_size().columns
     columns = [name for name in rows[0] if name != "what_must_hold" or width >= _WIDE]
     shown = columns if style == "table" else None
@@ -113,6 +114,24 @@ def parsed_option(option: str) -> tuple[str, Any]:
 
 def _ignore(error: BaseException) -> None:
     pass
+
+
+def _folded(found: Sequence[Outcome]) -> list[Outcome]:
+    """Put the checks of fused routes on one line if all are skipped for one reason."""
+    of_routes = [outcome for outcome in found if outcome.name in ROUTE_CHECKS]
+    if not of_routes or {(outcome.status, outcome.detail) for outcome in of_routes} != {
+        ("skipped", of_routes[0].detail)
+    }:
+        return list(found)
+    whole = Outcome(
+        f"route_* ({len(of_routes)})",
+        "skipped",
+        of_routes[0].detail,
+        sum(outcome.seconds for outcome in of_routes),
+    )
+    first = found.index(of_routes[0])
+    rest = [outcome for outcome in found[first:] if outcome not in of_routes]
+    return [*found[:first], whole, *rest]
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:

@@ -109,6 +109,13 @@ class Registry(Generic[T]):
             raise InputError(f"{self.kind} {name!r} is defined twice: by {claims}")
         return self._from_entry_point(candidates[0])
 
+    def origin(self, name: str) -> str:
+        """Return what provides the plug-in of a known name, as messages put it."""
+        if name in self._registered:
+            plugin = self._registered[name]
+            return f"the class {plugin.__qualname__} registered by {plugin.__module__}"
+        return " and ".join(f"the {_origin(entry)}" for entry in self._entry_points()[name])
+
     def broken(self) -> dict[str, str]:
         """Import every plug-in and return the error message of each one that fails."""
         errors = {}

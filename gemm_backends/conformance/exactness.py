@@ -84,7 +84,7 @@ def empty_dimensions(subject: Subject) -> str:
 
 @check
 def long_sums(subject: Subject) -> str:
-    """Products with K from 128 up to and beyond 2^16 are exact."""
+    """Random digits with K from 128 to beyond 2^20 are exact; their sums stay small."""
     return _exact(subject, LONG)
 
 

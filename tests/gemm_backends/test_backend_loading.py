@@ -122,7 +122,9 @@ def test_a_class_in_a_file(tmp_path):
     )
     assert load_backend(f"{path}:Mine", depth=3).options == {"depth": 3}
     path.with_name("thief.py").write_text(path.read_text().replace("'mine'", "'int64'"))
-    with pytest.raises(InputError, match=r"'int64' of .*thief.py:Mine is already taken"):
+    with pytest.raises(
+        InputError, match=r"taken by the entry point '.*' of package accelsim; give"
+    ):
         load_backend(f"{path.with_name('thief.py')}:Mine")
     installed = sys.modules[backend_class("int64").__module__].__file__
     assert load_backend(f"{installed}:{backend_class('int64').__name__}").name == "int64"

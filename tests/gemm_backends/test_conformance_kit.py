@@ -33,7 +33,13 @@ from faulty import (
 )
 
 from accelsim.plugins.extras import how_to_install
-from gemm_backends import Accumulator, Availability, list_backends, load_backend
+from gemm_backends import (
+    Accumulator,
+    Availability,
+    GemmBackend,
+    list_backends,
+    load_backend,
+)
 from gemm_backends.conformance import (
     CHECKS,
     BackendConformance,
@@ -240,3 +246,16 @@ def test_the_traceback_of_a_failure_is_offered():
 def test_checks_do_not_depend_on_the_seed_of_the_process():
     (a, _), (b, _) = (Subject(Correct()).random(3, 4, 5) for _ in range(2))
     assert a.equal(b)
+
+
+def test_a_backend_that_says_nothing_about_being_native_is_told_so():
+    class Silent(Native):
+        availability = GemmBackend.availability
+
+    class Emulated(Native):
+        def availability(self):
+            return Availability(True, execution="emulated")
+
+    for backend, said in ((Silent, "says nothing about being native"), (Emulated, "claims to be")):
+        outcome = run_check(BY_NAME["execution"], Subject(backend()))
+        assert (outcome.status, said in outcome.detail) == ("skipped", True)

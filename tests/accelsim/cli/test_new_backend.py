@@ -91,3 +91,21 @@ def test_a_folder_that_cannot_be_written():
     result = run("tiny", "--output", "/proc/tiny")
     assert isinstance(result.exception, InputError)
     assert "cannot write /proc/tiny" in str(result.exception)
+
+
+def test_its_tests_hold_for_a_class_without_options_and_costs(tmp_path):
+    """Those of the kit need not run for that: its other tests are the template's."""
+    assert run("plain", "--output", tmp_path / "plain").exception is None
+    (tmp_path / "plain" / "plain" / "__init__.py").write_text(
+        "from gemm_backends import Accumulator, GemmBackend\n"
+        "class Plain(GemmBackend):\n"
+        "    name, bits, accumulator = 'plain', 8, Accumulator(32, 'wrap')\n"
+        "    def matmul(self, a, b): return a.int() @ b.int().T\n"
+    )
+    environment = Environment(tmp_path)
+    environment.install(tmp_path / "plain")
+    tests = tmp_path / "plain" / "tests"
+    printed = environment.run(
+        "pytest", "-q", tests, "-k", "installed or cost or options or small_shapes"
+    )
+    assert "3 passed, 1 skipped" in printed

@@ -7,9 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from accelsim import cli
-from accelsim.cli.verify import command, parsed_option
+from accelsim.cli.verify import _folded, command, parsed_option
 from accelsim.errors import InputError, NothingCouldRunError
-from gemm_backends.conformance import CHECKS, verification
+from gemm_backends import Outcome
+from gemm_backends.conformance import CHECKS, routes, verification
 
 BACKENDS = """
 import torch
@@ -69,7 +70,9 @@ def test_a_right_backend_passes(file):
     assert result.return_value == 0, result.output
     assert "right(lanes=4): 8 x 8 bits, 32-bit accumulator, overflow: wrap" in result.stdout
     assert " 0 failed" in result.stdout
-    assert all(check.name in result.stdout for check in CHECKS)
+    assert all(check.name in result.stdout for check in CHECKS if check not in routes.CHECKS)
+    assert result.stdout.count("has no fused route") == 1
+    assert f"route_* ({len(routes.CHECKS)})" in result.stdout
     assert "\x1b" not in result.output
 
 
@@ -160,3 +163,16 @@ def test_wrong_calls(arguments, message):
 )
 def test_options_are_read_as_a_config_is(text, value):
     assert parsed_option(f"key={text}") == ("key", value)
+
+
+def test_routes_take_one_line_only_where_all_are_skipped_for_one_reason():
+    names = [check.name for check in routes.CHECKS]
+    skipped = [Outcome(name, "skipped", "none", 0.5) for name in names]
+    around = [Outcome("memory", "passed"), Outcome("rtl", "failed")]
+    (before, one, after) = _folded([around[0], *skipped, around[1]])
+    assert [before, after] == around
+    assert (one.detail, one.seconds) == ("none", len(names) / 2)
+    for other in (Outcome(names[1], "passed", "none"), Outcome(names[1], "skipped", "no graphs")):
+        found = [skipped[0], other, *skipped[2:]]
+        assert _folded(found) == found
+    assert _folded(around) == around

@@ -1,9 +1,12 @@
-"""Tests: the conformance kit, and whatever is particular to this accelerator."""
+"""Tests: the conformance kit, and whatever is particular to this accelerator.
 
-import pytest
+These hold for any class; the kit checks cost() where it is defined. Add what you know of yours,
+such as the cycles of a GEMM counted by hand.
+"""
+
 from my_accelerator import MyAccelerator
 
-from gemm_backends import GemmSpec, load_backend
+from gemm_backends import load_backend
 from gemm_backends.conformance import BackendConformance
 
 
@@ -13,9 +16,4 @@ class TestMyAccelerator(BackendConformance):
 
 
 def test_it_is_installed():
-    assert isinstance(load_backend("my-accelerator", rows=32), MyAccelerator)
-
-
-@pytest.mark.parametrize(("n", "cycles"), [(1, 64 + 30), (16, 64 + 30), (17, 2 * (64 + 30))])
-def test_cycles(n, cycles):
-    assert MyAccelerator().cost(GemmSpec(8, 8, n, 64, 16)).cycles == cycles
+    assert isinstance(load_backend("my-accelerator"), MyAccelerator)
