@@ -136,7 +136,7 @@ class BundleSource(WorkloadSource):
         default=["*"], min_length=1, description="a list of at least one glob, such as '*.qk'"
     )
     tile: Tile | None = Field(
-        default=None, description="a mapping such as {n: 4096, d: 4096, h: 11008}"
+        default=None, description="a mapping such as {d: 4096}, of at least one of n, d and h"
     )
     dtype: FloatType | None = Field(default=None, description=FLOAT_TYPES)
 

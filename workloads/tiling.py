@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from workloads.gemm import Gemm, Operands
@@ -22,15 +22,30 @@ class Tile(BaseModel):
 
     Parameters
     ----------
-    n, d, h : int
-        A becomes ``[n, d]`` and B ``[h, d]``.
+    n, d, h : int, optional
+        A becomes ``[n, d]`` and B ``[h, d]``; a dimension that is left out keeps its size, n and h
+        with the heads laid out as rows. At least one is given.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    n: Size
-    d: Size
-    h: Size
+    n: Size | None = None
+    d: Size | None = None
+    h: Size | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Tile:
+        if self.n is self.d is self.h is None:
+            raise ValueError("it needs at least one of n, d and h")
+        return self
+
+    def shape(self, gemm: Gemm) -> tuple[int, int, int]:
+        """Return n, d and h of what a GEMM becomes."""
+        return (
+            gemm.batch * gemm.n if self.n is None else self.n,
+            gemm.d if self.d is None else self.d,
+            gemm.batch * gemm.h if self.h is None else self.h,
+        )
 
 
 def tiled(gemm: Gemm, tile: Tile) -> Gemm:
@@ -46,18 +61,19 @@ def tiled(gemm: Gemm, tile: Tile) -> Gemm:
     tile : Tile
         The shape.
     """
+    n, d, h = tile.shape(gemm)
 
     def load() -> Operands:
         a, b = gemm.load()
-        return _filled(a, tile.n, tile.d), _filled(b, tile.h, tile.d)
+        return _filled(a, n, d), _filled(b, h, d)
 
     return replace(
         gemm,
-        name=f"{gemm.name}@{tile.n}x{tile.d}x{tile.h}",
+        name=f"{gemm.name}@{n}x{d}x{h}",
         batch=1,
-        n=tile.n,
-        d=tile.d,
-        h=tile.h,
+        n=n,
+        d=d,
+        h=h,
         load=load,
         batched=False,
         tensors=gemm.tensor_names,

@@ -141,6 +141,26 @@ def test_a_tile_repeats_rows_and_columns_with_heads_as_rows(heads, tmp_path):
     assert torch.equal(b[:, :3], heads[1].reshape(8, 3)[:3])
 
 
+@pytest.mark.parametrize(
+    ("tile", "shape"), [({"d": 7}, (4, 7, 8)), ({"n": 1}, (1, 3, 8)), ({"n": 5, "h": 9}, (5, 3, 9))]
+)
+def test_a_dimension_that_a_tile_leaves_out_keeps_its_size(heads, tmp_path, tile, shape):
+    (gemm,) = BundleSource(bundle="heads.safetensors", tile=tile).open(tmp_path)
+    assert (gemm.n, gemm.d, gemm.h) == shape
+    assert gemm.name == "x.qk@{}x{}x{}".format(*shape)
+    a, b = gemm.load()
+    n, d, h = shape
+    rows = [heads[0].reshape(4, 3), heads[1].reshape(8, 3)]
+    for found, whole, size in zip((a, b), rows, (n, h), strict=True):
+        picked = whole[torch.arange(size) % len(whole)][:, torch.arange(d) % 3]
+        assert torch.equal(found, picked)
+
+
+def test_a_tile_has_a_dimension():
+    with pytest.raises(ValidationError, match="at least one of n, d and h"):
+        BundleSource(bundle="heads.safetensors", tile={})
+
+
 def test_operands_may_be_rounded_when_they_are_read(heads, tmp_path):
     (gemm,) = BundleSource(bundle="heads.safetensors", dtype="bfloat16").open(tmp_path)
     assert torch.equal(gemm.load()[0], heads[0].bfloat16())
