@@ -68,8 +68,12 @@ def brief(records: Iterable[Record], folder: Path = Path(), width: int = WIDTH) 
     ran = [record for record in records if record.status.ran]
     sums = sum_block(ran, width) if ran else None
     designs = design_block(records, width)
-    tail = _legend(ran, sums, width) if sums else []
-    tail += ["", *_verdict(records, folder, width)]
+    said = ["", *_verdict(records, folder, width)]
+    # What the tables leave is the legend's, which is cut only below `_LEGEND_LINES`.
+    tables = (sums.lines if sums else 0) + (1 + designs.lines if designs else 0)
+    spare = MOST_LINES - NEXT_LINES - tables - len(said) - 1
+    tail = _legend(ran, sums, width, max(_LEGEND_LINES, spare)) if sums else []
+    tail += said
     room = MOST_LINES - NEXT_LINES - len(tail)
     if sums is not None and designs is not None:
         # The times of models in software mean little, so their designs come first.
@@ -83,8 +87,8 @@ def brief(records: Iterable[Record], folder: Path = Path(), width: int = WIDTH) 
     return "".join(f"{printable(line).rstrip()}\n" for line in lines)
 
 
-def _legend(ran: Sequence[Record], sums: Block, width: int) -> list[str]:
-    """Explain marks and columns in one paragraph, the most important first."""
+def _legend(ran: Sequence[Record], sums: Block, width: int, most: int) -> list[str]:
+    """Explain marks and columns in one paragraph of some lines, the most important first."""
     terms = [f"{mark}: {meaning}" for mark, meaning in explain_doubts(sums.ratios).items()]
     for execution, words in EXECUTION.items():
         if any(record.execution == execution for record in ran):
@@ -92,7 +96,7 @@ def _legend(ran: Sequence[Record], sums: Block, width: int) -> list[str]:
     terms += [note.removesuffix(".") for note in Labels(ran).notes()]
     terms += [f"{title}: {meaning}" for title, meaning in sums.meanings.items()]
     terms.append(f"{TABLE} explains every column")
-    return ["", *_wrapped(". ".join(terms) + ".", width, _LEGEND_LINES)]
+    return ["", *_wrapped(". ".join(terms) + ".", width, most)]
 
 
 def _verdict(records: Sequence[Record], folder: Path, width: int) -> list[str]:

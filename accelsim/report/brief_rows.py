@@ -120,7 +120,8 @@ def sum_block(ran: Sequence[Record], width: int) -> Block:
         if len(head) <= width:
             break
     ratios = [line.speedup(name) for line in lines for name in named]
-    return Block([head], rows, (), range(len(rows)), _meanings(ran, named, stages), ratios)
+    meanings = _withheld(lines, named) | _meanings(ran, named, stages)
+    return Block([head], rows, (), range(len(rows)), meanings, ratios)
 
 
 def design_block(records: Sequence[Record], width: int) -> Block | None:
@@ -199,6 +200,18 @@ def _meanings(
     meanings["r"] = "low-bit multiplications over those of the GEMMs"
     meanings["MACs"] = "low-bit multiply-adds"
     return meanings
+
+
+def _withheld(lines: Sequence[Line], baselines: Sequence[str]) -> dict[str, str]:
+    """Give the times of the baselines of which a ratio is not a result, lest nothing is seen."""
+    times = {}
+    for name in baselines:
+        void = [line for line in lines if (found := line.speedup(name)) and found.void]
+        known = [time for line in void if (time := line.baseline_time(name)) is not None]
+        if known:
+            ends = dict.fromkeys(map(milliseconds, (min(known), max(known))))
+            times[f"{name} itself"] = f"{' to '.join(ends)} ms"
+    return times
 
 
 def _cut(label: str, width: int) -> str:

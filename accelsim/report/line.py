@@ -53,6 +53,10 @@ class Line:
         times = (record.time_ms.get(stage) for record in self.records)
         return total(None if time is None else time.median for time in times)
 
+    def baseline_time(self, name: str) -> float | None:
+        """Return the median time of a baseline in ms."""
+        return total(record.baselines.get(name) for record in self.records)
+
     def error(self) -> float | None:
         """Return half the 95% interval of the total, in percent of it.
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from accelsim.errors import InputError, unknown_name
 from accelsim.measure.ratios import TimeRatio, explain_doubts, time_ratio
-from accelsim.measure.statistics import FEWEST
+from accelsim.measure.statistics import FEWEST, Interval
 from accelsim.records import record_key
 from accelsim.report.fields import lookup
 
@@ -51,21 +51,25 @@ def add_speedup(records: Sequence[_Row], baseline: str) -> tuple[str, dict[str, 
     backends = {record["backend"] for record in records}
     runs = {record["run"] for record in records}
     runs = runs if len(runs) > 1 else set()
+    own = [total_times(record) for record in records]
     if baseline in floats:
         reference = [_float_times(record, baseline) for record in records]
     elif baseline in backends:
-        reference = _matched(records, lambda r: r["backend"] == baseline, _without_backend)
+        reference = _matched(records, own, lambda r: r["backend"] == baseline, _without_backend)
     elif baseline in runs:
-        reference = _matched(records, lambda r: r["run"] == baseline, record_key)
+        reference = _matched(records, own, lambda r: r["run"] == baseline, record_key)
     else:
         raise _unknown_baseline(baseline, floats | backends | runs)
     found: list[TimeRatio] = []
-    for record, other in zip(records, reference, strict=True):
-        mine = total_times(record)
+    for record, mine, other in zip(records, own, reference, strict=True):
         if other is None or mine is None or not mine[0]:
             continue
         load = lookup(record, "timing.load_per_core")
-        ratio = time_ratio([mine[1] or [mine[0]]], [other[1] or [other[0]]], load)
+        ratio = (
+            TimeRatio(Interval(1.0, 1.0, 1.0))  # of a record and itself, however its times spread
+            if other is mine
+            else time_ratio([mine[1] or [mine[0]]], [other[1] or [other[0]]], load)
+        )
         if ratio is None:
             continue
         found.append(ratio)
@@ -104,26 +108,29 @@ def _float_times(record: _Row, baseline: str) -> _Times | None:
 
 def _matched(
     records: Sequence[_Row],
+    own: Sequence[_Times | None],
     is_reference: Callable[[_Row], bool],
     key: Callable[[_Row], tuple[str, ...]],
 ) -> list[_Times | None]:
     """Return the times of the reference with the same key, for each record.
 
-    A backend with several options has several references: the repeats of all of them.
+    A backend with several options has several references: their median. A record that is its only
+    reference gets its entry of `own` itself.
     """
     times: dict[tuple[str, ...], list[_Times]] = defaultdict(list)
-    for record in records:
-        mine = total_times(record)
+    for record, mine in zip(records, own, strict=True):
         if is_reference(record) and mine is not None:
             times[key(record)].append(mine)
     return [_joined(times[k]) if (k := key(record)) in times else None for record in records]
 
 
 def _joined(found: list[_Times]) -> _Times:
+    if len(found) == 1:
+        return found[0]
     medians = sorted(median for median, _ in found)
     middle = len(medians) // 2
     median = (medians[middle] + medians[~middle]) / 2
-    return median, found[0][1] if len(found) == 1 else []
+    return median, []
 
 
 def _without_backend(record: _Row) -> tuple[str, ...]:

@@ -251,6 +251,25 @@ class TestBaseline:
         assert float(first["cpu-int8 speedup_vs.fp32"]) == pytest.approx(2 / 4)
         assert first["cuda-int8 speedup_vs.fp32"] == ""
 
+    def test_a_backend_against_itself_is_1_however_its_times_spread(
+        self, compare, write_run, make_record
+    ):
+        spread = {"total": [1.0, 9.0] * 10}
+        path = write_run(
+            "run",
+            [
+                make_record(backend="cpu-int8", samples_ms=spread),
+                make_record(backend="emulator", samples_ms=spread),
+            ],
+        )
+        _, out, err = compare(
+            path, "--baseline", "cpu-int8", "--values", "ratio", "--format", "csv"
+        )
+        (row,) = rows_of(out)
+        assert row["cpu-int8 speedup_vs.cpu-int8"] == "1.0"
+        assert row["emulator speedup_vs.cpu-int8"] == ""
+        assert "not a result" in err
+
     def test_of_a_backend_is_matched_record_by_record(self, compare, write_run, make_record):
         path = write_run(
             "run",

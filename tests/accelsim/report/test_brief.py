@@ -132,7 +132,31 @@ def test_ratios_that_are_no_results_are_dashes_and_say_why_first(make_record):
     )
     text = brief([record])
     assert text.splitlines()[1].split()[-1] == "–"
-    assert text.split("\n\n")[1].startswith("–: not a result: ")
+    legend = " ".join(text.split("\n\n")[1].split())
+    assert legend.startswith("–: not a result: ")
+    assert f"fp32 itself: {record.baselines['fp32']:.2f} ms. " in legend
+    assert "fp32 itself" not in brief([timed(make_record, 1.0, "q")])
+
+
+def test_the_legend_is_whole_where_the_tables_leave_room(make_record):
+    def records(number):
+        return [
+            make_record(
+                beta=beta,
+                samples_ms={"total": [1.0, 9.0] * 10},
+                baseline_samples_ms={"fp32": [2.0] * 20},
+                execution="emulated",
+            )
+            for beta in range(1, number + 1)
+        ]
+
+    few = brief(records(2), width=40)
+    assert "…" not in few
+    assert "explains every column." in " ".join(few.split())
+    many = brief(records(60), width=40)
+    assert " …" in many
+    for text in (few, many):
+        assert len(text.splitlines()) + NEXT_LINES <= MOST_LINES
 
 
 def test_a_busy_machine_is_told(make_record):
