@@ -76,7 +76,8 @@ def test_torchao_says_which_extra_brings_it(monkeypatch):
     monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
     availability = load_baseline("torchao-int8").availability("cuda")
     assert not availability.available
-    assert "accelsim[torchao]" in availability.reason
+    assert "torchao is missing: pip install" in availability.reason
+    assert "[torchao]" in availability.reason
 
 
 class Halved(Baseline):

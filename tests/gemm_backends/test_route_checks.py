@@ -72,7 +72,7 @@ def test_a_route_may_refuse_kinds_of_requests():
         ("KeepsAStaleWeight", "route_prepared", "B was overwritten and prepared again: the intege"),
         ("ReturnsItsOwnMemory", "route_results", "the output of the first run changed in the seco"),
         ("SaysPreparedWithoutIt", "route_counts", "prepared is ('a', 'b'), and [] came prepared"),
-        ("NoRoute", "route_requests", "which is no route: it has no integers"),
+        ("NoRoute", "route_requests", "which is not a route: it lacks integers"),
     ],
 )
 def test_a_failure_is_explained(route, check, explanation):

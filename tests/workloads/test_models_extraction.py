@@ -100,7 +100,7 @@ def test_a_model_of_ones_own(mine):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "give one of a NAME of the catalog, --model and --hf"),
+        ((), "give one of a NAME of the catalog, --model, --hf and --onnx"),
         (("gpt-small", *MINE), "give one of"),
         (("--model", "mine.py:model"), "--model needs --input"),
         (("gpt-small", "--input", "mine.py:batch"), "--input goes with --model"),
@@ -117,7 +117,7 @@ def test_a_model_of_ones_own(mine):
         ((*MINE, "--phase", "backward"), "has no loss; give a function of the output with --loss"),
         ((*MINE, "--gemm", "*.q"), "no GEMM matches \\*.q"),
         (("llama-2-7b",), "there are shapes alone"),
-        (("--hf", "nowhere"), "nowhere: is no folder"),
+        (("--hf", "nowhere"), "nowhere: is not a folder"),
     ],
 )
 def test_wrong_calls(mine, arguments, message):
