@@ -91,16 +91,24 @@ class Accelerator:
         """What the array multiplies in one step."""
         return self.array.tile
 
-    def check_tile(self) -> None:
-        """See that the memories hold the tile of a given mapping, at the array's widths.
+    def check_memory(self) -> None:
+        """See that the memories hold the array's digits and the tile of a given mapping.
 
         Raises
         ------
         OptionError
-            If they do not.
+            If a word is narrower than a digit, or the tile does not fit.
         """
-        memory = self.memory
-        if memory is None or not isinstance(memory.mapping, Mapped):
+        memory, widest = self.memory, max(self.array.bits)
+        if memory is None:
+            return
+        if memory.word_bits is not None and memory.word_bits < widest:
+            message = (
+                f"a word of {memory.word_bits} bits does not hold a digit of {widest}; "
+                f"memory.word_bits must be at least {widest}"
+            )
+            raise OptionError(message, "memory", "word_bits")
+        if not isinstance(memory.mapping, Mapped):
             return
         whole = {name: getattr(memory.mapping, name) for name in DIMENSIONS}
         sizes = {name: np.array([size], np.int64) for name, size in whole.items()}

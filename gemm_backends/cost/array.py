@@ -144,7 +144,7 @@ class Array:
             energy_pj=None if each is None else math.fsum(parts.values()),
             energy_by_pj=parts,
             relative_area=None if relative is None else relative.value,
-            peak_macs=rows * columns * self.datapath.tree,
+            peak_macs=rows * columns * self.datapath.tree + self.correction_lanes,
             model=self._description,
             basis=basis,
         )

@@ -165,7 +165,7 @@ class Emulator(GemmBackend):
         )
         model = Accelerator(places, memory_system(memory), unpacker)
         if self._fixed:
-            model.check_tile()
+            model.check_memory()
         self._model: CostModel = model
         self.tile = self._model.tile
 

@@ -14,6 +14,7 @@ from accelsim.runner.cases import list_cases
 from workloads import open_bundle
 from workloads.models import onnx_graph
 from workloads.models.onnx_graph import onnx_layers
+from workloads.models.onnx_operands import onnx_gemms
 from workloads.models.topology import read_topology
 
 
@@ -21,6 +22,12 @@ def test_a_topology_of_gemms(tmp_path):
     path = tmp_path / "net.csv"
     path.write_text("Layer, M, N, K,\nfirst, 128, 192, 576,\n\nlast, 1, 10, 64,\n")
     assert [tuple(layer[3:]) for layer in read_topology(path)] == [(128, 576, 192), (1, 64, 10)]
+
+
+def test_a_topology_with_the_mark_and_the_head_of_a_spreadsheet(tmp_path):
+    path = tmp_path / "net.csv"
+    path.write_text("Layer name, M, N, K,\nfirst, 128, 192, 576,\n", encoding="utf-8-sig")
+    assert [tuple(layer[3:]) for layer in read_topology(path)] == [(128, 576, 192)]
 
 
 def test_a_topology_of_convolutions(tmp_path):
@@ -139,6 +146,31 @@ def test_shapes_of_an_onnx_model(attention):
     assert [layer.op for layer in found] == ["linear", "qk", "pv", "linear"]
     sizes = [(1, 15, 8, 8), (6, 5, 4, 5), (6, 5, 5, 4), (1, 15, 8, 3)]
     assert [tuple(layer[2:]) for layer in found] == sizes
+
+
+def test_experts_of_an_onnx_model_are_a_batch(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    helper, draw = onnx.helper, np.random.default_rng(0)
+    value = helper.make_tensor_value_info
+    w = draw.normal(size=(3, 8, 5)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="experts")],
+        "g",
+        [value("x", onnx.TensorProto.FLOAT, [3, 4, 8])],
+        [value("y", onnx.TensorProto.FLOAT, [3, 4, 5])],
+        [onnx.numpy_helper.from_array(w, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "experts.onnx"
+    onnx.save(model, str(path))
+    assert [tuple(layer[2:]) for layer in onnx_layers(path, 1, 1)] == [(3, 4, 8, 5)]
+    x = draw.normal(size=(3, 4, 8)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    (gemm,) = onnx_gemms(path, tmp_path / "x.npz")
+    a, b = gemm.load()
+    assert torch.equal(a, torch.from_numpy(x))
+    assert torch.equal(b, torch.from_numpy(w).mT)
 
 
 def test_an_onnx_model_is_a_workload(attention, tmp_path):

@@ -44,11 +44,12 @@ class Site:
     def layer(self, a: Sequence[int], b: Sequence[int]) -> Layer:
         """Return the GEMM of inputs of these shapes.
 
-        A linear layer's leading dimensions are rows; of other products they are the batch.
+        A linear layer's leading dimensions are rows, unless both sides have some, as experts do;
+        those and the ones of other products are the batch.
         """
         lead_a, n, d = _sizes(_matrix(a, 0), self.turned_a)
         lead_b, h, _ = _sizes(_matrix(b, 1), self.turned_b)
-        if self.op == "linear":
+        if self.op == "linear" and min(math.prod(lead_a), math.prod(lead_b)) == 1:
             return Layer(self.name, self.op, 1, math.prod(lead_a) * n, d, math.prod(lead_b) * h)
         return Layer(self.name, self.op, math.prod(_broadcast(lead_a, lead_b)), n, d, h)
 

@@ -94,7 +94,7 @@ def _run(model: Any, path: Path, arrays: Mapping[str, Any], names: Sequence[str]
 
 def _gemm(workload: str, site: Site, a: Any, b: Any) -> Gemm:
     layer = site.layer(a.shape, b.shape)
-    is_batched = site.op != "linear"
+    is_batched = site.op != "linear" or layer.batch > 1
 
     def operands() -> Operands:
         left = _operand(a, site.turned_a, 0)

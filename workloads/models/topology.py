@@ -9,7 +9,7 @@ from pathlib import Path
 from accelsim.errors import InputError
 from workloads.models.layer import Layer
 
-GEMM = ("layer", "m", "n", "k")
+GEMM = ("m", "n", "k")
 CONVOLUTION = (
     "layer name, IFMAP height, IFMAP width, filter height, filter width, channels, filters, stride"
 )
@@ -27,7 +27,7 @@ def read_topology(path: Path) -> list[Layer]:
         If it cannot be read, or a line is neither; the message has its number.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     rows = [
@@ -37,7 +37,7 @@ def read_topology(path: Path) -> list[Layer]:
     rows = [(number, _filled(cells)) for number, cells in rows if any(cells)]
     if len(rows) < 2:
         raise InputError(f"{path}: expected a head and a line for each layer")
-    is_gemm = tuple(cell.lower() for cell in rows[0][1][:4]) == GEMM
+    is_gemm = tuple(cell.lower() for cell in rows[0][1][1:4]) == GEMM
     found, names = [], set()
     for number, cells in rows[1:]:
         where = f"{path}:{number}"

@@ -80,6 +80,7 @@ backends:
         (8, 4, "bandwith", "{dram: 4}", r":8:7: backends.0.memory.bandwith: unknown key of memory"),
         (8, 1, "word_bits", 8, r":7:20: backends.0.memory.sram_kb.a: .* an SRAM has from 2"),
         (8, 4, "word_bits", 0, r":8:18: backends.0.memory.word_bits: .* from 1 to 64"),
+        (8, 4, "word_bits", 7, r":8:18: backends.0.memory.word_bits: a word of 7 bits does not"),
         (8, 4, "bandwidth", "{dram: -1}", r":8:25: backends.0.memory.bandwidth.dram: "),
         (
             "[4, 8]",

@@ -124,6 +124,11 @@ def test_a_row_of_lanes_beats_the_array_alone_on_the_digits_of_one_operand(
     assert with_lanes.corrected_cost(spec, one).cycles <= in_turn
 
 
+def test_lanes_add_to_what_is_multiplied_in_a_clock():
+    backend = load_backend("emulator", bits=4, array=[16, 16], correction_lanes=256)
+    assert backend.cost(GemmSpec(4, 4, 32, 256, 32)).peak_macs == 16 * 16 + 256
+
+
 def test_multiplications_add_up():
     corrections = drawn(3, 6, 10, 5, 0.4)
     x, y = (side.digits.to_dense() != 0 for side in (corrections.a, corrections.b))
