@@ -40,7 +40,13 @@ class Tile(BaseModel):
         return self
 
     def shape(self, gemm: Gemm) -> tuple[int, int, int]:
-        """Return n, d and h of what a GEMM becomes."""
+        """Return n, d and h of what a GEMM becomes.
+
+        Parameters
+        ----------
+        gemm : Gemm
+            Its sizes stand where the tile names none; heads count as rows.
+        """
         return (
             gemm.batch * gemm.n if self.n is None else self.n,
             gemm.d if self.d is None else self.d,
