@@ -279,8 +279,15 @@ class StageTimer:
         self._times: dict[str, list[float]] = defaultdict(list)
 
     @contextmanager
-    def repeat(self) -> Iterator[None]:
-        """Enclose one repeat; its times are read when it ends, once the device is done."""
+    def repeat(self, before: Callable[[], object] | None = None) -> Iterator[None]:
+        """Enclose one repeat; its times are read when it ends, once the device is done.
+
+        Parameters
+        ----------
+        before : callable, optional
+            Called first, on an idle device and outside of the times. What it queues on a GPU is
+            not waited for, so that it may give the host a head start.
+        """
         if self._marks is not None:
             raise RuntimeError("a repeat is already being timed")
         self._marks = []
@@ -288,6 +295,8 @@ class StageTimer:
         gc.disable()
         try:
             self._clock.wait()
+            if before is not None:
+                before()
             yield
             self._clock.wait()
             self._collect(self._marks)

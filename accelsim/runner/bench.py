@@ -184,9 +184,8 @@ class Bench:
         Baselines are called in turn with the repeats, each round beginning with another one.
         """
         evict = evictor(device) if self._plan.cache == "cold" else None
-        # A baseline is one kernel, and a graph one launch: neither is to wait for the host.
-        ahead = with_head_start(evict, device)
-        before = ahead if self._config.timing.graph else evict
+        # Neither the route nor a baseline is to wait for the host's first launches.
+        before = with_head_start(evict, device)
         found, first = Findings(), True
         in_turn: list[str | None] = [None, *baselines]
         beside: dict[str, tuple[float, ...]] = dict.fromkeys(baselines, ())
@@ -199,7 +198,7 @@ class Bench:
                 if name is None:
                     trial.repeat(timer, before)
                 else:
-                    once = measure(baselines[name], 1, 0, device, before=ahead).milliseconds
+                    once = measure(baselines[name], 1, 0, device, before=before).milliseconds
                     beside[name] += () if warmup else once
             in_turn.append(in_turn.pop(0))
             if trial.tells_apart:

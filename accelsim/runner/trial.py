@@ -111,9 +111,7 @@ class Trial:
         if self._graph:
             self._replay(timer, before)
         else:
-            if before is not None:
-                before()
-            with timer.repeat():
+            with timer.repeat(before):
                 self._product = self._run(timer)
         self._route.check()
 

@@ -31,17 +31,31 @@ def pack(problem: LowBitProblem, results: Sequence[Tensor]) -> Tensor:
         ``[batch, n, h]``, int64; exact where every entry of C fits int64, because additions
         modulo 2^64 lose nothing then. `pack_wide` is for the rest.
     """
-    batch, n, _, h = problem.shape
-    device = results[0].device if results else torch.device("cpu")
-    if device.type == "cpu":
+    if not results or results[0].device.type == "cpu":
         return pack_on_cpu(problem, results)
-    total = torch.zeros((batch, n, h), dtype=torch.int64, device=device)
+    return pack_by_operations(problem, results)
+
+
+def pack_by_operations(problem: LowBitProblem, results: Sequence[Tensor]) -> Tensor:
+    """Do what `pack` does by operations of PyTorch, on any device."""
+    batch, n, _, h = problem.shape
+    total = torch.empty((batch, n, h), dtype=torch.int64, device=results[0].device)
+    begun: set[int] = set()
     for product, result in zip(problem.products, results, strict=True):
         for row, column, block in _blocks(product, result):
             exponent = product.exponent + row.exponent + column.exponent
-            if exponent < INT64_BITS:  # what is shifted further is 0 modulo 2^64
-                shifted = block.to(torch.int64) << exponent
-                _add(total[product.head], row.index, column.index, shifted)
+            if exponent >= INT64_BITS:  # what is shifted that far is 0 modulo 2^64
+                continue
+            head = total[product.head]
+            if product.head in begun:
+                _add(head, row.index, column.index, block, exponent)
+            elif row.index is None and column.index is None:
+                head.copy_(block).bitwise_left_shift_(exponent)
+            else:
+                _add(head.zero_(), row.index, column.index, block, exponent)
+            begun.add(product.head)
+    for number in set(range(batch)) - begun:
+        total[number].zero_()
     return total
 
 
@@ -92,15 +106,19 @@ def _starts(segments: LineMap) -> Iterator[tuple[Segment, int]]:
         start += segment.count
 
 
-def _add(total: Tensor, rows: Tensor | None, columns: Tensor | None, block: Tensor) -> None:
-    if rows is not None and columns is not None:
-        lines = torch.zeros(
-            (total.shape[0], block.shape[1]), dtype=total.dtype, device=total.device
-        )
-        total.index_add_(1, columns, lines.index_add_(0, rows, block))
-    elif rows is not None:
-        total.index_add_(0, rows, block)
+def _add(
+    total: Tensor, rows: Tensor | None, columns: Tensor | None, block: Tensor, exponent: int
+) -> None:
+    """Add ``block * 2^exponent`` to lines of ``total``, modulo 2^64."""
+    if rows is not None:
+        block = block.to(torch.int64) << exponent
+        if columns is not None:
+            lines = block.new_zeros((total.shape[0], block.shape[1]))
+            total.index_add_(1, columns, lines.index_add_(0, rows, block))
+        else:
+            total.index_add_(0, rows, block)
     elif columns is not None:
-        total.index_add_(1, columns, block)
+        total.index_add_(1, columns, block.to(torch.int64) << exponent)
     else:
-        total += block
+        # One kernel that widens, shifts and adds; 2^63 and -2^63 are the same modulo 2^64.
+        total.add_(block, alpha=1 << exponent if exponent < INT64_BITS - 1 else -(1 << exponent))

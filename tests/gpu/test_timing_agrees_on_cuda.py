@@ -9,7 +9,7 @@ from accelsim.measure.sampling import Plan, evictor
 from accelsim.measure.statistics import median_interval
 from accelsim.measure.timing import measure
 
-ROUNDS = 5
+ROUNDS, ATTEMPTS = 5, 3
 ALLOWED = 0.05
 """By how much the medians may differ beyond their noise."""
 
@@ -23,13 +23,15 @@ def test_the_cuda_timer_agrees_with_triton(size):
     device = torch.device("cuda")
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     evict = evictor(device)
-    ours, theirs = [], []
-    for _ in range(ROUNDS):
-        ours += measure(lambda: torch.mm(a, b), 50, 10, device, before=evict).milliseconds
-        theirs += testing.do_bench(lambda: torch.mm(a, b), return_mode="all")
-    mine, other = median_interval(ours), median_interval(theirs)
-    assert mine.low <= (1 + ALLOWED) * other.high
-    assert other.low <= (1 + ALLOWED) * mine.high
+    for _ in range(ATTEMPTS):  # the clocks of a GPU that others use too may change in between
+        ours, theirs = [], []
+        for _ in range(ROUNDS):
+            ours += measure(lambda: torch.mm(a, b), 50, 10, device, before=evict).milliseconds
+            theirs += testing.do_bench(lambda: torch.mm(a, b), return_mode="all")
+        mine, other = median_interval(ours), median_interval(theirs)
+        if mine.low <= (1 + ALLOWED) * other.high and other.low <= (1 + ALLOWED) * mine.high:
+            return
+    raise AssertionError(f"the timers disagree: {mine} here, {other} by Triton")
 
 
 def test_a_plan_times_a_cold_cache_longer_than_a_warm_one():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from accelsim.unpack import LowBitProblem, Product, Segment, pack, pack_wide
 from accelsim.unpack.kernels import cpu_pack
+from accelsim.unpack.pack import pack_by_operations
 
 
 def line_map(generator, lines, whole):
@@ -15,7 +16,7 @@ def line_map(generator, lines, whole):
     segments = [Segment(lines, 0)] if whole else []
     for _ in range(generator.integers(0 if whole else 1, 3)):
         index = generator.permutation(lines)[: generator.integers(0, lines + 1)]
-        exponent = int(generator.choice([0, 3, 7, 40]))
+        exponent = int(generator.choice([0, 3, 7, 40, 63]))
         segments.append(Segment(len(index), exponent, torch.from_numpy(index)))
     return tuple(segments)
 
@@ -40,6 +41,8 @@ def test_it_is_what_python_integers_give(seed, n, h, cached):
     wide = pack_wide(problem, results)
     wrapped = np.vectorize(lambda x: (int(x) + 2**63) % 2**64 - 2**63, otypes=[np.int64])(wide)
     assert np.array_equal(packed.numpy(), wrapped)
+    if results:
+        assert np.array_equal(pack_by_operations(problem, results).numpy(), wrapped)
 
 
 def test_weights_beyond_int64_add_nothing():
@@ -48,4 +51,5 @@ def test_weights_beyond_int64_add_nothing():
     whole = (Segment(1, 0),)
     products = [Product(digits, digits, whole, whole, exponent) for exponent in (0, 64, 70)]
     problem = LowBitProblem(products, (1, 1, 1, 1), "any", 1, 1, 0, 0)
-    assert pack(problem, [result] * 3).tolist() == [[[3]]]
+    for packing in (pack, pack_by_operations):
+        assert packing(problem, [result] * 3).tolist() == [[[3]]]
