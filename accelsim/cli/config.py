@@ -68,9 +68,9 @@ def copy(name: str, output: Path | None, overwrite: bool) -> None:
 
 
 @command.command(short_help="Print the JSON Schema of configs.")
-@click.argument("kind", type=click.Choice(("run", "eval", "train")), default="run")
+@click.argument("kind", type=click.Choice(("run", "eval", "train", "plan")), default="run")
 def schema(kind: str) -> None:
-    """Print the JSON Schema of a config of `accelsim run`, `eval` or `train`.
+    """Print the JSON Schema of a config of `accelsim run`, `eval` or `train`, or of a plan.
 
     Save it, and name it in the first line of a config, so that editors with a YAML language server
     complete keys: # yaml-language-server: $schema=accelsim.schema.json
@@ -79,6 +79,10 @@ def schema(kind: str) -> None:
         from accelsim.config.schema import config_schema
 
         found = config_schema()
+    elif kind == "plan":
+        from accelsim.config.plan_schema import plan_schema
+
+        found = plan_schema()
     else:
         from accelsim.parity.schema import parity_schema
 

@@ -13,7 +13,13 @@ from accelsim.plugins.extras import need
 
 @click.command("eval")
 @options
-def command(config: Path, overrides: tuple[str, ...], device: str | None, **how: Any) -> int:
+def command(
+    config: Path,
+    overrides: tuple[str, ...],
+    device: str | None,
+    plans: tuple[Path, ...],
+    **how: Any,
+) -> int:
     """Evaluate the model of CONFIG with its GEMMs in floats, in integers, and clipped.
 
     A causal language model gets its perplexity on a text, an encoder the cosine of its embeddings
@@ -25,6 +31,6 @@ def command(config: Path, overrides: tuple[str, ...], device: str | None, **how:
     from accelsim.report.experiments import quality_rows
     from accelsim.report.figures.experiments import draw_quality
 
-    resolved = load_eval_config(config, with_device(overrides, device))
+    resolved = load_eval_config(config, with_device(overrides, device), plans)
     need("transformers", "models")  # before the folder is touched
     return carry_out(resolved, EvalRecord, evaluate, quality_rows, draw_quality, **how)

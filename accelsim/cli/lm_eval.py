@@ -37,6 +37,7 @@ def command(
       backend, bits, strategy, digits, block
                    what multiplies, and how integers are unpacked for it; without
                    a backend the same integers are multiplied in floating point
+      plan         the file of a plan, which goes before these, GEMM by GEMM
       gemms, skip, ops
                    which GEMMs of the model
 

@@ -12,7 +12,13 @@ from accelsim.cli.parity import carry_out, options, with_device
 
 @click.command("train")
 @options
-def command(config: Path, overrides: tuple[str, ...], device: str | None, **how: Any) -> int:
+def command(
+    config: Path,
+    overrides: tuple[str, ...],
+    device: str | None,
+    plans: tuple[Path, ...],
+    **how: Any,
+) -> int:
     """Train the small model of the YAML file CONFIG in floats and in integers.
 
     Every treatment starts from the same weights and sees the same data in the same order. With
@@ -24,5 +30,5 @@ def command(config: Path, overrides: tuple[str, ...], device: str | None, **how:
     from accelsim.report.experiments import training_rows
     from accelsim.report.figures.experiments import draw_training
 
-    resolved = load_train_config(config, with_device(overrides, device))
+    resolved = load_train_config(config, with_device(overrides, device), plans)
     return carry_out(resolved, TrainRecord, train, training_rows, draw_training, **how)

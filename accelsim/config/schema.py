@@ -37,7 +37,7 @@ def config_schema() -> dict[str, Any]:
     list_names(definitions["UnpackSection"]["properties"])
     for key, entry in (
         ("workloads", _workloads(definitions)),
-        ("backends", _named(list_backends())),
+        ("backends", named(list_backends())),
         ("accelerator", {"anyOf": [{"enum": list_accelerators()}, _A_YAML_FILE]}),
         ("baselines", {"enum": list_baselines()}),
     ):
@@ -58,12 +58,12 @@ def show_defaults(keys: dict[str, Any], section: Section) -> None:
 def list_names(keys: dict[str, Any]) -> None:
     """Put what is installed into the schema of a section with the keys of ``unpack``."""
     for key, entry in (
-        ("strategy", _named([*list_strategies(), FUSED])),
+        ("strategy", named([*list_strategies(), FUSED])),
         ("digits", {"enum": list(DIGIT_SYSTEMS)}),
     ):
         keys[key] = _described(keys[key]) | _one_or_more(entry, 1)
     if "backend" in keys:
-        keys["backend"] = _described(keys["backend"]) | _named(list_backends())
+        keys["backend"] = _described(keys["backend"]) | named(list_backends())
 
 
 def _described(key: dict[str, Any]) -> dict[str, Any]:
@@ -76,8 +76,14 @@ def _one_or_more(entry: dict[str, Any], least: int) -> dict[str, Any]:
     return {"anyOf": [entry, {"type": "array", "items": entry, "minItems": least}]}
 
 
-def _named(names: list[str]) -> dict[str, Any]:
-    """Return the schema of a plug-in: its name, or its name with options."""
+def named(names: list[str]) -> dict[str, Any]:
+    """Return the schema of a plug-in: its name, or its name with options.
+
+    Parameters
+    ----------
+    names : list of str
+        Those that are installed.
+    """
     name = {"anyOf": [{"enum": names}, _IN_A_FILE]}
     return {
         "anyOf": [*name["anyOf"], {"type": "object", "properties": {"name": name}} | _needs("name")]

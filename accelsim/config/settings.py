@@ -27,15 +27,15 @@ from accelsim.unpack import DIGIT_SYSTEMS, split_options, strategy_class
 
 T = TypeVar("T")
 
-_Percentile: TypeAlias = Annotated[float, Field(gt=0, le=100), AfterValidator(plain_number)]
-_Beta: TypeAlias = Annotated[float, Field(gt=0, lt=2**32), AfterValidator(plain_number)]
+Percentile: TypeAlias = Annotated[float, Field(gt=0, le=100), AfterValidator(plain_number)]
+Beta: TypeAlias = Annotated[float, Field(gt=0, lt=2**32), AfterValidator(plain_number)]
 """The integer at the percentile is β / 2, and none may reach 2^31."""
 
 Granularity: TypeAlias = Literal["tensor", "row"]
 ZeroAlpha: TypeAlias = Literal["error", "nonzero"]
 
-_PERCENTILE = "a number above 0 and at most 100"
-_BETA = "a number above 0 and below 2^32"
+PERCENTILE = "a number above 0 and at most 100"
+BETA = "a number above 0 and below 2^32"
 
 Bits: TypeAlias = Annotated[PerOperand[int], EachOperand(Annotated[int, Field(ge=2, le=16)])]
 
@@ -86,13 +86,13 @@ def _default(value: T) -> Callable[[], tuple[T]]:
 class QuantizeSection(Section):
     """``quantize``: how the operands A and B of a GEMM are rounded to integers."""
 
-    percentile: Sweep[Annotated[PerOperand[float], EachOperand(_Percentile)]] = Field(
+    percentile: Sweep[Annotated[PerOperand[float], EachOperand(Percentile)]] = Field(
         default_factory=_default(PerOperand[float].both(95)),
-        description=f"{_PERCENTILE}, {{a: ..., b: ...}}, or a list of these",
+        description=f"{PERCENTILE}, {{a: ..., b: ...}}, or a list of these",
     )
-    beta: Sweep[Annotated[PerOperand[float], EachOperand(_Beta)]] = Field(
+    beta: Sweep[Annotated[PerOperand[float], EachOperand(Beta)]] = Field(
         default_factory=_default(PerOperand[float].both(15)),
-        description=f"{_BETA}, {{a: ..., b: ...}}, or a list of these",
+        description=f"{BETA}, {{a: ..., b: ...}}, or a list of these",
     )
     granularity: Sweep[Granularity] = Field(default=("tensor",), description="tensor or row")
     zero_alpha: ZeroAlpha = Field(default="error", description="error or nonzero")
@@ -119,13 +119,13 @@ class ModelQuantizeSection(Section):
     probabilities are, is that of its other entries.
     """
 
-    percentile: Sweep[Annotated[PerKind[float], EachKind(_Percentile)]] = Field(
+    percentile: Sweep[Annotated[PerKind[float], EachKind(Percentile)]] = Field(
         default_factory=_default(PerKind[float].all(95)),
-        description=f"{_PERCENTILE}, a mapping from kinds of operands, or a list of these",
+        description=f"{PERCENTILE}, a mapping from kinds of operands, or a list of these",
     )
-    beta: Sweep[Annotated[PerKind[float], EachKind(_Beta)]] = Field(
+    beta: Sweep[Annotated[PerKind[float], EachKind(Beta)]] = Field(
         default_factory=_default(PerKind[float].all(255)),
-        description=f"{_BETA}, a mapping from kinds of operands, or a list of these",
+        description=f"{BETA}, a mapping from kinds of operands, or a list of these",
     )
     granularity: Sweep[Granularity] = Field(default=("tensor",), description="tensor or row")
     zero_alpha: ZeroAlpha = Field(default="nonzero", description="error or nonzero")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from accelsim.config.plans import Plan, load_plan
 from accelsim.errors import DataError, InputError, UnsupportedError, unknown_name
 from accelsim.integer_mode.kinds import by_kind, kinds
+from accelsim.integer_mode.planned import Planned
 from accelsim.integer_mode.replacing import ALL, Replacing, Selection, macs
 from accelsim.integer_mode.routes import Opener, Routes, opener_of
 from accelsim.integer_mode.tally import Tally
@@ -18,16 +21,9 @@ from accelsim.integer_mode.weights import Weights
 from accelsim.measure.timing import Untimed
 from accelsim.routes import GeneralRoute, SimulatedRoute, expected, judge, wrong_floats
 from accelsim.settings import KINDS, PerKind
-from accelsim.types import (
-    PerOperand,
-    Request,
-    Rounding,
-    Route,
-    Side,
-    StrategyChoice,
-)
-from accelsim.unpack import DigitSystem, Strategy
-from gemm_backends import GemmBackend
+from accelsim.types import PerOperand, Request, Route, Side, StrategyChoice
+from accelsim.unpack import Strategy
+from gemm_backends import GemmBackend, load_backend
 from workloads.gemm import OPS
 from workloads.tracing import GemmCall
 
@@ -42,12 +38,8 @@ class IntegerGemms(Replacing):
     ----------
     model : nn.Module
         Any model; see `workloads.tracing.Tracer`.
-    rounding : PerKind of Rounding
-        How operands of each kind are rounded.
-    digits : PerOperand of DigitSystem
-        The digits of A and B.
-    opener : callable
-        Opens the route of a request.
+    planned : Planned
+        How each GEMM is computed.
     selection : Selection
         Which GEMMs.
     check : bool
@@ -66,19 +58,17 @@ class IntegerGemms(Replacing):
     def __init__(
         self,
         model: nn.Module,
-        rounding: PerKind[Rounding],
-        digits: PerOperand[DigitSystem],
-        opener: Opener,
+        planned: Planned,
         selection: Selection = ALL,
         check: bool = False,
         nonfinite: str | None = None,
     ) -> None:
-        super().__init__(model, selection)
-        self._rounding, self._digits, self._checking = rounding, digits, check
+        super().__init__(model, selection, planned.globs)
+        self._planned, self._checking = planned, check
         self.tally = Tally(self.left, self.not_chosen)
         self._nonfinite = nonfinite
         self._overflowed = False
-        self._routes = Routes(opener)
+        self._routes = Routes()
         self._one_at_a_time = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -131,6 +121,7 @@ class IntegerGemms(Replacing):
 
     def _route(self, call: GemmCall) -> tuple[Request, Route]:
         a, b = call.a, call.b
+        how = self._planned.of(call.site.place, call.phase)
         kind = kinds(call, PerOperand(self._lineage.of(a).weight, self._lineage.of(b).weight))
         sides: tuple[tuple[Side, Tensor], ...] = (("a", a), ("b", b))
         fixed = tuple(side for side, x in sides if self._weights.stays(x))
@@ -146,14 +137,15 @@ class IntegerGemms(Replacing):
                 shape=shape,
                 device=a.device,
                 dtype=a.dtype,
-                rounding=kind.map(self._rounding.of),
-                digits=self._digits,
+                rounding=how.of(kind, call),
+                digits=how.digits,
                 fixed=frozenset(fixed),
                 output=a.dtype,
                 names=kind,
             )
 
-        return self._routes.get((shape, a.device, a.dtype, kind.a, kind.b, fixed), request)
+        key = shape, a.device, a.dtype, kind.a, kind.b, fixed, id(how)
+        return self._routes.get(key, request, how.opener)
 
     def _count(self, call: GemmCall, request: Request, route: Route, result: Tensor) -> None:
         counts = route.counts()
@@ -183,9 +175,10 @@ _UNTIMED = Untimed()
 
 def integer_gemms(
     model: nn.Module,
-    beta: float | Mapping[str, float],
+    beta: float | Mapping[str, float] | None = None,
     percentile: float | Mapping[str, float] = 95,
     *,
+    plan: str | Path | Plan | None = None,
     granularity: str = "tensor",
     backend: str | GemmBackend | None = None,
     bits: int | PerOperand[int] = 8,
@@ -213,7 +206,11 @@ def integer_gemms(
     beta, percentile : float or mapping
         How finely operands are rounded: `percentile` of the magnitudes becomes ``beta / 2``. One
         number, or by kind: ``weights``,
-        ``activations``, ``attention`` and ``gradients``, and ``default`` for the rest.
+        ``activations``, ``attention`` and ``gradients``, and ``default`` for the rest. A `plan` may
+        give every β that is needed.
+    plan : str, Path or Plan, optional
+        A plan, or its file; see `accelsim.config.plans`. What it says of a GEMM goes before the
+        other arguments; what it says of unpacking holds where there is a backend.
     granularity : {"tensor", "row"}
         One scale for a tensor, or one for each row of both operands of a product: for each token
         and each output channel. In backward products operands are rounded along their own rows.
@@ -279,19 +276,36 @@ def integer_gemms(
         raise InputError(f"granularity: {unknown_name('value', granularity, GRANULARITIES)}")
     if nonfinite not in (None, *NONFINITE):
         raise InputError(f"nonfinite: {unknown_name('value', nonfinite, NONFINITE)}")
-    betas = by_kind(beta, "beta")
+    if beta is None and plan is None:
+        raise InputError("give beta, or a plan")
     percentiles = by_kind(percentile, "percentile", at_most=100)
+    betas = None if beta is None else by_kind(beta, "beta")
+    rounding = PerKind[Mapping[str, Any]](
+        *(
+            {
+                "percentile": percentiles.of(kind),
+                "granularity": granularity,
+                "zero_alpha": zero_alpha,
+                **({} if betas is None else {"beta": betas.of(kind)}),
+            }
+            for kind in KINDS
+        )
+    )
     widths = bits if isinstance(bits, PerOperand) else PerOperand.both(bits)
+    loaded = load_backend(backend) if isinstance(backend, str) else backend
+
+    def opener(how: Mapping[str, Any]) -> Opener:
+        chosen = strategy if loaded is None else how["strategy"]
+        return opener_of(exact, loaded, how["bits"], chosen, how["block"], check)
+
+    unpacking = {"bits": widths, "digits": digits, "strategy": strategy, "block": block}
+    planned = Planned(
+        load_plan(plan) if isinstance(plan, str | Path) else plan, rounding, unpacking, opener
+    )
+    planned.check()
     return IntegerGemms(
         model,
-        PerKind(
-            *(
-                Rounding(percentiles.of(kind), betas.of(kind), granularity, zero_alpha)
-                for kind in KINDS
-            )
-        ),
-        widths.map(lambda width: DigitSystem(digits, width)),
-        opener_of(exact, backend, widths, strategy, block, check),
+        planned,
         Selection(gemms, skip, ops),
         check,
         nonfinite,

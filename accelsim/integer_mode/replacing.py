@@ -78,6 +78,8 @@ class Replacing(Tracer):
         Any model; see `Tracer`.
     selection : Selection
         Which GEMMs.
+    planned : sequence of str
+        Globs of a plan.
 
     Attributes
     ----------
@@ -85,12 +87,15 @@ class Replacing(Tracer):
         GEMMs that stay in floating point since the selection leaves them out, by their op.
     """
 
-    def __init__(self, model: nn.Module, selection: Selection = ALL) -> None:
+    def __init__(
+        self, model: nn.Module, selection: Selection = ALL, planned: Sequence[str] = ()
+    ) -> None:
         # Products of a fused kernel cannot be replaced, so their shapes are all that is wanted.
         super().__init__(model, shapes_only=True)
         self.not_chosen = Skipped()
         self._selection = selection
-        self._globs = Globs({"gemms": selection.gemms, "skip": selection.skip})
+        globs = {"gemms": selection.gemms, "skip": selection.skip, "plan": planned}
+        self._globs = Globs(globs)
         self._wanted: dict[tuple[str, str], bool] = {}
         self._unfuses: dict[str, bool] = {}
         self._unfusing = False

@@ -23,18 +23,14 @@ class Routes:
     """Opens a route for each kind of GEMM, and keeps it for further GEMMs of that kind.
 
     Kinds are told by keys: looking up a whole request takes longer than a small GEMM.
-
-    Parameters
-    ----------
-    opener : callable
-        Opens the route of a request.
     """
 
-    def __init__(self, opener: Opener) -> None:
-        self._opener = opener
+    def __init__(self) -> None:
         self._open: OrderedDict[Hashable, tuple[Request, Route]] = OrderedDict()
 
-    def get(self, key: Hashable, request: Callable[[], Request]) -> tuple[Request, Route]:
+    def get(
+        self, key: Hashable, request: Callable[[], Request], opener: Opener
+    ) -> tuple[Request, Route]:
         """Return a request with its route.
 
         Parameters
@@ -43,13 +39,15 @@ class Routes:
             What tells the request from others.
         request : callable
             Makes it.
+        opener : callable
+            Opens its route.
         """
         found = self._open.get(key)
         if found is None:
             if len(self._open) >= MOST:
                 self._open.popitem(last=False)
             made = request()
-            found = self._open[key] = made, self._opener(made)
+            found = self._open[key] = made, opener(made)
         self._open.move_to_end(key)
         return found
 

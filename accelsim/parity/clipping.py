@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -25,12 +27,18 @@ class ClippedGemms(Replacing):
         large.
     selection : Selection
         Which GEMMs.
+    planned : sequence of str
+        Globs that have to match a GEMM.
     """
 
     def __init__(
-        self, model: nn.Module, percentile: PerKind[float], selection: Selection = ALL
+        self,
+        model: nn.Module,
+        percentile: PerKind[float],
+        selection: Selection = ALL,
+        planned: Sequence[str] = (),
     ) -> None:
-        super().__init__(model, selection)
+        super().__init__(model, selection, planned)
         self._percentile = percentile
 
     def product(self, call: GemmCall) -> Tensor:

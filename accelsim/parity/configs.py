@@ -15,6 +15,7 @@ from accelsim.config.document import Document, content_hash, read_document
 from accelsim.config.entries import check_backend, check_strategies
 from accelsim.config.fields import Section, Sweep
 from accelsim.config.messages import validated
+from accelsim.config.plans import check_plans, load_plan
 from accelsim.config.problems import Loc
 from accelsim.config.run_config import BackendChoice
 from accelsim.config.settings import UnpackSection
@@ -149,15 +150,26 @@ class ParityConfig(Generic[S]):
         return content_hash(self.to_dict())
 
 
-def load_eval_config(path: Path, overrides: Sequence[str] = ()) -> ParityConfig[EvalSections]:
+def load_eval_config(
+    path: Path, overrides: Sequence[str] = (), plans: Sequence[Path] = ()
+) -> ParityConfig[EvalSections]:
     """Read and check a config of ``accelsim eval``, given by its path or a shipped config's name.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or the name.
+    overrides : sequence of str
+        ``KEY=VALUE``, as the command line has them.
+    plans : sequence of Path
+        Plans that become further treatments, one each.
 
     Raises
     ------
     InputError
         If anything is wrong; one line for each problem, with file, line and column.
     """
-    document, config = _load(path, overrides, EvalSections)
+    document, config = _load(path, overrides, EvalSections, plans)
     sections = config.sections
     folder = from_folder(config.path.parent, sections.model)
     if folder.is_dir():
@@ -174,9 +186,11 @@ def load_eval_config(path: Path, overrides: Sequence[str] = ()) -> ParityConfig[
     return replace(config, sections=sections)
 
 
-def load_train_config(path: Path, overrides: Sequence[str] = ()) -> ParityConfig[TrainSections]:
+def load_train_config(
+    path: Path, overrides: Sequence[str] = (), plans: Sequence[Path] = ()
+) -> ParityConfig[TrainSections]:
     """Read and check a config of ``accelsim train``; see `load_eval_config`."""
-    document, config = _load(path, overrides, TrainSections)
+    document, config = _load(path, overrides, TrainSections, plans)
     sections = config.sections
     if sections.width % sections.heads:
         document.report(
@@ -202,7 +216,9 @@ def _probe(document: Document, section: ProbeSection) -> Probe | None:
     return Probe(section.every, backend, unpackings[0])
 
 
-def _load(path: Path, overrides: Sequence[str], kind: type[S]) -> tuple[Document, ParityConfig[S]]:
+def _load(
+    path: Path, overrides: Sequence[str], kind: type[S], plans: Sequence[Path]
+) -> tuple[Document, ParityConfig[S]]:
     path = find_config(path)
     document = read_document(path, overrides)
     refuse_other_kinds(document, kind.command)
@@ -216,6 +232,9 @@ def _load(path: Path, overrides: Sequence[str], kind: type[S]) -> tuple[Document
             if key in treatments:
                 document.report(("treatments", index), f"{treatment.label} already exists")
             treatments[key] = treatment
+    for plan in plans:
+        (treatment,) = TreatmentSweep().treatments(plans=[load_plan(plan)])
+        treatments[json.dumps(treatment.to_record(), sort_keys=True)] = treatment
     name = sections.name or path.stem
     output = Path(sections.output or f"runs/{name}").expanduser()
     return document, ParityConfig(path, name, sections, tuple(treatments.values()), output)
@@ -227,6 +246,9 @@ def _treatments(document: Document, sweep: TreatmentSweep, loc: Loc) -> list[Tre
     check_strategies(document, loc)
     named = sweep.backend is not None
     backend = check_backend(document, sweep.backend, (*loc, "backend")) if named else None
+    plans = check_plans(document, sweep.plan, (*loc, "plan"))
+    if plans and sweep.method != "integers":
+        document.report((*loc, "plan"), f"a plan is for integers; the method is {sweep.method}")
     if len(document.problems) > before:
         return []
-    return sweep.treatments(backend, document.path.parent)
+    return sweep.treatments(backend, document.path.parent, plans)

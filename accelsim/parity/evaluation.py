@@ -96,9 +96,10 @@ class _Windows:
 
 def _check_globs(treatments: Sequence[Treatment], loaded: Loaded, inputs: Tensor) -> None:
     """Run two tokens under each selection: a glob that matches no GEMM is an error before work."""
-    for selection in {how.selection: None for how in treatments if how.method != "float"}:
-        if selection != ALL:
-            with ClippedGemms(loaded.model, PerKind[float].all(100), selection):
+    used = [(how.selection, how.planned) for how in treatments if how.method != "float"]
+    for selection, planned in dict.fromkeys(used):
+        if selection != ALL or planned:
+            with ClippedGemms(loaded.model, PerKind[float].all(100), selection, planned):
                 _quality(loaded, inputs[:1, :2], None)
 
 
@@ -149,7 +150,7 @@ def _record(
 def _storage(treatment: Treatment, model: nn.Module) -> dict[str, Any]:
     if treatment.method != "integers":
         return {}
-    return weight_storage(model, treatment.rounding.weights).summary()
+    return weight_storage(model, treatment.weights).summary()
 
 
 def _quality(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from accelsim.config import BackendChoice
 from accelsim.config.messages import explained
+from accelsim.config.plans import load_plan
 from accelsim.errors import InputError
 from accelsim.integer_mode import IntegerGemms, Tally
 from accelsim.parity.treatments import Treatment, TreatmentSweep
@@ -82,7 +83,8 @@ def _treatment(options: dict[str, Any]) -> Treatment:
     name = sweep.backend
     if not isinstance(name, str | None):
         raise InputError(f"backend: found {name!r}; expected the name of a backend")
-    treatments = sweep.treatments(None if name is None else BackendChoice(name, {}, name))
+    backend = None if name is None else BackendChoice(name, {}, name)
+    treatments = sweep.treatments(backend, plans=[load_plan(plan) for plan in sweep.plan])
     if len(treatments) != 1:
         raise InputError(f"found {len(treatments)} treatments; expected one value for each option")
     return treatments[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -76,21 +77,29 @@ def storage(integers: Tensor) -> Storage:
     return Storage(total, bits, entropy)
 
 
-def weight_storage(model: nn.Module, rounding: Rounding) -> Storage:
+def weight_storage(
+    model: nn.Module, rounding: Rounding | Callable[[str], Rounding | None]
+) -> Storage:
     """Return what the weights of all linear layers take, each tensor quantized by itself.
 
-    A weight that several layers share counts once.
+    A weight that several layers share counts once, as the first of them has it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model.
+    rounding : Rounding or callable
+        How all are rounded; or, called with the name of a layer, how its weight is, None for one
+        that is left out.
     """
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    weights = {layer.weight.data_ptr(): layer.weight for layer in layers}.values()
+    weights: dict[int, tuple[Tensor, Rounding]] = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear) and layer.weight.data_ptr() not in weights:
+            how = rounding if isinstance(rounding, Rounding) else rounding(name)
+            if how is not None:
+                weights[layer.weight.data_ptr()] = layer.weight.detach(), how
     quantized = (
-        quantize(
-            weight.detach(),
-            rounding.percentile,
-            rounding.beta,
-            rounding.granularity,
-            rounding.zero_alpha,
-        ).values
-        for weight in weights
+        quantize(x, how.percentile, how.beta, how.granularity, how.zero_alpha).values
+        for x, how in weights.values()
     )
     return sum(map(storage, quantized), Storage())

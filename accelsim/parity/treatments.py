@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -14,12 +14,14 @@ from torch import nn
 from accelsim.config import BackendChoice, fields
 from accelsim.config.entries import target
 from accelsim.config.fields import Sweep
+from accelsim.config.plans import Plan
 from accelsim.config.settings import ModelQuantizeSection, UnpackSection
 from accelsim.integer_mode import IntegerGemms, Selection, integer_gemms
 from accelsim.parity.clipping import ClippedGemms
 from accelsim.settings import KINDS, PerKind, Unpacking
 from accelsim.types import FUSED, Rounding, StrategyChoice
 from workloads.gemm import OPS
+from workloads.tracing import place
 
 Method: TypeAlias = Literal["float", "integers", "clip"]
 
@@ -47,6 +49,8 @@ class Treatment:
         What multiplies; for None see `accelsim.integer_gemms`.
     check : bool
         Compare every integer with the oracle's.
+    plan : Plan or None
+        What goes before these settings, GEMM by GEMM.
     """
 
     method: Method
@@ -55,6 +59,12 @@ class Treatment:
     selection: Selection
     backend: BackendChoice | None = None
     check: bool = False
+    plan: Plan | None = None
+
+    @property
+    def planned(self) -> tuple[str, ...]:
+        """The globs of the plan."""
+        return () if self.plan is None else self.plan.globs
 
     @property
     def unpacks(self) -> bool:
@@ -81,7 +91,8 @@ class Treatment:
             return f"clip at p = {percentile}, no rounding{where}"
         beta = _spelled(self.rounding.map(lambda rounding: rounding.beta))
         scales = ", scales per row" if self.rounding.weights.granularity == "row" else ""
-        return f"p = {percentile}, β = {beta}{scales}{where}"
+        settings = f"p = {percentile}, β = {beta}{scales}{where}"
+        return settings if self.plan is None else f"plan {self.plan.path.stem} (else {settings})"
 
     def _multiplied(self) -> str:
         bits = self.unpacking.bits
@@ -112,6 +123,8 @@ class Treatment:
             record["beta"] = self.rounding.map(lambda rounding: rounding.beta).to_record()
             record["granularity"] = self.rounding.weights.granularity
             record["zero_alpha"] = self.rounding.weights.zero_alpha
+            if self.plan is not None:
+                record["plan"] = {"name": self.plan.path.name, "sha256": self.plan.hash}
         selection = {"gemms": self.selection.gemms, "skip": self.selection.skip}
         record |= {key: list(value) for key, value in selection.items()}
         record["ops"] = list(self.selection.ops)
@@ -150,11 +163,25 @@ class Treatment:
             _mapping(self.rounding.map(lambda rounding: rounding.percentile)),
             granularity=self.rounding.weights.granularity,
             zero_alpha=self.rounding.weights.zero_alpha,
+            plan=self.plan,
             **self._multiplication(),
             gemms=self.selection.gemms,
             skip=self.selection.skip,
             ops=self.selection.ops,
         )
+
+    def weights(self, layer: str) -> Rounding | None:
+        """Return how the weight of a linear layer is rounded.
+
+        Parameters
+        ----------
+        layer : str
+            The name of its module.
+        """
+        if self.plan is None:
+            return self.rounding.weights
+        base: PerKind[Mapping[str, Any]] = self.rounding.map(asdict)
+        return self.plan.rounding(place(layer, "linear"), "forward", base).weights
 
     def _multiplication(self) -> dict[str, Any]:
         if not self.unpacks:
@@ -193,12 +220,18 @@ class TreatmentSweep(ModelQuantizeSection, UnpackSection):
         default=("linear", "qk", "pv"), description="a list of linear, qk and pv"
     )
     backend: Any = Field(default=None, description="the name of a backend, or {name: ..., options}")
+    plan: fields.Selection[str] = Field(
+        default=(), description="the path of a plan, or a list of these"
+    )
     check: bool = Field(default=False, description="true or false")
 
     def treatments(
-        self, backend: BackendChoice | None = None, folder: Path = Path()
+        self,
+        backend: BackendChoice | None = None,
+        folder: Path = Path(),
+        plans: Sequence[Plan] = (),
     ) -> list[Treatment]:
-        """Return every combination; the settings of `unpackings` vary fastest.
+        """Return every combination; plans vary fastest, then the settings of `unpackings`.
 
         Parameters
         ----------
@@ -206,13 +239,16 @@ class TreatmentSweep(ModelQuantizeSection, UnpackSection):
             What `backend` names.
         folder : Path
             What the path of a strategy in a file starts from.
+        plans : sequence of Plan
+            What `plan` names.
         """
         selection = Selection(self.gemms, self.skip, self.ops)
         found = [
             Treatment(self.method, rounding, in_folder(unpacking, folder), selection, backend,
-                      self.check)
+                      self.check, plan)
             for rounding in self.roundings()
             for unpacking in self.unpackings(folder)
+            for plan in plans or (None,)
         ]  # fmt: skip
         if self.method == "integers":
             return found

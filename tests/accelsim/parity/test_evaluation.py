@@ -195,3 +195,21 @@ def test_windows_are_counted_while_a_treatment_takes_long(config, monkeypatch):
 def test_a_missing_device(config):
     with pytest.raises(InputError, match="device 'cuda:99' cannot be used here"):
         run(config, "--device", "cuda:99")
+
+
+def test_a_plan_is_a_treatment(config):
+    plan = config.parent / "fine.yaml"
+    plan.write_text("{schema: 1, gemms: {'*.mlp.*': {beta: 1023}}}")
+    found = run(config, "--format", "json", "--plan", str(plan), "--set", "treatments=[{beta: 15}]")
+    rough, fine = json.loads(found.stdout)
+    assert fine["treatment"] == "plan fine (else p = 95, β = 255)"
+    assert fine["perplexity"] != rough["perplexity"]
+    sets = ["--overwrite", "--set", f"treatments=[{{beta: 255, plan: {plan.name}}}]"]
+    (again,) = json.loads(run(config, "--format", "json", *sets).stdout)
+    assert again["perplexity"] == fine["perplexity"]
+    plan.write_text("{schema: 1, gemms: {'*.mpl.*': {beta: 1023}}}")
+    with pytest.raises(InputError, match=r"plan: no GEMM matches '\*\.mpl\.\*'; the model ran: "):
+        run(config, *sets)
+    plan.write_text("{schema: 1, gemms: {'*': {betta: 1023}}}")
+    with pytest.raises(InputError, match=r"plan: .*fine\.yaml:1:27: .* did you mean 'beta'"):
+        run(config, *sets)

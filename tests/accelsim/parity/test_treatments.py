@@ -11,6 +11,7 @@ from torch import nn
 import accelsim
 from accelsim.arithmetic.rounding import alpha
 from accelsim.config import BackendChoice
+from accelsim.config.plans import load_plan
 from accelsim.errors import InputError
 from accelsim.parity.quality import embeddings, likeness, perplexity, windows
 from accelsim.parity.treatments import TreatmentSweep
@@ -233,3 +234,19 @@ def test_every_key_of_unpacking_reaches_the_backend():
         assert (mode.tally.total.checked, mode.tally.total.inexact) == (1, 0)
         ratios.append(mode.tally.total.ratio)
     assert len(set(ratios)) == len(ratios), ratios
+
+
+def test_a_plan_reaches_the_integers_the_record_and_the_label(tmp_path):
+    path = tmp_path / "fine.yaml"
+    path.write_text("{schema: 1, gemms: {matmul: {weights: {beta: 1023}}}}")
+    torch.manual_seed(0)
+    model, x = nn.Linear(30, 4), torch.randn(6, 30)
+    how = TreatmentSweep(beta=15).treatments(plans=[load_plan(path)])[0]
+    with how.context(model):
+        found = model(x)
+    with accelsim.integer_gemms(model, {"default": 15, "weights": 1023}):
+        expected = model(x)
+    assert torch.equal(found, expected)
+    assert how.label == "plan fine (else p = 95, β = 15)"
+    assert how.to_record()["plan"] == {"name": "fine.yaml", "sha256": load_plan(path).hash}
+    assert how.weights("").beta == 1023
