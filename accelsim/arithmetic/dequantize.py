@@ -52,11 +52,12 @@ def dequantize(
     Tensor
         ``product / (scale_a * scale_b * 2**(exponent_a + exponent_b))``.
 
-    Notes ----- The product of two scales is exact in float64. Its quotient there is off by less
-    than two units of the last place, which decides the rounding unless it lies next to a point
-    halfway between two results. There the exact remainder is worked out, and the quotient rounded
-    to odd, so that one further rounding is correct (Boldo and Melquiond, IEEE Trans. Computers
-    57(4), 2008).
+    Notes
+    -----
+    The product of two scales is exact in float64. Its quotient there is off by less than two units
+    of the last place, which decides the rounding unless it lies next to a point halfway between two
+    results. There the exact remainder is worked out, and the quotient rounded to odd, so that one
+    further rounding is correct (Boldo and Melquiond, IEEE Trans. Computers 57(4), 2008).
     """
     exponent = 0 if exponents is None else -(exponents.a + exponents.b)
     a, b = widened(scales.a), along_columns(widened(scales.b))
