@@ -50,7 +50,9 @@ def pack_by_operations(problem: LowBitProblem, results: Sequence[Tensor]) -> Ten
             if product.head in begun:
                 _add(head, row.index, column.index, block, exponent)
             elif row.index is None and column.index is None:
-                head.copy_(block).bitwise_left_shift_(exponent)
+                head.copy_(block)
+                if exponent:
+                    head.bitwise_left_shift_(exponent)
             else:
                 _add(head.zero_(), row.index, column.index, block, exponent)
             begun.add(product.head)
