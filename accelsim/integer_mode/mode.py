@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal, Self
 
 from torch import Tensor, nn
@@ -75,6 +76,16 @@ class IntegerGemms(Replacing):
         # Writes to the weights outside of the context were not seen.
         self._weights = Weights(self.model)
         return super().__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, traceback)
+        if error is None:
+            self._weights.check()
 
     def product(self, call: GemmCall) -> Tensor:
         """Return the integer product of a GEMM, dequantized into the type of A."""

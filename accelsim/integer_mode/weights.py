@@ -6,13 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
-from accelsim.integer_mode.checksum import checksum
+from accelsim.errors import DataError
+from accelsim.integer_mode.checksum import checksum, checksum_there
 from accelsim.types import PreparedOperand, Route, Side
 
 _View: TypeAlias = tuple[Any, ...]
 _State: TypeAlias = tuple[Any, ...]
+
+SHARED_MEMORY = ("cpu",)
+"""Devices to whose memory NumPy and others write: a checksum is compared in every use."""
 
 
 @dataclass
@@ -25,10 +30,13 @@ class _Kept:
         The state that identifies its values.
     prepared : dict
         The operand as routes took it, by their identity, and the routes themselves.
+    then : tuple of Tensor or None
+        The view and its checksum when it was prepared, where that is compared at the end.
     """
 
     state: _State
     prepared: dict[tuple[int, Side], tuple[Route, PreparedOperand]] = field(default_factory=dict)
+    then: tuple[Tensor, Tensor] | None = None
 
 
 class Weights:
@@ -36,7 +44,8 @@ class Weights:
 
     Operators that write to their memory are seen in the thread that runs them, through whatever
     view; PyTorch counts those of other threads; and on the CPU, where NumPy and others may write
-    as well, a checksum of the values is compared in every use.
+    as well, a checksum of the values is compared in every use. On a GPU, where only kernels of the
+    user's own go unseen, it is compared once, by `check`.
 
     Parameters
     ----------
@@ -45,7 +54,9 @@ class Weights:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        storages = [x.untyped_storage() for x in (*model.parameters(), *model.buffers())]
+        tensors = [*model.named_parameters(), *model.named_buffers()]
+        self._names = {x.untyped_storage()._cdata: name for name, x in tensors}
+        storages = [x.untyped_storage() for _, x in tensors]
         # The identity of a storage that is held here cannot be reused; its memory can.
         self._storages = {storage._cdata: storage for storage in storages}
         self._writes = {storage.data_ptr(): 0 for storage in storages}
@@ -62,7 +73,7 @@ class Weights:
             return False
         view, views = _view(operand), self._kept.setdefault(storage, {})
         writes = address, self._writes[address]
-        sum_of_values = checksum(operand) if operand.device.type == "cpu" else None
+        sum_of_values = checksum(operand) if operand.device.type in SHARED_MEMORY else None
         state = writes, _version(operand), sum_of_values
         if view in views and views[view].state == state:
             return True
@@ -73,17 +84,55 @@ class Weights:
 
     def prepared(self, operand: Tensor, side: Side, route: Route) -> PreparedOperand:
         """Return a weight as a route prepared it; `stays` has just said that it is worth it."""
-        kept = self._kept[operand.untyped_storage()._cdata][_view(operand)].prepared
-        known = kept.get((id(route), side))
+        kept = self._kept[operand.untyped_storage()._cdata][_view(operand)]
+        known = kept.prepared.get((id(route), side))
         if known is None:
-            known = kept[id(route), side] = route, route.prepare(side, operand)
+            known = kept.prepared[id(route), side] = route, route.prepare(side, operand)
+            if kept.then is None and _is_compared_at_the_end(operand):
+                kept.then = operand.detach(), checksum_there(operand)
         return known[1]
+
+    def check(self) -> None:
+        """Compare the values of prepared weights with those that were prepared; wait for that.
+
+        Raises
+        ------
+        DataError
+            If some changed though no write to them was seen.
+        """
+        compared = [
+            (self._names[storage], checksum_there(view) != checksum_then)
+            for storage, views in self._kept.items()
+            for kept in views.values()
+            if kept.then is not None and self._is_as_it_was(kept)
+            for view, checksum_then in [kept.then]
+        ]
+        for name, changed in compared:
+            if bool(changed):
+                raise DataError(
+                    f"{name}: its values changed, and no write to them was seen, so that products "
+                    "used what they had been; write to a weight by PyTorch's operators, or outside "
+                    "of the context"
+                )
+
+    def _is_as_it_was(self, kept: _Kept) -> bool:
+        """Whether nothing was seen writing to a view since it was kept."""
+        assert kept.then is not None
+        view, address = kept.then[0], _address(kept.then[0])
+        return kept.state[:2] == ((address, self._writes.get(address)), _version(view))
 
     def written(self, tensors: Iterable[Any]) -> None:
         """Notice an operator that is about to write to tensors, through whichever view of them."""
         for tensor in tensors:
             if isinstance(tensor, Tensor) and (address := _address(tensor)) in self._writes:
                 self._writes[address] += 1
+
+
+def _is_compared_at_the_end(tensor: Tensor) -> bool:
+    """Whether nothing else sees what kernels of the user's own write to a tensor."""
+    if tensor.device.type in (*SHARED_MEMORY, "meta"):
+        return False
+    return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 def _view(tensor: Tensor) -> _View:

@@ -99,6 +99,7 @@ def try_target(target: dict, most: int, jobs: int, only: str) -> dict[Mutant, st
             def done(outcome: str, mutant=mutant) -> None:
                 alive = outcome == "survived" and mutant.key in equivalent
                 found[mutant] = "equivalent" if alive else outcome
+                print(f"{len(found)} of {len(drawn)}: {found[mutant]}", file=sys.stderr, flush=True)
 
             pool.start(attempt, log, 60 + 5 * sum(seconds.get(test, 0.0) for test in tests), done)
         pool.finish()

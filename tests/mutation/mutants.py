@@ -46,6 +46,12 @@ NAMES = {
 }
 """Functions and attributes that stand for one another; `a` and `b` are the two operands."""
 
+COMMUTE = {"min", "max", "minimum", "maximum", "gcd", "equal"}
+"""Functions whose first two arguments may change places."""
+
+NOWHERE_ELSE = {"device"}
+"""Keywords that change nothing on the CPU, where the mutants are tried."""
+
 Place = tuple[tuple[str, int | None], ...]
 """The way from the root of the tree to a node: fields, and indices where a field is a list."""
 
@@ -154,10 +160,11 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         yield "condition", _replaced(node, test=ast.UnaryOp(ast.Not(), node.test))
     elif isinstance(node, ast.Call):
         for number in range(len(node.keywords)):
-            if node.keywords[number].arg is not None:
+            if node.keywords[number].arg not in {None, *NOWHERE_ELSE}:
                 rest = node.keywords[:number] + node.keywords[number + 1 :]
                 yield "argument", _replaced(node, keywords=rest)
-        if len(node.args) > 1 and not any(isinstance(x, ast.Starred) for x in node.args[:2]):
+        swappable = len(node.args) > 1 and _called(node) not in COMMUTE
+        if swappable and not any(isinstance(x, ast.Starred) for x in node.args[:2]):
             swapped = [node.args[1], node.args[0], *node.args[2:]]
             yield "argument", _replaced(node, args=swapped)
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and len(node.id) > 1:
@@ -167,6 +174,10 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         yield "argument", _replaced(node, attr=NAMES[node.attr])
     elif _is_call(node) or isinstance(node, ast.Continue | ast.Break | ast.Raise):
         yield "deletion", ast.Pass()
+
+
+def _called(node: ast.Call) -> str:
+    return ast.unparse(node.func).rpartition(".")[2]
 
 
 def _is_call(node: ast.AST) -> bool:

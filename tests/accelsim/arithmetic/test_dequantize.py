@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from accelsim.arithmetic import dequantize as module
@@ -166,3 +166,66 @@ def test_a_remainder_that_is_not_looked_at_is_noticed(monkeypatch):
     monkeypatch.setattr(module, "_is_doubtful", lambda quotients: quotients.isnan())
     with pytest.raises(AssertionError):
         check(integers, float(scale), float(scale), torch.float32, (10, 0))
+
+
+def to_odd(value):
+    """Round a fraction to 53 bits: towards zero, and then to an odd last bit if it is inexact."""
+    exponent = 0
+    while abs(value) / Fraction(2) ** exponent >= 2**53:
+        exponent += 1
+    while abs(value) / Fraction(2) ** exponent < 2**52:
+        exponent -= 1
+    whole, rest = divmod(abs(value) / Fraction(2) ** exponent, 1)
+    found = (int(whole) | (rest != 0)) * Fraction(2) ** exponent
+    return found if value > 0 else -found
+
+
+DIVISORS = st.tuples(st.integers(1, 2**24 - 1), st.integers(2**23, 2**24 - 1)).map(
+    lambda ab: float(ab[0] * ab[1])
+)
+
+
+@given(st.integers(1, 2**63 - 1), st.sampled_from([1, -1]), DIVISORS, st.integers(-20, 20))
+@example(2**53 + 1, 1, 1.0, 0)
+@example(2**53 + 1, -1, 1.0, 0)
+@settings(max_examples=200)
+def test_doubtful_quotients_are_rounded_to_odd(integer, sign, divisor, power):
+    integer, divisor = sign * integer, divisor * 2.0**power
+    exact = to_odd(integer / Fraction(divisor))
+    divisors = torch.tensor([divisor], dtype=torch.float64)
+    kinds = [torch.tensor([integer])]
+    if abs(integer) < 2**24:
+        kinds += [kinds[0].float(), kinds[0].int()]
+    for kind in kinds:
+        assert Fraction(float(module._rounded_to_odd(kind, divisors))) == exact
+    assert Fraction(module._exact_to_odd(integer, divisor)) == exact
+
+
+@given(st.floats(2.0**-200, 2.0**200))
+def test_halves_have_26_bits(value):
+    high, low = (float(x) for x in module._halves(torch.tensor(value, dtype=torch.float64)))
+    assert Fraction(high) + Fraction(low) == Fraction(value)
+    for half in (high, low):
+        numerator = abs(Fraction(half).numerator)
+        assert numerator.bit_length() - (numerator & -numerator).bit_length() < 26
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes"),
+    [
+        ((4, 5), [20]),
+        ((3, 7), [14, 7]),
+        ((2, 3, 7), [14, 7, 14, 7]),
+        ((3, 20), [20, 20, 20]),
+        ((2, 30), [30, 30]),
+    ],
+)
+def test_pieces_fit_the_cache_and_cover_all(shape, sizes, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 20)
+    seen = torch.zeros(shape)
+    places = list(module._pieces(shape, torch.device("cpu")))
+    for place in places:
+        seen[place] += 1
+    assert bool((seen == 1).all())
+    assert [seen[place].numel() for place in places] == sizes
+    assert len(list(module._pieces(shape, torch.device("cuda")))) == 1
