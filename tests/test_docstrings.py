@@ -32,6 +32,7 @@ PUBLIC = [
     "gemm_backends",
     "gemm_backends.baselines",
     "gemm_backends.conformance",
+    "gemm_backends.hooks",
     "workloads",
     "workloads.capture",
 ]
