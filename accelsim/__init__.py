@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accelsim.integer_mode import integer_gemms as integer_gemms
+    from accelsim.integer_mode.converted import IntegerConfig as IntegerConfig
+    from accelsim.integer_mode.converted import check as check
+    from accelsim.integer_mode.converted import dequantize_ as dequantize_
+    from accelsim.integer_mode.converted import quantize_ as quantize_
 
-__all__ = ["__version__", "integer_gemms"]
+_PLACES = {
+    "integer_gemms": "accelsim.integer_mode",
+    "IntegerConfig": "accelsim.integer_mode.converted",
+    "check": "accelsim.integer_mode.converted",
+    "dequantize_": "accelsim.integer_mode.converted",
+    "quantize_": "accelsim.integer_mode.converted",
+}
+
+__all__ = ["IntegerConfig", "__version__", "check", "dequantize_", "integer_gemms", "quantize_"]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import `integer_gemms` when it is asked for: it needs PyTorch, which takes a while."""
-    if name == "integer_gemms":
-        from accelsim.integer_mode import integer_gemms
-
-        return integer_gemms
+    """Import what users call when it is asked for: it needs PyTorch, which takes a while."""
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -25,6 +25,8 @@ def float32_is_ieee(device: torch.device) -> bool:
     device : torch.device
         Where the operands lie.
     """
+    if torch.is_autocast_enabled(device.type):
+        return False
     try:
         if torch.get_float32_matmul_precision() != "highest":
             return False

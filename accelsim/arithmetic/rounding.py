@@ -47,6 +47,9 @@ class Quantized:
         float32.
     granularity : Granularity
         Which entries share a scale.
+    scale_before : Tensor or None
+        The scale of integers that were rounded earlier and are the `operand` now, whose `scale` is
+        1.
     """
 
     operand: Tensor
@@ -54,6 +57,42 @@ class Quantized:
     largest: int
     scale_exponent: int = 0
     granularity: Granularity = GRANULARITIES["tensor"]
+    scale_before: Tensor | None = None
+
+    @staticmethod
+    def restored(
+        integers: Tensor,
+        scale: Tensor,
+        largest: int,
+        scale_exponent: int = 0,
+        granularity: str | Granularity = "tensor",
+    ) -> Quantized:
+        """Return an operand that was rounded earlier, of which the integers were kept.
+
+        Parameters
+        ----------
+        integers : Tensor
+            float32, contiguous.
+        scale : Tensor
+            float32: a scalar, or ``[..., rows, 1]`` for row granularity.
+        largest, scale_exponent, granularity
+            As in `Quantized`.
+        """
+        one = torch.ones((), dtype=torch.float32, device=integers.device)
+        shares = granularity_of(granularity)
+        return Quantized(integers, one, largest, scale_exponent, shares, scale)
+
+    @property
+    def divisor(self) -> Tensor:
+        """The scale of the integers, in the shape of `scale`: by which products are divided."""
+        return self.scale if self.scale_before is None else self.scale_before
+
+    @property
+    def rounded(self) -> Tensor:
+        """The integers in float32, which holds them exactly: they were rounded there."""
+        if self.scale_before is not None:
+            return self.operand
+        return (self.operand * self.scale).round_()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -63,7 +102,7 @@ class Quantized:
     @cached_property
     def values(self) -> Tensor:
         """The integers ``rint(x * scale)``, the shape of the operand."""
-        return (self.operand * self.scale).round_().to(self.dtype)
+        return self.rounded.to(self.dtype)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,10 @@ class Routes:
         self._open.move_to_end(key)
         return found
 
+    def opened(self) -> list[Route]:
+        """Return the routes that are held."""
+        return [route for _, route in self._open.values()]
+
 
 def opener_of(
     exact: str,

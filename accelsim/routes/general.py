@@ -97,10 +97,25 @@ class GeneralRoute:
         The digits are those that the strategy asks for where the other operand fits one digit
         everywhere. Runs in which it asks for others write them then; `counts` tells.
         """
-        integers = IntegerOperand(
-            rounded(self._request, side, x), self._request.digits.of(side), prepared=True
-        )
-        operand = UnpackedOperand(side, x.shape, integers, self, self._backend)
+        return self.restore(side, rounded(self._request, side, x))
+
+    def restore(self, side: Side, quantized: Quantized) -> UnpackedOperand:
+        """Do what `prepare` does with an operand that was rounded earlier.
+
+        Parameters
+        ----------
+        side : {"a", "b"}
+            Which operand it is.
+        quantized : Quantized
+            The operand.
+
+        Returns
+        -------
+        UnpackedOperand
+            The operand as `run` takes it.
+        """
+        integers = IntegerOperand(quantized, self._request.digits.of(side), prepared=True)
+        operand = UnpackedOperand(side, quantized.operand.shape, integers, self, self._backend)
         problem = self._ahead(side, integers)
         try:
             # Digits that it refuses are not shown to the backend; a run says why.
@@ -205,7 +220,7 @@ class GeneralRoute:
 
     def scales(self) -> PerOperand[Tensor]:
         """Return the float32 scales of the last run."""
-        return self._done.operands.map(lambda operand: operand.scale)
+        return self._done.operands.map(lambda operand: operand.divisor)
 
     def counts(self) -> Counts:
         """Return the operation counts of the last run."""

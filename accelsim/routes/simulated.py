@@ -38,16 +38,22 @@ class RoundedOperand(PreparedOperand):
         Of the float operand.
     quantized : Quantized
         The operand, rounded.
+    norms : Tensor, optional
+        Its `norms`, where they are known.
     """
 
-    def __init__(self, side: Side, shape: torch.Size, quantized: Quantized) -> None:
+    def __init__(
+        self, side: Side, shape: torch.Size, quantized: Quantized, norms: Tensor | None = None
+    ) -> None:
         super().__init__(side, shape)
         self.quantized = quantized
+        if norms is not None:
+            self.norms = norms
 
     @cached_property
     def integers(self) -> Tensor:
-        """The integers in float32, which holds them exactly: they were rounded there."""
-        return (self.quantized.operand * self.quantized.scale).round_()
+        """The integers in float32."""
+        return self.quantized.rounded
 
     @cached_property
     def norms(self) -> Tensor:
@@ -97,6 +103,27 @@ class SimulatedRoute:
             operand.norms  # noqa: B018
         return operand
 
+    def restore(
+        self, side: Side, quantized: Quantized, norms: Tensor | None = None
+    ) -> RoundedOperand:
+        """Take an operand that was rounded earlier.
+
+        Parameters
+        ----------
+        side : {"a", "b"}
+            Which operand it is.
+        quantized : Quantized
+            The operand.
+        norms : Tensor, optional
+            The `norms` of what was returned before, where they are known.
+
+        Returns
+        -------
+        RoundedOperand
+            The operand as `run` takes it.
+        """
+        return RoundedOperand(side, quantized.operand.shape, quantized, norms)
+
     def run(
         self, a: Tensor | PreparedOperand, b: Tensor | PreparedOperand, timer: Timer
     ) -> Tensor | Wide:
@@ -139,7 +166,7 @@ class SimulatedRoute:
 
     def scales(self) -> PerOperand[Tensor]:
         """Return the float32 scales of the last run."""
-        return self._done.operands.map(lambda operand: operand.quantized.scale)
+        return self._done.operands.map(lambda operand: operand.quantized.divisor)
 
     def counts(self) -> Counts:
         """Return the multiplications of the last run; there are no low-bit ones."""

@@ -103,8 +103,13 @@ class Operands:
         quantized = quantize(
             x, rounding.percentile, rounding.beta, rounding.granularity, rounding.zero_alpha, name
         )
-        integers = quantized.values.to(torch.int64).reshape(x.shape[:-1].numel(), x.shape[-1])
-        return self._written(side, x.shape, Source(integers, INT64_KIND), quantized)
+        return self.restore(side, quantized)
+
+    def restore(self, side: Side, quantized: Quantized) -> FusedOperand:
+        """Write the digits of an operand that is rounded already."""
+        shape = quantized.operand.shape
+        integers = quantized.values.to(torch.int64).reshape(shape[:-1].numel(), shape[-1])
+        return self._written(side, shape, Source(integers, INT64_KIND), quantized)
 
     def _written(
         self, side: Side, shape: torch.Size, source: Source, scaled: Rounder | Quantized
@@ -124,9 +129,11 @@ class Operands:
                 break
             count = needed
         by_row = self._request.rounding.of(side).granularity == "row"
-        scale = scaled.scale.reshape(-1).clone()
+        scale = (scaled.divisor if isinstance(scaled, Quantized) else scaled.scale).reshape(-1)
         exponent = scaled.scale_exponent if isinstance(scaled, Quantized) else 0
-        return FusedOperand(side, shape, digits, count, scale, by_row, found, beyond, exponent)
+        return FusedOperand(
+            side, shape, digits, count, scale.clone(), by_row, found, beyond, exponent
+        )
 
     def too_large(self, side: Side) -> str:
         """Raise the error for an integer that is too large."""

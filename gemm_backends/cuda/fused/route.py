@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from accelsim.arithmetic.dequantize import dequantize
+from accelsim.arithmetic.rounding import Quantized
 from accelsim.errors import DataError, InputError
 from accelsim.kernels.launches import current_stream
 from accelsim.types import SIDES, Counts, PerOperand, PreparedOperand, Request, Side, Timer, Wide
@@ -97,6 +98,10 @@ class FusedRoute:
             If it holds NaN or infinity, has no scale, or reaches 2^62.
         """
         return self._operands.prepare(side, x)
+
+    def restore(self, side: Side, quantized: Quantized) -> PreparedOperand:
+        """Write the digits of an operand that was rounded earlier; waits for the GPU."""
+        return self._operands.restore(side, quantized)
 
     def run(
         self, a: Tensor | PreparedOperand, b: Tensor | PreparedOperand, timer: Timer

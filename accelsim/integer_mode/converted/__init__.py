@@ -1,0 +1,6 @@
+"""Models whose linear layers were converted to exact integer products, in place."""
+
+from accelsim.integer_mode.converted.config import IntegerConfig
+from accelsim.integer_mode.converted.conversion import Conversion, check, dequantize_, quantize_
+
+__all__ = ["Conversion", "IntegerConfig", "check", "dequantize_", "quantize_"]

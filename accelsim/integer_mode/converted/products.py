@@ -1,0 +1,228 @@
+"""The exact products behind the operators of converted models, and the routes that make them."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from accelsim.arithmetic.bounds import largest
+from accelsim.arithmetic.rounding import Quantized
+from accelsim.errors import DataError, InputError, UnsupportedError
+from accelsim.integer_mode.converted.config import parsed
+from accelsim.integer_mode.converted.digits import StoredWeight
+from accelsim.integer_mode.routes import Opener, Routes, opener_of
+from accelsim.measure.timing import Untimed
+from accelsim.routes import GeneralRoute, SimulatedRoute
+from accelsim.types import PerOperand, PreparedOperand, Request, Rounding, Route
+
+_UNTIMED = Untimed()
+_LOCK = threading.RLock()
+
+HELD = 4
+"""Routes that are held for a weight: for types of the other operand, and for its transpose."""
+
+
+@dataclass
+class _Held:
+    """What is held for a weight beside its tensors.
+
+    Parameters
+    ----------
+    state : tuple
+        The versions of the tensors.
+    largest : int
+        The largest magnitude of its integers.
+    routes : OrderedDict
+        Routes with the weight as they take it, by what they are for.
+    norms : dict
+        Bounds of its rows, and of its columns, where floats are proved to be exact by them.
+    """
+
+    state: tuple[int | None, ...]
+    largest: int
+    routes: OrderedDict[Hashable, tuple[Route, PreparedOperand]] = field(
+        default_factory=OrderedDict
+    )
+    norms: dict[bool, Tensor] = field(default_factory=dict)
+
+
+_HELD: Any = WeakIdKeyDictionary()
+"""What is held for a weight, by its tensor of digits."""
+
+
+def forward(x: Tensor, weight: StoredWeight, settings: str) -> Tensor:
+    """Return the product of floats ``[..., d]`` and a weight ``[h, d]``, in the type of `x`."""
+    d, shape = x.shape[-1], (*x.shape[:-1], weight.h)
+    rows = x.detach().reshape(x.shape[:-1].numel(), d)
+    if not rows.numel() or not weight.h:
+        return x.new_zeros(shape)
+    rounding = parsed(settings).rounding.activations
+    return _with_weight(rows, rounding, weight, d, settings, transposed=False).reshape(shape)
+
+
+def backward(gradient: Tensor, weight: StoredWeight, d: int, settings: str) -> Tensor:
+    """Return the product of a gradient ``[..., h]`` and the transpose of a weight ``[h, d]``."""
+    shape = (*gradient.shape[:-1], d)
+    rows = gradient.reshape(gradient.shape[:-1].numel(), weight.h)
+    if not rows.numel() or not d:
+        return gradient.new_zeros(shape)
+    if weight.by_row:
+        floats = weight.floats(d).T.contiguous()
+        return product(rows, floats, "gradients", "weights", settings).reshape(shape)
+    rounding = parsed(settings).rounding.gradients
+    try:
+        result = _with_weight(rows, rounding, weight, d, settings, transposed=True)
+        return result.reshape(shape)
+    except DataError as error:
+        return _poisoned(rows, error).expand(shape).clone()
+
+
+def product(a: Tensor, b: Tensor, kind_a: str, kind_b: str, settings: str) -> Tensor:
+    """Return ``A @ B.T`` of two operands of floats, in the type of `a`."""
+    config = parsed(settings)
+    shape = a.shape[0], b.shape[0]
+    if not a.numel() or not b.numel():
+        return a.new_zeros(shape)
+
+    def request() -> Request:
+        return Request(
+            shape=(1, shape[0], a.shape[1], shape[1]),
+            device=a.device,
+            dtype=a.dtype,
+            rounding=PerOperand(config.rounding.of(kind_a), config.rounding.of(kind_b)),
+            digits=config.systems,
+            output=a.dtype,
+            names=PerOperand(kind_a, kind_b),
+        )
+
+    key = a.shape, shape[1], a.device, a.dtype, b.dtype, kind_a, kind_b
+    try:
+        with _LOCK:
+            _, route = _routes(settings).get(key, request)
+            return _run(route, a.detach(), b.detach())
+    except DataError as error:
+        if kind_a != "gradients":
+            raise
+        return _poisoned(a, error).expand(shape).clone()
+
+
+def check(digits: Iterable[Tensor], settings: Iterable[str]) -> None:
+    """Wait for the products with weights, and of these settings, and raise what was found in them.
+
+    Raises
+    ------
+    DataError
+        If an operand held NaN or infinity, or what a CUDA graph has no digits for.
+    """
+    with _LOCK:
+        for tensor in digits:
+            held = _HELD.get(tensor)
+            for route, _ in held.routes.values() if held else ():
+                route.check()
+        for each in settings:
+            for route in _routes(each).opened():
+                route.check()
+
+
+def _poisoned(gradient: Tensor, error: DataError) -> Tensor:
+    """Return the NaN that products of a gradient with NaN or infinity are, for a gradient scaler.
+
+    Raises
+    ------
+    DataError
+        The given one, if the gradient is finite.
+    """
+    if bool(gradient.isfinite().all()):
+        raise error
+    return gradient.new_full((), float("nan"))
+
+
+def _with_weight(
+    rows: Tensor,
+    rounding: Rounding,
+    weight: StoredWeight,
+    d: int,
+    settings: str,
+    transposed: bool,
+) -> Tensor:
+    config = parsed(settings)
+    request = Request(
+        shape=(1, None, rows.shape[1], d if transposed else weight.h),
+        device=rows.device,
+        dtype=rows.dtype,
+        rounding=PerOperand(rounding, config.rounding.weights),
+        digits=config.systems,
+        fixed=frozenset({"b"}),
+        output=rows.dtype,
+        names=PerOperand("gradients" if transposed else "activations", "weights"),
+    )
+    with _LOCK:
+        held = _held(weight, d)
+        key = rows.dtype, settings, transposed
+        known = held.routes.get(key)
+        if known is not None:
+            held.routes.move_to_end(key)
+            return _run(known[0], rows, known[1])
+        route = _opener(settings)(request)
+        integers = weight.integers(d)
+        quantized = Quantized.restored(
+            integers.T.contiguous() if transposed else integers,
+            weight.scale,
+            held.largest,
+            int(weight.exponent),
+            config.granularity,
+        )
+        if isinstance(route, SimulatedRoute):
+            operand = route.restore("b", quantized, held.norms.get(transposed))
+            held.norms[transposed] = operand.norms
+            return _run(route, rows, operand)
+        restore = getattr(route, "restore", None)
+        if restore is None:
+            name = type(route).__name__
+            raise InputError(f"{name} does not take weights that were rounded earlier")
+        known = held.routes[key] = route, restore("b", quantized)
+        if len(held.routes) > HELD:
+            held.routes.popitem(last=False)
+        return _run(known[0], rows, known[1])
+
+
+def _run(route: Route, a: Tensor, b: Tensor | PreparedOperand) -> Tensor:
+    try:
+        # Autocast would shorten the operands of products of floats.
+        with torch.autocast(a.device.type, enabled=False):
+            result = route.run(a, b, _UNTIMED)
+        if not (a.is_cuda and torch.cuda.is_current_stream_capturing()):
+            route.check()
+    except UnsupportedError as error:
+        raise InputError(str(error)) from error
+    assert isinstance(result, Tensor), "a route with an output type gives a tensor"
+    if isinstance(route, GeneralRoute | SimulatedRoute):
+        route.forget()
+    return result
+
+
+def _held(weight: StoredWeight, d: int) -> _Held:
+    state = tuple(None if x.is_inference() else x._version for x in weight.tensors.values())
+    held: _Held | None = _HELD.get(weight.digits)
+    if held is None or held.state != state:
+        held = _HELD[weight.digits] = _Held(state, largest(weight.integers(d)))
+    return held
+
+
+@functools.lru_cache(maxsize=64)
+def _opener(settings: str) -> Opener:
+    config = parsed(settings)
+    return opener_of("auto", config.backend, config.widths, config.strategy, None, False)
+
+
+@functools.lru_cache(maxsize=64)
+def _routes(settings: str) -> Routes:
+    return Routes(_opener(settings))
