@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from workloads.tracing.multiplication import multiplies
-from workloads.tracing.operators import holds_no_gemm, is_softmax, may_write
+from workloads.tracing.operators import gathers, holds_no_gemm, is_softmax, may_write
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,10 @@ class Facts:
         Whether its result is its argument's memory.
     is_softmax : bool
         Whether its result is probabilities.
+    gathers : bool
+        Whether it may take whole matrices out of its first argument.
+    may_pass : bool
+        Whether it needs to be seen only for what its arguments descend from.
     """
 
     operator: Any
@@ -32,6 +38,8 @@ class Facts:
     writes: bool
     is_view: bool
     is_softmax: bool
+    gathers: bool
+    may_pass: bool
 
 
 _FACTS: dict[int, Facts] = {}
@@ -42,11 +50,25 @@ def facts_of(func: Any) -> Facts:
     # By identity: operators hash in Python, which takes longer than all the rest.
     facts = _FACTS.get(id(func))
     if facts is None:
+        passes, writes = holds_no_gemm(func) and not multiplies(func), may_write(func)
         facts = _FACTS[id(func)] = Facts(
             func,
-            holds_no_gemm(func) and not multiplies(func),
-            may_write(func),
+            passes,
+            writes,
             bool(func.is_view),
             is_softmax(func),
+            gathers(func),
+            passes and not writes and not is_softmax(func) and _is_simple(func),
         )
     return facts
+
+
+def _is_simple(func: Any) -> bool:
+    """Whether an operator is no other ones, and takes all of its tensors by position."""
+    made_of = torch._C._dispatch_has_kernel_for_dispatch_key(
+        func.name(), "CompositeImplicitAutograd"
+    )
+    named = (x for x in func._schema.arguments if x.kwarg_only)
+    return (
+        func.namespace == "aten" and not made_of and not any("Tensor" in str(x.type) for x in named)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from workloads.tracing.operators import is_softmax
+from workloads.tracing.operators import gathers, is_softmax
 
 Identity: TypeAlias = tuple[int, int]
 """A storage and an offset in it: what two tensors of the same memory have in common."""
@@ -37,6 +37,11 @@ class Origin:
     probabilities: bool = False
     lasting: bool = False
 
+    @property
+    def bits(self) -> int:
+        """What its values descend from as a number; 0 for nothing."""
+        return self.weight | self.product << 1 | self.probabilities << 2
+
 
 _NONE = Origin()
 
@@ -51,6 +56,13 @@ class Lineage:
     def __init__(self) -> None:
         self._origins: dict[int, tuple[StorageWeakRef, Origin]] = {}
         self._purge_at = 1024
+        self._listener: Callable[[int, int], None] = _ignore
+
+    def listen(self, listener: Callable[[int, int], None] | None) -> None:
+        """Have a function told of every storage, and the bits of its origin, from now on."""
+        self._listener = listener or _ignore
+        for storage, (_, origin) in self._origins.items():
+            self._listener(storage, origin.bits)
 
     def of(self, tensor: Tensor) -> Origin:
         """Return the known origin of a tensor."""
@@ -64,9 +76,12 @@ class Lineage:
         if storage is None:
             return
         if len(self._origins) >= self._purge_at:
-            self._origins = {k: v for k, v in self._origins.items() if not _gone(v[0])}
+            for key in [k for k, v in self._origins.items() if _gone(v[0])]:
+                self._listener(key, 0)
+                del self._origins[key]
             self._purge_at = max(1024, 2 * len(self._origins))
         self._origins[storage._cdata] = (_reference(storage), origin)
+        self._listener(storage._cdata, origin.bits)
 
     def knows(self, args: Any) -> bool:
         """Whether anything is known of one of an operator's arguments; lists count as known."""
@@ -111,14 +126,11 @@ class Lineage:
 
 def _gathers_matrices(func: Any, source: Tensor, result: Tensor) -> bool:
     """Whether whole matrices are taken out of a stack of them, as experts are, and not rows."""
-    return (
-        func.overloadpacket in _GATHERS
-        and source.ndim >= 3
-        and source.shape[-2:] == result.shape[-2:]
-    )
+    return gathers(func) and source.ndim >= 3 and source.shape[-2:] == result.shape[-2:]
 
 
-_GATHERS = (torch.ops.aten.index, torch.ops.aten.index_select)
+def _ignore(storage: int, origin: int) -> None:
+    """Nobody wants to know."""
 
 
 def identity(tensor: Tensor) -> tuple[Identity, StorageWeakRef] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
 from collections.abc import Callable
@@ -50,23 +51,32 @@ class RunningModules(threading.local):
     ----------
     seen : int
         How many operators with GEMMs were seen in this thread.
-    nodes : range
-        The sequence numbers of the autograd nodes of the operator that is running: one, or one
-        for each level of `torch.func`'s transforms.
+    ends : ctypes.Array
+        The first and the last of `nodes`; operators that pass unseen write to it as well.
     """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.seen = 0
-        self.nodes = range(0)
+        self.ends = (ctypes.c_int64 * 2)(0, -1)
 
     def operator(self) -> None:
         """Note that an operator is about to run, whose autograd nodes were made just before."""
-        newest = int(_sequence_number()) - 1
-        nodes = self.nodes
-        if not nodes or newest != nodes[-1]:
-            first = nodes[-1] + 1 if nodes else newest
-            self.nodes = range(min(max(first, newest - _LEVELS), newest), newest + 1)
+        newest = _sequence_number() - 1
+        first, last = self.ends
+        if first > last:
+            self.ends[:] = [newest, newest]
+        elif newest != last:
+            self.ends[:] = [min(max(last + 1, newest - _LEVELS), newest), newest]
+
+    @property
+    def nodes(self) -> range:
+        """The sequence numbers of the autograd nodes of the operator that is running.
+
+        One, or one for each level of `torch.func`'s transforms.
+        """
+        first, last = self.ends
+        return range(first, last + 1)
 
     @property
     def inside(self) -> bool:

@@ -23,6 +23,9 @@ KNOWN_NAMESPACES = _names(
 SOFTMAX = _names("_softmax _safe_softmax softmax")
 """Operators whose results are probabilities."""
 
+GATHERS = _names("index index_select")
+"""Operators that take whole matrices out of a stack of them, as experts are."""
+
 HIDDEN_WRITES = _names("_c10d_functional c10d")
 """Namespaces of operators between processes, whose schemas do not say what they write to."""
 
@@ -211,6 +214,11 @@ def may_write(func: Any) -> bool:
 def is_softmax(func: Any) -> bool:
     """Whether an operator's result is probabilities."""
     return _is_in(SOFTMAX, func)
+
+
+def gathers(func: Any) -> bool:
+    """Whether an operator may take whole matrices out of its first argument."""
+    return _is_in(GATHERS, func)
 
 
 def is_factorization(func: Any) -> bool:

@@ -32,6 +32,7 @@ from workloads.tracing.multiplication import (
     unusual,
 )
 from workloads.tracing.operators import holds_no_gemm, is_factorization, is_hidden, name_of
+from workloads.tracing.passing import Passing, passing_for
 from workloads.tracing.placing import GemmCall, Placing
 from workloads.tracing.skipped import Skipped, operator_macs, product_macs, stays
 from workloads.tracing.steps import STEPS, is_hiding, is_plain_linear, shown, whole
@@ -67,6 +68,7 @@ class Tracer(ABC):
         self._lineage = Lineage()
         self._running = RunningModules()
         self._placing = Placing(self._lineage, self._running)
+        self._passing: Passing | None = None
         self._exit = ExitStack()
         self._active = False
         self._thread = 0
@@ -141,6 +143,11 @@ class Tracer(ABC):
                 self._lineage.mark(buffer, Origin(weight=True))
             for module in self.model.modules():
                 self._mark_parameters(module)
+            self._passing = passing_for(self.model)
+            if self._passing is not None:
+                stack.callback(self._passing.close)
+                self._lineage.listen(self._passing.mark)
+                stack.callback(self._lineage.listen, None)
             # Weights that autocast converted before descend from nothing that is known.
             torch.clear_autocast_cache()
             self._push(stack)
@@ -157,7 +164,10 @@ class Tracer(ABC):
 
     def _push(self, stack: ExitStack) -> None:
         """Have the current thread's operators come here until `stack` ends."""
-        stack.enter_context(modes.OperatorMode(self, self._dispatch, self._pass_through))
+        mode = modes.OperatorMode(self, self._dispatch, self._pass_through)
+        stack.enter_context(mode)
+        if self._passing is not None:
+            self._passing.enter(stack, mode, self._running.ends)
 
     def _entering(self, name: str, module: nn.Module) -> Callable[[], None]:
         """Prepare for a module that is about to run, and return what puts things back."""
@@ -216,6 +226,8 @@ class Tracer(ABC):
         if facts.writes:
             self.writing(args, kwargs)
         if facts.passes:
+            if self._passing is not None:
+                self._passing.tell(facts)
             out = func(*args, **kwargs)
             if not facts.is_view and (facts.is_softmax or self._lineage.knows(args)):
                 self._lineage.follow(func, args, out)
