@@ -106,7 +106,7 @@ def product(a: Tensor, b: Tensor, kind_a: str, kind_b: str, settings: str) -> Te
     key = a.shape, shape[1], a.device, a.dtype, b.dtype, kind_a, kind_b
     try:
         with _LOCK:
-            _, route = _routes(settings).get(key, request)
+            _, route = _routes(settings).get(key, request, _opener(settings))
             return _run(route, a.detach(), b.detach())
     except DataError as error:
         if kind_a != "gradients":
@@ -225,4 +225,4 @@ def _opener(settings: str) -> Opener:
 
 @functools.lru_cache(maxsize=64)
 def _routes(settings: str) -> Routes:
-    return Routes(_opener(settings))
+    return Routes()
