@@ -2,7 +2,8 @@
 
 Each target of ``targets.toml`` is a few files that compute integers or verdicts, and the tests that
 are to notice where they are wrong. Mutants that change nothing are listed, each with its reason, in
-``equivalent.toml``. The command ends with 1 where a target has fewer than 95% of the others killed.
+``equivalent.toml``, and so are statements that run on a GPU only, which are not mutated. The
+command ends with 1 where a target has fewer than 95% of the others killed.
 """
 
 import argparse
@@ -27,7 +28,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="TARGET", help="all without any")
     parser.add_argument("--most", type=int, default=60, help="mutants a target, drawn by hash")
     parser.add_argument("--jobs", type=int, default=2, help="processes beside each other")
-    parser.add_argument("--only", default="", help="mutants whose name holds this text")
+    parser.add_argument("--again", type=Path, help="only those that survived in such an output")
     parser.add_argument("--output", type=Path, help="write what became of each mutant, as JSON")
     arguments = parser.parse_args()
     targets = tomllib.loads((HERE / "targets.toml").read_text())
@@ -37,9 +38,13 @@ def main() -> int:
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     preload()
+    again = None
+    if arguments.again:
+        before = json.loads(arguments.again.read_text())
+        again = {x["mutant"] for x in before if x["outcome"] == "survived"}
     results, enough = [], True
     for name in arguments.names or targets:
-        found = try_target(targets[name], arguments.most, arguments.jobs, arguments.only)
+        found = try_target(targets[name], arguments.most, arguments.jobs, again)
         killed, judged = _score(found)
         enough &= killed >= WANTED * judged
         print(summary(name, found), flush=True)
@@ -65,17 +70,15 @@ def summary(name: str, found: dict[Mutant, str]) -> str:
     return "\n".join(lines)
 
 
-def try_target(target: dict, most: int, jobs: int, only: str) -> dict[Mutant, str]:
-    """Return what becomes of the mutants of a target."""
-    equivalent = {
-        x["mutant"]
-        for x in tomllib.loads((HERE / "equivalent.toml").read_text()).get("equivalent", [])
-    }
+def try_target(target: dict, most: int, jobs: int, again: set[str] | None) -> dict[Mutant, str]:
+    """Return what becomes of the mutants of a target, or of those that are tried again."""
+    known = tomllib.loads((HERE / "equivalent.toml").read_text())
+    equivalent = {x["mutant"] for x in known["equivalent"]}
     texts = {file: (ROOT / file).read_text() for file in target["files"]}
-    drawn = sorted(
-        (m for file, text in texts.items() for m in mutants_of(text, file) if only in m.key),
-        key=lambda m: m.order,
-    )[:most]
+    every = (m for file, text in texts.items() for m in mutants_of(text, file))
+    everywhere = (m for m in every if not _is_on_a_gpu(m, known["gpu"]))
+    drawn = sorted(everywhere, key=lambda m: m.order)[:most]
+    drawn = [m for m in drawn if again is None or m.key in again]
     found: dict[Mutant, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -104,6 +107,15 @@ def try_target(target: dict, most: int, jobs: int, only: str) -> dict[Mutant, st
             pool.start(attempt, log, 60 + 5 * sum(seconds.get(test, 0.0) for test in tests), done)
         pool.finish()
     return dict(sorted(found.items(), key=lambda x: (x[0].file, x[0].line)))
+
+
+def _is_on_a_gpu(mutant: Mutant, listed: list[dict]) -> bool:
+    """Say whether a mutant's statement runs on a GPU only, where nothing here reaches it."""
+    return any(
+        f"{mutant.file}::{mutant.function}" == entry["function"]
+        and (not entry["statements"] or mutant.before.startswith(tuple(entry["statements"])))
+        for entry in listed
+    )
 
 
 def _reaching(text: str, mutant: Mutant, lines: dict, seconds: dict) -> list[str]:

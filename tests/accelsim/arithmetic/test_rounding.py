@@ -242,3 +242,14 @@ def test_an_unknown_granularity_is_refused():
 def test_integer_operands_are_refused():
     with pytest.raises(DataError, match="expected float32"):
         quantize(torch.ones(2, 2, dtype=torch.int32), 95, 15)
+
+
+def test_the_float32_product_decides_next_to_two_to_the_62():
+    """In exact arithmetic it would be beyond; the scale and the product are both rounded down."""
+    peak, ideal = 3132635071371018240.0, 1.472142755973339
+    assert peak * ideal > 2**62
+    x = torch.tensor([[peak, 1.0, 1.0, 1.0]])
+    product = np.float32(peak) * np.float32(ideal)
+    done = quantize(x, 50, 2 * ideal)
+    assert (done.largest, done.values[0, 0].item()) == (int(product), int(product))
+    assert int(product) < 2**62
