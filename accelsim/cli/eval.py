@@ -33,4 +33,4 @@ def command(
 
     resolved = load_eval_config(config, with_device(overrides, device), plans)
     need("transformers", "models")  # before the folder is touched
-    return carry_out(resolved, EvalRecord, evaluate, quality_rows, draw_quality, **how)
+    return carry_out(resolved, EvalRecord, evaluate, "window", quality_rows, draw_quality, **how)

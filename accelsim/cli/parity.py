@@ -60,6 +60,7 @@ def carry_out(
     config: ParityConfig[Any],
     kind: type[Any],
     work: Callable[..., list[Any]],
+    unit: str,
     table: Callable[[list[Any]], list[dict[str, Any]]],
     draw: Callable[[list[Any], Path], None],
     *,
@@ -80,12 +81,17 @@ def carry_out(
         Of its records; their `failed` decides on the exit status.
     work, table, draw : callable
         Make the records in a folder, the rows of the table and the figure.
+    unit : str
+        What `work` counts within a treatment.
 
     Raises
     ------
     InputError
         If the figure cannot be drawn, the folder cannot be used, or `work` finds something wrong.
     """
+    from rich.console import Console
+
+    from accelsim.cli.experiment_progress import watching
     from accelsim.records import RunFolder
     from accelsim.report.figures.experiments import check_figure
 
@@ -95,7 +101,8 @@ def carry_out(
     with RunFolder.open(
         path, config.to_dict(), config.config_hash, resume, overwrite, kind
     ) as folder:
-        records = work(config, folder, lambda line: click.echo(line, err=True))
+        with watching(Console(stderr=True), unit) as (say, show):
+            records = work(config, folder, say, show)
         rows = table(records)
         folder.finish(render(rows))
     click.echo(render(rows, None, style), nl=False)

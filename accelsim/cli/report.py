@@ -13,6 +13,7 @@ from accelsim.cli.shared import output_option
 from accelsim.errors import AccelsimError, InputError
 from accelsim.plugins.extras import how_to_install
 from accelsim.records import Record, Run, load_run
+from accelsim.records.folder import PAGE
 from accelsim.records.loading import ExperimentRun, kind_of, load_experiment
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ _NEEDED = ("jinja2", "seaborn")
 
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@output_option("The page to write [default: report.html, unless --figures is given]")
+@output_option(
+    "The page to write [default: report.html in the folder of the run, or in the current folder for "
+    "several runs; none with --figures]"
+)
 @click.option(
     "--figures",
     "folder",
@@ -41,7 +45,7 @@ def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) ->
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise InputError(f"a report needs {' and '.join(missing)}: {how_to_install('report')}")
-    page = output or (None if folder else Path("report.html"))
+    page = output or (None if folder else _default_page(runs))
     kinds = {kind_of(path) for path in runs}
     if len(kinds) > 1:
         raise InputError(
@@ -52,6 +56,14 @@ def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) ->
         _report_runs(runs, page, folder)
     else:
         _report_experiments(runs, kind, page, folder)
+
+
+def _default_page(runs: Sequence[Path]) -> Path:
+    """Return the page beside a run; that of several runs belongs to none of their folders."""
+    if len(runs) > 1:
+        return Path(PAGE)
+    (run,) = runs
+    return (run if run.is_dir() else run.parent) / PAGE
 
 
 def _report_runs(paths: Sequence[Path], page: Path | None, folder: Path | None) -> None:

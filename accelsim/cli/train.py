@@ -31,4 +31,4 @@ def command(
     from accelsim.report.figures.experiments import draw_training
 
     resolved = load_train_config(config, with_device(overrides, device), plans)
-    return carry_out(resolved, TrainRecord, train, training_rows, draw_training, **how)
+    return carry_out(resolved, TrainRecord, train, "step", training_rows, draw_training, **how)

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from accelsim.measure.durations import duration
 from accelsim.parity.clipping import ClippedGemms
 from accelsim.parity.configs import EvalSections, ParityConfig
 from accelsim.parity.devices import check_device
+from accelsim.parity.forecast import forecast
+from accelsim.parity.progress import Course, Part, Show, unseen
 from accelsim.parity.quality import Quality, embeddings, likeness, perplexity, windows
 from accelsim.parity.storage import weight_storage
 from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
@@ -31,12 +34,12 @@ from workloads.models.text import read_text
 
 Say = Callable[[str], None]
 
-SECONDS_BETWEEN = 5.0
-"""The least time between two lines about one treatment."""
-
 
 def evaluate(
-    config: ParityConfig[EvalSections], folder: RunFolder[EvalRecord], say: Say
+    config: ParityConfig[EvalSections],
+    folder: RunFolder[EvalRecord],
+    say: Say,
+    show: Show = unseen,
 ) -> list[EvalRecord]:
     """Evaluate a model under every treatment that the folder does not have yet.
 
@@ -47,7 +50,9 @@ def evaluate(
     folder : RunFolder
         Gets a record as soon as it is known.
     say : callable
-        Called with what is being done.
+        Called with lines that are worth keeping.
+    show : callable, optional
+        Called with the progress.
 
     Raises
     ------
@@ -66,32 +71,33 @@ def evaluate(
     reference = None if loaded.generates else embeddings(loaded.model, inputs)
     folder.note(text=text.source, text_tokens=len(ids))
     done = folder.done_keys()
-    for number, treatment in enumerate(config.treatments, start=1):
-        known = (json.dumps(treatment.to_record(), sort_keys=True),)
-        if known not in done:
-            tell = _Windows(say, f"[{number}/{len(config.treatments)}] {treatment.label}", inputs)
-            record = _record(
-                treatment, loaded, inputs, reference, sections.model, text.source, tell
-            )
-            folder.append(record)
-            shown = record.reason or f"{record.metric} {record.value:.5g}"
-            say(f"[{number}/{len(config.treatments)}] {record.label}: {shown}")
+    missing = [
+        treatment
+        for treatment in config.treatments
+        if (json.dumps(treatment.to_record(), sort_keys=True),) not in done
+    ]
+    course = Course(_parts(loaded, inputs, missing), show)
+    if missing:
+        size = f"{inputs.shape[0]} × {inputs.shape[1]} tokens"
+        about = duration(course.seconds)
+        say(f"treatments to evaluate: {len(missing)}, each on {size}; about {about} in all")
+    for place, treatment in enumerate(missing):
+        course.begin(place)
+        record = _record(
+            treatment, loaded, inputs, reference, sections.model, text.source, course.reach
+        )
+        folder.append(record)
+        shown = record.reason or f"{record.metric} {record.value:.5g}"
+        say(f"[{place + 1}/{len(missing)}] {record.label}: {shown}")
     return list(folder.records)
 
 
-class _Windows:
-    """Says now and then how many windows of a text are done, and about how long the rest takes."""
-
-    def __init__(self, say: Say, label: str, inputs: Tensor) -> None:
-        self._say, self._label, self._total = say, label, len(inputs)
-        self._start = self._said = time.monotonic()
-
-    def __call__(self, number: int) -> None:
-        now = time.monotonic()
-        if number < self._total and now - self._said >= SECONDS_BETWEEN:
-            left = duration((now - self._start) / number * (self._total - number))
-            self._say(f"{self._label}: {number} of {self._total} windows, {left} left")
-            self._said = now
+def _parts(loaded: Loaded, inputs: Tensor, treatments: Sequence[Treatment]) -> list[Part]:
+    costs = forecast(loaded.model, partial(_quality, loaded, reference=None), inputs, treatments)
+    return [
+        Part(treatment.label, len(inputs), cost)
+        for treatment, cost in zip(treatments, costs, strict=True)
+    ]
 
 
 def _check_globs(treatments: Sequence[Treatment], loaded: Loaded, inputs: Tensor) -> None:

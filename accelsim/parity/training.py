@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim import AdamW
 
-from accelsim.errors import DataError
+from accelsim.errors import AccelsimError, DataError
 from accelsim.files import commit, stage_by
+from accelsim.measure.durations import duration
 from accelsim.parity.configs import ParityConfig, Probe, TrainSections
 from accelsim.parity.coverage import add_tally
 from accelsim.parity.devices import check_device
+from accelsim.parity.forecast import BUDGET_S, seconds_of
+from accelsim.parity.progress import Cost, Course, Part, Show, unseen
 from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
 from accelsim.records import RunFolder
 from accelsim.records.experiments import TrainRecord, training_key
@@ -62,11 +66,25 @@ class _Run:
 
 
 def train(
-    config: ParityConfig[TrainSections], folder: RunFolder[TrainRecord], say: Say
+    config: ParityConfig[TrainSections],
+    folder: RunFolder[TrainRecord],
+    say: Say,
+    show: Show = unseen,
 ) -> list[TrainRecord]:
     """Train under every treatment with every seed that the folder does not have yet.
 
     An interrupted run continues from its last checkpoint, with the same result.
+
+    Parameters
+    ----------
+    config : ParityConfig
+        What is trained.
+    folder : RunFolder
+        Gets a record as soon as it is known, and checkpoints.
+    say : callable
+        Called with lines that are worth keeping.
+    show : callable, optional
+        Called with the progress.
 
     Raises
     ------
@@ -79,36 +97,87 @@ def train(
     task = TASKS[sections.task](**sizes, **{k: v for k, v in given.items() if v is not None})
     folder.note(data=task.source)
     done = folder.done_keys()
-    for seed in sections.seeds:
-        for treatment in config.treatments:
-            key = training_key(treatment.to_record(), seed)
-            if key in done:
-                continue
-            check_device(sections.device)
-            name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-            checkpoint = folder.path / CHECKPOINTS / f"{name}.pt"
-            folder.append(_train(task, config, treatment, seed, folder, checkpoint, say))
-            checkpoint.unlink(missing_ok=True)
+    runs = [
+        _Planned(treatment, seed, folder.path / CHECKPOINTS / f"{_digest(key)}.pt")
+        for seed in sections.seeds
+        for treatment in config.treatments
+        if (key := training_key(treatment.to_record(), seed)) not in done
+    ]
+    if runs:
+        check_device(sections.device)
+    course = Course(_parts(task, config, runs), show)
+    if runs:
+        about = duration(course.seconds)
+        say(f"models to train: {len(runs)}, {sections.steps} steps each; about {about} in all")
+    for place, planned in enumerate(runs):
+        folder.append(_train(task, config, planned, folder, say, course, place))
+        planned.checkpoint.unlink(missing_ok=True)
     return list(folder.records)
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A training run that is to be made, and the file of its checkpoint."""
+
+    treatment: Treatment
+    seed: int
+    checkpoint: Path
+
+    @property
+    def label(self) -> str:
+        return f"{self.treatment.label}, seed {self.seed}"
+
+
+def _digest(key: tuple[str, ...]) -> str:
+    return hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+
+
+def _parts(task: Task, config: ParityConfig[TrainSections], runs: Sequence[_Planned]) -> list[Part]:
+    """Return the training runs with their expected time, from two steps of each treatment."""
+    costs: dict[str, Cost] = {}
+    start = time.perf_counter()
+    for planned in runs:
+        label = planned.treatment.label
+        if label not in costs:
+            late = time.perf_counter() - start > BUDGET_S
+            each = (
+                sum(cost.each for cost in costs.values()) / len(costs)
+                if late
+                else _seconds_per_step(task, config.sections, planned.treatment)
+            )
+            costs[label] = Cost(each)
+    return [Part(run.label, config.sections.steps, costs[run.treatment.label]) for run in runs]
+
+
+def _seconds_per_step(task: Task, sections: TrainSections, treatment: Treatment) -> float:
+    """Time a step and an evaluation of a model that is thrown away, after a first of each."""
+    run = _Run(task, sections, 0)
+    step, evaluation = 0.0, 0.0
+    with suppress(AccelsimError):  # what fails here fails in the experiment, with its message
+        for _ in range(2):
+            step = seconds_of(lambda: _backward(run, task, treatment.context(run.model), 0))
+            evaluation = seconds_of(lambda: _evaluated(run, task, treatment))
+    return step + evaluation / sections.evaluate_every
 
 
 def _train(
     task: Task,
     config: ParityConfig[TrainSections],
-    treatment: Treatment,
-    seed: int,
+    planned: _Planned,
     folder: RunFolder[TrainRecord],
-    checkpoint: Path,
     say: Say,
+    course: Course,
+    place: int,
 ) -> TrainRecord:
-    sections = config.sections
+    sections, treatment, seed = config.sections, planned.treatment, planned.seed
     run = _Run(task, sections, seed)
-    if folder.begun and checkpoint.is_file():
-        run.restore(checkpoint, sections.device)
-        say(f"{treatment.label}, seed {seed}: going on after step {run.curves['step']}")
+    if folder.begun and planned.checkpoint.is_file():
+        run.restore(planned.checkpoint, sections.device)
+        say(f"{planned.label}: going on after step {run.curves['step']}")
     curves, reason = run.curves, ""
+    course.begin(place, curves["step"])
     try:
-        _steps(run, task, config, treatment, seed, folder, checkpoint, say)
+        _steps(run, task, config, planned, folder, say, course)
     except DataError as error:
         reason = f"step {curves['step']}: {error}"
     evaluations = curves["evaluations"]
@@ -134,30 +203,29 @@ def _steps(
     run: _Run,
     task: Task,
     config: ParityConfig[TrainSections],
-    treatment: Treatment,
-    seed: int,
+    planned: _Planned,
     folder: RunFolder[TrainRecord],
-    checkpoint: Path,
     say: Say,
+    course: Course,
 ) -> None:
     sections, curves = config.sections, run.curves
     start = time.perf_counter() - curves["seconds"]
     losses: list[float] = []
     while curves["step"] < sections.steps:
-        losses.append(_step(run, task, treatment, config.probe, seed))
+        losses.append(_step(run, task, planned.treatment, config.probe, planned.seed))
         curves["step"] += 1
+        course.reach(curves["step"])
         if not math.isfinite(losses[-1]):
             raise DataError(f"the loss is {losses[-1]}")
         if curves["step"] % sections.evaluate_every == 0 or curves["step"] == sections.steps:
-            with treatment.context(run.model):
-                value = task.evaluate(run.model)
+            value = _evaluated(run, task, planned.treatment)
             curves["losses"].append([curves["step"], sum(losses) / len(losses)])
             curves["evaluations"].append([curves["step"], value])
             curves["seconds"] = time.perf_counter() - start
             folder.begin()
-            run.save(checkpoint)
+            run.save(planned.checkpoint)
             say(
-                f"{treatment.label}, seed {seed}, step {curves['step']}/{sections.steps}: "
+                f"{planned.label}, step {curves['step']}/{sections.steps}: "
                 f"loss {curves['losses'][-1][1]:.4f}, {task.metric} {value:.4f}"
             )
             losses = []
@@ -171,10 +239,7 @@ def _step(run: _Run, task: Task, treatment: Treatment, probe: Probe | None, seed
     if probe is not None and probing:
         probed = replace(treatment, backend=probe.backend, unpacking=probe.unpacking, check=False)
         mode = probed.integers(run.model)
-    run.optimizer.zero_grad()
-    with mode:
-        loss = task.loss(run.model, task.batch(number, seed))
-        loss.backward()  # type: ignore[no-untyped-call]
+    loss = _backward(run, task, mode, seed)
     if treatment.method == "integers":
         if not mode.tally.total.gemms:
             raise DataError(NOTHING_REPLACED)
@@ -182,7 +247,21 @@ def _step(run: _Run, task: Task, treatment: Treatment, probe: Probe | None, seed
     run.optimizer.step()
     if probing:
         run.curves["probes"].append({"step": number, **_found(mode.tally)})
+    return loss
+
+
+def _backward(run: _Run, task: Task, mode: AbstractContextManager[Any], seed: int) -> float:
+    """Compute the gradients of the step's batch and return the loss."""
+    run.optimizer.zero_grad()
+    with mode:
+        loss = task.loss(run.model, task.batch(run.curves["step"], seed))
+        loss.backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())
+
+
+def _evaluated(run: _Run, task: Task, treatment: Treatment) -> float:
+    with treatment.context(run.model):
+        return task.evaluate(run.model)
 
 
 def _found(tally: Any) -> dict[str, float | None]:

@@ -25,6 +25,7 @@ from accelsim.records.record import Record
 RECORDS = "records.jsonl"
 RUN = "run.json"
 TABLE = "table.txt"
+PAGE = "report.html"
 LOCK = ".lock"
 MISMATCHES = "mismatches"
 CHECKPOINTS = "checkpoints"
@@ -182,7 +183,8 @@ class RunFolder(Generic[R]):
             commit(staged_run, self.path / RUN)
         finally:
             staged_run.unlink(missing_ok=True)
-        (self.path / TABLE).unlink(missing_ok=True)
+        for name in (TABLE, PAGE):
+            (self.path / name).unlink(missing_ok=True)
         for name in (MISMATCHES, CHECKPOINTS):
             shutil.rmtree(self.path / name, ignore_errors=True)
         self._open_records()

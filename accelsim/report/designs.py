@@ -131,6 +131,8 @@ class Design:
 
 def designs(records: Sequence[Record], labels: Labels | None = None) -> list[Design]:
     """Return the designs of a run whose cycles are modelled for at least one GEMM."""
+    if all(record.cycles is None for record in records):
+        return []
     return [design for design in all_designs(records, labels) if design.is_modelled]
 
 

@@ -28,12 +28,17 @@ def telling_options(records: Iterable[Mapping[str, Any] | Record]) -> dict[str, 
     """
     same: dict[tuple[Any, ...], dict[str, Mapping[str, Any]]] = defaultdict(dict)
     names: dict[str, dict[str, None]] = defaultdict(dict)
+    known: dict[str, str] = {}
     for record in records:
         field = record.__getitem__ if isinstance(record, Mapping) else partial(getattr, record)
         backend, options = field("backend"), field("backend_options")
         place = (backend, *(_hashable(field(name)) for name in _SETTINGS))
-        same[place].setdefault(canonical_json(options), options)
-        names[backend] |= dict.fromkeys(flatten(options))
+        spelled = repr(options)
+        if spelled not in known:
+            known[spelled] = canonical_json(options)
+        if known[spelled] not in same[place]:
+            same[place][known[spelled]] = options
+            names[backend] |= dict.fromkeys(flatten(options))
     telling = {
         (backend, name)
         for (backend, *_), found in same.items()

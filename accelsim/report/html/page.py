@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from accelsim.measure.ratios import explain_doubts
 from accelsim.records import Run
-from accelsim.report.described import describe
+from accelsim.report.described import Described, describe
 from accelsim.report.differences import differences
 from accelsim.report.hardware import sources
 from accelsim.report.html.about import AboutRun
@@ -17,6 +17,7 @@ from accelsim.report.html.design_rows import design_grid
 from accelsim.report.html.differences import compared
 from accelsim.report.html.grid import Grid
 from accelsim.report.html.template import filled
+from accelsim.report.limits import limits
 from accelsim.report.line import Line
 from accelsim.report.settings import Settings
 
@@ -58,6 +59,7 @@ def render_page(runs: Sequence[Run], figures: Sequence[Figure], left_out: Mappin
         comparisons=comparisons,
         hardware=hardware,
         cheapest=best,
+        limits=_limits(described),
         sources=sources([row.record for row in rows]),
         models_first=models,
         summary=Grid("summary", summary_columns(sums, models), sums),
@@ -79,6 +81,15 @@ def _sums(rows: Sequence[Row]) -> list[Row]:
     return [
         Row(same[0].run, same[0].labels, Line([row.record for row in same], summed=True))
         for same in groups.values()
+    ]
+
+
+def _limits(runs: Sequence[Described]) -> list[str]:
+    """Say what limits the designs of each run, with its name where there are several."""
+    return [
+        words if run.alone else f"{run.name}: {words}"
+        for run in runs
+        for words in limits(run.records)
     ]
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from accelsim.cli import progress
+from accelsim.cli import live, progress
 from accelsim.config import load_config
 from accelsim.records import Record
 from accelsim.runner.cases import list_cases
@@ -57,7 +57,7 @@ def test_names_tell_cases_apart_by_what_the_config_sweeps(cases):
 
 @pytest.mark.parametrize("width", [50, 100])
 def test_a_terminal_has_one_line_that_is_gone_at_the_end(cases, width, monkeypatch):
-    monkeypatch.setattr(progress, "REFRESHES_PER_SECOND", 1e9)
+    monkeypatch.setattr(live, "REFRESHES_PER_SECOND", 1e9)
     printed = show(cases, map(record, cases), force_terminal=True, width=width)
     frames = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", printed).replace("\n", "").split("\r")
     assert any(re.search(r"3/12 9\.0 s left .*24x32", frame) for frame in frames)
@@ -68,7 +68,7 @@ def test_a_terminal_has_one_line_that_is_gone_at_the_end(cases, width, monkeypat
 
 def test_elsewhere_lines_come_now_and_then(cases, monkeypatch):
     assert show(cases, map(record, cases)) == ""
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN", 0)
+    monkeypatch.setattr(live, "SECONDS_BETWEEN", 0)
     lines = show(cases, map(record, cases)).splitlines()
     assert len(lines) == len(cases), "none after the last record"
     assert lines[0].startswith("[0/12] ")

@@ -35,6 +35,21 @@ def test_a_page_and_the_files_of_its_figures(report, lines, tmp_path):
     assert "not drawn: ratio by bits: the records have fewer than two widths b" in said
 
 
+def test_the_page_of_one_run_is_beside_it_and_that_of_several_here(
+    report, lines, tmp_path, monkeypatch
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    for run in (lines, tmp_path):
+        code, said = report(run)
+        assert code == 0
+        assert f"wrote {tmp_path / 'report.html'}" in said
+        (tmp_path / "report.html").unlink()
+    report(lines, lines)
+    assert [path.name for path in other.iterdir()] == ["report.html"]
+
+
 def test_a_page_that_cannot_be_written_is_one_message(report, lines, tmp_path):
     code, said = report(lines, "-o", tmp_path / "missing" / "page.html")
     assert code == 1

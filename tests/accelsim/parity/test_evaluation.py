@@ -9,9 +9,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from accelsim.cli import live
 from accelsim.cli.eval import command
 from accelsim.errors import InputError
-from accelsim.parity import evaluation
 from accelsim.plugins.extras import how_to_install
 from accelsim.records.experiments import EvalRecord
 from accelsim.report.figures.experiments import check_figure, draw_quality
@@ -67,7 +67,7 @@ def test_the_table_the_figure_and_going_on(config, llama):
     records = (config.parent / "out" / "records.jsonl").read_bytes()
     lines = records.splitlines(keepends=True)
     (config.parent / "out" / "records.jsonl").write_bytes(b"".join(lines[:-1]))
-    assert "[5/5] clip" in run(config, "--resume").stderr
+    assert "[1/1] clip" in run(config, "--resume").stderr
     again = (config.parent / "out" / "records.jsonl").read_text().splitlines()
     assert [json.loads(line)["value"] for line in again] == [
         json.loads(line)["value"] for line in lines
@@ -185,11 +185,15 @@ def test_the_figure_of_an_encoder(tmp_path):
         draw_quality([record(0.9, beta=7, skip=["head"])], tmp_path / "b.png")
 
 
-def test_windows_are_counted_while_a_treatment_takes_long(config, monkeypatch):
-    monkeypatch.setattr(evaluation, "SECONDS_BETWEEN", 0)
-    lines = [line for line in run(config).stderr.splitlines() if "windows, " in line]
-    assert re.fullmatch(r"\[1/5\] float: 1 of 2 windows, [\d.]+ s left", lines[0])
-    assert len(lines) == 5, "one of two windows for each treatment"
+def test_an_evaluation_says_what_it_takes_and_where_it_is(config, monkeypatch):
+    monkeypatch.setattr(live, "SECONDS_BETWEEN", 0)
+    lines = run(config).stderr.splitlines()
+    first = next(line for line in lines if line.startswith("treatments to evaluate"))
+    assert re.fullmatch(r"treatments to evaluate: 5, each on 2 × 24 tokens; about .+ in all", first)
+    shown = [line for line in lines if ": window " in line]
+    assert re.fullmatch(r"\[1/5\] [\d.]+ s left float: window 1 of 2", shown[0])
+    assert len(shown) == 3 * 5 - 1, "before each window and after the last, but at the very end"
+    assert not any("[0" in line or "-" in line.split("left")[0] for line in shown)
 
 
 def test_a_missing_device(config):

@@ -118,6 +118,15 @@ def test_a_closed_folder_takes_no_record(tmp_path, make_record):
 
 
 class TestExistingFolder:
+    def test_what_was_made_of_replaced_records_goes_with_them(self, tmp_path, make_record):
+        for _ in range(2):
+            with RunFolder.open(tmp_path / "run", CONFIG, "hash", overwrite=True) as folder:
+                folder.append(make_record())
+                found = set(contents(tmp_path / "run")) - {".lock"}
+                assert found == {"records.jsonl", "run.json"}
+                folder.finish("the table")
+            (tmp_path / "run/report.html").write_text("a page")
+
     def test_is_refused_and_left_alone_without_a_flag(self, tmp_path, make_record):
         write_run(tmp_path / "run", [make_record()])
         before = contents(tmp_path / "run")

@@ -11,6 +11,7 @@ import pytest
 from accelsim.records.record import FirstMismatch, Minimised
 from accelsim.report.figures import MEASURED, OF_MODELS
 from accelsim.report.html import render_page
+from accelsim.report.limits import limits
 
 VOID = {"meta", "link", "input", "br", "path", "use", "image", "rect"}
 
@@ -211,6 +212,17 @@ def test_a_line_for_each_accelerator_has_its_hardware_figures_and_sources(modell
     records = {column["title"]: column["rank"] for column in tables[-1]["columns"]}
     assert records["cycles"] == "always"
     assert records["total"] == "asked"
+
+
+def test_what_limits_accelerators_is_said_for_each_run(modelled, make_run):
+    cut = [record.model_copy(update={"k_pieces": 3}) for record in modelled]
+    (words,) = limits(cut)
+    assert "K is cut into up to 3 pieces" in words
+    page = Page(render_page([make_run(cut)], [], {}))
+    assert words in page.texts("br") + page.texts("p")
+    both = Page(render_page([make_run(modelled, "wide"), make_run(cut, "narrow")], [], {}))
+    assert f"narrow: {words}" in both.texts("br") + both.texts("p")
+    assert not any(found.startswith("wide: ") for found in both.texts("br") + both.texts("p"))
 
 
 def test_ratios_that_are_no_results_are_dashes_with_a_reason(make_record, make_run):
