@@ -25,8 +25,8 @@ _NEEDED = ("jinja2", "seaborn")
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @output_option(
-    "The page to write [default: report.html in the folder of the run, or in the current folder for "
-    "several runs; none with --figures]"
+    "The page to write [default: report.html in the folder of the run, or in the current folder "
+    "for several runs; none with --figures]"
 )
 @click.option(
     "--figures",

@@ -17,6 +17,7 @@ from accelsim.records.folder import TABLE
 from accelsim.records.record import Stage
 from accelsim.report.brief_rows import Block, design_block, sum_block
 from accelsim.report.cells import printable
+from accelsim.report.designs import designs
 from accelsim.report.differences import busy
 from accelsim.report.limits import limits
 from accelsim.report.problems import failures, plural, verdict
@@ -102,7 +103,7 @@ def _legend(ran: Sequence[Record], sums: Block, width: int, most: int) -> list[s
 def _verdict(records: Sequence[Record], folder: Path, width: int) -> list[str]:
     """Say what took the time, what limits designs, what failed, and how many were exact."""
     lines = _wrapped(_dominant(records), width, 2)
-    for words in limits(records):
+    for words in limits(designs(records)):
         lines += _wrapped(words, width, 3)
     for number, words in enumerate(failures(records, folder, _MOST_FAILURES)):
         lines += _wrapped(words, width, 1 if number else 5)

@@ -57,7 +57,7 @@ def hardware(records: Sequence[Record]) -> list[str]:
         f"({', '.join(dict.fromkeys(record.status for record in d.records))})."
         for d in unfinished(every)
     ]
-    said = [*failed, *limits(records)]
+    said = [*failed, *limits(found)]
     table += [line for words in said for line in textwrap.wrap(words, WIDTH)]
     return [
         "",

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 
 from accelsim.records import Record
 from accelsim.report.cells import count
-from accelsim.report.designs import Design, designs
+from accelsim.report.designs import Design
 from accelsim.report.settings import describe
 
 
-def limits(records: Sequence[Record]) -> list[str]:
+def limits(found: Sequence[Design]) -> list[str]:
     """Return sentences on what limits the modelled accelerators, for each subject that is known.
 
     Parameters
     ----------
-    records : sequence of Record
-        Those of one run.
+    found : sequence of Design
+        What `accelsim.report.designs.designs` returned for one run.
     """
-    found = designs(records)
     return [words for words in (_memory(found), *_accumulators(found)) if words]
 
 

@@ -89,7 +89,7 @@ def _limits(runs: Sequence[Described]) -> list[str]:
     return [
         words if run.alone else f"{run.name}: {words}"
         for run in runs
-        for words in limits(run.records)
+        for words in limits(run.designs)
     ]
 
 

@@ -5,6 +5,7 @@ import pytest
 from accelsim.cli import main
 from accelsim.records import load_run
 from accelsim.report.brief import brief
+from accelsim.report.designs import designs
 from accelsim.report.limits import limits
 
 
@@ -27,11 +28,11 @@ output: {folder / "run"}
 def test_a_narrow_accumulator_is_named_with_the_pieces_of_k(tmp_path):
     narrow, wide = run(tmp_path), run(tmp_path, "--overwrite", accumulator_bits=32)
     assert [record.k_pieces for record in wide] == [1, 1]
-    assert limits(wide) == []
+    assert limits(designs(wide)) == []
     five, eight = narrow
     assert 1 < five.k_pieces < eight.k_pieces <= 64
     assert eight.products == eight.k_pieces  # all fits 8 bits, so that there was one product
-    (words,) = limits(narrow)
+    (words,) = limits(designs(narrow))
     assert words.startswith("With 18-bit accumulators K is cut into up to ")
     assert f"{eight.k_pieces} pieces at 8 bits (" in words
     assert "wider accumulators may be cheaper" in " ".join(brief(narrow).split())
@@ -41,14 +42,14 @@ def test_the_bound_and_the_stalls_are_said(tmp_path):
     memory = ", memory: {sram_kb: 64, bandwidth: {dram: 4}}"
     records = run(tmp_path, accumulator_bits=32, memory=memory)
     shares = sorted(round(100 * r.stall_cycles / r.cycles) for r in records)
-    assert limits(records) == [
+    assert limits(designs(records)) == [
         f"In the 2 designs DRAM bounds 1 of 1 GEMMs; {shares[0]} to {shares[1]}% of the cycles "
         "are stalls."
     ]
     roofline = records[0].roofline
     computing = [records[0].model_copy(update={"roofline": roofline.model_copy(
         update={"bound": "compute"})})]  # fmt: skip
-    assert limits(computing)[0].startswith("DRAM bounds 0 of 1 GEMMs;")
+    assert limits(designs(computing))[0].startswith("DRAM bounds 0 of 1 GEMMs;")
 
 
 def test_what_was_only_counted_is_not_called_exact(tmp_path):

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from accelsim.records.record import FirstMismatch, Minimised
+from accelsim.report.designs import designs
 from accelsim.report.figures import MEASURED, OF_MODELS
 from accelsim.report.html import render_page
 from accelsim.report.limits import limits
@@ -216,7 +217,7 @@ def test_a_line_for_each_accelerator_has_its_hardware_figures_and_sources(modell
 
 def test_what_limits_accelerators_is_said_for_each_run(modelled, make_run):
     cut = [record.model_copy(update={"k_pieces": 3}) for record in modelled]
-    (words,) = limits(cut)
+    (words,) = limits(designs(cut))
     assert "K is cut into up to 3 pieces" in words
     page = Page(render_page([make_run(cut)], [], {}))
     assert words in page.texts("br") + page.texts("p")
