@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accelsim.integer_mode import integer_gemms as integer_gemms
+    from accelsim.integer_mode import invariant as invariant
     from accelsim.integer_mode.converted import IntegerConfig as IntegerConfig
     from accelsim.integer_mode.converted import check as check
     from accelsim.integer_mode.converted import dequantize_ as dequantize_
@@ -14,13 +15,22 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "integer_gemms": "accelsim.integer_mode",
+    "invariant": "accelsim.integer_mode",
     "IntegerConfig": "accelsim.integer_mode.converted",
     "check": "accelsim.integer_mode.converted",
     "dequantize_": "accelsim.integer_mode.converted",
     "quantize_": "accelsim.integer_mode.converted",
 }
 
-__all__ = ["IntegerConfig", "__version__", "check", "dequantize_", "integer_gemms", "quantize_"]
+__all__ = [
+    "IntegerConfig",
+    "__version__",
+    "check",
+    "dequantize_",
+    "integer_gemms",
+    "invariant",
+    "quantize_",
+]
 
 __version__ = "0.1.0"
 

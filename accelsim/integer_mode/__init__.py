@@ -1,6 +1,7 @@
 """Run the GEMMs of a whole PyTorch model, forward and backward, on integers."""
 
-from accelsim.integer_mode.mode import IntegerGemms, integer_gemms
+from accelsim.integer_mode.mode import IntegerGemms, integer_gemms, invariant
+from accelsim.integer_mode.pinned import Pinning
 from accelsim.integer_mode.replacing import Replacing, Selection
 from accelsim.integer_mode.tally import Tally
 from accelsim.settings import KINDS, PerKind
@@ -9,8 +10,10 @@ __all__ = [
     "KINDS",
     "IntegerGemms",
     "PerKind",
+    "Pinning",
     "Replacing",
     "Selection",
     "Tally",
     "integer_gemms",
+    "invariant",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -14,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from accelsim.config.plans import Plan, load_plan
 from accelsim.errors import DataError, InputError, UnsupportedError, unknown_name
 from accelsim.integer_mode.kinds import by_kind, kinds
+from accelsim.integer_mode.pinned import Pinning, fold, folds
 from accelsim.integer_mode.planned import Planned
 from accelsim.integer_mode.replacing import ALL, Replacing, Selection, macs
 from accelsim.integer_mode.routes import Opener, Routes, opener_of
@@ -49,6 +52,9 @@ class IntegerGemms(Replacing):
     nonfinite : {"error", "pass"}, optional
         The treatment of a product with an operand that holds NaN or infinity; by default infinite
         gradients pass, and so do the NaN that follow from them in the backward pass.
+    pinning : Pinning, optional
+        What makes the bits of everything between the GEMMs, and of the products of attention,
+        independent of the batch and the device.
 
     Attributes
     ----------
@@ -63,10 +69,11 @@ class IntegerGemms(Replacing):
         selection: Selection = ALL,
         check: bool = False,
         nonfinite: str | None = None,
+        pinning: Pinning | None = None,
     ) -> None:
         super().__init__(model, selection, planned.globs)
-        self._planned, self._checking = planned, check
-        self.tally = Tally(self.left, self.not_chosen)
+        self._planned, self._checking, self._pinning = planned, check, pinning
+        self.tally = Tally(self.left, self.not_chosen, pinning)
         self._nonfinite = nonfinite
         self._overflowed = False
         self._routes = Routes()
@@ -98,6 +105,8 @@ class IntegerGemms(Replacing):
             name = f"{call.name} ({call.phase})"
             if self._passes(call):
                 self.left.add(f"{name}: NaN or infinity in an operand", macs(call))
+                if self._pinning is not None:
+                    self._pinning.name(f"{name}: a product in floats")
                 return call.a @ call.b.mT
             raise DataError(f"{name}: {error}") from error
         except UnsupportedError as error:
@@ -113,8 +122,22 @@ class IntegerGemms(Replacing):
         self._overflowed |= any(bool(x.isinf().any()) for x in operands)
         return self._overflowed and not all(bool(x.isfinite().all()) for x in operands)
 
+    def _push(self, stack: ExitStack) -> None:
+        # What the tracer has seen and runs comes to the mode that was entered first.
+        if self._pinning is not None:
+            stack.enter_context(self._pinning.mode())
+        super()._push(stack)
+
     def _product(self, call: GemmCall) -> Tensor:
+        if self._pinning is not None:
+            if folds(call):
+                return self._folded(call)
+            if call.a.shape[-1] == 1:
+                self.left.add(f"{call.name}: depth 1, one multiplication an entry", macs(call))
+                return call.a * call.b.mT
         request, route = self._route(call)
+        if self._pinning is not None:
+            self._pinning.see(call, request)
         fixed, prepared = request.fixed, self._weights.prepared
         result = route.run(
             prepared(call.a, "a", route) if "a" in fixed else call.a,
@@ -130,10 +153,27 @@ class IntegerGemms(Replacing):
             route.forget()
         return result
 
+    def _folded(self, call: GemmCall) -> Tensor:
+        """Return probabilities times values, rounded for each token."""
+        how = self._planned.of(call.site.place, call.phase)
+        kind = self._kinds(call)
+        folded = fold(call.a, call.b, how.of(kind, call))
+        request = folded.request(kind, how.digits)
+        route = how.opener(request)
+        result = route.run(folded.a, folded.b, _UNTIMED)
+        route.check()
+        assert isinstance(result, Tensor), "a route with an output type gives a tensor"
+        self._count(replace(call, a=folded.a, b=folded.b), request, route, result)
+        return folded.dequantized(route.integers(), call.a.dtype)
+
+    def _kinds(self, call: GemmCall) -> PerOperand[str]:
+        weights = PerOperand(self._lineage.of(call.a).weight, self._lineage.of(call.b).weight)
+        return kinds(call, weights)
+
     def _route(self, call: GemmCall) -> tuple[Request, Route]:
         a, b = call.a, call.b
         how = self._planned.of(call.site.place, call.phase)
-        kind = kinds(call, PerOperand(self._lineage.of(a).weight, self._lineage.of(b).weight))
+        kind = self._kinds(call)
         sides: tuple[tuple[Side, Tensor], ...] = (("a", a), ("b", b))
         fixed = tuple(side for side, x in sides if self._weights.stays(x))
         shape = (
@@ -203,6 +243,7 @@ def integer_gemms(
     zero_alpha: str = "nonzero",
     nonfinite: Literal["error", "pass"] | None = None,
     check: bool = False,
+    invariant: bool = False,
 ) -> IntegerGemms:
     """Run the GEMMs of a model on integers, forward and backward.
 
@@ -254,6 +295,9 @@ def integer_gemms(
     check : bool
         Compare every integer with an independent oracle's, and every float with the exact quotient;
         both are made from the operands as they are then, not from what was prepared of them.
+    invariant : bool
+        Compute everything between the GEMMs by functions and sums that are the same on every
+        device and in any batch; see `accelsim.invariant`. Needs one scale for each row.
 
     Returns
     -------
@@ -287,6 +331,11 @@ def integer_gemms(
         raise InputError(f"granularity: {unknown_name('value', granularity, GRANULARITIES)}")
     if nonfinite not in (None, *NONFINITE):
         raise InputError(f"nonfinite: {unknown_name('value', nonfinite, NONFINITE)}")
+    if invariant and granularity != "row":
+        raise InputError(
+            f"invariant: found granularity {granularity!r}, whose scales span the batch; "
+            "expected 'row'"
+        )
     if beta is None and plan is None:
         raise InputError("give beta, or a plan")
     percentiles = by_kind(percentile, "percentile", at_most=100)
@@ -320,4 +369,56 @@ def integer_gemms(
         Selection(gemms, skip, ops),
         check,
         nonfinite,
+        Pinning() if invariant else None,
+    )
+
+
+def invariant(
+    model: nn.Module,
+    beta: float | Mapping[str, float] | None = None,
+    percentile: float | Mapping[str, float] = 95,
+    **options: Any,
+) -> IntegerGemms:
+    """Run a model so that the bits of a token's results depend on the token's sequence alone.
+
+    They are the same whatever else is in the batch, for any padding, whether the prompt comes at
+    once, in chunks or token by token with a cache, for any number of threads and with every
+    backend. GEMMs are exact integers with one scale for each row; everything between them is
+    computed from operations that IEEE 754 defines to the last bit, in an order that does not
+    matter.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model. Backward passes run, but what sums over tokens in them depends on the batch.
+    beta, percentile : float or mapping
+        As `accelsim.integer_gemms` takes them.
+    **options
+        The other arguments of `accelsim.integer_gemms`, except `granularity`, which is ``row``.
+
+    Returns
+    -------
+    IntegerGemms
+        A context manager with a `tally`, whose summary has the ``level`` that is promised, 2, and
+        the operators that are not ``unpinned``. If there are any, the level is 0.
+
+    Raises
+    ------
+    InputError
+        If an option is wrong.
+
+    Examples
+    --------
+    >>> import accelsim
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.GELU())
+    >>> x = torch.randn(8, 64)
+    >>> with torch.no_grad(), accelsim.invariant(model, beta={"weights": 127, "default": 63}) as m:
+    ...     bool((model(x)[:1] == model(x[:1])).all())
+    True
+    >>> m.tally.summary()["level"]
+    2
+    """
+    return integer_gemms(
+        model, beta, percentile, **{"granularity": "row", **options}, invariant=True
     )

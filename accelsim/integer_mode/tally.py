@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from accelsim.integer_mode.pinned import Pinning
 from workloads.tracing import GemmCall, Skipped
 
 
@@ -71,12 +72,15 @@ class Tally:
         GEMMs, and operators that may hold some, that could not be taken, by reason.
     not_chosen : Skipped
         GEMMs that the selection leaves out, by op.
+    pinning : Pinning or None
+        What has the same bits everywhere, where that was asked for.
     by_place : dict
         ``(layer, op, phase)`` to `Counts`.
     """
 
     skipped: Skipped = field(default_factory=Skipped)
     not_chosen: Skipped = field(default_factory=Skipped)
+    pinning: Pinning | None = None
     by_place: dict[tuple[str, str, str], Counts] = field(
         default_factory=lambda: defaultdict(Counts)
     )
@@ -132,7 +136,8 @@ class Tally:
         """Return the counts of all GEMMs as JSON types, with their unpack ratio.
 
         ``skipped`` has the calls by reason, ``skipped_macs`` the multiplications of those whose
-        size is known, and ``skipped_unknown`` the calls of the rest.
+        size is known, and ``skipped_unknown`` the calls of the rest. With `pinning` there are the
+        ``level`` that holds and the calls of what is ``unpinned``.
         """
         total = self.total
         return {
@@ -143,6 +148,7 @@ class Tally:
             "skipped_macs": self.skipped.macs.total(),
             "skipped_unknown": self.skipped.unknown.total(),
             "skipped": dict(self.skipped.calls),
+            **({} if self.pinning is None else self.pinning.summary()),
         }
 
     def __str__(self) -> str:
@@ -164,6 +170,8 @@ class Tally:
         lines += [
             f"{calls:,} stayed in floats: {reason}" for reason, calls in self.skipped.calls.items()
         ]
+        if self.pinning is not None:
+            lines.append(str(self.pinning))
         return "\n".join(lines)
 
     def rows(self) -> list[dict[str, Any]]:
