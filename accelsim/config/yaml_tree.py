@@ -1,13 +1,13 @@
 """YAML text to plain values, with the place of every key and value.
 
 The scalars are those of YAML 1.2's core schema: ``1e-3`` is a number and ``no`` is text, which
-PyYAML, a YAML 1.1 parser, has the other way round.
+PyYAML, a YAML 1.1 parser, has the other way round. Merge keys (``<<: *name``) are those of 1.1.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,6 +99,10 @@ def parse_yaml(text: str, place: Callable[[int, int], Place]) -> Tree:
     return Tree(data, builder.places, builder.problems)
 
 
+def _is_merge(key: yaml.Node) -> bool:
+    return isinstance(key, yaml.ScalarNode) and key.value == "<<" and key.style is None
+
+
 def _malformed(error: yaml.MarkedYAMLError, place: Callable[[int, int], Place]) -> Problem:
     mark = error.problem_mark or error.context_mark
     where = place(mark.line + 1, mark.column + 1) if mark is not None else place(1, 1)
@@ -114,6 +118,7 @@ class _Builder:
     places: Places = field(default_factory=Places)
     problems: list[Problem] = field(default_factory=list)
     _open: list[yaml.Node] = field(default_factory=list)
+    _merged_keys: int = 0
 
     def value(self, node: yaml.Node, loc: Loc) -> Any:
         """Return the plain value of the node at `loc`."""
@@ -150,9 +155,13 @@ class _Builder:
 
     def _mapping(self, node: yaml.MappingNode, loc: Loc) -> dict[str, Any]:
         members: dict[str, Any] = {}
+        merged: list[yaml.Node] = []
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._problem(key_node, loc, "found a list or mapping as a key; keys are text")
+                continue
+            if _is_merge(key_node):
+                merged.append(value_node)
                 continue
             key: str = key_node.value
             inner = (*loc, key)
@@ -163,7 +172,40 @@ class _Builder:
                 continue
             self.places.keys[inner] = self._at(key_node)
             members[key] = self.value(value_node, inner)
+        for key_node, value_node in self._of_merged(merged, loc):
+            inner = (*loc, key_node.value)
+            if key_node.value not in members:
+                self.places.keys[inner] = self._at(key_node)
+                members[key_node.value] = self.value(value_node, inner)
         return members
+
+    def _of_merged(
+        self, nodes: list[yaml.Node], loc: Loc
+    ) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+        """Return the members of mappings that are merged into one; the first of a key counts."""
+        for node in nodes:
+            if isinstance(node, yaml.SequenceNode):
+                yield from self._of_merged(node.value, loc)
+                continue
+            if any(node is outer for outer in self._open):
+                self._problem(node, loc, "an alias stands inside the value that it names")
+                continue
+            if not isinstance(node, yaml.MappingNode):
+                self._problem(node, loc, "<< merges a mapping, or a list of mappings: <<: *name")
+                continue
+            self._open.append(node)
+            further = []
+            for key_node, value_node in node.value:
+                self._merged_keys += 1
+                if self._merged_keys > MAX_VALUES:
+                    problem = Problem(self._at(node), loc, f"merges more than {MAX_VALUES:,} keys")
+                    raise config_error([problem])
+                if _is_merge(key_node):
+                    further.append(value_node)
+                elif isinstance(key_node, yaml.ScalarNode):
+                    yield key_node, value_node
+            yield from self._of_merged(further, loc)
+            self._open.pop()
 
     def _at(self, node: yaml.Node) -> Place:
         return self.place(node.start_mark.line + 1, node.start_mark.column + 1)

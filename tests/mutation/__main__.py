@@ -104,7 +104,7 @@ def try_target(target: dict, most: int, jobs: int, again: set[str] | None) -> di
                 found[mutant] = "equivalent" if alive else outcome
                 print(f"{len(found)} of {len(drawn)}: {found[mutant]}", file=sys.stderr, flush=True)
 
-            pool.start(attempt, log, 60 + 5 * sum(seconds.get(test, 0.0) for test in tests), done)
+            pool.start(attempt, log, 40 + 5 * sum(seconds.get(test, 0.0) for test in tests), done)
         pool.finish()
     return dict(sorted(found.items(), key=lambda x: (x[0].file, x[0].line)))
 

@@ -190,3 +190,49 @@ def test_any_text_is_read_or_refused(text):
     else:
         refused = "f:"
     assert refused.startswith("f:")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: &x {p: 1, q: 2}\nb: {<<: *x, q: 3}", {"p": 1, "q": 3}),
+        ("a: &x {p: 1, q: 2}\nb: {q: 3, <<: *x}", {"q": 3, "p": 1}),
+        ("a: [&x {p: 1}, &y {p: 2, q: 3}]\nb: {<<: [*x, *y]}", {"p": 1, "q": 3}),
+        ("a: [&x {p: 1}, &y {p: 2, q: 3}]\nb: {<<: *y, <<: *x}", {"p": 2, "q": 3}),
+        ("a: [&x {p: 1}, &y {<<: *x, q: 3}]\nb: {<<: *y}", {"q": 3, "p": 1}),
+        ("a: &x {p: [1, {q: 2}]}\nb: {<<: *x}", {"p": [1, {"q": 2}]}),
+        ("b: {'<<': 1}", {"<<": 1}),
+        ("b:\n  <<: {p: 1}\n  q: 2", {"q": 2, "p": 1}),
+    ],
+)
+def test_merge_keys(text, expected):
+    tree = parse(text)
+    assert tree.data["b"] == expected
+    assert not tree.problems
+
+
+def test_merged_values_stand_where_they_were_written():
+    tree = parse("a: &x\n  p: 1\nb:\n  <<: *x\n  q: 2")
+    places = tree.places
+    assert (places.keys["b", "p"].text, places.values["b", "p"].text) == ("f:2:3", "f:2:6")
+    assert places.keys["b", "q"].text == "f:5:3"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("b: {<<: 3}", "<< merges a mapping, or a list of mappings: <<: *name"),
+        ("a: &x [1]\nb: {<<: *x}", "<< merges a mapping, or a list of mappings: <<: *name"),
+        ("b: &x {<<: *x}", "an alias stands inside the value that it names"),
+        ("a: &x {<<: &y {<<: *x}}", "an alias stands inside the value that it names"),
+    ],
+)
+def test_merge_keys_that_merge_nothing(text, message):
+    assert [problem.message for problem in parse(text).problems] == [message]
+
+
+def test_merge_keys_cannot_make_a_small_file_immense():
+    lines = ["a0: &a0 {p: 1}"]
+    lines += [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 12)]
+    with pytest.raises(InputError, match="merges more than 100,000 keys"):
+        parse("\n".join(lines))
