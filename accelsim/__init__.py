@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from accelsim.analysis.choosing import choose as choose
     from accelsim.integer_mode import integer_gemms as integer_gemms
     from accelsim.integer_mode import invariant as invariant
     from accelsim.integer_mode.converted import IntegerConfig as IntegerConfig
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from accelsim.integer_mode.converted import quantize_ as quantize_
 
 _PLACES = {
+    "choose": "accelsim.analysis.choosing",
     "integer_gemms": "accelsim.integer_mode",
     "invariant": "accelsim.integer_mode",
     "IntegerConfig": "accelsim.integer_mode.converted",
@@ -26,6 +28,7 @@ __all__ = [
     "IntegerConfig",
     "__version__",
     "check",
+    "choose",
     "dequantize_",
     "integer_gemms",
     "invariant",

@@ -22,6 +22,10 @@ COMMANDS = {
     "report": ("report", "Write one HTML page about runs."),
     "eval": ("eval", "Evaluate a model with integer GEMMs, over a sweep of roundings."),
     "train": ("train", "Train a small model in floats and in integers."),
+    "sensitivity": (
+        "sensitivity",
+        "Find the GEMMs of a model that need fine integers.",
+    ),
     "lm-eval": ("lm_eval", "Run lm-evaluation-harness on integer GEMMs."),
     "export": ("export", "Write GEMMs, before and after unpacking, for another tool."),
     "extract": ("extract", "Capture the GEMMs of a model into a bundle."),

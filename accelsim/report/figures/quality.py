@@ -84,7 +84,8 @@ def _is_plain(treatment: Mapping[str, Any]) -> bool:
     whole = treatment.get("gemms") == ["*"] and not treatment.get("skip")
     one = all(isinstance(treatment.get(key), int | float) for key in ("beta", "percentile"))
     every = len(treatment.get("ops", ())) == _OPERATIONS
-    return whole and one and every and treatment["method"] == "integers"
+    uniform = whole and one and every and "plan" not in treatment
+    return uniform and treatment["method"] == "integers"
 
 
 def _scales(treatment: Mapping[str, Any]) -> str:

@@ -1,0 +1,126 @@
+"""``accelsim sensitivity``: which GEMMs of a model need fine integers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from accelsim.cli.shared import format_option, output_option
+from accelsim.plugins.extras import need
+from accelsim.report.tables import Format, render
+
+
+@click.command("sensitivity")
+@click.argument("model")
+@output_option("The folder of the results [default: runs/sensitivity-MODEL]")
+@click.option("--gguf", metavar="FILE", help="The GGUF file in the folder MODEL.")
+@click.option("--text", type=click.Path(path_type=Path), help="A UTF-8 text for the model to read.")
+@click.option(
+    "--beta",
+    "betas",
+    type=click.FloatRange(min=0, min_open=True),
+    multiple=True,
+    default=(15.0, 63.0),
+    show_default=True,
+    help="Try this β for each kind of operand; may be repeated.",
+)
+@click.option(
+    "--percentile", type=click.FloatRange(0, 100, min_open=True), default=95.0, show_default=True
+)
+@click.option(
+    "--granularity", type=click.Choice(("tensor", "row")), default="row", show_default=True
+)
+@click.option(
+    "--bits",
+    "bits",
+    type=click.IntRange(2, 16),
+    multiple=True,
+    default=(4, 8),
+    show_default=True,
+    help="Count the unpack ratio for digits of this width; may be repeated.",
+)
+@click.option("--strategy", default="block", show_default=True, help="How operands are unpacked.")
+@click.option("--block", type=click.IntRange(min=1), default=16, show_default=True)
+@click.option("--windows", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--tokens", type=click.IntRange(min=2), default=128, show_default=True)
+@click.option(
+    "--gemm", "gemms", multiple=True, default=("*",), metavar="GLOB", help="Only these places."
+)
+@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the heat map into this file (.svg, .pdf or .png); needs the extra report.",
+)
+@click.option(
+    "--scatter",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the loss against the local error into this file.",
+)
+@format_option("the table")
+def command(
+    model: str,
+    output: Path | None,
+    gguf: str | None,
+    text: Path | None,
+    betas: tuple[float, ...],
+    percentile: float,
+    granularity: str,
+    bits: tuple[int, ...],
+    strategy: str,
+    block: int,
+    windows: int,
+    tokens: int,
+    gemms: tuple[str, ...],
+    resume: bool,
+    overwrite: bool,
+    figure: Path | None,
+    scatter: Path | None,
+    style: Format,
+) -> int:
+    """Round each kind of operand of each GEMM of MODEL alone, and see what it does to the loss.
+
+    MODEL is a name of `accelsim workloads models`, or a folder. What the model computes before the
+    GEMM is kept and not computed again. `accelsim tune` makes plans of the records.
+    """
+    from accelsim.records import RunFolder
+    from accelsim.records.tuning import SensitivityRecord
+    from accelsim.report.figures.experiments import check_figure
+    from accelsim.report.figures.sensitivity import draw_heat_map, draw_local_errors
+    from accelsim.report.sensitivity import correlation_line, sensitivity_rows
+    from accelsim.tuning.sensitivity import Examination, examine, settings_hash
+    from accelsim.tuning.subject import open_subject
+    from accelsim.types import StrategyChoice
+    from accelsim.unpack import load_strategy, split_options
+
+    for path in (figure, scatter):
+        if path is not None:
+            check_figure(path)
+    need("transformers", "models")
+    choice = StrategyChoice(*split_options(strategy))
+    load_strategy(choice, block)
+    examination = Examination(
+        betas, percentile, granularity, bits, choice, block, windows, tokens, gemms
+    )
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    subject = open_subject(model, gguf, text, say)
+    settings = examination.to_dict(subject)
+    path = output or Path(f"runs/sensitivity-{subject.name}")
+    with RunFolder.open(
+        path, settings, settings_hash(settings), resume, overwrite, SensitivityRecord
+    ) as folder:
+        records = examine(subject, examination, folder, say)
+        rows = sensitivity_rows(records)
+        folder.finish(render(rows))
+    click.echo(render(rows, None, style), nl=False)
+    click.echo(correlation_line(records), err=True)
+    for draw, file in ((draw_heat_map, figure), (draw_local_errors, scatter)):
+        if file is not None:
+            draw(records, file)
+    click.echo(f"{len(records)} records in {path}", err=True)
+    return 0

@@ -1,0 +1,55 @@
+"""The unpack ratio that one operand causes, counted from its digits without any product."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from accelsim.arithmetic.rounding import Quantized
+from accelsim.types import Side
+from accelsim.unpack import DigitSystem, IntegerOperand, Strategy
+
+ROWS = 128
+"""Rows of an operand that are looked at, evenly spaced; the rest is taken to be like them."""
+
+
+def sampled(x: Tensor) -> Tensor:
+    """Return at most `ROWS` rows of an operand, evenly spaced.
+
+    Parameters
+    ----------
+    x : Tensor
+        ``[..., rows, d]``.
+    """
+    rows = x.shape[-2]
+    if rows <= ROWS:
+        return x
+    return x[..., torch.arange(ROWS) * rows // ROWS, :]
+
+
+def ratio_of(
+    quantized: Quantized, side: Side, rows: int, system: DigitSystem, strategy: Strategy
+) -> tuple[float, float]:
+    """Return the unpack ratio beside an operand that fits one digit, and the share out of bound.
+
+    Parameters
+    ----------
+    quantized : Quantized
+        The integers, ``[..., rows, d]``.
+    side : {"a", "b"}
+        Which operand it is.
+    rows : int
+        Of the other one.
+    system : DigitSystem
+        The digits of both.
+    strategy : Strategy
+        How it is unpacked.
+    """
+    operand = IntegerOperand(quantized, system)
+    batch, _, d = operand.shape
+    zeros = torch.zeros((), dtype=torch.int32).expand(batch, min(rows, ROWS), d)
+    other = IntegerOperand(zeros, system)
+    pair = (operand, other) if side == "a" else (other, operand)
+    problem = strategy.unpack(*pair)
+    outside = problem.out_of_bound_a if side == "a" else problem.out_of_bound_b
+    return problem.low_bit_macs / problem.dense_macs, outside / quantized.operand.numel()
