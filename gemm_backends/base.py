@@ -11,6 +11,7 @@ from torch import Tensor
 
 from accelsim.arithmetic.sparse import SparseDigits
 from accelsim.errors import InputError
+from accelsim.plugins.guest import guest
 from accelsim.plugins.options import instantiate, resolved_options
 from gemm_backends.corrections import Corrections
 from gemm_backends.declaration import API_VERSION, check_class, check_values, written_for
@@ -103,8 +104,9 @@ class GemmBackend(BackendHooks, metaclass=_BackendType):
             If it raises anything, or returns something else.
         """
         try:
-            said: object = self.availability()
-        except Exception as error:  # a plug-in may raise anything
+            with guest():
+                said: object = self.availability()
+        except (Exception, SystemExit) as error:  # a plug-in may raise anything
             reason = f"availability() raised {type(error).__name__}: {error}"
             raise BackendError(f"backend {self.name!r}: {reason}") from error
         if not isinstance(said, Availability):

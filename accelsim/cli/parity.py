@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from accelsim.cli.shared import format_option, output_option, set_option
+from accelsim.plugins.guest import guest
 from accelsim.report.tables import Format, render
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def carry_out(
     with RunFolder.open(
         path, config.to_dict(), config.config_hash, resume, overwrite, kind
     ) as folder:
-        with watching(Console(stderr=True), unit) as (say, show):
+        with watching(Console(stderr=True), unit) as (say, show), guest():
             records = work(config, folder, say, show)
         rows = table(records)
         folder.finish(render(rows))

@@ -18,6 +18,7 @@ from accelsim.cli.shared import format_option
 from accelsim.config.problems import Place, config_error
 from accelsim.config.yaml_tree import parse_yaml
 from accelsim.errors import InputError, NothingCouldRunError
+from accelsim.plugins.guest import guest
 from accelsim.report.tables import Format, render
 from accelsim.unpack import split_options
 from gemm_backends import GemmBackend, Outcome, load_backend
@@ -80,9 +81,10 @@ def command(
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    found = list(checks)
-    for action in actions:
-        found += outcomes(action, subject)
+    with guest():
+        found = list(checks)
+        for action in actions:
+            found += outcomes(action, subject)
     rows = [_row(outcome) for outcome in (_folded(found) if style == "table" else found)]
     width = shutil.get_terminal_size().columns
     columns = [name for name in rows[0] if name != "what_must_hold" or width >= _WIDE]

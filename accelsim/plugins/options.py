@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from accelsim.errors import AccelsimError, InputError, unknown_name
+from accelsim.plugins.guest import guest
 
 T = TypeVar("T")
 
@@ -120,8 +121,9 @@ def instantiate(plugin: type[T], owner: str, options: Mapping[str, Any]) -> T:
     if errors:
         raise errors[0]
     try:
-        return plugin(**arguments)
-    except Exception as error:  # a plug-in may raise anything
+        with guest():
+            return plugin(**arguments)
+    except (Exception, SystemExit) as error:  # a plug-in may raise anything
         if isinstance(error, AccelsimError):
             message = str(error)
         elif isinstance(error, TypeError | ValueError):

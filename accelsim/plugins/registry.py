@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from accelsim.errors import InputError, unknown_name
+from accelsim.plugins.guest import guest
 
 T = TypeVar("T")
 
@@ -137,7 +138,8 @@ class Registry(Generic[T]):
     def _from_entry_point(self, entry: EntryPoint) -> type[T]:
         where = f"{self.kind} {entry.name!r} ({_origin(entry)})"
         try:
-            plugin = entry.load()
+            with guest():
+                plugin = entry.load()
         except (Exception, SystemExit) as error:
             raise InputError(f"{where} cannot be loaded: {_describe(error)}") from error
         return self._check(plugin, where)
@@ -185,7 +187,8 @@ def _import_file(path: Path, kind: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        with guest():
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         line = _line_in(error, path)

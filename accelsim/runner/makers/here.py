@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from accelsim.config import RunConfig
+from accelsim.plugins.guest import guest
 from accelsim.records import Record
 from accelsim.records.record import Minimised
 from accelsim.runner.bench import Bench
@@ -34,15 +35,19 @@ class Here:
     def records(self, cases: Sequence[Case]) -> Iterator[tuple[Case, Record]]:
         """Make the records in the order of their cases."""
         for case in cases:
-            yield case, self._bench.record(case)
+            with guest():
+                record = self._bench.record(case)
+            yield case, record
 
     def minimise(self, case: Case, entry: tuple[int, ...], folder: Path) -> Minimised | None:
         """Save the smallest GEMM that shows a mismatch."""
-        return self._bench.minimise(case, entry, folder)
+        with guest():
+            return self._bench.minimise(case, entry, folder)
 
     def peak(self, case: Case) -> float | None:
         """Return how fast the backend of a case multiplies at best, in 10^12 operations/s."""
-        return self._bench.peak(case)
+        with guest():
+            return self._bench.peak(case)
 
     def close(self) -> None:
         """Release the operands."""

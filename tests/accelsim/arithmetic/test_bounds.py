@@ -103,6 +103,7 @@ def used(monkeypatch):
         (4096, 4096, 1, torch.float32, [1]),
         (4096, 4096, 2, torch.float64, [2]),
         (32768, 32768, 3, torch.float64, [3]),
+        (2**26, 2**26, 3, torch.float64, [2, 1]),
         (0, 5, 3000, torch.float32, [3000]),
     ],
 )

@@ -68,6 +68,10 @@ def test_the_reach_of_some_levels_is_what_they_write_and_no_more(system):
             assert len(digits_of(value, system)) == levels
         for value in (smallest - 1, largest + 1):
             assert len(digits_of(value, system)) == levels + 1
+        if largest < MOST:
+            edges = torch.tensor([smallest - 1, smallest, largest, largest + 1])
+            assert system.count(edges).tolist() == [levels + 1, levels, levels, levels + 1]
+            assert system.out_of_bound(edges).tolist() == [True, levels > 1, levels > 1, True]
         assert system.levels(min(-smallest, largest)) == levels
         assert system.levels(min(-smallest, largest) + 1) == levels + 1
     assert system.levels(0) == 1

@@ -7,7 +7,7 @@ from accelsim.arithmetic.rounding import quantize
 from accelsim.errors import UnsupportedError
 from accelsim.measure.timing import Untimed
 from accelsim.routes import simulated
-from accelsim.routes.lanes import proved_in_place
+from accelsim.routes.lanes import corrections_of, proved_in_place
 from accelsim.routes.simulated import RoundedOperand, SimulatedRoute
 from accelsim.types import PerOperand, Request, Rounding
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
@@ -127,6 +127,25 @@ def test_k_is_halved_until_the_lanes_cannot_overflow(bits, expected):
     a, b = torch.full((2, 8), 2**14), torch.full((3, 8), -(2**14))
     a[0, ::2] = b[0, 1::2] = 77
     assert parts(corrected(a, b), bits) == expected
+
+
+def test_every_part_is_proved():
+    """Only the first half of the columns is heavy."""
+    a, b = torch.ones(1, 8, dtype=torch.int64), torch.full((1, 8), 2**14)
+    a[0, :4] = 2**14
+    assert parts(corrected(a, b), 32) == 1
+    assert parts(corrected(a, b), 31) == 4
+    assert parts(corrected(a.flip(1), b), 31) == 4
+
+
+def test_backends_are_given_the_high_digits_of_each_side():
+    product = corrected(torch.tensor([[300, 1], [2, -700]]), torch.tensor([[3, 4], [500, 6]]))
+    given = corrections_of(product)
+    for high, side, dense in ((given.a, product.high_a, [1, 2]), (given.b, product.high_b, [1])):
+        assert high.digits is side.digits
+        assert high.digits.entries == len(dense)
+        assert high.index.tolist() == side.index.tolist()
+        assert high.exponent.tolist() == side.exponent.tolist()
 
 
 def test_an_accumulator_for_no_single_column_is_refused():
