@@ -15,7 +15,6 @@ import numba
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from accelsim.unpack.operand import IntegerOperand
@@ -72,39 +71,41 @@ def cover(operand: IntegerOperand, head: int, method: str, columns: Tensor | Non
         own = survey.columns[head]
         needed = own if columns is None else own[columns]
         return Levels(torch.ones_like(rows), needed)
-    counts = operand.counts[head].cpu().numpy()
-    found = _greedy(counts if columns is None else counts[:, columns.numpy()])
-    return Levels(*(torch.from_numpy(levels) for levels in found))
+    index = np.arange(width) if columns is None else columns.numpy()
+    found = _unpack_both(*_counts(operand, head), index)
+    return Levels(*(torch.from_numpy(levels).to(torch.int64) for levels in found))
 
 
-def _greedy(counts: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _counts(
+    operand: IntegerOperand, head: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Return the digits that each entry of a matrix needs, and the same transposed."""
+    key = "counts", head
+    if key not in operand.notes:
+        counts = operand.counts[head].cpu()
+        operand.notes[key] = counts.numpy(), counts.T.contiguous().numpy()
+    found: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] = operand.notes[key]
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _unpack_both(counts: Any, transposed: Any, index: Any) -> Any:
     """Unpack the line with the most out-of-bound entries until there is none (UnpackBoth).
 
-    Only an entry in the last level of its row and of its column can be out of bound, so counts
-    per line are enough, and only the entries out of bound matter.
+    Only an entry in the last level of its row and of its column can be out of bound, so counts per
+    line are enough. Ties go to rows, then to the line that was appended first, as in the paper's
+    published code. The heaps are lazy: a stored count is an upper bound. Column j is column
+    ``index[j]`` of the counts. Lines are compared as a whole, in the order of memory, which costs
+    less than a list of the entries out of bound, however few there are.
     """
-    by_row = sparse.csr_array(counts > 1)
-    by_column = by_row.tocsc()
-    rows, columns = _unpack_both(
-        counts, by_row.indptr, by_row.indices, by_column.indptr, by_column.indices
-    )
-    return rows, columns
-
-
-@numba.njit(cache=True)
-def _unpack_both(
-    counts: Any, row_starts: Any, row_columns: Any, column_starts: Any, column_rows: Any
-) -> Any:
-    """Run UnpackBoth; the entries out of bound are given row by row and column by column.
-
-    Ties go to rows, then to the line that was appended first, as in the paper's published code.
-    The heaps are lazy: a stored count is an upper bound.
-    """
-    n, d = counts.shape
-    rows = np.ones(n, np.int64)
-    columns = np.ones(d, np.int64)
-    in_row = np.diff(row_starts).astype(np.int64)
-    in_column = np.diff(column_starts).astype(np.int64)
+    n, d = len(counts), len(index)
+    rows, columns = np.ones(n, np.uint8), np.ones(d, np.uint8)
+    in_row, in_column = np.zeros(n, np.int64), np.zeros(d, np.int64)
+    line = np.empty(d, np.uint8)
+    for j in range(d):
+        outside = transposed[index[j]] > 1
+        in_row += outside
+        in_column[j] = outside.sum()
     row_heap = [(-in_row[i], i, i) for i in range(n)]
     column_heap = [(-in_column[j], j, j) for j in range(d)]
     heapq.heapify(row_heap)
@@ -122,19 +123,26 @@ def _unpack_both(
             return rows, columns
         if most_row >= most_column:
             i = row_heap[0][2]
-            for j in row_columns[row_starts[i] : row_starts[i + 1]]:
-                if counts[i, j] == rows[i] + columns[j]:
-                    in_row[i] -= 1
-                    in_column[j] -= 1
+            for j in range(d):
+                line[j] = counts[i, index[j]]
+            in_row[i] -= _brought_in(line, rows[i], columns, in_column)
             rows[i] += 1
             heapq.heapreplace(row_heap, (-in_row[i], next_row, i))
             next_row += 1
         else:
             j = column_heap[0][2]
-            for i in column_rows[column_starts[j] : column_starts[j + 1]]:
-                if counts[i, j] == rows[i] + columns[j]:
-                    in_row[i] -= 1
-                    in_column[j] -= 1
+            in_column[j] -= _brought_in(transposed[index[j]], columns[j], rows, in_row)
             columns[j] += 1
             heapq.heapreplace(column_heap, (-in_column[j], next_column, j))
             next_column += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _brought_in(counts: Any, level: Any, levels: Any, outside: Any) -> Any:
+    """Take the entries that one more level of a line brings into bound off the lines across it."""
+    found = 0
+    for k in range(len(counts)):
+        inside = counts[k] == np.uint8(level + levels[k])
+        outside[k] -= inside
+        found += inside
+    return found
