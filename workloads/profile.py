@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,8 +38,11 @@ _MOST = 1 << 17
 """Entries of a matrix from which its rows and columns are compared."""
 
 _CHUNK = 1 << 22
+"""Entries whose numbers are drawn together; which numbers an entry gets depends on it."""
 
 Floats = npt.NDArray[np.floating]
+
+_Matrix = npt.NDArray[np.float32]
 
 
 class OperandProfile(BaseModel):
@@ -157,25 +161,42 @@ class Drawing:
         *lead, n, d = self.shape
         batch = int(np.prod(lead)) if lead else 1
         result = np.empty((batch, n, d), np.float32)
-        for matrix in result:
-            self._fill(matrix, stream)
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            for matrix in result:
+                self._fill(matrix, stream, threads)
         return torch.from_numpy(result.reshape(self.shape))
 
-    def _fill(self, matrix: npt.NDArray[np.float32], stream: np.random.Generator) -> None:
-        """Fill one matrix, some rows at a time."""
+    def _fill(
+        self,
+        matrix: _Matrix,
+        stream: np.random.Generator,
+        threads: ThreadPoolExecutor,
+    ) -> None:
+        """Fill one matrix, some rows at a time: numbers are drawn in order, the rest in threads."""
         n, d = matrix.shape
-        rows, columns = self.profile.rows, self.profile.columns
-        of_rows = np.sqrt(rows) * stream.standard_normal((n, 1), np.float32)
+        share, columns = self.profile.rows, self.profile.columns
+        of_rows = np.sqrt(share) * stream.standard_normal((n, 1), np.float32)
         of_columns = np.sqrt(columns) * stream.standard_normal(d, np.float32)
-        own = np.float32(np.sqrt(max(0.0, 1 - rows - columns)))
-        step = max(1, _CHUNK // max(1, d))
-        for start in range(0, n, step):
-            part = matrix[start : start + step]
-            scores = own * stream.standard_normal(part.shape, np.float32)
-            scores += of_rows[start : start + step] + of_columns
+        own = np.float32(np.sqrt(max(0.0, 1 - share - columns)))
+
+        def finish(part: _Matrix, noise: _Matrix, rows: _Matrix, signs: _Matrix | None) -> None:
+            scores = own * noise
+            scores += rows + of_columns
             part[:] = np.interp(ndtr(-scores), TAILS, self.profile.quantiles)
-            if self.signed:
-                part *= np.where(stream.random(part.shape, np.float32) < 0.5, 1, -1)
+            if signs is not None:
+                part *= np.where(signs < 0.5, 1, -1)
+
+        step = max(1, _CHUNK // max(1, d))
+        ahead: deque[Future[None]] = deque()
+        for start in range(0, n, step):
+            part, rows = matrix[start : start + step], of_rows[start : start + step]
+            noise = stream.standard_normal(part.shape, np.float32)
+            signs = stream.random(part.shape, np.float32) if self.signed else None
+            ahead.append(threads.submit(finish, part, noise, rows, signs))
+            if len(ahead) > 2 * torch.get_num_threads():
+                ahead.popleft().result()
+        for last in ahead:
+            last.result()
 
 
 def read_profile(path: Path) -> dict[str, OperandProfile]:

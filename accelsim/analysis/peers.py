@@ -13,14 +13,11 @@ import yaml
 
 from accelsim.arithmetic.rounding import quantize
 from accelsim.errors import InputError
-from accelsim.routes.sketched import Scaling
+from accelsim.routes.sketched import Scaling, sampled_rows
 from accelsim.settings import Unpacking
 from accelsim.types import Rounding
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from workloads import Gemm
-
-SAMPLE = 1024
-"""Rows of A and of B that are drawn of a GEMM of which only the shape is known."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,11 @@ def layers(gemms: Iterable[Gemm], rounding: Rounding, unpacking: Unpacking) -> L
 
 
 def _unpacked(gemm: Gemm, rounding: Rounding, unpacking: Unpacking) -> tuple[Layer, list[Layer]]:
-    operands = gemm.load() if gemm.sketch is None else gemm.sketch.draw(SAMPLE)
+    if gemm.sketch is None:
+        operands = gemm.load()
+    else:
+        rows = sampled_rows(unpacking.strategy.name, unpacking.block, gemm.d)
+        operands = gemm.sketch.draw(rows or max(gemm.n, gemm.h))
     a, b = (
         quantize(
             x,

@@ -106,8 +106,7 @@ def command(
     check_space(output, needed)
     _say(f"{size.gemms} GEMMs, {size.bytes / 1e9:.3g} GB of operands, to {output}")
     done = extract(runnable, output, sampling, limit, _Progress(size))
-    for reason, count in done.skipped.items():
-        _say(f"skipped {count}: {reason}")
+    _say_skipped(done.skipped)
     click.echo(f"{len(done.gemms)} GEMMs in {output}")
 
 
@@ -126,9 +125,15 @@ def _extract_onnx(
         raise InputError("--onnx needs --input FILE.npz, with an array for each input of the model")
     if set(phases) != {"forward"}:
         raise InputError("--phase: an ONNX model has a forward pass alone")
-    gemms = onnx_gemms(path, Path(inputs), globs or ("*",))
+    gemms, skipped = onnx_gemms(path, Path(inputs), globs or ("*",))
     write_bundle(output, gemms, {"model": path.name, "input": Path(inputs).name})
+    _say_skipped(skipped)
     click.echo(f"{len(gemms)} GEMMs in {output}")
+
+
+def _say_skipped(skipped: Mapping[str, int]) -> None:
+    for reason, count in skipped.items():
+        _say(f"skipped {count}: {reason}")
 
 
 def _runnable(

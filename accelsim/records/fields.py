@@ -149,6 +149,11 @@ FIELDS: dict[str, Field] = {
             "Frobenius norm of the dequantized product's error over that of the float64 product",
         ),
         _field("ratio", "low-bit multiplications over those of the GEMM", short="r"),
+        _field(
+            "ratio_basis",
+            "`counted` on whole operands, or `sampled`: scaled from a sample of their rows, as "
+            "`reason` says",
+        ),
         _count("dense_macs", "multiplications of the GEMM: batch · n · d · h"),
         _count("low_bit_macs", "multiplications of all low-bit products", short="MACs"),
         _count("correction_macs", "low-bit multiplications beyond the dense ones"),

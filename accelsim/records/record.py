@@ -143,8 +143,9 @@ class Record(Keyed):
     `relative_area` times `cycles`; `cost_basis` says of each such figure where it comes from.
     `prepared` are the operands that were ready before every repeat, `replans` says how often a
     fused route met operands beyond its plan, and `judged` says which kernel the verdict is about,
-    where that is not the timed one. `k_pieces` is 1 where no K had to be cut. None means that the
-    value does not exist, as for the times of a backend that is unavailable.
+    where that is not the timed one. `ratio_basis` says whether counts are those of whole operands
+    or scaled from a sample of their rows. `k_pieces` is 1 where no K had to be cut. None means that
+    the value does not exist, as for the times of a backend that is unavailable.
 
     Raises
     ------
@@ -236,6 +237,7 @@ class Record(Keyed):
     scale_exponent: Exponents | None = None
     judged: str = ""
     k_pieces: NonNegativeInt | None = None
+    ratio_basis: Literal["counted", "sampled"] | None = None
 
     @model_validator(mode="after")
     def _verdict_fits(self) -> Record:

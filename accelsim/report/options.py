@@ -28,21 +28,21 @@ def telling_options(records: Iterable[Mapping[str, Any] | Record]) -> dict[str, 
     """
     same: dict[tuple[Any, ...], dict[str, Mapping[str, Any]]] = defaultdict(dict)
     names: dict[str, dict[str, None]] = defaultdict(dict)
-    known: dict[str, str] = {}
+    known: dict[tuple[str, str], str] = {}
     for record in records:
         field = record.__getitem__ if isinstance(record, Mapping) else partial(getattr, record)
         backend, options = field("backend"), field("backend_options")
         place = (backend, *(_hashable(field(name)) for name in _SETTINGS))
-        spelled = repr(options)
-        if spelled not in known:
-            known[spelled] = canonical_json(options)
-        if known[spelled] not in same[place]:
-            same[place][known[spelled]] = options
+        written = repr(options)  # many records have the same
+        if (backend, written) not in known:
+            known[backend, written] = canonical_json(options)
             names[backend] |= dict.fromkeys(flatten(options))
+        same[place].setdefault(known[backend, written], options)
+    # Most places have the same options.
+    several = {(place[0], *found): found for place, found in same.items() if len(found) > 1}
     telling = {
         (backend, name)
-        for (backend, *_), found in same.items()
-        if len(found) > 1
+        for (backend, *_), found in several.items()
         for name in names[backend]
         if len({canonical_json(lookup(options, name)) for options in found.values()}) > 1
     }

@@ -28,7 +28,9 @@ def verdict(records: Sequence[Record], reasons: bool = True) -> str:
     ran = sum(number for status, number in counts.items() if status.ran)
     counted = counts[Status.COUNTED]
     parts = [f"{counts[Status.OK]} of {ran - counted} exact"] if ran > counted else []
-    parts += [f"{counted} counted, without multiplying"] if counted else []
+    sampled = sum(record.ratio_basis == "sampled" for record in records)
+    of_them = f", {sampled} of them from a sample of their rows" if sampled else ""
+    parts += [f"{counted} counted, without multiplying{of_them}"] if counted else []
     parts = parts or ["nothing ran"]
     parts += [f"{counts[status]} {status}" for status in Status if status.failed and counts[status]]
     parts += [

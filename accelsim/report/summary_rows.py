@@ -41,6 +41,7 @@ class Labels:
             for backend, names in self._telling.items()
             for name in names
         }
+        self._names: dict[tuple[str, str, str | None], str] = {}
         self._many_digits = len({record.digits for record in records}) > 1
         one_backend = len({self.backend(record) for record in records}) == 1
         several = one_backend and len({record.strategy for record in records}) > 1
@@ -62,6 +63,12 @@ class Labels:
 
     def backend(self, record: Record) -> str:
         """Name the backend, with the options that tell it apart and a star if it is not native."""
+        key = record.backend, repr(record.backend_options), record.execution
+        if key not in self._names:
+            self._names[key] = self._backend(record)
+        return self._names[key]
+
+    def _backend(self, record: Record) -> str:
         values = [
             self._word(record.backend, name, value)
             for name in self._telling[record.backend]

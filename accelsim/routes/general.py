@@ -227,18 +227,13 @@ class GeneralRoute:
         run = self._done
         return self._counted(run.operands, run.problem, run.scheduled, run.prepared, run.overflows)
 
-    def unpacked(self, a: Tensor, b: Tensor) -> Unpacked:
-        """Round two operands and unpack them, for `count`; nothing is multiplied.
+    def rounded(self, a: Tensor, b: Tensor) -> PerOperand[Quantized]:
+        """Round two operands, for `unpacked`.
 
         Parameters
         ----------
         a, b : Tensor
             Operands ``[..., n, d]`` and ``[..., h, d]``.
-
-        Returns
-        -------
-        Unpacked
-            The operands, and the products that the strategy makes of them.
 
         Raises
         ------
@@ -246,7 +241,22 @@ class GeneralRoute:
             If an operand cannot be rounded.
         """
         check_shapes(a.shape, b.shape)
-        pair = PerOperand(self._to_count("a", a), self._to_count("b", b))
+        return PerOperand(rounded(self._request, "a", a), rounded(self._request, "b", b))
+
+    def unpacked(self, operands: PerOperand[Quantized]) -> Unpacked:
+        """Unpack two operands, for `count`; nothing is multiplied.
+
+        Parameters
+        ----------
+        operands : PerOperand of Quantized
+            What `rounded` returned, of a route that rounds in the same way.
+
+        Returns
+        -------
+        Unpacked
+            The operands, and the products that the strategy makes of them.
+        """
+        pair = PerOperand(self._to_count("a", operands.a), self._to_count("b", operands.b))
         return Unpacked(pair, self._strategy.unpack(pair.a, pair.b))
 
     def count(self, unpacked: Unpacked, whole: tuple[int, int, int, int] | None = None) -> Counts:
@@ -277,10 +287,10 @@ class GeneralRoute:
             problem, scheduled = scaling.problem(problem), scaling.problem(scheduled)
         return self._counted(pair.map(_quantized), problem, scheduled, ready, 0)
 
-    def _to_count(self, side: Side, x: Tensor) -> IntegerOperand:
-        """Round an operand; write the digits of one that is fixed ahead, as `prepare` does."""
+    def _to_count(self, side: Side, x: Quantized) -> IntegerOperand:
+        """Write the digits of an operand that is fixed ahead, as `prepare` does."""
         digits, fixed = self._request.digits.of(side), side in self._request.fixed
-        integers = IntegerOperand(rounded(self._request, side, x), digits, prepared=fixed)
+        integers = IntegerOperand(x, digits, prepared=fixed)
         if fixed:
             self._ahead(side, integers)
         return integers

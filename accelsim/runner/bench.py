@@ -157,6 +157,7 @@ class Bench:
             relative_error_vs_float=trial.relative_error(),
             first_mismatch=first_mismatch(verdict),
             **count_fields(counts),
+            ratio_basis="counted",
             prepared=list(found.prepared or ()),
             replans=found.replans,
             scale_exponent=Exponents(a=counts.scale_exponent.a, b=counts.scale_exponent.b),

@@ -8,17 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.rounding import Quantized
 from accelsim.config import RunConfig
 from accelsim.records.record import Exponents
 from accelsim.routes.general import Unpacked
+from accelsim.routes.sketched import sampled_rows
 from accelsim.runner.cases import Case
 from accelsim.runner.findings import count_fields
 from accelsim.runner.opening import general_route, request_of
-from accelsim.types import Counts
+from accelsim.types import Counts, PerOperand
 from workloads import Gemm
-
-LINES = 512
-"""Rows of A and of B that are drawn of a GEMM whose operands are synthetic anyway."""
 
 REASON = "nothing was multiplied, as asked: product is none"
 
@@ -26,9 +25,9 @@ REASON = "nothing was multiplied, as asked: product is none"
 class Tally:
     """Counts cases without multiplying.
 
-    Of a GEMM with a sketch, as those of models have of which only the shapes are known, `LINES`
-    rows of A and of B are drawn, and counts are scaled to the whole; GEMMs of one kind, such as the
-    same layer again, share them.
+    Of a GEMM with a sketch, as those of models have of which only the shapes are known, one matrix
+    of the batch is drawn, of large ones a sample of the rows (`sampled_rows`), and counts are
+    scaled to the whole; GEMMs of one kind, such as the same layer again, share them.
 
     Parameters
     ----------
@@ -43,6 +42,7 @@ class Tally:
     ) -> None:
         self._config, self._load = config, load
         self._operands: tuple[str, tuple[Tensor, Tensor]] | None = None
+        self._rounded: tuple[tuple[str, ...], PerOperand[Quantized]] | None = None
         self._unpacked: tuple[tuple[str, ...], Unpacked] | None = None
         self._known: dict[tuple[str, ...], dict[str, Any]] = {}
 
@@ -54,43 +54,65 @@ class Tally:
         UnsupportedError
             If its strategy or its backend cannot be counted.
         """
-        sketch = case.gemm.sketch
-        if sketch is None:
-            return _fields(self._counts(case, device, case.gemm.id)), REASON
-        kind = f"{sketch.key} {case.gemm.batch}"
+        gemm = case.gemm
+        if gemm.sketch is None:
+            return _fields(self._counts(case, device, gemm.id), "counted"), REASON
+        unpack, most = case.unpack, max(gemm.n, gemm.h)
+        rows = min(most, sampled_rows(unpack.strategy.name, unpack.block, gemm.d) or most)
+        kind = f"{gemm.sketch.key} {gemm.batch} {rows}"
         key = (kind, repr((case.quantize, case.unpack)), case.choice.key, str(device))
+        sample = _sample(gemm, rows)
         if key not in self._known:
-            self._known[key] = _fields(self._counts(case, device, kind))
-        a, b = (min(LINES, lines) for lines in (case.gemm.n, case.gemm.h))
-        return self._known[key], f"{REASON}; counts are scaled from {a} rows of A and {b} of B"
+            counts = self._counts(case, device, kind, rows)
+            self._known[key] = _fields(counts, "sampled" if sample else "counted")
+        return self._known[key], f"{REASON}; operands are drawn from a profile{sample}"
 
-    def _counts(self, case: Case, device: torch.device, kind: str) -> Counts:
-        operands = self._drawn(case.gemm, device, kind)
+    def _counts(self, case: Case, device: torch.device, kind: str, rows: int = 0) -> Counts:
+        operands = self._drawn(case.gemm, device, kind, rows)
         route = general_route(case, request_of(case, operands, self._config), self._config)
-        key = (kind, repr((case.quantize, case.unpack)), str(device))
-        if self._unpacked is None or self._unpacked[0] != key:
+        key = (kind, repr(case.quantize), str(device))
+        if self._rounded is None or self._rounded[0] != key:
+            self._rounded = self._unpacked = None
+            self._rounded = key, route.rounded(*operands)
+        unpacked = (*key, repr(case.unpack))
+        if self._unpacked is None or self._unpacked[0] != unpacked:
             self._unpacked = None
-            self._unpacked = key, route.unpacked(*operands)
+            self._unpacked = unpacked, route.unpacked(self._rounded[1])
         gemm = case.gemm
         whole = None if gemm.sketch is None else (gemm.batch, gemm.n, gemm.d, gemm.h)
         return route.count(self._unpacked[1], whole)
 
-    def _drawn(self, gemm: Gemm, device: torch.device, kind: str) -> tuple[Tensor, Tensor]:
+    def _drawn(
+        self, gemm: Gemm, device: torch.device, kind: str, rows: int
+    ) -> tuple[Tensor, Tensor]:
         if gemm.sketch is None:
             return self._load(gemm, device)
         if self._operands is None or self._operands[0] != kind:
-            a, b = gemm.sketch.draw(LINES)
+            self._operands = self._rounded = None
+            a, b = gemm.sketch.draw(rows)
             self._operands = kind, (a.to(device), b.to(device))
         return self._operands[1]
 
     def close(self) -> None:
         """Release the operands."""
-        self._operands = self._unpacked = None
+        self._operands = self._rounded = self._unpacked = None
 
 
-def _fields(counts: Counts) -> dict[str, Any]:
+def _sample(gemm: Gemm, rows: int) -> str:
+    """Say of how much of a GEMM the counts are, if not of the whole."""
+    parts = [f"1 of {gemm.batch} matrices"] if gemm.batch > 1 else []
+    parts += [
+        f"{rows} of {lines} rows of {name}"
+        for name, lines in (("A", gemm.n), ("B", gemm.h))
+        if lines > rows
+    ]
+    return f", and counts are scaled from {', '.join(parts)}" if parts else ""
+
+
+def _fields(counts: Counts, basis: str) -> dict[str, Any]:
     return {
         **count_fields(counts),
+        "ratio_basis": basis,
         "prepared": list(counts.prepared),
         "scale_exponent": Exponents(a=counts.scale_exponent.a, b=counts.scale_exponent.b),
     }

@@ -10,6 +10,7 @@ from gemm_backends.base import GemmBackend
 from gemm_backends.conformance import (
     accumulation,
     claims,
+    corrected,
     exactness,
     layouts,
     operands,
@@ -28,6 +29,7 @@ CHECKS: tuple[Check, ...] = (
     *operands.CHECKS,
     *layouts.CHECKS,
     *sparse.CHECKS,
+    *corrected.CHECKS,
     *claims.CHECKS,
     *running.CHECKS,
     *routes.CHECKS,

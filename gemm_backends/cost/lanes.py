@@ -41,7 +41,7 @@ class Lanes:
         most = self.rows * self.columns
         if not 1 <= self.count <= most:
             raise ValueError(
-                f"correction_lanes must be from 1 to {most}, the places of the array, "
+                f"correction_lanes must be from 0 (none) to {most}, the places of the array, "
                 f"got {self.count}"
             )
 

@@ -2,12 +2,14 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import torch
 
 from gemm_backends import (
     Accumulator,
     Availability,
+    Corrections,
     Cost,
     GemmBackend,
     OverflowReport,
@@ -15,6 +17,7 @@ from gemm_backends import (
     Tile,
 )
 from gemm_backends.cpu.sparse import sparse_product
+from gemm_backends.emulator.lanes import corrected_by
 
 FAULTY = {}
 
@@ -75,6 +78,17 @@ class Saturating(Correct):
 class Sparse(Correct):
     def sparse_matmul(self, a, b):
         return sparse_product(a, b, torch.int32)
+
+
+class Lanes(Correct):
+    """Adds the products of high digits."""
+
+    def corrected_matmul(self, a, b, corrections):
+        total = exact(a, b) + self.corrections(a, b, corrections)
+        return wrapped(total, self.accumulator).to(torch.int32)
+
+    def corrections(self, a, b, high):
+        return corrected_by(a, b, high)
 
 
 class Aligned(Correct):
@@ -393,6 +407,41 @@ class IgnoresEmptySparseRows(Sparse):
         rows = a.row_of_entry.unique()
         product[rows] = super().sparse_matmul(a, b)[rows]
         return product
+
+
+@caught_by("corrected_product")
+class LanesWithoutPairs(Lanes):
+    """Never multiplies two high digits."""
+
+    def corrections(self, a, b, high):
+        none = replace(high.b, digits=replace(high.b.digits, values=0 * high.b.digits.values))
+        of_a = super().corrections(a, b, Corrections(high.a, none))
+        none = replace(high.a, digits=replace(high.a.digits, values=0 * high.a.digits.values))
+        return of_a + super().corrections(a, b, Corrections(none, high.b))
+
+
+@caught_by("corrected_product")
+class LanesOfOneLevel(Lanes):
+    """Takes every high digit for one of the first level."""
+
+    def corrections(self, a, b, high):
+        first = (
+            replace(side, exponent=torch.full_like(side.exponent, self.bits))
+            for side in (high.a, high.b)
+        )
+        return super().corrections(a, b, Corrections(*first))
+
+
+@caught_by("corrected_product")
+class LanesThatKeepTheLastLine(Lanes):
+    """Overwrites what another line of the same row has added."""
+
+    def corrections(self, a, b, high):
+        last = dict(zip(high.a.index.tolist(), range(len(high.a.index)), strict=True))
+        kept = torch.tensor(sorted(last.values()), dtype=torch.int64)
+        lines = torch.isin(high.a.digits.row_of_entry, kept)
+        digits = replace(high.a.digits, values=high.a.digits.values * lines)
+        return super().corrections(a, b, Corrections(replace(high.a, digits=digits), high.b))
 
 
 @caught_by("prepared_operands")

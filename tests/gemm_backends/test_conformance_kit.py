@@ -17,6 +17,7 @@ from faulty import (
     IgnoresTheMostNegativeDigit,
     KeepsEveryOperand,
     KeepsEveryResult,
+    Lanes,
     NarrowerThanClaimed,
     Nondeterministic,
     OffByOneAtTileEdges,
@@ -52,6 +53,7 @@ from gemm_backends.conformance import (
 from gemm_backends.conformance.check import CheckFailed
 from gemm_backends.conformance.subject import Subject
 from gemm_backends.conformance.verification import run_check
+from gemm_backends.emulator.backend import Emulator
 
 BY_NAME = {check.name: check for check in CHECKS}
 
@@ -128,6 +130,12 @@ def test_memory_that_is_taken_once_is_no_leak(monkeypatch):
 
 def test_a_right_sparse_product_passes():
     assert run_check(BY_NAME["sparse_product"], Subject(Sparse())).status == "passed"
+
+
+@pytest.mark.parametrize("backend", [Lanes(), Emulator(bits=4, array=[8, 8], correction_lanes=8)])
+def test_right_correction_lanes_pass(backend):
+    outcome = run_check(BY_NAME["corrected_product"], Subject(backend))
+    assert (outcome.status, outcome.detail[:8]) == ("passed", "4 shapes")
 
 
 def test_nothing_is_asked_of_an_overflow_that_is_undefined():

@@ -167,10 +167,112 @@ def test_experts_of_an_onnx_model_are_a_batch(tmp_path):
     assert [tuple(layer[2:]) for layer in onnx_layers(path, 1, 1)] == [(3, 4, 8, 5)]
     x = draw.normal(size=(3, 4, 8)).astype(np.float32)
     np.savez(tmp_path / "x.npz", x=x)
-    (gemm,) = onnx_gemms(path, tmp_path / "x.npz")
+    (gemm,), skipped = onnx_gemms(path, tmp_path / "x.npz")
+    assert not skipped
     a, b = gemm.load()
     assert torch.equal(a, torch.from_numpy(x))
     assert torch.equal(b, torch.from_numpy(w).mT)
+
+
+def onnx_file(path, nodes, functions=(), opsets=(17,)):
+    """Write a model of float32 inputs x [3, 8] and w [8, 5] and of a condition c."""
+    onnx = pytest.importorskip("onnx")
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [
+            value("x", onnx.TensorProto.FLOAT, [3, 8]),
+            value("w", onnx.TensorProto.FLOAT, [8, 5]),
+            value("c", onnx.TensorProto.BOOL, []),
+        ],
+        [value("y", onnx.TensorProto.FLOAT, [3, 5])],
+    )
+    domains = zip(("", "mine"), (*opsets, 1)[:2] if functions else opsets, strict=False)
+    model = onnx.helper.make_model(
+        graph,
+        opset_imports=[onnx.helper.make_opsetid(*domain) for domain in domains],
+        ir_version=8,
+        functions=functions,
+    )
+    onnx.save(model, str(path))
+    draw = np.random.default_rng(0)
+    x, w = (draw.normal(size=size).astype(np.float32) for size in ((3, 8), (8, 5)))
+    np.savez(path.with_suffix(".npz"), x=x, w=w, c=np.array(True))
+    return path, path.with_suffix(".npz")
+
+
+def test_products_that_are_not_read_are_named(tmp_path, monkeypatch, capsys):
+    """Those in bodies, other operators, and those of float64; none is passed over in silence."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    node, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    body = onnx.helper.make_graph(
+        [node("MatMul", ["x", "w"], ["inner"])],
+        "body",
+        [],
+        [value("inner", onnx.TensorProto.FLOAT, [3, 5])],
+    )
+    path, inputs = onnx_file(
+        tmp_path / "m.onnx",
+        [
+            node("MatMul", ["x", "w"], ["plain"], name="plain"),
+            node("Cast", ["x"], ["x64"], to=onnx.TensorProto.DOUBLE),
+            node("Cast", ["w"], ["w64"], to=onnx.TensorProto.DOUBLE),
+            node("MatMul", ["x64", "w64"], ["wide"], name="wide"),
+            node("Einsum", ["x", "w"], ["e"], equation="ij,jk->ik"),
+            node("If", ["c"], ["branch"], then_branch=body, else_branch=body),
+            node("Add", ["branch", "e"], ["y"]),
+        ],
+    )
+    named = "1 Einsum, 2 MatMul in the body of If"
+    with pytest.warns(UserWarning, match=f"only MatMul and Gemm are read; left out: {named}"):
+        assert [layer.name for layer in onnx_layers(path, 1, 1)] == ["plain", "wide"]
+    gemms, skipped = onnx_gemms(path, inputs)
+    assert [gemm.name for gemm in gemms] == ["plain"]
+    assert skipped == {
+        "Einsum is not read": 1,
+        "MatMul in the body of If is not read": 2,
+        "operands of float64": 1,
+    }
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["extract", "--onnx", "m.onnx", "--input", "m.npz", "-o", "out.safetensors"])
+    assert ended.value.code == 0
+    assert "skipped 1: operands of float64" in capsys.readouterr().err
+
+
+def test_a_model_of_nothing_but_float64_says_so(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    node = onnx.helper.make_node
+    path, inputs = onnx_file(
+        tmp_path / "m.onnx",
+        [
+            node("Cast", ["x"], ["x64"], to=onnx.TensorProto.DOUBLE),
+            node("Cast", ["w"], ["w64"], to=onnx.TensorProto.DOUBLE),
+            node("MatMul", ["x64", "w64"], ["wide"]),
+            node("Cast", ["wide"], ["y"], to=onnx.TensorProto.FLOAT),
+        ],
+    )
+    with pytest.raises(InputError, match="no MatMul and no Gemm of float32 or float16; left out 1"):
+        onnx_gemms(path, inputs)
+
+
+@pytest.mark.parametrize("opset", [9, 13, 21])
+def test_functions_are_read_and_any_opset(tmp_path, opset):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    node = onnx.helper.make_node
+    opsets = [onnx.helper.make_opsetid("", opset)]
+    inner = [node("MatMul", ["p", "q"], ["r"], name="inner")]
+    function = onnx.helper.make_function("mine", "Layer", ["p", "q"], ["r"], inner, opsets)
+    nodes = [node("Layer", ["x", "w"], ["y"], domain="mine")]
+    path, inputs = onnx_file(tmp_path / "m.onnx", nodes, [function], (opset,))
+    assert [tuple(layer[2:]) for layer in onnx_layers(path, 1, 1)] == [(1, 3, 8, 5)]
+    (gemm,), skipped = onnx_gemms(path, inputs)
+    assert (gemm.n, gemm.d, gemm.h) == (3, 8, 5)
+    assert not skipped
 
 
 def test_an_onnx_model_is_a_workload(attention, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,19 @@ from accelsim.plugins.extras import need
 from workloads.models.layer import Layer
 
 EXTRA = "onnx"
+
+PRODUCTS = ("MatMul", "Gemm")
+"""The operators that are read."""
+
+OTHERS = frozenset(
+    (
+        *("Attention", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "FusedConv"),
+        *("FusedGemm", "FusedMatMul", "GRU", "GroupQueryAttention", "LSTM", "MatMulInteger"),
+        *("MatMulNBits", "MultiHeadAttention", "QAttention", "QGemm", "QLinearConv"),
+        *("QLinearMatMul", "RNN"),
+    )
+)
+"""Operators that multiply matrices and are not read, those of onnxruntime among them."""
 
 _SAME = {"Cast", "Dropout", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Where"}
 """Operators that leave weights weights, and probabilities probabilities."""
@@ -79,9 +94,10 @@ def load(path: Path, weights: bool) -> Any:
     InputError
         If onnx is not installed, or the file is not a model.
     """
-    onnx = need("onnx", EXTRA)
+    onnx, inliner = need("onnx", EXTRA), need("onnx.inliner", EXTRA)
     try:
-        return onnx.load(str(path), load_external_data=weights)
+        model = onnx.load(str(path), load_external_data=weights)
+        return inliner.inline_local_functions(model) if model.functions else model
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
     except Exception as error:  # protobuf's and the checker's own
@@ -94,7 +110,7 @@ def sites(model: Any) -> list[Site]:
     weights = {tensor.name for tensor in model.graph.initializer}
     found, names = [], set()
     for node in model.graph.node:
-        if node.op_type not in ("MatMul", "Gemm"):
+        if node.op_type not in PRODUCTS:
             continue
         flags = {attribute.name: attribute.i for attribute in node.attribute}
         name = (node.name or node.output[0]).strip("/").replace("/", ".")
@@ -110,6 +126,29 @@ def sites(model: Any) -> list[Site]:
         turned_b = not flags.get("transB", 0)
         found.append(Site(name, op, a, b, bool(flags.get("transA", 0)), turned_b))
     return found
+
+
+def left_out(model: Any) -> Counter[str]:
+    """Count what multiplies matrices and is not read, by what it is.
+
+    These are `OTHERS`, and products in the bodies of If, Loop and Scan, which run any number of
+    times.
+    """
+    found = Counter(node.op_type for node in model.graph.node if node.op_type in OTHERS)
+    for node in model.graph.node:
+        for inner in _inside(node):
+            if inner.op_type in OTHERS or inner.op_type in PRODUCTS:
+                found[f"{inner.op_type} in the body of {node.op_type}"] += 1
+    return found
+
+
+def _inside(node: Any) -> Iterator[Any]:
+    """Yield the nodes in the bodies of a node."""
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield inner
+                yield from _inside(inner)
 
 
 def _comes_from(
@@ -148,6 +187,10 @@ def onnx_layers(path: Path, batch: int, tokens: int) -> list[Layer]:
         If a shape cannot be told, or there is no GEMM.
     """
     model = load(path, weights=False)
+    others = left_out(model)
+    if others:
+        named = ", ".join(f"{count} {what}" for what, count in others.items())
+        warnings.warn(f"{path}: only MatMul and Gemm are read; left out: {named}", stacklevel=2)
     shapes = _shapes(model, path, batch, tokens)
     found = []
     for site in sites(model):

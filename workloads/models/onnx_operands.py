@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from torch import Tensor
 from accelsim.errors import InputError
 from accelsim.plugins.extras import need
 from workloads.gemm import Gemm, Operands, select
-from workloads.models.onnx_graph import EXTRA, Site, load, sites
+from workloads.models.onnx_graph import EXTRA, Site, left_out, load, sites
 
-FLOATS = (np.float32, np.float16)
+FLOATS = {"float32", "float16"}
 
 
-def onnx_gemms(path: Path, inputs: Path, globs: Sequence[str] = ("*",)) -> list[Gemm]:
-    """Run a model and return its GEMMs with their operands.
+def onnx_gemms(
+    path: Path, inputs: Path, globs: Sequence[str] = ("*",)
+) -> tuple[list[Gemm], Counter[str]]:
+    """Run a model and return its GEMMs with their operands, and what was left out, by the reason.
 
     Parameters
     ----------
@@ -44,14 +47,19 @@ def onnx_gemms(path: Path, inputs: Path, globs: Sequence[str] = ("*",)) -> list[
     for tensor in model.graph.initializer:
         if tensor.name in wanted:
             values[tensor.name] = numpy_helper.to_array(tensor)
-    gemms = [
-        _gemm(path.stem, site, values[site.a], values[site.b])
-        for site in sites(model)
-        if all(values[name].dtype in FLOATS for name in (site.a, site.b))
-    ]
+    gemms, skipped = [], Counter({f"{what} is not read": n for what, n in left_out(model).items()})
+    for site in sites(model):
+        types = {str(values[name].dtype) for name in (site.a, site.b)} - FLOATS
+        if types:
+            skipped[f"operands of {' and '.join(sorted(types))}"] += 1
+        else:
+            gemms.append(_gemm(path.stem, site, values[site.a], values[site.b]))
     if not gemms:
-        raise InputError(f"{path}: the model has no MatMul and no Gemm of floats")
-    return select(gemms, globs, path)
+        found = "".join(f"; left out {count}: {why}" for why, count in skipped.items())
+        raise InputError(
+            f"{path}: the model has no MatMul and no Gemm of float32 or float16{found}"
+        )
+    return select(gemms, globs, path), skipped
 
 
 def _given(model: Any, inputs: Path, weights: set[str]) -> dict[str, Any]:

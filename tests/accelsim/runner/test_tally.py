@@ -5,6 +5,7 @@ import torch
 
 from accelsim.config import load_config
 from accelsim.records import RunFolder, Status
+from accelsim.report.problems import verdict
 from accelsim.routes.sketched import Scaling
 from accelsim.runner import run, tally
 from accelsim.runner.cases import list_cases
@@ -36,7 +37,7 @@ def config(tmp_path):
 
 
 def counts(config, lines, monkeypatch):
-    monkeypatch.setattr(tally, "LINES", lines)
+    monkeypatch.setattr(tally, "sampled_rows", lambda *_: lines)
     counter = tally.Tally(config, lambda gemm, device: gemm.load())
     cases = list_cases(config, config.gemms())
     return [counter.count(case, torch.device("cpu")) for case in cases]
@@ -49,12 +50,12 @@ def test_a_sample_gives_about_what_all_rows_give(config, monkeypatch):
         assert some["dense_macs"] == whole["dense_macs"] == 32 * 96 * 128 * 96
         assert some["ratio"] == pytest.approx(whole["ratio"], rel=0.15)
         assert some["cycles"] == pytest.approx(whole["cycles"], rel=0.15)
-        assert said.endswith("scaled from 48 rows of A and 48 of B")
+        assert said.endswith("scaled from 1 of 32 matrices, 48 of 96 rows of A, 48 of 96 rows of B")
+        assert some["ratio_basis"] == whole["ratio_basis"] == "sampled"  # of one matrix of 32
 
 
 def test_all_rows_are_no_sample(monkeypatch, config):
     """A GEMM that has no more rows than are drawn is counted as one whose operands are given."""
-    monkeypatch.setattr(tally, "LINES", 96)
     settings = config()
     (case, *_) = list_cases(settings, settings.gemms())
     gemm = case.gemm
@@ -68,6 +69,7 @@ def test_all_rows_are_no_sample(monkeypatch, config):
         for one in (single, given)
     ]
     assert found[0] == found[1]
+    assert found[0]["ratio_basis"] == "counted"
 
 
 def vars_of(case):
@@ -80,13 +82,15 @@ def test_layers_of_a_kind_share_their_counts_and_nothing_is_drawn_whole(
     drawn = []
     draw = Drawing.draw
     monkeypatch.setattr(Drawing, "draw", lambda self: drawn.append(self.shape) or draw(self))
-    monkeypatch.setattr(tally, "LINES", 32)
+    monkeypatch.setattr(tally, "sampled_rows", lambda *_: 32)
     settings = config("'layers.[01].attention.[qo]', 'layers.1.down'")
     folder = tmp_path / "out"
     with RunFolder.open(folder, settings.to_dict(), settings.config_hash) as out:
         records = run(settings, out, lambda *_: None)
     assert len(records) == 5 * 4
     assert {record.status for record in records} == {Status.COUNTED}
+    assert {record.ratio_basis for record in records} == {"sampled"}
+    assert f"{len(records)} of them from a sample of their rows" in verdict(records)
     assert drawn == [(32, 4096), (32, 4096), (32, 11008), (32, 11008)]
     by_name = {(r.gemm, r.bits, r.backend_options["dataflow"]): r.cycles for r in records}
     for key, cycles in by_name.items():
@@ -108,7 +112,7 @@ def test_operands_that_are_given_are_unpacked_once_for_all_backends(tmp_path, mo
     def counted(*args):
         route = unpacked(*args)
         own = route.unpacked
-        route.unpacked = lambda *operands: calls.append(1) or own(*operands)
+        route.unpacked = lambda operands: calls.append(1) or own(operands)
         return route
 
     monkeypatch.setattr(tally, "general_route", counted)

@@ -164,8 +164,8 @@ def test_energy_adds_up_and_traffic_holds_the_lists(density):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"correction_lanes": -1}, "from 1 to 16, the places of the array, got -1"),
-        ({"correction_lanes": 17}, "from 1 to 16, the places of the array, got 17"),
+        ({"correction_lanes": -1}, r"from 0 \(none\) to 16, the places of the array, got -1"),
+        ({"correction_lanes": 17}, r"from 0 \(none\) to 16, the places of the array, got 17"),
         ({"dataflow": "weight-stationary"}, "an output-stationary array, got weight-stationary"),
         ({"overflow": "saturate"}, "accumulators that wrap, got saturate"),
         ({"tree": 2}, "one product at a time, got tree 2"),

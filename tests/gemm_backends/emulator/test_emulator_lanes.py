@@ -152,7 +152,7 @@ def test_a_run_is_exact_and_faster_than_without_lanes(tmp_path):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("correction_lanes: 65", r"correction_lanes must be from 1 to 64"),
+        ("correction_lanes: 65", r"correction_lanes must be from 0 \(none\) to 64"),
         ("correction_lanes: many", r"correction_lanes"),
         ("correction_lane: 8", r"did you mean 'correction_lanes'"),
     ],
