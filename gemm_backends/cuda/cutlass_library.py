@@ -100,6 +100,8 @@ class GemmArguments(ctypes.Structure):
         ("corrections", ctypes.c_void_p),
         ("correction_room", ctypes.c_int32),
         ("gate", ctypes.c_void_p),
+        ("row_scales", ctypes.c_void_p),
+        ("column_scales", ctypes.c_void_p),
     )
 
 

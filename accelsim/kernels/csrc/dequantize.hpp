@@ -50,6 +50,37 @@ struct ResultScales {
   float const *columns;
 };
 
+// Turns int32 sums into bfloat16 by a scale for each row and column: as `Dequantizer` does, in float32.
+// An integer, the inverses of two scales (one of them by an approximation, off by two roundings) and two
+// products are rounded: six roundings of at most 2^-24 of a number's size, and so at most 6 units in the
+// last place.
+struct LineDequantizer {
+  double of_row;
+  float inverse;
+  bool simple;
+
+  __device__ LineDequantizer() = default;
+  __device__ explicit LineDequantizer(double scale)
+      : of_row(scale),
+        inverse(static_cast<float>(1.0 / scale)),
+        simple(scale > 0x1p-60 && scale < 0x1p60) {}
+
+  // `of_column` must be positive.
+  __device__ __nv_bfloat16 operator()(int sum, float of_column) const {
+    constexpr unsigned kMiddle = 0x8000u, kMargin = 8u;
+    constexpr unsigned kLeast = 0x10000000u, kMost = 0x70000000u;  // nothing overflows or is subnormal
+    float of_one;
+    asm("rcp.approx.f32 %0, %1;" : "=f"(of_one) : "f"(of_column));
+    float const product = __fmul_rn(__fmul_rn(__int2float_rn(sum), inverse), of_one);
+    unsigned const bits = __float_as_uint(product);
+    bool const far = (bits - (kMiddle - kMargin)) << 16 > (2 * kMargin) << 16;
+    bool const normal = (bits & 0x7fffffffu) - kLeast < kMost - kLeast;
+    if (simple && far && normal) return __float2bfloat16_rn(product);
+    return round_once<__nv_bfloat16>(
+        quotient_to_odd(static_cast<double>(sum), of_row * static_cast<double>(of_column)));
+  }
+};
+
 // Turns int32 sums into a floating-point type by one scale for all.
 template <class T>
 struct Dequantizer {

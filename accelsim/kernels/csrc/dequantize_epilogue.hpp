@@ -16,6 +16,8 @@ struct DequantizeSums {
     double const *scale = nullptr;
     Correction const *corrections = nullptr;
     int correction_room = 0;
+    float const *row_scales = nullptr;
+    float const *column_scales = nullptr;
   };
   using Params = Arguments;
 
@@ -51,7 +53,7 @@ struct DequantizeSums {
 
   // kWidth: columns of a tile. `Places` are a thread's entries of the tile, relative to its first.
   // Few threads have entries to correct: these keep two corrections at hand, and read the list if
-  // they have more.
+  // they have more. A thread's rows are its first one and the one 8 below.
   template <int kWidth, class Places>
   struct Store : fusion::EmptyConsumerStoreCallbacks {
     static constexpr int kAtHand = 2;
@@ -63,10 +65,27 @@ struct DequantizeSums {
     int const room;
     Correction at_hand[kAtHand];
     int found = 0;
+    bool const by_lines;
+    LineDequantizer of_rows[2];
+    float const *const columns;  // from the thread's first column on; null: none
+    int const columns_left;
 
     CUTLASS_DEVICE Store(double const *scale, Places const &places, int first,
-                         Correction const *list, int room)
-        : dequantize(scale), places(places), first(first), list(list), room(room) {
+                         Correction const *list, int room, float const *rows, int rows_left,
+                         float const *columns, int columns_left)
+        : dequantize(scale),
+          places(places),
+          first(first),
+          list(list),
+          room(room),
+          by_lines(rows || columns),
+          columns(columns),
+          columns_left(columns_left) {
+      if (by_lines) {
+        CUTLASS_PRAGMA_UNROLL
+        for (int i = 0; i < 2; ++i)
+          of_rows[i] = LineDequantizer(scale[0] * (rows && 8 * i < rows_left ? rows[8 * i] : 1.0f));
+      }
       constexpr unsigned kAll = 0xffffffffu;
       int const lane = threadIdx.x % 32, row = (first - 1) / kWidth, column = (first - 1) % kWidth;
       for (int begin = 0; begin < room; begin += 32) {
@@ -117,7 +136,18 @@ struct DequantizeSums {
             correct(list[i], part, vector, values);
         }
       }
-      dequantize(values, rounded);
+      if (by_lines) {
+        auto const part = places(cute::_, cute::_, cute::_, part_m, part_n);
+        CUTLASS_PRAGMA_UNROLL
+        for (int i = 0; i < kCount; ++i) {
+          auto const place = part(vector * kCount + i);
+          int const column = cute::get<1>(place);
+          float const of_column = columns && column < columns_left ? __ldg(columns + column) : 1.0f;
+          rounded[i] = of_rows[cute::get<0>(place) == 0 ? 0 : 1](values[i], of_column);
+        }
+      } else {
+        dequantize(values, rounded);
+      }
       cutlass::Array<cutlass::bfloat16_t, kCount> result;
       CUTLASS_PRAGMA_UNROLL
       for (int i = 0; i < kCount; ++i) result[i] = cutlass::bfloat16_t(rounded[i]);
@@ -135,10 +165,15 @@ struct DequantizeSums {
     int const row = n - get<0>(args.residue_tCcD) - tile_row * kHeight;
     int const column = h - get<1>(args.residue_tCcD) - tile_column * kWidth;
     int const tile = tile_row * ceil_div(h, kWidth) + tile_column;
+    int64_t const whole_row = int64_t{tile_batch} * n + n - get<0>(args.residue_tCcD);
+    int64_t const whole_column = int64_t{tile_batch} * h + h - get<1>(args.residue_tCcD);
     return Store<kWidth, decltype(args.tCcD)>(
         params_.scale, args.tCcD, row * kWidth + column + 1,
         params_.corrections + int64_t{tile} * params_.correction_room,
-        params_.corrections ? params_.correction_room : 0);
+        params_.corrections ? params_.correction_room : 0,
+        params_.row_scales ? params_.row_scales + whole_row : nullptr, get<0>(args.residue_tCcD),
+        params_.column_scales ? params_.column_scales + whole_column : nullptr,
+        get<1>(args.residue_tCcD));
   }
 
   Params params_;

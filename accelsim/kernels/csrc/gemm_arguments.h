@@ -44,6 +44,9 @@ struct GemmArguments {
   int32_t correction_room;
   // On the device: the kernel does nothing where this is 0. Null: it always runs.
   int32_t const *gate;
+  // Further scales for each row and column of dequantized results, [batch * n] and [batch * h], on the
+  // device. Null: none.
+  float const *row_scales, *column_scales;
 };
 }
 

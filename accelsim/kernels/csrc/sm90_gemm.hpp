@@ -48,7 +48,8 @@ struct Sm90Gemm {
          static_cast<Output *>(args.c),
          Stride{args.row_stride_c, {}, args.batch_stride_c}}};
     if constexpr (kDequantize) {
-      arguments.epilogue.thread = {args.scale, args.corrections, args.correction_room};
+      arguments.epilogue.thread = {args.scale, args.corrections, args.correction_room,
+                                   args.row_scales, args.column_scales};
     } else {
       arguments.epilogue.thread.alpha = 1;
       arguments.epilogue.thread.beta = 0;

@@ -276,6 +276,9 @@ class Way(ABC):
             groups=groups,
             gate=gate,
         )
+        if kernel is DEQUANTIZING:
+            for name, side in (("row_scales", self.sides.a), ("column_scales", self.sides.b)):
+                setattr(arguments, name, side.scale.data_ptr() if side.by_row else None)
         return Launch(kernel.source, kernel.symbol, self._device, arguments)
 
     def pack(self, sums: Tensor, out: Tensor | Pointer, dtype: torch.dtype = torch.int64) -> Launch:
@@ -331,10 +334,7 @@ class Way(ABC):
         return _Queued(sides, pointers, result, stages, self._device)
 
     def _dequantizes(self, out: Tensor) -> bool:
-        by_row = self.sides.a.by_row or self.sides.b.by_row
-        return (
-            out.dtype is torch.bfloat16 and out.shape[2] % 8 == 0 and not by_row and not self.wide
-        )
+        return out.dtype is torch.bfloat16 and out.shape[2] % 8 == 0 and not self.wide
 
     def _create_sums(self) -> Tensor:
         batch, n, _, h = self.shape
