@@ -206,12 +206,13 @@ def _show(result: Pivot, values: Sequence[str], ends: Sequence[str], style: Form
     parts = []
     for value in values:
         around = ends if value == values[-1] else ()
-        rows = _with_interval(result, value, around) if around else result.table([value])
+        shown = result.without_repeats(value) if style == "table" and not around else result
+        rows = _with_interval(result, value, around) if around else shown.table([value])
         title = _title(value) + (" [95% interval]" if around else "")
         title = _wrapped(title) if style == "table" else title
         parts.append(
             render(
-                rows, result.headings([value]), style, title,
+                rows, shown.headings([value]), style, title,
                 labels=len(result.row_fields), width=_width(),
             )
         )  # fmt: skip

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +41,18 @@ def list_command(style: Format) -> None:
         {"name": name, "command": f"accelsim {read_kind(path)}", "what": describe_config(path)}
         for name, path in shipped_files().items()
     ]
-    click.echo(render(rows, None, style), nl=False)
+    click.echo(_list(rows) if style == "table" else render(rows, None, style), nl=False)
+
+
+def _list(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return a name a line with its command, and what it is about below, in lines of the width."""
+    width = shutil.get_terminal_size((80, 24)).columns
+    widest = max(len(row["name"]) for row in rows)
+    lines = []
+    for row in rows:
+        lines.append(f"{row['name']:{widest}}  {row['command']}")
+        lines += textwrap.wrap(row["what"], width, initial_indent="  ", subsequent_indent="  ")
+    return "".join(f"{line}\n" for line in lines)
 
 
 @command.command()

@@ -136,12 +136,15 @@ class Tally:
         """Return the counts of all GEMMs as JSON types, with their unpack ratio.
 
         ``skipped`` has the calls by reason, ``skipped_macs`` the multiplications of those whose
-        size is known, and ``skipped_unknown`` the calls of the rest. With `pinning` there are the
+        size is known, and ``skipped_unknown`` the calls of the rest. ``checked`` and ``inexact``
+        are None where no product was compared with the oracle's. With `pinning` there are the
         ``level`` that holds and the calls of what is ``unpinned``.
         """
         total = self.total
+        unchecked = {} if total.checked else {"checked": None, "inexact": None}
         return {
             **asdict(total),
+            **unchecked,
             "ratio": total.ratio,
             "coverage": self.coverage,
             "not_chosen_macs": self.not_chosen.macs.total(),

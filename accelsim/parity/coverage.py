@@ -30,7 +30,9 @@ def add_tally(sums: dict[str, Any], tally: Mapping[str, Any]) -> dict[str, Any]:
     tally : mapping
         See `accelsim.integer_mode.Tally.summary`.
     """
-    found: dict[str, Any] = {name: sums.get(name, 0) + tally[name] for name in _COUNTS}
+    found: dict[str, Any] = {name: (sums.get(name) or 0) + (tally[name] or 0) for name in _COUNTS}
+    if not found["checked"]:
+        found["checked"] = found["inexact"] = None
     found["skipped"] = dict(Counter(sums.get("skipped", {})) + Counter(tally["skipped"]))
     whole = found["dense_macs"] + found["not_chosen_macs"] + found["skipped_macs"]
     found["coverage"] = found["dense_macs"] / whole if whole else None

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from accelsim.measure.ratios import TimeRatio
-from accelsim.records import Record, Status
+from accelsim.records import Record
 from accelsim.records.fields import FIELDS, STAGES
 from accelsim.records.record import Stage
 from accelsim.report.cells import MISSING, count, milliseconds, ratio, text, time_ratio
@@ -231,9 +231,7 @@ def _setting(line: Line, name: str) -> str:
 
 
 def _exact(line: Line) -> str:
-    """Return how many products are exact of those that were made."""
-    made = [record for record in line.records if record.status is not Status.COUNTED]
-    return f"{line.exact}/{len(made)}" if made else MISSING
+    return line.verified or MISSING
 
 
 def _time(line: Line, stage: Stage) -> str:

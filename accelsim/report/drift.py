@@ -69,9 +69,10 @@ def find_drift(pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> 
     drift = Drift(lows[outside], highs[-1 - outside], len(found))
     if drift.high > WIDEST * drift.low:
         raise InputError(
-            "the times of the two runs cannot be compared: the machine was not the same, since "
+            "the times of the two runs cannot be compared: by the intervals of their times "
             f"{drift.count} float GEMMs took {number(drift.low)} to {number(drift.high)} times "
-            "as long; run both again, in turn, on a quiet machine"
+            "as long, so the machine was not the same or was busy; run both again, in turn, on a "
+            "quiet machine"
         )
     return drift
 

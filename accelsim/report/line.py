@@ -37,6 +37,12 @@ class Line:
         return sum(record.status is Status.OK for record in self.records)
 
     @property
+    def verified(self) -> str | None:
+        """How many products are exact of those that were to be made; None if all were counted."""
+        made = [record for record in self.records if record.status is not Status.COUNTED]
+        return f"{self.exact}/{len(made)}" if made else None
+
+    @property
     def low_bit_macs(self) -> int | None:
         """Low-bit multiply-adds."""
         macs = summed(self.records, "low_bit_macs")

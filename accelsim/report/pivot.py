@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -58,6 +58,30 @@ class Pivot:
             *self.row_fields,
             *(self.heading(column, value, values) for column in self.columns for value in values),
         ]
+
+    def without_repeats(self, value: str) -> Pivot:
+        """Return the same with one column where all have equal numbers in every row.
+
+        Its heading has their names. Columns without a value anywhere are then left out. Truth
+        values stay apart, as each is a verdict on its column.
+        """
+        filled = [
+            column
+            for column in self.columns
+            if any(self.cells.get((row, column, value)) is not None for row in self.rows)
+        ]
+        equal = all(
+            len({self.cells.get((row, column, value)) for column in filled}) == 1
+            for row in self.rows
+        )
+        verdicts = any(
+            isinstance(found, bool) for (_, _, name), found in self.cells.items() if name == value
+        )
+        if len(filled) < 2 or not equal or verdicts:
+            return self
+        name = ", ".join(filled)
+        cells = {(row, name, value): self.cells.get((row, filled[0], value)) for row in self.rows}
+        return replace(self, columns=(name,), cells=cells)
 
     @staticmethod
     def heading(column: str, value: str, values: Sequence[str]) -> str:

@@ -175,7 +175,7 @@ def _join(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _exact(line: Line) -> str:
     if line.summed:
-        return f"{line.exact}/{len(line.records)}"
+        return line.verified or MISSING
     status = line.records[0].status
     return {Status.OK: "yes", Status.INEXACT: "NO"}.get(status, str(status))
 

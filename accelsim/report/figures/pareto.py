@@ -120,10 +120,12 @@ def _draw(
         [x for x, _, _ in front], [y for _, y, _ in front], where="post", color=ink,
         linewidth=1, linestyle="--", zorder=0,
     )  # fmt: skip
+    low, high = axes.get_xlim()
     for x, y, place in chosen(front, MOST_NAMES):
+        left = x * x > low * high  # in the right half, where a name could leave the figure
         axes.annotate(
-            rows.loc[place, "short"], (x, y), (4, 4), textcoords="offset points",
-            fontsize="x-small", color=ink,
+            rows.loc[place, "short"], (x, y), (-4 if left else 4, 4), textcoords="offset points",
+            ha="right" if left else "left", fontsize="x-small", color=ink,
         ).set_in_layout(False)  # fmt: skip
     return [rows.loc[place, "label"] for _, _, place in front]
 

@@ -57,7 +57,7 @@ def quality(records: Sequence[EvalRecord], width: float) -> Figure:
     axes.set(xlabel="β", ylabel=metric)
     legend(canvas)
     best = max(plain, key=lambda record: float(record.treatment["beta"]))  # type: ignore[arg-type]
-    left = f" {beyond} points are above the figure." if beyond else ""
+    left = f" Not shown, as above the figure: {beyond} of the points." if beyond else ""
     others = len([r for r in records if r.treatment["method"] != "float"]) - len(plain)
     if others:
         left += f" {others} treatments that are not one β for all GEMMs are in the table alone."

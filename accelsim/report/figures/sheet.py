@@ -174,9 +174,12 @@ def spread(axis: Axis, values: Sequence[float], least: float) -> None:
 
 def plain_ticks(axis: Axis, base: float = 10) -> None:
     """Make an axis logarithmic, with numbers as they are read: 0.01, 2, 100."""
-    from matplotlib.ticker import FuncFormatter, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     scale = axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale
     scale("log", base=base)
+    if base == 10:
+        # Powers of ten alone may leave an axis of less than a decade with a single number.
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())

@@ -98,7 +98,7 @@ def test_the_quality_figure_has_the_parity_line_and_says_what_is_not_in_it(evalu
     assert set(lines["float (parity)"].get_ydata()) == {10.0}
     assert lines["p = 95"].get_xdata().tolist() == [3, 31, 255]
     assert axes.get_ylim()[1] == pytest.approx(VISIBLE * 10.0)
-    assert "1 points are above the figure." in figure.caption
+    assert "Not shown, as above the figure: 1 of the points." in figure.caption
     assert "1 treatments that are not one β for all GEMMs" in figure.caption
 
 

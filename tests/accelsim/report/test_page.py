@@ -164,7 +164,7 @@ def test_a_machine_that_drifted_refuses_the_comparison(make_record, make_run):
     new = [timed(make_record, 30.0, 16.0, gemm="p"), timed(make_record, 4.0, gemm="q")]
     page = Page(render_page([make_run(old, "old"), make_run(new, "new")], [], {}))
     (said,) = [words for words in page.texts("p") if words.startswith("new against old")]
-    assert "cannot be compared: the machine was not the same" in said
+    assert "cannot be compared: by the intervals of their times" in said
     assert "grid-differences-0" not in [a.get("id") for _, a in page.elements]
 
 
@@ -213,6 +213,21 @@ def test_a_line_for_each_accelerator_has_its_hardware_figures_and_sources(modell
     records = {column["title"]: column["rank"] for column in tables[-1]["columns"]}
     assert records["cycles"] == "always"
     assert records["total"] == "asked"
+
+
+def test_products_that_were_only_counted_are_not_called_inexact(make_record, make_run):
+    counted = {"status": "counted", "product": "none", "reason": "asked", "exact": None}
+    counted |= {"mismatches": None, "max_abs_error": None}
+    records = [make_record(gemm="a", **counted), make_record(gemm="b", beta=7)]
+
+    def shown(records):
+        page = Page(render_page([make_run(records)], [], {}))
+        tables = [json.loads(words) for name, words in page.words if words.startswith('{"page"')]
+        columns = {column["title"]: column["texts"] for column in tables[0]["columns"]}
+        return columns.get("exact")
+
+    assert shown(records) == ["–", "1/1"]
+    assert shown(records[:1]) is None
 
 
 def test_what_limits_accelerators_is_said_for_each_run(modelled, make_run):

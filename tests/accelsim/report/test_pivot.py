@@ -26,6 +26,23 @@ def test_every_record_has_its_cell():
     ]
 
 
+def test_columns_that_say_the_same_in_every_row_are_one():
+    records = [
+        record(gemm, 4, backend, ratio=ratio, time=time)
+        for gemm, ratio in (("q", 1.5), ("k", 1.0))
+        for backend, time in (("emulator", 1.0), ("cpu", ratio))
+    ]
+    away = record("q", 4, "cuda", ratio=None, time=None)
+    result = pivot([*records, away], ["gemm"], ["backend"], ["ratio", "time"])
+    assert result.without_repeats("ratio").table(["ratio"]) == [
+        {"gemm": "q", "emulator, cpu": 1.5},
+        {"gemm": "k", "emulator, cpu": 1.0},
+    ]
+    assert result.without_repeats("time") == result
+    lacking = pivot([*records[1:], away], ["gemm"], ["backend"], ["ratio"])
+    assert lacking.without_repeats("ratio") == lacking, "a value that is missing is not equal"
+
+
 def test_several_values_are_named_in_the_headings():
     result = pivot(RECORDS, ["gemm"], ["backend"], ["exact", "time"])
     assert result.headings(["exact", "time"]) == [
