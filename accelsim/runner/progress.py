@@ -98,7 +98,9 @@ class TimeLeft:
     """Estimates the time that cases take from the time that others took.
 
     Cases of one backend and strategy are taken to need times that grow with the multiplications of
-    their GEMMs in one way; those of a kind that was not seen yet count as all others do.
+    their GEMMs in one way; those of a kind that was not seen yet count as all others do. The case
+    of each kind that took longest for its size is left out if there are others: it compiled code,
+    or the machine was busy for a moment.
 
     Parameters
     ----------
@@ -113,7 +115,7 @@ class TimeLeft:
 
     def __init__(self, cases: Iterable[Case]) -> None:
         self._open: dict[tuple[str, str], float] = defaultdict(float)
-        self._taken: dict[tuple[str, str], tuple[float, float]] = {}
+        self._taken: dict[tuple[str, str], _Taken] = defaultdict(_Taken)
         self._cases = 0
         for case in cases:
             self._open[_kind(case)] += _weight(case)
@@ -122,22 +124,51 @@ class TimeLeft:
         """Record the time of a case."""
         kind, weight = _kind(case), _weight(case)
         self._open[kind] -= weight
-        before, macs = self._taken.get(kind, (0.0, 0.0))
         self._cases += 1
-        self._taken[kind] = before + seconds, macs + weight
+        self._taken[kind].add(seconds, weight)
 
     @property
     def seconds(self) -> float | None:
         """The remaining time; None until `FEWEST` cases are recorded."""
         if self._cases < FEWEST:
             return None
-        every = _rate(self._taken.values())
+        known = [taken.usual for taken in self._taken.values()]
+        every = sum(seconds for seconds, _ in known) / sum(weight for _, weight in known)
         return sum(self._seconds(every))
 
     def _seconds(self, every: float) -> Iterator[float]:
         for kind, weight in self._open.items():
             known = self._taken.get(kind)
-            yield weight * (every if known is None else _rate([known]))
+            if known is None:
+                yield weight * every
+            else:
+                seconds, of = known.usual
+                yield weight * seconds / of
+
+
+@dataclass
+class _Taken:
+    """The seconds of some cases and their weights, and those of the slowest for its weight."""
+
+    cases: int = 0
+    seconds: float = 0.0
+    weight: float = 0.0
+    slowest: tuple[float, float] = (0.0, 1.0)
+
+    def add(self, seconds: float, weight: float) -> None:
+        """Count a case."""
+        self.cases += 1
+        self.seconds += seconds
+        self.weight += weight
+        if seconds / weight > self.slowest[0] / self.slowest[1]:
+            self.slowest = seconds, weight
+
+    @property
+    def usual(self) -> tuple[float, float]:
+        """Seconds and weight, without the slowest case if there are others."""
+        if self.cases == 1:
+            return self.seconds, self.weight
+        return self.seconds - self.slowest[0], self.weight - self.slowest[1]
 
 
 def _kind(case: Case) -> tuple[str, str]:
@@ -146,8 +177,3 @@ def _kind(case: Case) -> tuple[str, str]:
 
 def _weight(case: Case) -> float:
     return float((case.gemm.macs + _OVERHEAD_MACS) ** _EXPONENT)
-
-
-def _rate(taken: Iterable[tuple[float, float]]) -> float:
-    times, weights = zip(*taken, strict=True)
-    return float(sum(times) / sum(weights))
