@@ -26,6 +26,7 @@ COMMANDS = {
         "sensitivity",
         "Find the GEMMs of a model that need fine integers.",
     ),
+    "tune": ("tune", "Find the cheapest plan that keeps the quality of a model."),
     "lm-eval": ("lm_eval", "Run lm-evaluation-harness on integer GEMMs."),
     "export": ("export", "Write GEMMs, before and after unpacking, for another tool."),
     "extract": ("extract", "Capture the GEMMs of a model into a bundle."),

@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError
 
 from accelsim.config.document import Document, content_hash, read_document
 from accelsim.config.entries import check_strategies, target
 from accelsim.config.fields import OneOrMore, Section, as_tuple
-from accelsim.config.messages import validated
-from accelsim.config.problems import Loc, shown
+from accelsim.config.messages import explained, validated
+from accelsim.config.problems import Loc, dotted, shown
 from accelsim.config.settings import (
     BETA,
     PERCENTILE,
@@ -275,6 +275,30 @@ def load_plan(path: str | Path) -> Plan:
     document.raise_problems()
     assert sections is not None, "sections that are not valid have left a problem"
     return Plan(path, sections, tuple(_entries(sections, path.parent)))
+
+
+def plan_from(values: dict[str, Any], path: Path = Path("plan.yaml")) -> Plan:
+    """Make a plan of the values that its file would have.
+
+    Parameters
+    ----------
+    values : dict
+        As `Plan.to_dict` returns them.
+    path : Path
+        What messages and labels call it.
+
+    Raises
+    ------
+    InputError
+        If they are no plan.
+    """
+    rest = {key: value for key, value in values.items() if key != "schema"}
+    try:
+        sections = PlanSections.model_validate(rest)
+    except ValidationError as error:
+        found = [f"{dotted(loc)}: {text}" for loc, text, _ in explained(PlanSections, error)]
+        raise InputError("; ".join(found)) from error
+    return Plan(path, sections, tuple(_entries(sections, Path())))
 
 
 def check_plans(document: Document, paths: Iterable[str], loc: Loc) -> list[Plan]:

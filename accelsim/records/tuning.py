@@ -1,8 +1,8 @@
-"""The records of ``accelsim sensitivity``."""
+"""The records of ``accelsim sensitivity`` and ``accelsim tune``."""
 
 from __future__ import annotations
 
-from pydantic import NonNegativeInt
+from pydantic import JsonValue, NonNegativeInt
 
 from accelsim.records.keyed import Keyed, RecordKey, canonical_json
 
@@ -72,3 +72,74 @@ class SensitivityRecord(Keyed):
 def sensitivity_key(gemm: str, kind: str, beta: float) -> RecordKey:
     """Return what tells the record of a place, a kind and a β from others."""
     return gemm, kind, canonical_json(beta)
+
+
+class TuneRecord(Keyed):
+    """A plan that was verified.
+
+    Parameters
+    ----------
+    model, text_sha256 : str
+        What was evaluated, on what text.
+    label : str
+        How the plan came about.
+    plan : dict
+        The plan, as its file has it.
+    plan_sha256 : str
+        See `accelsim.config.plans.Plan.hash`.
+    target : str
+        What was asked for.
+    predicted : float or None
+        The sum of the errors of its operands, each alone; None for a plan that was not predicted.
+    metric : str
+        ``perplexity`` or ``cosine to float``.
+    floats, tuned, held_out : float
+        The metric of floats and of the plan on the text of the search, and of the plan on the text
+        between.
+    harm : float
+        The worse of both beside floats: the logarithm of the perplexity's growth, or one minus the
+        cosine.
+    meets : bool
+        Whether both are within the target.
+    cost : float
+        What the search made small, as predicted.
+    cost_unit : str
+        What it counts.
+    dense_macs, low_bit_macs : int
+        Multiplications of one window, as they are and in low-bit products, counted.
+    cycles, energy : float or None
+        Of one window on the described accelerator; energy in joules.
+    seconds : float
+        What the verification took.
+    """
+
+    model: str
+    text_sha256: str
+    label: str
+    plan: dict[str, JsonValue]
+    plan_sha256: str
+    target: str
+    predicted: float | None
+    metric: str
+    floats: float
+    tuned: float
+    held_out: float
+    harm: float
+    meets: bool
+    cost: float
+    cost_unit: str
+    dense_macs: NonNegativeInt
+    low_bit_macs: NonNegativeInt
+    cycles: float | None
+    energy: float | None
+    seconds: float
+
+    @property
+    def key(self) -> RecordKey:
+        """The plan."""
+        return (self.plan_sha256,)
+
+    @property
+    def ratio(self) -> float:
+        """The unpack ratio, weighted by multiplications."""
+        return self.low_bit_macs / self.dense_macs if self.dense_macs else 1.0

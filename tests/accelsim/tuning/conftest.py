@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from accelsim.tuning.subject import Subject
@@ -10,8 +9,7 @@ from workloads.models.huggingface import Loaded
 from workloads.models.text import Text
 
 
-@pytest.fixture
-def model():
+def planted():
     """Three decoder layers; all but the second add little to the sum: that one is sensitive."""
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -32,8 +30,20 @@ def model():
     return model
 
 
-@pytest.fixture
-def subject(model: nn.Module):
+def made():
+    model = planted()
     torch.manual_seed(1)
     ids = torch.randint(64, (400,))
     return Subject("planted", Loaded(model, None, True), Text("random", "random"), ids)
+
+
+@pytest.fixture
+def subject():
+    """A model of the test's own, which it may change."""
+    return made()
+
+
+@pytest.fixture(scope="session")
+def unchanged():
+    """A model that no test changes."""
+    return made()

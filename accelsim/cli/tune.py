@@ -1,0 +1,190 @@
+"""``accelsim tune``: the cheapest integers that keep a model's quality."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from accelsim.cli.shared import format_option, output_option
+from accelsim.plugins.extras import need
+from accelsim.report.tables import Format, render
+
+BETAS = (7.0, 15.0, 31.0, 47.0, 63.0, 95.0, 127.0, 191.0, 255.0)
+
+
+@click.command("tune")
+@click.argument("model")
+@click.option(
+    "--target", required=True, help="Such as 'perplexity +0.5%' or, for an encoder, 'cosine 0.995'."
+)
+@click.option(
+    "--cost",
+    type=click.Choice(("macs", "cycles", "energy", "time", "bytes")),
+    default="macs",
+    show_default=True,
+    help="What is made small.",
+)
+@output_option("The folder of the results [default: runs/tune-MODEL]")
+@click.option(
+    "--sensitivity",
+    "sensitivities",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="A run of accelsim sensitivity; measured first by default.",
+)
+@click.option("--gguf", metavar="FILE", help="The GGUF file in the folder MODEL.")
+@click.option("--text", type=click.Path(path_type=Path), help="A UTF-8 text for the model to read.")
+@click.option(
+    "--beta",
+    "betas",
+    type=click.FloatRange(min=0, min_open=True),
+    multiple=True,
+    default=BETAS,
+    show_default=True,
+    help="A β to choose among; may be repeated.",
+)
+@click.option(
+    "--percentile", type=click.FloatRange(0, 100, min_open=True), default=95.0, show_default=True
+)
+@click.option(
+    "--granularity", type=click.Choice(("tensor", "row")), default="row", show_default=True
+)
+@click.option(
+    "--bits",
+    "bits",
+    type=click.IntRange(2, 16),
+    multiple=True,
+    default=(8,),
+    show_default=True,
+    help="A width of digits to choose among; may be repeated.",
+)
+@click.option("--strategy", default="block", show_default=True, help="How operands are unpacked.")
+@click.option("--block", type=click.IntRange(min=1), default=16, show_default=True)
+@click.option(
+    "--windows",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Windows of the text that verify a plan, and as many between them.",
+)
+@click.option("--tokens", type=click.IntRange(min=2), default=256, show_default=True)
+@click.option(
+    "--accelerator",
+    default="edge",
+    show_default=True,
+    metavar="NAME",
+    help="The described accelerator whose cycles and energy are predicted.",
+)
+@click.option(
+    "--backend", default="cpu-int8", show_default=True, help="What is timed for --cost time."
+)
+@click.option("--pareto", is_flag=True, help="Evaluate other targets and plans of one β as well.")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw quality against cost into this file (.svg, .pdf or .png); needs the extra report.",
+)
+@format_option("the table")
+def command(
+    model: str,
+    target: str,
+    cost: str,
+    output: Path | None,
+    sensitivities: Path | None,
+    gguf: str | None,
+    text: Path | None,
+    betas: tuple[float, ...],
+    percentile: float,
+    granularity: str,
+    bits: tuple[int, ...],
+    strategy: str,
+    block: int,
+    windows: int,
+    tokens: int,
+    accelerator: str,
+    backend: str,
+    pareto: bool,
+    resume: bool,
+    overwrite: bool,
+    figure: Path | None,
+    style: Format,
+) -> int:
+    """Find the plan for MODEL that keeps a target at the least cost.
+
+    Costs are counted from the digits of the operands, errors are predicted from sensitivities, and
+    the plan is verified by an evaluation of the whole model, on text that was not tuned on, too.
+    It is written as plan.yaml (plan-1.yaml and so on for a front); with a target that cannot be
+    met, the nearest plan as nearest.yaml, and the exit status is 1.
+    """
+    from accelsim.records import RunFolder
+    from accelsim.records.tuning import TuneRecord
+    from accelsim.report.figures.experiments import check_figure
+    from accelsim.report.figures.tuning import draw_front
+    from accelsim.report.tuning import front, tuning_rows
+    from accelsim.tuning.curves import Grid
+    from accelsim.tuning.prices import accelerator_backend, price_of
+    from accelsim.tuning.sensitivity import settings_hash
+    from accelsim.tuning.subject import open_subject
+    from accelsim.tuning.target import Target
+    from accelsim.tuning.tune import (
+        SENSITIVITY,
+        Tune,
+        examine_first,
+        read_sensitivities,
+        tune,
+        write_plan,
+    )
+    from accelsim.types import StrategyChoice
+    from accelsim.unpack import load_strategy, split_options
+
+    if figure is not None:
+        check_figure(figure)
+    need("transformers", "models")
+    choice = StrategyChoice(*split_options(strategy))
+    load_strategy(choice, block)
+    asked = Target.parse(target)
+    grid = Grid(tuple(sorted(set(betas))), bits, percentile, granularity, choice, block)
+    price = price_of(cost, accelerator, backend)
+    for width in bits:
+        accelerator_backend(accelerator, width)
+    how = Tune(asked, cost, grid, windows, tokens, accelerator, pareto)
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    subject = open_subject(model, gguf, text, say)
+    asked.check(subject.loaded.generates)
+    path = output or Path(f"runs/tune-{subject.name}")
+    settings = how.to_dict(subject)
+    with RunFolder.open(
+        path, settings, settings_hash(settings), resume, overwrite, TuneRecord
+    ) as folder:
+        if sensitivities is None:
+            errors = examine_first(subject, grid, min(128, tokens), path / SENSITIVITY, say)
+        else:
+            errors = read_sensitivities(sensitivities, subject, grid)
+        found = tune(subject, how, price, errors, folder, say)
+        rows = tuning_rows(found.records)
+        folder.finish(render(rows))
+    click.echo(render(rows, None, style), nl=False)
+    if found.best is not None:
+        write_plan(found.best, path / "plan.yaml")
+        click.echo(f"{asked.shown(found.best.harm)}: {path / 'plan.yaml'}", err=True)
+    if pareto:
+        for number, record in enumerate(front(found.records), start=1):
+            write_plan(record, path / f"plan-{number}.yaml")
+    if figure is not None:
+        draw_front(found.records, figure)
+    if found.best is None:
+        write_plan(found.nearest, path / "nearest.yaml")
+        click.echo(
+            f"no plan of this grid keeps {asked.text!r}; the nearest has "
+            f"{asked.shown(found.nearest.harm)}: {path / 'nearest.yaml'}. Larger values of --beta "
+            "may do it",
+            err=True,
+        )
+        return 1
+    return 0

@@ -1,0 +1,53 @@
+"""The table of ``accelsim tune``: plans with what they keep and what they cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from accelsim.records.tuning import TuneRecord
+
+
+def tuning_rows(records: Sequence[TuneRecord]) -> list[dict[str, Any]]:
+    """Return a row for each plan that was verified."""
+    rows = []
+    for record in records:
+        row: dict[str, Any] = {"plan": record.label}
+        if record.metric == "perplexity":
+            row["% above float"] = 100 * math.expm1(record.harm)
+            predicted = record.predicted
+            row["% predicted"] = None if predicted is None else 100 * math.expm1(predicted)
+        else:
+            row["cosine"] = 1 - record.harm
+            row["cosine predicted"] = None if record.predicted is None else 1 - record.predicted
+        row["meets"] = record.meets
+        row["bits"] = _bits(record)
+        row["r"] = record.ratio
+        row["low-bit multiplications"] = record.low_bit_macs
+        row[f"cost, {record.cost_unit}"] = record.cost
+        row["cycles"], row["energy, J"] = record.cycles, record.energy
+        row["seconds"] = record.seconds
+        rows.append(row)
+    empty = {key for key in rows[0] if all(row[key] is None for row in rows)}
+    return [{key: value for key, value in row.items() if key not in empty} for row in rows]
+
+
+def front(records: Sequence[TuneRecord]) -> list[TuneRecord]:
+    """Return the plans that no other beats in both harm and low-bit multiplications' cost."""
+    return [
+        record
+        for record in records
+        if not any(
+            other.cost <= record.cost
+            and other.harm <= record.harm
+            and (other.cost, other.harm) != (record.cost, record.harm)
+            for other in records
+        )
+    ]
+
+
+def _bits(record: TuneRecord) -> str:
+    gemms: Any = record.plan["gemms"]
+    found = sorted({settings["bits"] for settings in gemms.values() if "bits" in settings})
+    return ", ".join(map(str, found))

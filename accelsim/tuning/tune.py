@@ -1,0 +1,254 @@
+"""``accelsim tune``: from a model and a target to the cheapest plan that keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from accelsim.errors import InputError
+from accelsim.files import write_atomically
+from accelsim.records import RunFolder
+from accelsim.records.folder import RECORDS
+from accelsim.records.lines import parse_lines
+from accelsim.records.tuning import SensitivityRecord, TuneRecord
+from accelsim.tuning.curves import Counting, Curves, Grid
+from accelsim.tuning.places import Place, survey
+from accelsim.tuning.prices import Price, accelerator_backend
+from accelsim.tuning.search import Predictions, Search, Tuning
+from accelsim.tuning.sensitivity import Examination, Progress, examine, settings_hash
+from accelsim.tuning.subject import Subject
+from accelsim.tuning.target import Target
+from accelsim.tuning.verifying import Verification
+
+Say = Callable[[str], None]
+
+CURVES = "curves.json"
+"""The file of a run with the unpack ratios that were counted ahead."""
+
+SENSITIVITY = "sensitivity"
+"""The folder of a run with its sensitivities, where none were given."""
+
+FRONT = (0.25, 0.5, 2.0, 4.0)
+"""Further targets of a Pareto front, as multiples of the one that was asked for."""
+
+
+@dataclass(frozen=True)
+class Tune:
+    """The settings of ``accelsim tune``.
+
+    Parameters
+    ----------
+    target : Target
+        What a plan has to keep.
+    cost : str
+        ``macs``, ``cycles``, ``energy``, ``time`` or ``bytes``.
+    grid : Grid
+        The settings among which a plan chooses.
+    windows, tokens : int
+        How many windows of the text, of how many tokens, verify a plan; as many lie between them,
+        on which nothing is tuned.
+    accelerator : str
+        The described accelerator for cycles and energy.
+    pareto : bool
+        Whether other targets and plans of one β are evaluated as well.
+    """
+
+    target: Target
+    cost: str
+    grid: Grid
+    windows: int
+    tokens: int
+    accelerator: str
+    pareto: bool
+
+    def to_dict(self, subject: Subject) -> dict[str, Any]:
+        """Return the settings and what is tuned, as JSON values."""
+        return {
+            "command": "tune",
+            "model": subject.name,
+            "text": subject.text.source,
+            "target": self.target.text,
+            "cost": self.cost,
+            **self.grid.to_dict(),
+            "windows": self.windows,
+            "tokens": self.tokens,
+            "accelerator": self.accelerator,
+            "pareto": self.pareto,
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search found.
+
+    Parameters
+    ----------
+    records : list of TuneRecord
+        All plans that were verified.
+    best : TuneRecord or None
+        The cheapest that keeps the target; None if none does.
+    nearest : TuneRecord
+        The plan of the least harm.
+    """
+
+    records: list[TuneRecord]
+    best: TuneRecord | None
+    nearest: TuneRecord
+
+
+def read_sensitivities(folder: Path, subject: Subject, grid: Grid) -> list[SensitivityRecord]:
+    """Read the records of ``accelsim sensitivity``, which may be on their way.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    subject : Subject
+        The model, which has to be the one of the records.
+    grid : Grid
+        Its rounding has to be that of the records.
+
+    Raises
+    ------
+    InputError
+        If there are none, or they are of another model or rounding.
+    """
+    path = folder / RECORDS
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; make it with accelsim sensitivity")
+    records, _ = parse_lines(path.read_bytes(), path, SensitivityRecord)
+    for record in records:
+        for name, found, asked in (
+            ("model", record.model, subject.name),
+            ("percentile", record.percentile, grid.percentile),
+            ("granularity", record.granularity, grid.granularity),
+        ):
+            if found != asked:
+                raise InputError(f"{folder}: its {name} is {found}, not {asked}")
+    return records
+
+
+def tune(
+    subject: Subject,
+    how: Tune,
+    price: Price,
+    sensitivities: Sequence[SensitivityRecord],
+    folder: RunFolder[TuneRecord],
+    say: Say,
+) -> Outcome:
+    """Search for the cheapest plan that keeps a target, and verify it.
+
+    What a folder has already, ratios and verified plans, is not made again.
+
+    Parameters
+    ----------
+    subject : Subject
+        The model, and its text.
+    how : Tune
+        The settings.
+    price : Price
+        What is made small.
+    sensitivities : sequence of SensitivityRecord
+        Of every kind of operand of every place.
+    folder : RunFolder
+        Gets a record for each plan that is verified.
+    say : callable
+        Called with what is being done.
+    """
+    folder.begin()
+    verification = Verification(subject, how.windows, how.tokens)
+    places, curves = _counted(subject, how, verification, folder.path / CURVES, say)
+    search = Search(places, how.grid, Predictions(sensitivities), curves, price)
+
+    def backend(bits: int) -> Any:
+        return accelerator_backend(how.accelerator, bits)
+
+    tuning = Tuning(subject, search, price, how.target, verification, backend, folder, say)
+    best = tuning.cheapest(how.target.budget)
+    if best is None:
+        tuning.nearest()
+    if how.pareto:
+        for part in FRONT:
+            tuning.cheapest(part * how.target.budget, f"{part:g} of the target")
+        for bits in how.grid.bits:
+            for beta in how.grid.betas:
+                tuning.verified(f"β = {beta:g}, {bits} bits", search.uniform(bits, beta))
+    records = list(folder.records)
+    return Outcome(records, best, min(records, key=lambda record: record.harm))
+
+
+def _counted(
+    subject: Subject, how: Tune, verification: Verification, path: Path, say: Say
+) -> tuple[list[Place], Curves]:
+    """Return the places of a model and their unpack ratios at each β."""
+
+    def run() -> None:
+        verification.read_one()
+
+    places = survey(subject.model, run)
+    if path.is_file():
+        known: Curves = json.loads(path.read_text())
+        return places, known
+    say(f"counting the unpack ratios of {len(places)} GEMMs at {len(how.grid.betas)} values of β")
+    progress = Progress(say, len(places), 0)
+    counting = Counting(subject.model, places, how.grid, progress.step)
+    with counting:
+        run()
+    write_atomically(path, json.dumps(counting.curves).encode())
+    return places, counting.curves
+
+
+def write_plan(record: TuneRecord, path: Path) -> None:
+    """Write the plan of a record as a YAML file, with what was found about it.
+
+    Parameters
+    ----------
+    record : TuneRecord
+        Of the plan.
+    path : Path
+        The file.
+    """
+    about: Any = record.plan["about"]
+    found = {"metric": record.metric, "floats": record.floats, "tuned": record.tuned}
+    found |= {"held out": record.held_out, "unpack ratio": record.ratio}
+    values = {**record.plan, "about": {**about, **found}}
+    text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100)
+    write_atomically(path, f"# A plan for accelsim: see docs/tuning.md\n{text}".encode())
+
+
+def examine_first(
+    subject: Subject, grid: Grid, tokens: int, path: Path, say: Say
+) -> list[SensitivityRecord]:
+    """Measure the sensitivities of a model where none were given; go on where that was left.
+
+    Parameters
+    ----------
+    subject : Subject
+        The model, and its text.
+    grid : Grid
+        Its rounding, widths and strategy.
+    tokens : int
+        Of the window that the model reads.
+    path : Path
+        The folder for the records.
+    say : callable
+        Called with what is being done.
+    """
+    examination = Examination(
+        percentile=grid.percentile,
+        granularity=grid.granularity,
+        bits=grid.bits,
+        strategy=grid.strategy,
+        block=grid.block,
+        tokens=tokens,
+    )
+    settings = examination.to_dict(subject)
+    with RunFolder.open(
+        path, settings, settings_hash(settings), resume=True, kind=SensitivityRecord
+    ) as folder:
+        return examine(subject, examination, folder, say)

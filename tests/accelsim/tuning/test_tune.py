@@ -1,0 +1,147 @@
+"""The search: plans that hold, counts that are those of a run, and targets out of reach."""
+
+import pytest
+import torch
+
+import accelsim
+from accelsim.config.plans import load_plan, plan_from
+from accelsim.errors import InputError
+from accelsim.records import RunFolder
+from accelsim.records.tuning import SensitivityRecord, TuneRecord
+from accelsim.report.figures.tuning import draw_front
+from accelsim.report.tuning import front, tuning_rows
+from accelsim.tuning.curves import Grid
+from accelsim.tuning.places import survey
+from accelsim.tuning.prices import Macs, price_of
+from accelsim.tuning.search import Predictions
+from accelsim.tuning.sensitivity import Examination, examine, settings_hash
+from accelsim.tuning.target import Target
+from accelsim.tuning.tune import Tune, tune, write_plan
+from accelsim.tuning.verifying import count
+from accelsim.types import StrategyChoice
+from gemm_backends import load_backend
+
+GRID = Grid((7, 31, 127), (4, 8), 95, "row", StrategyChoice("block"), 16)
+
+
+@pytest.fixture(scope="session")
+def sensitivities(unchanged, tmp_path_factory):
+    examination = Examination(betas=(7, 31), tokens=16, bits=(4, 8))
+    settings = examination.to_dict(unchanged)
+    with RunFolder.open(
+        tmp_path_factory.mktemp("run"), settings, settings_hash(settings), kind=SensitivityRecord
+    ) as folder:
+        return examine(unchanged, examination, folder, lambda line: None)
+
+
+def search(unchanged, sensitivities, path, target, said=None, pareto=False, **how):
+    asked = Tune(Target.parse(target), "macs", GRID, 2, 16, "edge", pareto)
+    settings = asked.to_dict(unchanged)
+    with RunFolder.open(path, settings, settings_hash(settings), kind=TuneRecord, **how) as folder:
+        say = [].append if said is None else said.append
+        found = tune(unchanged, asked, Macs(), sensitivities, folder, say)
+        folder.finish("")
+    return found
+
+
+def test_a_plan_that_holds_and_costs_less_than_one_beta_for_all(
+    unchanged, sensitivities, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("accelsim.tuning.tune.FRONT", (4.0,))
+    found = search(unchanged, sensitivities, tmp_path / "run", "perplexity +3%", pareto=True)
+    best = found.best
+    assert best.meets
+    assert best.harm <= Target.parse("perplexity +3%").budget
+    uniform = [r for r in found.records if r.label.startswith("β = ") and r.meets]
+    assert uniform
+    assert best.cost < min(record.cost for record in uniform)
+    assert set(map(id, front(found.records))) <= set(map(id, found.records))
+    assert min(found.records, key=lambda r: r.cost) in front(found.records)
+    rows = tuning_rows(found.records)
+    assert [row["meets"] for row in rows] == [record.meets for record in found.records]
+    draw_front(found.records, tmp_path / "front.svg")
+    assert (tmp_path / "front.svg").stat().st_size > 1000
+    write_plan(best, tmp_path / "plan.yaml")
+    plan = load_plan(tmp_path / "plan.yaml")
+    assert plan.hash == best.plan_sha256
+    about = plan.to_dict()["about"]
+    assert (about["held out"], about["unpack ratio"]) == (best.held_out, best.ratio)
+    betas = {kind["beta"] for gemm in plan.to_dict()["gemms"].values()
+             for kind in gemm.values() if isinstance(kind, dict) and "beta" in kind}  # fmt: skip
+    assert len(betas) > 1, "one β for all is not what was found"
+
+
+def test_the_predicted_counts_are_those_of_a_run_on_a_backend(unchanged):
+    gemms = {
+        "*": {"beta": 31, "granularity": "row", "bits": 4, "strategy": "block", "block": 16},
+        "*.down_proj": {"activations": {"beta": 127}, "bits": 8},
+        "*.qk": {"attention": {"beta": 63}},
+    }
+    plan = plan_from({"schema": 1, "gemms": gemms})
+    window = unchanged.ids[None, :16]
+    backend = load_backend("int64")
+    counted = count(unchanged, window, plan, lambda bits: backend.for_bits(bits, bits))
+    with (
+        accelsim.integer_gemms(unchanged.model, plan=plan, backend="int64") as mode,
+        torch.no_grad(),
+    ):
+        unchanged.model(input_ids=window, use_cache=False)
+    total = mode.tally.total
+    assert (counted.low_bit_macs, counted.dense_macs) == (total.low_bit_macs, total.dense_macs)
+    assert counted.low_bit_macs > counted.dense_macs
+
+
+def test_a_target_out_of_reach_is_said_with_the_nearest(unchanged, sensitivities, tmp_path):
+    said = []
+    found = search(unchanged, sensitivities, tmp_path / "run", "perplexity +0.0001%", said)
+    assert found.best is None
+    assert found.nearest.harm == min(record.harm for record in found.records)
+    assert not found.nearest.meets
+    assert any("the finest of the grid: perplexity" in line for line in said)
+
+
+def test_an_interrupted_search_goes_on(unchanged, sensitivities, tmp_path):
+    path = tmp_path / "run"
+    whole = search(unchanged, sensitivities, path, "perplexity +3%")
+    lines = (path / "records.jsonl").read_text().splitlines(keepends=True)
+    (path / "records.jsonl").write_text("".join(lines[:1]))
+    said = []
+    again = search(unchanged, sensitivities, path, "perplexity +3%", said, resume=True)
+    assert again.best.plan_sha256 == whole.best.plan_sha256
+    assert [r.harm for r in again.records] == [r.harm for r in whole.records]
+    assert not any("counting" in line for line in said), "the ratios were kept"
+
+
+def test_predictions_between_and_beyond_what_was_measured(sensitivities):
+    record = next(r for r in sensitivities if r.kind == "weights")
+    other = next(r for r in sensitivities if r.key[:2] == record.key[:2] and r is not record)
+    low, high = sorted((record, other), key=lambda r: r.beta)
+    found = Predictions(sensitivities).of(record.gemm, "weights", [3.5, 7, 31, 62])
+    expected = [4 * low.divergence, low.divergence, high.divergence, high.divergence / 4]
+    assert found == pytest.approx(expected)
+    with pytest.raises(InputError, match="the sensitivity of nothing, weights was not measured"):
+        Predictions(sensitivities).of("nothing", "weights", [7])
+
+
+@pytest.mark.parametrize("what", ["macs", "cycles", "energy", "time", "bytes"])
+def test_every_price_grows_with_the_ratio(what, unchanged):
+    (reading,) = unchanged.readings(1, 16)
+    place = survey(unchanged.model, reading.run)[0]
+    price = price_of(what, "edge", "int64")
+    once, more = price.cost(place, 8, (1.0, 1.0)), price.cost(place, 8, (1.5, 1.0))
+    assert 0 < once < more
+    assert price.cost(place, 8, (1.0, 1.0)) == once
+
+
+@pytest.mark.parametrize("text", ["perplexity 0.5%", "perplexity +0%", "cosine 1", "loss +1%", ""])
+def test_wrong_targets(text):
+    with pytest.raises(InputError, match="expected 'perplexity"):
+        Target.parse(text)
+
+
+def test_a_target_is_that_of_its_model():
+    assert Target.parse("perplexity +0.5%").budget == pytest.approx(0.0049875, rel=1e-4)
+    with pytest.raises(InputError, match="this is an encoder"):
+        Target.parse("perplexity +1%").check(generates=False)
+    with pytest.raises(InputError, match="this is a language model"):
+        Target.parse("cosine 0.99").check(generates=True)
