@@ -24,7 +24,8 @@ class Facts:
     writes : bool
         Whether it may write to a tensor that it takes.
     is_view : bool
-        Whether its result is its argument's memory.
+        Whether its result is its argument's memory. Those that are made of others, such as ``to``,
+        are seen whole below autograd, and may copy.
     is_softmax : bool
         Whether its result is probabilities.
     gathers : bool
@@ -55,7 +56,7 @@ def facts_of(func: Any) -> Facts:
             func,
             passes,
             writes,
-            bool(func.is_view),
+            bool(func.is_view) and not _is_made_of_others(func),
             is_softmax(func),
             gathers(func),
             passes and not writes and not is_softmax(func) and _is_simple(func),
@@ -65,10 +66,14 @@ def facts_of(func: Any) -> Facts:
 
 def _is_simple(func: Any) -> bool:
     """Whether an operator is no other ones, and takes all of its tensors by position."""
-    made_of = torch._C._dispatch_has_kernel_for_dispatch_key(
-        func.name(), "CompositeImplicitAutograd"
-    )
+    made_of = _is_made_of_others(func)
     named = (x for x in func._schema.arguments if x.kwarg_only)
     return (
         func.namespace == "aten" and not made_of and not any("Tensor" in str(x.type) for x in named)
+    )
+
+
+def _is_made_of_others(func: Any) -> bool:
+    return bool(
+        torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
     )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from workloads.tracing.facts import facts_of
 from workloads.tracing.operators import gathers, is_softmax
 
 Identity: TypeAlias = tuple[int, int]
@@ -99,7 +100,7 @@ class Lineage:
         """Carry the origins of an operator's arguments over to its result."""
         if isinstance(result, tuple) and result:  # such as dropout's result and its mask
             result = result[0]
-        if not isinstance(result, Tensor) or func.is_view:
+        if not isinstance(result, Tensor) or facts_of(func).is_view:
             return
         if is_softmax(func):
             self.mark(result, Origin(probabilities=True))

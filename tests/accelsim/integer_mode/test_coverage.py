@@ -341,3 +341,12 @@ def test_a_hook_of_the_users_may_use_autograd_inside_a_linear_layer():
     with torch.no_grad(), accelsim.integer_gemms(model, beta=31):
         model(torch.randn(2, 8))
     assert torch.equal(gradients[0], torch.full((3,), 2.0))
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_weights_that_autocast_shortens_are_still_weights(grad):
+    model = nn.Linear(16, 8)
+    mode = accelsim.integer_gemms(model, beta=31, ops=("linear",))
+    with torch.set_grad_enabled(grad), torch.autocast("cpu", torch.bfloat16), mode:
+        model(torch.randn(4, 16))
+    assert mode.tally.total.gemms == 1
