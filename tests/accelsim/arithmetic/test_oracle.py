@@ -71,6 +71,14 @@ def test_integers_are_wide_where_int64_is_not_proved_to_be_enough(d, a, b, wide)
     assert isinstance(found[0][0], int) if wide else found.dtype == torch.int64
 
 
+@pytest.mark.parametrize(("value", "products"), [(2**26 - 1, 1), (2**26, 4)])
+def test_what_float64_holds_takes_one_product(value, products, monkeypatch):
+    seen, multiply = [], module._float64_product
+    monkeypatch.setattr(module, "_float64_product", lambda a, b: seen.append(a) or multiply(a, b))
+    assert oracle(torch.full((1, 2), value), torch.full((1, 2), value)).item() == 2 * value**2
+    assert len(seen) == products
+
+
 @pytest.mark.parametrize("bits", [15, 16, 17, 31, 32, 33, 48])
 @pytest.mark.parametrize("value", [lambda top: top, lambda top: -top, lambda top: top - 1])
 def test_parts_are_what_their_integers_are(bits, value):
