@@ -17,7 +17,7 @@ from accelsim.parity.quality import embeddings, likeness, perplexity, windows
 from accelsim.routes import GeneralRoute, SimulatedRoute
 from accelsim.tuning.subject import Subject
 from accelsim.tuning.target import Target
-from accelsim.types import Counts, PerOperand, PreparedOperand, Request, Side, Timer, Wide
+from accelsim.types import Counts, PerOperand, PreparedOperand, Request, Timer, Wide
 from accelsim.unpack import load_strategy
 from gemm_backends import GemmBackend
 
@@ -131,21 +131,15 @@ class CountedRoute(SimulatedRoute):
     def __init__(self, request: Request, general: GeneralRoute, counted: Counted) -> None:
         super().__init__(request)
         self._general, self._counted = general, counted
-        self._floats: dict[int, Tensor] = {}
-
-    def prepare(self, side: Side, x: Tensor) -> Any:
-        """Round an operand, and keep it to be counted."""
-        operand = super().prepare(side, x)
-        self._floats[id(operand)] = x
-        return operand
 
     def run(
         self, a: Tensor | PreparedOperand, b: Tensor | PreparedOperand, timer: Timer
     ) -> Tensor | Wide:
         """Compute the product, and count it."""
-        x, y = (z if isinstance(z, Tensor) else self._floats[id(z)] for z in (a, b))
-        self._counted.add(self._general.count(self._general.unpacked(x, y)))
-        return super().run(a, b, timer)
+        product = super().run(a, b, timer)
+        rounded = self._done.operands.map(lambda operand: operand.quantized)
+        self._counted.add(self._general.count(self._general.unpacked(rounded)))
+        return product
 
 
 def count(
