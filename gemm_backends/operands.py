@@ -159,7 +159,7 @@ def summed(reports: Sequence[OverflowReport], shape: torch.Size) -> OverflowRepo
 def _batch_index(index: int, shape: torch.Size) -> tuple[int, ...]:
     if len(shape) == 2:
         return ()
-    return tuple(int(i) for i in torch.unravel_index(torch.tensor(index), shape[:-2]))
+    return tuple(int(i) for i in torch.unravel_index(torch.tensor(index, device="cpu"), shape[:-2]))
 
 
 def _type_name(tensor: Tensor) -> str:

@@ -288,7 +288,7 @@ class Capture(Tracer):
         return f"no GEMM matches {globs} in phase {phases}; the model ran: {shown}{lost}"
 
 
-_NOTHING = torch.empty(0)
+_NOTHING = torch.empty(0, device="cpu")
 
 
 def _storable(operand: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def evaluate(
     loaded.model.to(sections.device)
     text = read_text(None if sections.text is None else Path(sections.text))
     ids = loaded.tokenizer(text.content, add_special_tokens=False, verbose=False)["input_ids"]
-    inputs = windows(torch.tensor(ids), sections.windows, sections.tokens)
+    inputs = windows(torch.tensor(ids, device="cpu"), sections.windows, sections.tokens)
     inputs = inputs.to(sections.device)
     _check_globs(config.treatments, loaded, inputs)
     reference = None if loaded.generates else embeddings(loaded.model, inputs)

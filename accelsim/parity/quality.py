@@ -77,7 +77,7 @@ def perplexity(
         losses = cross_entropy(logits.double(), window[1:], reduction="none")
         total += float(losses.sum())
         tell(number)
-    mean = torch.tensor(total / inputs[:, 1:].numel(), dtype=torch.float64)
+    mean = torch.tensor(total / inputs[:, 1:].numel(), dtype=torch.float64, device="cpu")
     return Quality("perplexity", float(mean.exp()))
 
 

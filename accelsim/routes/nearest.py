@@ -69,7 +69,7 @@ def _halfway(magnitude: Tensor, step: int, dtype: torch.dtype) -> Tensor:
     Rounding takes infinity for the power of two that would follow the largest float.
     """
     beyond = 2.0 * 2.0 ** int(np.log2(torch.finfo(dtype).max))
-    last = torch.tensor(torch.inf, dtype=dtype).view(_BITS[dtype]).item()
+    last = torch.tensor(torch.inf, dtype=dtype, device="cpu").view(_BITS[dtype]).item()
 
     def value(bits: Tensor) -> Tensor:
         found = bits.to(_BITS[dtype]).view(dtype).double()

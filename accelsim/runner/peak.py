@@ -49,5 +49,5 @@ def _digits(bits: int, size: int, device: torch.device) -> torch.Tensor:
     """Return random digits of the full symmetric range that balanced and paper digits share."""
     largest = 2 ** (bits - 1) - 1
     generator = torch.Generator().manual_seed(0)
-    values = torch.randint(-largest, largest + 1, (size, size), generator=generator)
+    values = torch.randint(-largest, largest + 1, (size, size), generator=generator, device="cpu")
     return values.to(device, torch.int8 if bits <= 8 else torch.int16)

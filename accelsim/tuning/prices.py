@@ -132,7 +132,9 @@ class Time(Price):
     def _measured(self, n: int, d: int, h: int, bits: int) -> float:
         half, backend = 1 << (bits - 1), self._backend.for_bits(bits, bits)
         a, b = (
-            torch.randint(-half, half, (rows, d), dtype=torch.int8 if bits <= 8 else torch.int16)
+            torch.randint(
+                -half, half, (rows, d), dtype=torch.int8 if bits <= 8 else torch.int16, device="cpu"
+            )
             for rows in (n, h)
         )
         ready = backend.prepared(a), backend.prepared(b)

@@ -24,7 +24,7 @@ def sampled(x: Tensor) -> Tensor:
     rows = x.shape[-2]
     if rows <= ROWS:
         return x
-    return x[..., torch.arange(ROWS) * rows // ROWS, :]
+    return x[..., torch.arange(ROWS, device="cpu") * rows // ROWS, :]
 
 
 def ratio_of(
@@ -47,7 +47,7 @@ def ratio_of(
     """
     operand = IntegerOperand(quantized, system)
     batch, _, d = operand.shape
-    zeros = torch.zeros((), dtype=torch.int32).expand(batch, min(rows, ROWS), d)
+    zeros = torch.zeros((), dtype=torch.int32, device="cpu").expand(batch, min(rows, ROWS), d)
     other = IntegerOperand(zeros, system)
     pair = (operand, other) if side == "a" else (other, operand)
     problem = strategy.unpack(*pair)

@@ -159,4 +159,4 @@ def open_subject(
         loaded = load_catalog_model(model, say)
     content = read_text(text)
     ids = loaded.tokenizer(content.content, add_special_tokens=False, verbose=False)["input_ids"]
-    return Subject(Path(model).name, loaded, content, torch.tensor(ids))
+    return Subject(Path(model).name, loaded, content, torch.tensor(ids, device="cpu"))

@@ -39,9 +39,11 @@ def _verify(subject: Subject, shape: Shape, densities: tuple[float, float], seed
     for side, rows, density in zip(SIDES, (n, h), densities, strict=True):
         digits = _digits(subject, side, (rows, d), shape, generator)
         few = _digits(subject, side, (LEVELS * rows, d), shape, generator)
-        few *= torch.rand(few.shape, generator=generator) < density
+        few *= torch.rand(few.shape, generator=generator, device="cpu") < density
         found = _high(subject, side, few, rows)
-        weights = torch.exp2(torch.tensor(_exponents(subject, side), dtype=torch.float64)).long()
+        weights = torch.exp2(
+            torch.tensor(_exponents(subject, side), dtype=torch.float64, device="cpu")
+        ).long()
         low.append(subject.digits(side, digits))
         high.append(found)
         whole.append(digits + (few.reshape(-1, rows, d) * weights[:, None, None]).sum(0))
@@ -74,7 +76,7 @@ def _digits(
 ) -> Tensor:
     limit = _largest(subject, shape)
     ends = max(subject.lowest(side), -limit), min(subject.highest(side), limit) + 1
-    return torch.randint(*ends, size, generator=generator)
+    return torch.randint(*ends, size, generator=generator, device="cpu")
 
 
 def _high(subject: Subject, side: Side, few: Tensor, rows: int) -> HighDigits:
@@ -88,7 +90,7 @@ def _high(subject: Subject, side: Side, few: Tensor, rows: int) -> HighDigits:
         values,
         (len(lines), few.shape[1]),
     )
-    exponents = torch.tensor(_exponents(subject, side))
+    exponents = torch.tensor(_exponents(subject, side), device="cpu")
     return HighDigits(
         sparse, (lines % rows).to(subject.device), exponents[lines // rows].to(subject.device)
     )

@@ -156,8 +156,8 @@ def random_gemms(subject: Subject) -> str:
         if not subject.supports(len(rows_a), d, len(rows_b)):
             return
         tried += 1
-        a = subject.digits("a", torch.tensor(rows_a).reshape(len(rows_a), d))
-        b = subject.digits("b", torch.tensor(rows_b).reshape(len(rows_b), d))
+        a = subject.digits("a", torch.tensor(rows_a, device="cpu").reshape(len(rows_a), d))
+        b = subject.digits("b", torch.tensor(rows_b, device="cpu").reshape(len(rows_b), d))
         what = f"A = {rows_a}, B = {rows_b}"
         try:
             subject.verify(a, b, what)

@@ -29,7 +29,8 @@ def sparse_product(subject: Subject) -> str:
 def _verify(subject: Subject, a: Tensor, b: Tensor, density: float) -> None:
     generator = torch.Generator().manual_seed(int(density * 100))
     few_a, few_b = (
-        x * (torch.rand(x.shape, generator=generator) < density).to(x.device) for x in (a, b)
+        x * (torch.rand(x.shape, generator=generator, device="cpu") < density).to(x.device)
+        for x in (a, b)
     )
     sparse_a, sparse_b = _sparse(few_a), _sparse(few_b)
     cases = (

@@ -85,7 +85,7 @@ class Subject:
 
     def full(self, side: Side, rows: int, d: int, digit: int) -> Tensor:
         """Return ``[rows, d]`` of one digit."""
-        return self.digits(side, torch.full((rows, d), digit))
+        return self.digits(side, torch.full((rows, d), digit, device="cpu"))
 
     def random(
         self, n: int, d: int, h: int, batch: tuple[int, ...] = (), seed: int = 0
@@ -101,7 +101,9 @@ class Subject:
         def draw(side: Side, rows: int) -> Tensor:
             low, high = max(self.lowest(side), -limit), min(self.highest(side), limit)
             shape = (*batch, rows, d)
-            return self.digits(side, torch.randint(low, high + 1, shape, generator=generator))
+            return self.digits(
+                side, torch.randint(low, high + 1, shape, generator=generator, device="cpu")
+            )
 
         return draw("a", n), draw("b", h)
 

@@ -115,8 +115,8 @@ def _split_product(a: Tensor, b: Tensor) -> Tensor:
 def _agrees(product: Callable[[Tensor, Tensor], Tensor], low: int, high: int) -> bool:
     generator = torch.Generator().manual_seed(0)
     for n, d, h in PROBES:
-        a = torch.randint(-128, 128, (n, d), generator=generator).to(torch.int8)
-        b = torch.randint(low, high + 1, (h, d), generator=generator).to(torch.int8)
+        a = torch.randint(-128, 128, (n, d), generator=generator, device="cpu").to(torch.int8)
+        b = torch.randint(low, high + 1, (h, d), generator=generator, device="cpu").to(torch.int8)
         for digits in (b, torch.full_like(b, low), torch.full_like(b, high)):
             try:
                 result = product(a, digits)

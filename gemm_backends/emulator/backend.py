@@ -281,7 +281,7 @@ class Emulator(GemmBackend):
         shape = a.values.shape
         pairs = list(zip(matrices(a.values), matrices(b.values), strict=True))
         if not pairs:
-            empty = torch.zeros((*shape[:-1], b.values.shape[-2]), dtype=torch.int64)
+            empty = torch.zeros((*shape[:-1], b.values.shape[-2]), dtype=torch.int64, device="cpu")
             return empty.to(a.values.device), OverflowReport(0)
         results = [self._accumulate(x, y) for x, y in pairs]
         report = summed([report for _, report in results], shape)

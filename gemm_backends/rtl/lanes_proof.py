@@ -83,7 +83,7 @@ def _lanes() -> str:
 
 def _table(emulator: Emulator, bits: int, exponent: int) -> Integers:
     """Multiply all values by all digits and a power of two, in the lanes of an emulator."""
-    every = torch.arange(-(1 << (bits - 1)), 1 << (bits - 1)).to(torch.int8)[:, None]
+    every = torch.arange(-(1 << (bits - 1)), 1 << (bits - 1), device="cpu").to(torch.int8)[:, None]
     corrections = Corrections(
         _high([(i, 0, v, exponent) for i, v in enumerate(every[:, 0].tolist())], 1), _high([], 1)
     )
@@ -280,7 +280,9 @@ def _high(entries: Sequence[tuple[int, int, int, int]], d: int) -> HighDigits:
     lines = sorted({(exponent, row) for row, _, _, exponent in entries})
     number = {line: i for i, line in enumerate(lines)}
     ordered = sorted((number[e, r], k, v) for r, k, v, e in entries)
-    line, column, value = torch.tensor(ordered, dtype=torch.int64).reshape(-1, 3).unbind(1)
+    line, column, value = (
+        torch.tensor(ordered, dtype=torch.int64, device="cpu").reshape(-1, 3).unbind(1)
+    )
     digits = SparseDigits.from_entries(line, column, value.to(torch.int8), (len(lines), d))
-    exponent, index = torch.tensor(lines, dtype=torch.int64).reshape(-1, 2).unbind(1)
+    exponent, index = torch.tensor(lines, dtype=torch.int64, device="cpu").reshape(-1, 2).unbind(1)
     return HighDigits(digits, index, exponent)

@@ -56,7 +56,7 @@ class Loaded:
         found = self.tokenizer(start, add_special_tokens=False, verbose=False)["input_ids"]
         if len(found) < count:
             raise InputError(f"{text.name}: has {len(found):,} tokens; {count:,} are requested")
-        return torch.tensor(found[:count])
+        return torch.tensor(found[:count], device="cpu")
 
 
 def load(folder: Path, gguf: str | None = None) -> Loaded:
@@ -149,4 +149,4 @@ def hf_runnable(
 def _contrastive(output: Any) -> Tensor:
     """Return how badly the first half of the sequences finds its second half by cosine."""
     first, second = normalize(output.last_hidden_state.mean(1), dim=-1).chunk(2)
-    return cross_entropy(TEMPERATURE * first @ second.mT, torch.arange(len(first)))
+    return cross_entropy(TEMPERATURE * first @ second.mT, torch.arange(len(first), device="cpu"))

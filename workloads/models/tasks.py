@@ -73,7 +73,7 @@ class TextTask(Task):
         self.source = dict(text.source)
         letters = sorted(set(text.content))
         number = {letter: index for index, letter in enumerate(letters)}
-        tokens = torch.tensor([number[letter] for letter in text.content])
+        tokens = torch.tensor([number[letter] for letter in text.content], device="cpu")
         self._vocabulary = len(letters)
         cut = len(tokens) * 9 // 10
         self._train, self._held_out = tokens[:cut], tokens[cut:]
@@ -85,7 +85,7 @@ class TextTask(Task):
     def batch(self, step: int, seed: int) -> Tensor:
         """Return ``[batch, context + 1]`` characters from random places."""
         last = len(self._train) - self._context
-        starts = torch.randint(last, (self._batch,), generator=_generator(step, seed))
+        starts = torch.randint(last, (self._batch,), generator=_generator(step, seed), device="cpu")
         return self._at(self._train, starts)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
@@ -96,12 +96,12 @@ class TextTask(Task):
 
     def evaluate(self, model: nn.Module) -> float:
         """Return the mean cross-entropy on 64 evenly spaced sequences that are held out."""
-        starts = torch.arange(64) * (len(self._held_out) - self._context - 1) // 64
+        starts = torch.arange(64, device="cpu") * (len(self._held_out) - self._context - 1) // 64
         with torch.no_grad():
             return float(self.loss(model, self._at(self._held_out, starts)))
 
     def _at(self, tokens: Tensor, starts: Tensor) -> Tensor:
-        return tokens[starts[:, None] + torch.arange(self._context + 1)]
+        return tokens[starts[:, None] + torch.arange(self._context + 1, device="cpu")]
 
 
 class DigitsTask(Task):
@@ -122,9 +122,9 @@ class DigitsTask(Task):
         self._model = {"width": width, "layers": layers, "heads": heads}
         self.source = {"data": "scikit-learn load_digits (UCI optical recognition of digits)"}
         digits = need("sklearn.datasets", "models").load_digits()
-        images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16
-        labels = torch.tensor(digits.target)
-        held_out = torch.arange(len(labels)) % 5 == 0
+        images = torch.tensor(digits.images, dtype=torch.float32, device="cpu")[:, None] / 16
+        labels = torch.tensor(digits.target, device="cpu")
+        held_out = torch.arange(len(labels), device="cpu") % 5 == 0
         self._train = images[~held_out], labels[~held_out]
         self._held_out = images[held_out], labels[held_out]
 
@@ -135,7 +135,9 @@ class DigitsTask(Task):
     def batch(self, step: int, seed: int) -> tuple[Tensor, Tensor]:
         """Return images ``[batch, 1, 8, 8]`` and their labels."""
         images, labels = self._train
-        drawn = torch.randint(len(labels), (self._batch,), generator=_generator(step, seed))
+        drawn = torch.randint(
+            len(labels), (self._batch,), generator=_generator(step, seed), device="cpu"
+        )
         return images[drawn], labels[drawn]
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

@@ -48,7 +48,7 @@ def gelu(x: Tensor) -> Tensor:
 def _on_device(device: torch.device) -> Tensor:
     """Return the coefficients, float64 ``[degree + 1, pieces]``."""
     columns = [_expansion((Decimal(i) + Decimal("0.5")) * 6 / PIECES) for i in range(PIECES)]
-    return torch.tensor(columns, dtype=torch.float64).mT.contiguous().to(device)
+    return torch.tensor(columns, dtype=torch.float64, device="cpu").mT.contiguous().to(device)
 
 
 def _expansion(c: Decimal) -> list[float]:

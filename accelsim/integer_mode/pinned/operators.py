@@ -91,7 +91,7 @@ def _div(self: Any, other: Any, rounding_mode: str | None = None) -> Any:
         if other.ndim or other.device == self.device or not isinstance(self, Tensor):
             return torch.div(self, other)
         other = other.item()
-    number = float(torch.tensor(other, dtype=torch.float32))
+    number = float(torch.tensor(other, dtype=torch.float32, device="cpu"))
     return _applied(lambda x: elementary.divided(x, number), self)
 
 
@@ -103,7 +103,7 @@ def _add(self: Any, other: Any, alpha: float = 1, sign: int = 1) -> Any:
     dtype = torch.result_type(self, other)
     if dtype not in FLOATS:
         return NotImplemented
-    factor = sign * float(torch.tensor(alpha, dtype=torch.float32))
+    factor = sign * float(torch.tensor(alpha, dtype=torch.float32, device="cpu"))
     return round_once(self.to(torch.float64) + other.to(torch.float64) * factor, dtype)
 
 

@@ -69,7 +69,10 @@ def route_long_sums(subject: Subject) -> str:
     prepared = replace(request, fixed=WEIGHT, output=torch.float32)
     for route in each(subject, [request, byrow, prepared]):
         for a, b in ((-1.0, -1.0), (-1.0, 0.99), (0.99, -1.0)):
-            operands = (torch.full((2, LONG), a), torch.full((3, LONG), b))
+            operands = (
+                torch.full((2, LONG), a, device="cpu"),
+                torch.full((3, LONG), b, device="cpu"),
+            )
             what = f"every entry of A {a:g}, of B {b:g}"
             route.verify(PerOperand(*map(route.placed, operands)), what)
             tried += 1
@@ -94,13 +97,13 @@ def _beside_ties() -> PerOperand[Tensor]:
     of 22, 19 and 6 a tie of bfloat16, float16 and float32 where j is 0. Where it is 1, the bit is
     lost if a product is rounded to float32 on its way to a shorter type.
     """
-    a, b = torch.zeros(12, 200), torch.zeros(8, 200)
+    a, b = torch.zeros(12, 200, device="cpu"), torch.zeros(8, 200, device="cpu")
     a[:, :100], b[:, 100:197] = 8.0, 8.0
-    powers = torch.tensor([11.0, 10.0, 9.0, 3.0])
+    powers = torch.tensor([11.0, 10.0, 9.0, 3.0], device="cpu")
     a[:, 197], b[:, 197] = 2.0**7, 2.0**7
     a[:, 198], b[:, 198] = 2 ** (powers.repeat(3) - 8), 2 ** (powers.repeat(2) - 8)
-    a[:, 199] = torch.arange(3).repeat_interleave(4) / 256
-    b[:, 199] = torch.tensor([1.0, -1.0]).repeat_interleave(4) / 256
+    a[:, 199] = torch.arange(3, device="cpu").repeat_interleave(4) / 256
+    b[:, 199] = torch.tensor([1.0, -1.0], device="cpu").repeat_interleave(4) / 256
     a[1::3] *= -1
     return PerOperand(a, b)
 
@@ -110,9 +113,9 @@ def _quotients_on_ties() -> PerOperand[Tensor]:
 
     ``1 / 49`` is not a float, so that a product with it misses the tie.
     """
-    a, b = torch.ones(12, 60), torch.ones(8, 60)
-    a[:, 0] = torch.tensor([318.0, 2818.0, 2.0**24]).repeat(4)
-    a[:, 1] = 2.0 * torch.arange(12) + 1
+    a, b = torch.ones(12, 60, device="cpu"), torch.ones(8, 60, device="cpu")
+    a[:, 0] = torch.tensor([318.0, 2818.0, 2.0**24], device="cpu").repeat(4)
+    a[:, 1] = 2.0 * torch.arange(12, device="cpu") + 1
     b[1::2, 1] = 2.0
     return PerOperand(a, b)
 

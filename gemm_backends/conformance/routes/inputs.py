@@ -75,7 +75,9 @@ def route_errors(subject: Subject) -> str:
                     tried += 1
                 route.verify(route.draw(HEAVY, 1), "after an error")
             few = route.draw(PLAIN, 0)
-            few.of(side).mul_(torch.arange(few.of(side).shape[-1]).eq(1).to(few.a.device))
+            few.of(side).mul_(
+                torch.arange(few.of(side).shape[-1], device="cpu").eq(1).to(few.a.device)
+            )
             _must_refuse(route, few, name, f"{side.upper()} of too many zeros, α is 0")
             _verify_zeros(route, side)
             tried += 1
@@ -90,7 +92,9 @@ def route_zeros(subject: Subject) -> str:
         for side in SIDES:
             _verify_zeros(route, side)
             few = route.draw(HEAVY, 0)
-            few.of(side).mul_(torch.arange(few.of(side).shape[-1]).eq(1).to(few.a.device))
+            few.of(side).mul_(
+                torch.arange(few.of(side).shape[-1], device="cpu").eq(1).to(few.a.device)
+            )
             route.verify(few, f"{side.upper()} has one column that is not 0")
             runs += 2
     return f"{runs} runs"

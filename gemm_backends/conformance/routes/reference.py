@@ -188,7 +188,7 @@ def _middles(floats: Tensor) -> tuple[Tensor, Tensor]:
     Below 0 there is none: the middle is 0. Above the largest the next would be one step further,
     had the type one more exponent; from its middle on, magnitudes round to infinity.
     """
-    bits, top = _bits(floats), _bits(torch.tensor(torch.inf, dtype=floats.dtype))
+    bits, top = _bits(floats), _bits(torch.tensor(torch.inf, dtype=floats.dtype, device="cpu"))
     value, below, above = (
         _value(bits.add(step).clamp(0, int(top)), floats.dtype) for step in (0, -1, 1)
     )

@@ -26,7 +26,7 @@ def draw(kind: str, shape: tuple[int, ...], seed: int) -> Tensor:
         Of the entries.
     """
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(shape, generator=generator).clamp(-2, 2)
+    x = torch.randn(shape, generator=generator, device="cpu").clamp(-2, 2)
     if x.numel():
         KINDS[kind](x, generator)
     return x.clamp(-LARGEST, LARGEST)
@@ -62,17 +62,17 @@ def _last_corner(x: Tensor, generator: torch.Generator) -> None:
 
 
 def _scattered(x: Tensor, generator: torch.Generator) -> None:
-    chosen = torch.rand(x.shape, generator=generator) < 0.02
+    chosen = torch.rand(x.shape, generator=generator, device="cpu") < 0.02
     x[chosen] *= 200
 
 
 def _many(x: Tensor, generator: torch.Generator) -> None:
-    chosen = torch.rand(x.shape, generator=generator) < 0.04
+    chosen = torch.rand(x.shape, generator=generator, device="cpu") < 0.04
     x[chosen] *= 10_000
 
 
 def _all_sizes(x: Tensor, generator: torch.Generator) -> None:
-    x *= 10 ** (4 * torch.rand(x.shape, generator=generator) ** 4)
+    x *= 10 ** (4 * torch.rand(x.shape, generator=generator, device="cpu") ** 4)
 
 
 def _zeros_between(x: Tensor, generator: torch.Generator) -> None:

@@ -144,7 +144,7 @@ class Operands:
 
     def not_finite(self, side: Side, shape: torch.Size, index: int, x: Tensor | None) -> str:
         """Raise the error that names the first entry that is NaN or infinite."""
-        place = [int(i) for i in torch.unravel_index(torch.tensor(index), shape)]
+        place = [int(i) for i in torch.unravel_index(torch.tensor(index, device="cpu"), shape)]
         value = "NaN or infinity" if x is None else x.reshape(-1)[index].item()
         return (
             f"{self._request.names.of(side)}: found {value} at {place}; all entries must be finite"

@@ -132,7 +132,7 @@ class StatusPool:
     def _create(self) -> list[tuple[Tensor, Tensor]]:
         shape = self.SIZE, WORDS
         words = torch.zeros(shape, dtype=torch.int32, device=self._device)
-        host = torch.zeros(shape, dtype=torch.int32, pin_memory=True)
+        host = torch.zeros(shape, dtype=torch.int32, pin_memory=True, device="cpu")
         return list(zip(words.unbind(), host.unbind(), strict=True))
 
 
