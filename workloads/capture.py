@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
@@ -247,7 +247,7 @@ class Capture(Tracer):
             self.left.add(reason, a.numel() * b.shape[-2])
             return
         itemsize = 4 if a.dtype == torch.float64 else a.element_size()
-        place = replace(call, a=_NOTHING, b=_NOTHING)
+        place = call._replace(a=_NOTHING, b=_NOTHING)
         gemm = Captured(place, tuple(a.shape), tuple(b.shape), itemsize)
         if self._full is not None:
             self.left.add("the bundle cannot be written any further", a.numel() * b.shape[-2])

@@ -10,12 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from accelsim.config.plans import Plan, load_plan
 from accelsim.errors import DataError, InputError, UnsupportedError, unknown_name
 from accelsim.integer_mode.kinds import by_kind, kinds
+from accelsim.integer_mode.layers import LinearLayer, layer_of
 from accelsim.integer_mode.pinned import Pinning, fold, folds
 from accelsim.integer_mode.planned import Planned
 from accelsim.integer_mode.replacing import ALL, Replacing, Selection, macs
@@ -25,7 +27,7 @@ from accelsim.integer_mode.weights import Weights
 from accelsim.measure.timing import Untimed
 from accelsim.routes import GeneralRoute, SimulatedRoute, expected, judge, wrong_floats
 from accelsim.settings import KINDS, PerKind
-from accelsim.types import PerOperand, Request, Route, Side, StrategyChoice
+from accelsim.types import PerOperand, PreparedOperand, Request, Route, Side, StrategyChoice
 from accelsim.unpack import Strategy
 from gemm_backends import GemmBackend, load_backend
 from workloads.gemm import OPS
@@ -77,11 +79,13 @@ class IntegerGemms(Replacing):
         self._nonfinite = nonfinite
         self._overflowed = False
         self._routes = Routes()
+        self._layers: dict[str, LinearLayer] = {}
         self._one_at_a_time = threading.RLock()
 
     def __enter__(self) -> Self:
         # Writes to the weights outside of the context were not seen.
         self._weights = Weights(self.model)
+        self._layers.clear()
         return super().__enter__()
 
     def __exit__(
@@ -94,13 +98,32 @@ class IntegerGemms(Replacing):
         if error is None:
             self._weights.check()
 
-    def product(self, call: GemmCall) -> Tensor:
+    def linear(self, layer: str, x: Any, weight: Any, bias: Any) -> Tensor | None:
+        """Compute a linear layer as it was computed before, if nothing is different."""
+        known = self._layers.get(layer)
+        if (
+            known is None
+            or not known.takes(x, weight, bias)
+            or torch._C._len_torch_dispatch_stack()
+            or self._lineage.knows((x,))
+            or not self._weights.is_unchanged(weight, known.view, known.kept)
+        ):
+            return None
+        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        out = self.product(self._placing.linear(layer, rows, weight), known)
+        if x.ndim > 2:
+            out = out.view((*x.shape[:-1], out.shape[-1]))
+        return out if bias is None else bias + out
+
+    def product(self, call: GemmCall, known: LinearLayer | None = None) -> Tensor:
         """Return the integer product of a GEMM, dequantized into the type of A."""
         if call.phase == "forward":
             self._overflowed = False
         try:
             with self._one_at_a_time:
-                return self._product(call)
+                if known is None:
+                    return self._product(call)
+                return self._computed(call, known.request, known.route, call.a, known.prepared)
         except DataError as error:
             name = f"{call.name} ({call.phase})"
             if self._passes(call):
@@ -139,11 +162,24 @@ class IntegerGemms(Replacing):
         if self._pinning is not None:
             self._pinning.see(call, request)
         fixed, prepared = request.fixed, self._weights.prepared
-        result = route.run(
-            prepared(call.a, "a", route) if "a" in fixed else call.a,
-            prepared(call.b, "b", route) if "b" in fixed else call.b,
-            _UNTIMED,
-        )
+        a = prepared(call.a, "a", route) if "a" in fixed else call.a
+        b = prepared(call.b, "b", route) if "b" in fixed else call.b
+        result = self._computed(call, request, route, a, b)
+        if isinstance(b, PreparedOperand) and isinstance(a, Tensor):
+            layer = layer_of(call, request, route, b, self._weights)
+            if layer is not None:
+                self._layers[call.site.layer] = layer
+        return result
+
+    def _computed(
+        self,
+        call: GemmCall,
+        request: Request,
+        route: Route,
+        a: Tensor | PreparedOperand,
+        b: Tensor | PreparedOperand,
+    ) -> Tensor:
+        result = route.run(a, b, _UNTIMED)
         # An error is raised here while its GEMM is known; the steps that follow wait for the
         # product anyway.
         route.check()

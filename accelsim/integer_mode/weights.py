@@ -13,7 +13,7 @@ from accelsim.errors import DataError
 from accelsim.integer_mode.checksum import checksum, checksum_there
 from accelsim.types import PreparedOperand, Route, Side
 
-_View: TypeAlias = tuple[Any, ...]
+View: TypeAlias = tuple[Any, ...]
 _State: TypeAlias = tuple[Any, ...]
 
 SHARED_MEMORY = ("cpu",)
@@ -21,7 +21,7 @@ SHARED_MEMORY = ("cpu",)
 
 
 @dataclass
-class _Kept:
+class Kept:
     """Cached results for one view of a weight, in one state of its memory.
 
     Parameters
@@ -60,7 +60,7 @@ class Weights:
         # The identity of a storage that is held here cannot be reused; its memory can.
         self._storages = {storage._cdata: storage for storage in storages}
         self._writes = {storage.data_ptr(): 0 for storage in storages}
-        self._kept: dict[int, dict[_View, _Kept]] = {}
+        self._kept: dict[int, dict[View, Kept]] = {}
 
     def stays(self, operand: Tensor) -> bool:
         """Return whether an operand is a weight that is worth preparing.
@@ -73,13 +73,12 @@ class Weights:
             return False
         view, views = _view(operand), self._kept.setdefault(storage, {})
         writes = address, self._writes[address]
-        sum_of_values = checksum(operand) if operand.device.type in SHARED_MEMORY else None
-        state = writes, _version(operand), sum_of_values
+        state = _state(operand, writes)
         if view in views and views[view].state == state:
             return True
         if any(kept.state[0] != writes for kept in views.values()):
             views.clear()
-        views[view] = _Kept(state)
+        views[view] = Kept(state)
         return self._writes[address] == 0
 
     def prepared(self, operand: Tensor, side: Side, route: Route) -> PreparedOperand:
@@ -91,6 +90,21 @@ class Weights:
             if kept.then is None and _is_compared_at_the_end(operand):
                 kept.then = operand.detach(), checksum_there(operand)
         return known[1]
+
+    def kept(self, operand: Tensor) -> tuple[View, Kept]:
+        """Return what is kept of a weight that was prepared, and for which view of its memory."""
+        view = _view(operand)
+        return view, self._kept[operand.untyped_storage()._cdata][view]
+
+    def is_unchanged(self, operand: Tensor, view: View, kept: Kept) -> bool:
+        """Whether a weight is still what was kept of it."""
+        storage = operand.untyped_storage()
+        address = storage.data_ptr()
+        return (
+            storage._cdata in self._storages
+            and kept.state == _state(operand, (address, self._writes.get(address)))
+            and view == _view(operand)
+        )
 
     def check(self) -> None:
         """Compare the values of prepared weights with those that were prepared; wait for that.
@@ -115,7 +129,7 @@ class Weights:
                     "of the context"
                 )
 
-    def _is_as_it_was(self, kept: _Kept) -> bool:
+    def _is_as_it_was(self, kept: Kept) -> bool:
         """Whether nothing was seen writing to a view since it was kept."""
         assert kept.then is not None
         view, address = kept.then[0], _address(kept.then[0])
@@ -135,8 +149,13 @@ def _is_compared_at_the_end(tensor: Tensor) -> bool:
     return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
-def _view(tensor: Tensor) -> _View:
+def _view(tensor: Tensor) -> View:
     return tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
+
+
+def _state(tensor: Tensor, writes: tuple[int, int | None]) -> _State:
+    sum_of_values = checksum(tensor) if tensor.device.type in SHARED_MEMORY else None
+    return writes, _version(tensor), sum_of_values
 
 
 def _address(tensor: Tensor) -> int:

@@ -110,5 +110,7 @@ def _foreach_mm(self: Sequence[Tensor], mat2: Sequence[Tensor]) -> Multiplicatio
 
 def _added(base: Tensor, c: Tensor, beta: float, alpha: float) -> Tensor:
     # With beta = 0 the base is ignored, even where it is NaN.
+    if alpha == beta == 1:
+        return (base + c).contiguous()
     added = alpha * c if beta == 0 else beta * base + alpha * c
     return added.contiguous()

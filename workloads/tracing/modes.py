@@ -24,6 +24,8 @@ class OperatorMode(TorchDispatchMode):
         Takes the mode, an operator and its arguments, and returns its result.
     hidden : callable
         Takes an operator whose work cannot be seen, its arguments and why, and returns its result.
+    linear : callable
+        Takes the arguments of ``aten::linear`` before all else, and returns its result or None.
     """
 
     supports_higher_order_operators = True
@@ -34,15 +36,23 @@ class OperatorMode(TorchDispatchMode):
         return False
 
     def __init__(
-        self, owner: Any, dispatch: Callable[..., Any], hidden: Callable[..., Any]
+        self,
+        owner: Any,
+        dispatch: Callable[..., Any],
+        hidden: Callable[..., Any],
+        linear: Callable[[tuple[Any, ...]], Tensor | None],
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.owner = owner
-        self._run, self._hidden = dispatch, hidden
+        self._run, self._hidden, self._linear = dispatch, hidden, linear
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if func is _LINEAR and not kwargs:
+            out = self._linear(args)
+            if out is not None:
+                return out
         if isinstance(func, HigherOrderOperator):
             return self._hidden(func, args, kwargs or {}, "takes functions, which are not followed")
         for kind in types:
@@ -54,6 +64,9 @@ class OperatorMode(TorchDispatchMode):
             if _takes_itself_apart(own):
                 return self._hidden(func, args, kwargs or {}, "an operand is not a plain tensor")
         return self._run(self, func, args, kwargs or {})
+
+
+_LINEAR = torch.ops.aten.linear.default
 
 
 @functools.cache

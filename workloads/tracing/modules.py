@@ -58,6 +58,7 @@ class RunningModules(threading.local):
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.seen = 0
+        self._began: int | None = None
         self.ends = (ctypes.c_int64 * 2)(0, -1)
 
     def operator(self) -> None:
@@ -68,6 +69,15 @@ class RunningModules(threading.local):
             self.ends[:] = [newest, newest]
         elif newest != last:
             self.ends[:] = [min(max(last + 1, newest - _LEVELS), newest), newest]
+
+    def begin(self) -> None:
+        """Note that the context begins in this thread."""
+        self._began = _sequence_number() - 1
+
+    @property
+    def without_nodes(self) -> bool:
+        """Whether this thread has made no autograd node since it began the context."""
+        return self.ends[1] == self._began
 
     @property
     def nodes(self) -> range:
@@ -138,7 +148,7 @@ def watch(
                 f"where its GEMMs are; expected the nn.Module that it was made of"
             )
     for name, module in modules:
-        enter = _enter(plain_name(name), running, entering)
+        enter = _enter(plain_name(name), isinstance(module, LINEAR), running, entering)
         handles.append(module.register_forward_pre_hook(enter))
         handles.append(module.register_forward_hook(_leave(running, finished), always_call=True))
     return handles
@@ -151,21 +161,24 @@ def plain_name(name: str) -> str:
 
 
 def _enter(
-    name: str, running: RunningModules, entering: Callable[[str, nn.Module], Callable[[], None]]
+    name: str,
+    linear: bool,
+    running: RunningModules,
+    entering: Callable[[str, nn.Module], Callable[[], None]],
 ) -> Callable[..., None]:
     def hook(module: nn.Module, _: Any) -> None:
         undo = entering(name, module)
-        entry = Entry(name, in_backward(), isinstance(module, LINEAR), undo)
-        running.entries.append(entry)
+        running.entries.append(Entry(name, in_backward(), linear, undo))
 
     return hook
 
 
 def _leave(running: RunningModules, finished: Callable[[Any], None]) -> Callable[..., None]:
     def hook(_module: nn.Module, _args: Any, result: Any = None) -> None:
-        if running.entries:
-            running.entries.pop().undo()
-            if not running.entries:
+        entries = running.entries
+        if entries:
+            entries.pop().undo()
+            if not entries:
                 finished(result)
 
     return hook
@@ -174,6 +187,11 @@ def _leave(running: RunningModules, finished: Callable[[Any], None]) -> Callable
 def in_backward() -> bool:
     """Whether this thread is inside of a node of the backward pass."""
     return torch._C._current_autograd_node() is not None
+
+
+def is_inference() -> bool:
+    """Whether nothing that runs now has a gradient, is one, or is run again for one."""
+    return not torch.is_grad_enabled() and torch._C._current_autograd_node() is None
 
 
 def checkpointing() -> bool:

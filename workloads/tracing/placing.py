@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +19,7 @@ _SECOND_FIRST = ("MmBackward0", "BmmBackward0")
 """Autograd nodes that compute the gradient of their second operand first."""
 
 
-@dataclass(frozen=True)
-class GemmCall:
+class GemmCall(NamedTuple):
     """One GEMM that the model is about to run, in the form ``C = A @ B.T``.
 
     Parameters
@@ -91,6 +89,11 @@ class Placing:
                 )
             return found
 
+    def linear(self, layer: str, a: Tensor, b: Tensor) -> GemmCall:
+        """Return the place of a linear layer's forward product."""
+        with self._lock:
+            return self._placed(layer, "linear", a, b, False)
+
     def of_weights(self, product: Product) -> bool:
         """Whether a product is one of weights alone, and so a weight, as in ``W + B @ A``.
 
@@ -133,7 +136,13 @@ class Placing:
     def _forward(self, product: Product) -> GemmCall:
         op, flip = self._place(product)
         a, b = _operands(product, op, flip)
-        site = self.sites.add(self._running.innermost, op, a, b, self._running.nodes, flip)
+        return self._placed(self._running.innermost, op, a, b, flip)
+
+    def _placed(self, layer: str, op: str, a: Tensor, b: Tensor, flip: bool) -> GemmCall:
+        if self._running.without_nodes:
+            site = self.sites.add_without_nodes(layer, op, a, b, flip)
+        else:
+            site = self.sites.add(layer, op, a, b, self._running.nodes, flip)
         return GemmCall(site, "forward", a, b, site.name, flip)
 
     def _again(self, product: Product) -> GemmCall | str:

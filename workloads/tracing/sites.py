@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -141,6 +142,7 @@ class Site:
         return None if found is None else self._identities.get(found[0])
 
 
+@functools.cache
 def place(layer: str, op: str) -> str:
     """Return what a product of a layer is called: see `Site.place`."""
     return ".".join(filter(None, [layer, "" if op == "linear" else op])) or "matmul"
@@ -176,13 +178,17 @@ class Sites:
         self._placed[layer, op].append(site)
         return site
 
+    def add_without_nodes(self, layer: str, op: str, a: Tensor, b: Tensor, flipped: bool) -> Site:
+        """Note a product of the forward pass that no autograd node belongs to."""
+        site = _site(layer, op, self.unique(place(layer, op)), a, b, flipped)
+        self._placed[layer, op].append(site)
+        return site
+
     def derive(
         self, layer: str, op: str, name: str, a: Tensor, b: Tensor, nodes: range, flipped: bool
     ) -> Site:
         """Note a product of any pass by its nodes alone, so that its own gradients are known."""
-        batch = a.shape[0] if a.ndim == 3 else 1
-        n, d, h = a.shape[-2], a.shape[-1], b.shape[-2]
-        site = Site(layer, op, name, batch, n, d, h, flipped)
+        site = _site(layer, op, name, a, b, flipped)
         site.remember(a, b)
         for node in nodes:
             self._of_node[node].append(site)
@@ -212,3 +218,8 @@ class Sites:
     def names(self) -> list[str]:
         """Return the names of the products of the forward pass, each once."""
         return [site.name for sites in self._placed.values() for site in sites]
+
+
+def _site(layer: str, op: str, name: str, a: Tensor, b: Tensor, flipped: bool) -> Site:
+    batch = a.shape[0] if a.ndim == 3 else 1
+    return Site(layer, op, name, batch, a.shape[-2], a.shape[-1], b.shape[-2], flipped)

@@ -61,11 +61,19 @@ def is_plain_linear(module: nn.Module) -> bool:
     )
 
 
-def whole() -> Callable[[], None]:
-    """Have operators seen as they are called, not as autograd takes them apart; return the end."""
-    guard: Any = torch._C._AutoDispatchBelowAutograd()
-    guard.__enter__()
-    return lambda: guard.__exit__(None, None, None)
+class Whole:
+    """Has operators seen as they are called, not as autograd takes them apart, until called."""
+
+    __slots__ = ("_guard",)
+
+    def __init__(self) -> None:
+        guard: Any = torch._C._AutoDispatchBelowAutograd()
+        self._guard = guard
+        self._guard.__enter__()
+
+    def __call__(self) -> None:
+        """End it."""
+        self._guard.__exit__(None, None, None)
 
 
 def _trilinear(

@@ -24,7 +24,7 @@ from accelsim.errors import InputError
 from workloads.tracing import modes
 from workloads.tracing.facts import facts_of
 from workloads.tracing.lineage import Lineage, Origin
-from workloads.tracing.modules import RunningModules, watch
+from workloads.tracing.modules import RunningModules, is_inference, watch
 from workloads.tracing.multiplication import (
     Multiplication,
     Product,
@@ -35,7 +35,7 @@ from workloads.tracing.operators import holds_no_gemm, is_factorization, is_hidd
 from workloads.tracing.passing import Passing, passing_for
 from workloads.tracing.placing import GemmCall, Placing
 from workloads.tracing.skipped import Skipped, operator_macs, product_macs, stays
-from workloads.tracing.steps import STEPS, is_hiding, is_plain_linear, shown, whole
+from workloads.tracing.steps import STEPS, Whole, is_hiding, is_plain_linear, shown
 
 
 class Tracer(ABC):
@@ -69,6 +69,7 @@ class Tracer(ABC):
         self._running = RunningModules()
         self._placing = Placing(self._lineage, self._running)
         self._passing: Passing | None = None
+        self._shapes: dict[Any, Multiplication] = {}
         self._exit = ExitStack()
         self._active = False
         self._thread = 0
@@ -107,6 +108,23 @@ class Tracer(ABC):
         """Whether a product of a layer, of one of these ops, may be wanted; all are by default."""
         return True
 
+    def linear(self, layer: str, x: Any, weight: Any, bias: Any) -> Tensor | None:
+        """Do the work of a plain linear layer without autograd, if that was done before.
+
+        Parameters
+        ----------
+        layer : str
+            Its name.
+        x, weight, bias : Tensor or None
+            The arguments of ``aten::linear``, of any kind.
+
+        Returns
+        -------
+        Tensor or None
+            None to have the operator handled as all others are.
+        """
+        return None
+
     def stepwise(self, steps: Callable[[], Any], run: Callable[[], Any]) -> Any:
         """Do the work of an operator that hides its GEMMs, which `steps` shows.
 
@@ -137,6 +155,7 @@ class Tracer(ABC):
             stack.callback(setattr, self, "_active", False)
             self._active = True
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+            self._running.begin()
             for handle in watch(self.model, self._running, self._entering, self._finished):
                 stack.callback(handle.remove)
             for buffer in self.model.buffers():
@@ -164,7 +183,7 @@ class Tracer(ABC):
 
     def _push(self, stack: ExitStack) -> None:
         """Have the current thread's operators come here until `stack` ends."""
-        mode = modes.OperatorMode(self, self._dispatch, self._pass_through)
+        mode = modes.OperatorMode(self, self._dispatch, self._pass_through, self._linear)
         stack.enter_context(mode)
         if self._passing is not None:
             self._passing.enter(stack, mode, self._running.ends)
@@ -172,9 +191,9 @@ class Tracer(ABC):
     def _entering(self, name: str, module: nn.Module) -> Callable[[], None]:
         """Prepare for a module that is about to run, and return what puts things back."""
         self._mark_parameters(module)
-        elsewhere = not self._running.inside and threading.get_ident() != self._thread
+        elsewhere = not self._running.entries and threading.get_ident() != self._thread
         if not elsewhere and self.keeps_settings(name, module):
-            return whole() if is_plain_linear(module) else _nothing
+            return Whole() if is_plain_linear(module) else _nothing
         with ExitStack() as stack:
             if elsewhere and not modes.is_seen_by(self):
                 self._push(stack)
@@ -252,6 +271,19 @@ class Tracer(ABC):
         self._lineage.follow(func, args, out)
         return out
 
+    def _linear(self, args: tuple[Any, ...]) -> Tensor | None:
+        """Run a plain linear layer whole as it ran before, if `linear` does."""
+        running = self._running
+        entries = running.entries
+        if not entries or type(entries[-1].undo) is not Whole or not is_inference():
+            return None
+        running.operator()
+        x, weight, *bias = args
+        out = self.linear(entries[-1].name, x, weight, bias[0] if bias else None)
+        if out is not None:
+            running.seen += 1
+        return out
+
     def _multiply(
         self,
         multiplication: Multiplication,
@@ -261,15 +293,28 @@ class Tracer(ABC):
     ) -> Any:
         self._running.seen += 1
         if self._shapes_only and multiplication.finish is None:
-            again = recognize(func, *tree_map_only(Tensor, _without_values, (args, kwargs)))
-            assert isinstance(again, Multiplication), "values make no difference"
-            multiplication = again
+            multiplication = self._without_values(func, args, kwargs)
         of_weights: list[bool] = []
         calls = self._calls(multiplication.products, of_weights)
         out = self.multiply(lambda: func(*args, **kwargs), multiplication, calls)
         if of_weights == [True]:
             self._placing.finished(out)
         return out
+
+    def _without_values(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Multiplication:
+        """Return the products of a fused kernel with operands that have only shapes."""
+        key = id(func), *map(_shape, args), *kwargs, *map(_shape, kwargs.values())
+        found = self._shapes.get(key)
+        if found is None:
+            again = recognize(func, *tree_map_only(Tensor, _on_meta, (args, kwargs)))
+            assert isinstance(again, Multiplication), "values make no difference"
+            found = Multiplication(list(again.products))
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            self._shapes[key] = found
+        return found
 
     def _stepwise(
         self,
@@ -321,5 +366,12 @@ def _why(func: Any) -> tuple[str, ...]:
     return () if is_hidden(func) else ("not known to hold no GEMM",)
 
 
-def _without_values(tensor: Tensor) -> Tensor:
+_MOST_SHAPES = 256
+
+
+def _shape(value: Any) -> Any:
+    return (value.shape, value.dtype) if isinstance(value, Tensor) else value
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")

@@ -41,8 +41,19 @@ class Operands:
         self._request = request
         self._rounders: OrderedDict[tuple[object, int], Rounder] = OrderedDict()
 
-    def incoming(self, side: Side, x: Tensor | PreparedOperand) -> Floats | FusedOperand:
+    def incoming(
+        self, side: Side, x: Tensor | PreparedOperand, stream: int | None
+    ) -> Floats | FusedOperand:
         """Return an operand as a run takes it.
+
+        Parameters
+        ----------
+        side : {"a", "b"}
+            Which operand it is.
+        x : Tensor or PreparedOperand
+            The operand.
+        stream : int or None
+            The current stream, as CUDA knows it; None while a CUDA graph is captured.
 
         Raises
         ------
@@ -65,7 +76,7 @@ class Operands:
             matrix = x
         else:
             matrix = x.detach().contiguous().reshape(x.shape[:-1].numel(), x.shape[-1])
-        return Floats(matrix, self._rounder(side, matrix))
+        return Floats(matrix, self._rounder(side, matrix, stream))
 
     def prepare(self, side: Side, x: Tensor) -> FusedOperand:
         """Round a fixed operand, and write all digits of its entries.
@@ -75,10 +86,11 @@ class Operands:
         DataError
             If it holds NaN or infinity, has no scale, or reaches 2^62.
         """
-        floats = self.incoming(side, x)
+        capturing = torch.cuda.is_current_stream_capturing()
+        floats = self.incoming(side, x, None if capturing else current_stream(x.device))
         if not isinstance(floats, Floats):
             raise InputError(f"{self._request.names.of(side)} is prepared already")
-        if torch.cuda.is_current_stream_capturing():
+        if capturing:
             raise InputError("operands are prepared before a CUDA graph is captured")
         if not x.numel():
             raise InputError(f"{self._request.names.of(side)} has no entries to prepare")
@@ -150,24 +162,26 @@ class Operands:
             f"{self._request.names.of(side)}: found {value} at {place}; all entries must be finite"
         )
 
-    def _rounder(self, side: Side, matrix: Tensor) -> Rounder:
-        """Return the one for a shape on this stream or, for a CUDA graph, on any."""
+    def _rounder(self, side: Side, matrix: Tensor, stream: int | None) -> Rounder:
+        """Return the one for a shape on a stream or, for a CUDA graph, on any."""
+        shape = side, matrix.shape
+        if stream is not None:
+            known = self._rounders.get((shape, stream))
+            if known is not None:
+                self._rounders.move_to_end((shape, stream))
+                return known
         rounding = self._request.rounding.of(side)
         if not matrix.numel():
             return Rounder(rounding, 1, 1, matrix.device)
-        shape = side, matrix.shape
-        if torch.cuda.is_current_stream_capturing():
+        if stream is None:
             found = [rounder for (known, _), rounder in self._rounders.items() if known == shape]
             if found:
                 return found[-1]
             return _rounder_for(rounding, matrix)
-        name = shape, current_stream(matrix.device)
-        if name not in self._rounders:
-            self._rounders[name] = _rounder_for(rounding, matrix)
-        self._rounders.move_to_end(name)
+        rounder = self._rounders[shape, stream] = _rounder_for(rounding, matrix)
         if len(self._rounders) > KEPT:
             self._rounders.popitem(last=False)
-        return self._rounders[name]
+        return rounder
 
 
 def _rounder_for(rounding: Rounding, matrix: Tensor) -> Rounder:

@@ -122,8 +122,11 @@ class FusedRoute:
         InputError
             If the operands are of another kind, or do not fit each other.
         """
+        device = self._request.device
+        capturing = torch.cuda.is_current_stream_capturing()
+        stream = None if capturing else current_stream(device)
         incoming = self._operands.incoming
-        sides = PerOperand(incoming("a", a), incoming("b", b))
+        sides = PerOperand(incoming("a", a, stream), incoming("b", b, stream))
         operands = a.shape, b.shape
         shapes = self._shapes.get(operands)
         if shapes is None:
@@ -135,12 +138,12 @@ class FusedRoute:
         dtype = self._request.output or torch.int64
         if not result.numel() or not shape[2]:
             self._look_at(run, a, b)
-            return torch.zeros(result, dtype=dtype, device=self._request.device)
-        out = torch.empty(result, dtype=dtype, device=self._request.device)
-        if torch.cuda.is_current_stream_capturing():
+            return torch.zeros(result, dtype=dtype, device=device)
+        out = torch.empty(result, dtype=dtype, device=device)
+        if stream is None:
             self._record(run, out, timer)
         else:
-            self._run(run, a, b, out, timer)
+            self._run(run, a, b, out, timer, stream)
         return run.wide if run.wide is not None and self._request.output is None else out
 
     def check(self) -> None:
@@ -228,6 +231,7 @@ class FusedRoute:
         b: Tensor | PreparedOperand,
         out: Tensor,
         timer: Timer,
+        stream: int,
     ) -> None:
         key = run.shape, run.sides.a.number, run.sides.b.number
         known = self._plans.get(key)
@@ -235,11 +239,11 @@ class FusedRoute:
         attempt = exceeded = self._plans.exceeded(key)
         while True:
             try:
-                way = self._way(plan, run.sides, run.shape)
+                way = self._way(plan, run.sides, run.shape, stream)
             except PlanDoesNotFitError:
                 plan = blind_plan(run.sides)
                 continue
-            way.run(run.sides, out, timer, capturing=False)
+            way.run(run.sides, out, timer, stream, capturing=False)
             report = way.status.wait()
             run.way, run.report = way, report
             if not report.flags:
@@ -276,23 +280,24 @@ class FusedRoute:
             # only once.
             dense = plan if isinstance(plan, Dense) else blind_plan(run.sides)
             way = DenseWay(dense, run.shape, run.sides, self._statuses.take(), out.device)
-        way.run(run.sides, out, timer, capturing=True)
+        way.run(run.sides, out, timer, current_stream(out.device), capturing=True)
         way.forget()
         run.way = way
         self._captured[way] = run.operands
 
-    def _way(self, plan: Plan, sides: PerOperand[Incoming], shape: Shape) -> Way:
-        device = self._request.device
-        name = (plan, shape, sides.a.number, sides.b.number), current_stream(device)
-        way = self._ways.pop(name, None)
-        if way is None:
-            trim(self._ways)
-            status = self._statuses.take()
-            way = (
-                ColumnsWay(plan, shape, sides, status, device)
-                if isinstance(plan, Columns)
-                else DenseWay(plan, shape, sides, status, device)
-            )
+    def _way(self, plan: Plan, sides: PerOperand[Incoming], shape: Shape, stream: int) -> Way:
+        name = (plan, shape, sides.a.number, sides.b.number), stream
+        way = self._ways.get(name)
+        if way is not None:
+            self._ways.move_to_end(name)
+            return way
+        trim(self._ways)
+        status, device = self._statuses.take(), self._request.device
+        way = (
+            ColumnsWay(plan, shape, sides, status, device)
+            if isinstance(plan, Columns)
+            else DenseWay(plan, shape, sides, status, device)
+        )
         self._ways[name] = way
         return way
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from accelsim.kernels.launches import Pointer
@@ -50,7 +52,6 @@ class Source:
 INT64_KIND = 3
 
 
-@dataclass(frozen=True)
 class Floats:
     """An operand that is new in every run, ``[rows, d]``, all heads below each other.
 
@@ -62,14 +63,16 @@ class Floats:
         Finds its scale.
     """
 
-    x: Tensor
-    rounder: Rounder
+    __slots__ = ("rounder", "x")
 
     exponent = 0
     """The power of two by which the operand was multiplied before: none."""
 
     number = None
     """Distinguishes it from prepared operands."""
+
+    def __init__(self, x: Tensor, rounder: Rounder) -> None:
+        self.x, self.rounder = x, rounder
 
     @property
     def scale(self) -> Tensor:
@@ -83,7 +86,7 @@ class Floats:
 
     def without_values(self) -> Floats:
         """Return it without the tensor, for queries after a run."""
-        return Floats(self.x.new_empty(0), self.rounder)
+        return Floats(_nothing(self.x.dtype, self.x.device), self.rounder)
 
     @property
     def kind(self) -> int:
@@ -93,3 +96,9 @@ class Floats:
     def source(self, pointer: Pointer | None = None) -> Source:
         """Return where its integers are read from: there, or where a pointer shows."""
         return Source(pointer or self.x, self.kind, scale=self.rounder.scale)
+
+
+@functools.cache
+def _nothing(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a tensor without entries."""
+    return torch.empty(0, dtype=dtype, device=device)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,12 +14,11 @@ from accelsim.kernels.launches import (
     LaunchList,
     Pointer,
     cleared,
-    current_stream,
     launch_now,
 )
 from accelsim.kernels.nvcc import CSRC, CudaSource
 from accelsim.measure.timing import Untimed
-from accelsim.types import PerOperand, Side, Timer
+from accelsim.types import Counts, PerOperand, Side, Timer
 from gemm_backends.cuda.cutlass_kernels import DEQUANTIZING, HOPPER, kernel_for
 from gemm_backends.cuda.cutlass_library import DigitGroups, GemmArguments
 from gemm_backends.cuda.fused.operand import ROW_MULTIPLE, Digits
@@ -43,8 +41,7 @@ Shape: TypeAlias = tuple[int, int, int, int]
 Incoming: TypeAlias = Floats | FusedOperand
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """Operation counts of the products of a run.
 
     Parameters
@@ -91,6 +88,8 @@ class Way(ABC):
     ----------
     dequantized : bool
         Whether the GEMM of the last run dequantized its sums itself, without writing them out.
+    counts : Counts or None
+        Of a run whose products were the planned ones alone.
     """
 
     def __init__(
@@ -111,12 +110,21 @@ class Way(ABC):
         self.padded = batch * round_up(n, rows) * round_up(h, columns)
         """Entries of C with those that whole tiles have besides."""
         self.dequantized = False
+        self.counts: Counts | None = None
         self._queued: _Queued | None = None
         self._sums = torch.empty(0, device=device)
         self._beside = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
+        self._second_stream: int = self._beside.cuda_stream
         self.events = [_event(self._beside), _event(self._beside)]
 
-    def run(self, sides: PerOperand[Incoming], out: Tensor, timer: Timer, capturing: bool) -> None:
+    def run(
+        self,
+        sides: PerOperand[Incoming],
+        out: Tensor,
+        timer: Timer,
+        stream: int,
+        capturing: bool,
+    ) -> None:
         """Queue a run.
 
         Parameters
@@ -127,6 +135,8 @@ class Way(ABC):
             ``[..., n, h]``, contiguous: floats, or int64 for the integers.
         timer : Timer
             Of the stages.
+        stream : int
+            The current stream, as CUDA knows it.
         capturing : bool
             Whether this is recorded for a CUDA graph, where nobody can repeat a run that is not
             exact.
@@ -143,7 +153,7 @@ class Way(ABC):
         queued.result.set(out.data_ptr())
         if not capturing:
             self.status.begin()
-        stream, beside = current_stream(self._device), self._beside.cuda_stream
+        beside = self._second_stream
         if isinstance(timer, Untimed):
             queued.all.run(stream, beside)
             return
@@ -194,19 +204,19 @@ class Way(ABC):
 
     def max_digits(self, report: Report) -> PerOperand[int]:
         """Return how many digits the largest entries of the last run need."""
-        a, b = (
-            x.count if isinstance(x, FusedOperand) else max(1, digits)
-            for x, digits in zip((self.sides.a, self.sides.b), report.digits, strict=True)
+        (a, b), (new_a, new_b) = (self.sides.a, self.sides.b), report.digits
+        return PerOperand(
+            a.count if isinstance(a, FusedOperand) else max(1, new_a),
+            b.count if isinstance(b, FusedOperand) else max(1, new_b),
         )
-        return PerOperand(a, b)
 
     def out_of_bound(self, report: Report) -> PerOperand[int]:
         """Return how many entries of the last run need more than one digit."""
-        a, b = (
-            x.beyond if isinstance(x, FusedOperand) else beyond
-            for x, beyond in zip((self.sides.a, self.sides.b), report.beyond, strict=True)
+        (a, b), (new_a, new_b) = (self.sides.a, self.sides.b), report.beyond
+        return PerOperand(
+            a.beyond if isinstance(a, FusedOperand) else new_a,
+            b.beyond if isinstance(b, FusedOperand) else new_b,
         )
-        return PerOperand(a, b)
 
     def forget(self) -> None:
         """Release the floats of the last run."""
