@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -199,7 +198,7 @@ class IntegerGemms(Replacing):
         result = route.run(folded.a, folded.b, _UNTIMED)
         route.check()
         assert isinstance(result, Tensor), "a route with an output type gives a tensor"
-        self._count(replace(call, a=folded.a, b=folded.b), request, route, result)
+        self._count(call._replace(a=folded.a, b=folded.b), request, route, result)
         return folded.dequantized(route.integers(), call.a.dtype)
 
     def _kinds(self, call: GemmCall) -> PerOperand[str]:
