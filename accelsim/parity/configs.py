@@ -249,6 +249,9 @@ def _treatments(document: Document, sweep: TreatmentSweep, loc: Loc) -> list[Tre
     plans = check_plans(document, sweep.plan, (*loc, "plan"))
     if plans and sweep.method != "integers":
         document.report((*loc, "plan"), f"a plan is for integers; the method is {sweep.method}")
+    unfit = sweep.unfit_for_prepared()
+    if unfit is not None:
+        document.report((*loc, unfit[0]), unfit[1])
     if len(document.problems) > before:
         return []
     return sweep.treatments(backend, document.path.parent, plans)

@@ -80,6 +80,9 @@ def _treatment(options: dict[str, Any]) -> Treatment:
     except ValidationError as error:
         found = {f"{loc[0]}: {text}" for loc, text, _ in explained(TreatmentSweep, error)}
         raise InputError("; ".join(sorted(found))) from error
+    unfit = sweep.unfit_for_prepared()
+    if unfit is not None:
+        raise InputError(": ".join(unfit))
     name = sweep.backend
     if not isinstance(name, str | None):
         raise InputError(f"backend: found {name!r}; expected the name of a backend")

@@ -16,6 +16,7 @@ from torch.optim import AdamW
 
 from accelsim.errors import AccelsimError, DataError
 from accelsim.files import commit, stage_by
+from accelsim.integer_mode import IntegerGemms
 from accelsim.measure.durations import duration
 from accelsim.parity.configs import ParityConfig, Probe, TrainSections
 from accelsim.parity.coverage import add_tally
@@ -240,7 +241,7 @@ def _step(run: _Run, task: Task, treatment: Treatment, probe: Probe | None, seed
         probed = replace(treatment, backend=probe.backend, unpacking=probe.unpacking, check=False)
         mode = probed.integers(run.model)
     loss = _backward(run, task, mode, seed)
-    if treatment.method == "integers":
+    if isinstance(mode, IntegerGemms):
         if not mode.tally.total.gemms:
             raise DataError(NOTHING_REPLACED)
         run.curves["tally"] = add_tally(run.curves["tally"], mode.tally.summary())

@@ -17,6 +17,7 @@ from accelsim.config.fields import Sweep
 from accelsim.config.plans import Plan
 from accelsim.config.settings import ModelQuantizeSection, UnpackSection
 from accelsim.integer_mode import IntegerGemms, Selection, integer_gemms
+from accelsim.integer_mode.converted import IntegerConfig, PreparedGemms
 from accelsim.parity.clipping import ClippedGemms
 from accelsim.settings import KINDS, PerKind, Unpacking
 from accelsim.types import FUSED, Rounding, StrategyChoice
@@ -51,6 +52,8 @@ class Treatment:
         Compare every integer with the oracle's.
     plan : Plan or None
         What goes before these settings, GEMM by GEMM.
+    prepared : bool
+        Convert linear layers, so that weights are rounded once; see `accelsim.quantize_`.
     """
 
     method: Method
@@ -60,6 +63,7 @@ class Treatment:
     backend: BackendChoice | None = None
     check: bool = False
     plan: Plan | None = None
+    prepared: bool = False
 
     @property
     def planned(self) -> tuple[str, ...]:
@@ -84,6 +88,7 @@ class Treatment:
                 f", without {', '.join(skip)}" if skip else "",
                 "" if len(ops) == len(OPS) else f", {', '.join(ops)} only",
                 self._multiplied() if self.unpacks else "",
+                ", prepared" if self.prepared else "",
             ]
         )
         percentile = _spelled(self.rounding.map(lambda rounding: rounding.percentile))
@@ -123,6 +128,8 @@ class Treatment:
             record["beta"] = self.rounding.map(lambda rounding: rounding.beta).to_record()
             record["granularity"] = self.rounding.weights.granularity
             record["zero_alpha"] = self.rounding.weights.zero_alpha
+            if self.prepared:
+                record["prepared"] = True
             if self.plan is not None:
                 record["plan"] = {"name": self.plan.path.name, "sha256": self.plan.hash}
         selection = {"gemms": self.selection.gemms, "skip": self.selection.skip}
@@ -153,7 +160,24 @@ class Treatment:
         if self.method == "clip":
             percentile = self.rounding.map(lambda rounding: rounding.percentile)
             return ClippedGemms(model, percentile, self.selection)
+        if self.prepared:
+            return PreparedGemms(model, self._config(), self.selection)
         return self.integers(model)
+
+    def _config(self) -> IntegerConfig:
+        """Return the settings of a model that is converted."""
+        rounding = self.rounding.weights
+        return IntegerConfig(
+            _mapping(self.rounding.map(lambda rounding: rounding.beta)),
+            _mapping(self.rounding.map(lambda rounding: rounding.percentile)),
+            granularity=rounding.granularity,
+            bits=self.unpacking.bits,
+            digits=self.unpacking.digits,
+            zero_alpha=rounding.zero_alpha,
+            backend=None if self.backend is None else self.backend.name,
+            strategy=None if self.backend is None else self.unpacking.strategy.name,
+            tied="integer",
+        )
 
     def integers(self, model: nn.Module) -> IntegerGemms:
         """Return the context of integer GEMMs; see `accelsim.integer_gemms`."""
@@ -224,6 +248,28 @@ class TreatmentSweep(ModelQuantizeSection, UnpackSection):
         default=(), description="the path of a plan, or a list of these"
     )
     check: bool = Field(default=False, description="true or false")
+    prepared: bool = Field(default=False, description="true or false")
+
+    def unfit_for_prepared(self) -> tuple[str, str] | None:
+        """Return the key that does not go with ``prepared: true``, and why; None if all do."""
+        if not self.prepared:
+            return None
+        named = isinstance(self.backend, str | None)
+        fused = self.backend is None and any(how.name == FUSED for how in self.strategy)
+        plain = not fused and all(not how.options for how in self.strategy)
+        blocks = {unpacking.block for unpacking in self.unpackings(Path())}
+        for key, fits, why in (
+            ("method", self.method == "integers", "expected integers"),
+            ("ops", self.ops == ("linear",), "expected [linear]: attention has no weights"),
+            ("backend", named, "expected a name, without options"),
+            ("strategy", plain, "expected a name, without options, that a backend takes"),
+            ("strategy", blocks == {None}, "expected one that cuts no blocks"),
+            ("plan", not self.plan, "expected none"),
+            ("check", not self.check, "expected false"),
+        ):
+            if not fits:
+                return key, f"{why} (prepared: true)"
+        return None
 
     def treatments(
         self,
@@ -245,7 +291,7 @@ class TreatmentSweep(ModelQuantizeSection, UnpackSection):
         selection = Selection(self.gemms, self.skip, self.ops)
         found = [
             Treatment(self.method, rounding, in_folder(unpacking, folder), selection, backend,
-                      self.check, plan)
+                      self.check, plan, self.prepared)
             for rounding in self.roundings()
             for unpacking in self.unpackings(folder)
             for plan in plans or (None,)
