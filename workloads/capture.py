@@ -252,6 +252,10 @@ class Capture(Tracer):
         if self._full is not None:
             self.left.add("the bundle cannot be written any further", a.numel() * b.shape[-2])
             return
+        if self._stream is not None and (a.is_meta or b.is_meta):
+            reason = f"{call.name}: operands on the device 'meta' have no values; load the weights"
+            self.left.add(reason, a.numel() * b.shape[-2])
+            return
         if self._stream is not None:
             size = gemm.bytes(self._sampling)
             if self._budget is not None and self._stream.written + size > self._budget:

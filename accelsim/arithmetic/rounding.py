@@ -206,13 +206,15 @@ def begin_quantizing(
     Raises
     ------
     DataError
-        If `x` is of another type than `quantize` takes.
+        If `x` is of another type than `quantize` takes, or on the device ``meta``.
     InputError
         If `beta` is not a positive number, or there is no such granularity.
     """
     if not x.is_floating_point() or x.dtype == torch.float64:
         hint = "; convert it with .float()" if x.dtype == torch.float64 else ""
         raise DataError(f"{name}: found {x.dtype}; expected float32, float16 or bfloat16{hint}")
+    if x.is_meta:
+        raise DataError(f"{name}: lies on the device 'meta', which has no values; load the weights")
     if not (beta > 0 and math.isfinite(beta)):
         raise InputError(f"beta: found {beta}; allowed: a number above 0")
     shares = granularity_of(granularity)

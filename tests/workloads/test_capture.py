@@ -10,7 +10,8 @@ import torch
 from small_models import ids, language, loss
 from torch import nn
 
-from accelsim.errors import InputError
+import accelsim
+from accelsim.errors import DataError, InputError
 from workloads import open_bundle
 from workloads.capture import Capture, Sampling
 
@@ -289,3 +290,16 @@ def test_a_bundle_larger_than_the_memory_that_may_be_used(tmp_path):
     )
     assert path.stat().st_size > 480e6
     assert int(done.stdout) < 250e3
+
+
+def test_a_model_without_values(tmp_path):
+    with torch.device("meta"):
+        model, x = torch.nn.Linear(4, 3), torch.empty(2, 4)
+    with Capture(model) as shapes:
+        model(x)
+    assert [(gemm.a, gemm.b) for gemm in shapes.gemms] == [((2, 4), (3, 4))]
+    writing = Capture(model, tmp_path / "it.safetensors")
+    with pytest.raises(InputError, match="operands on the device 'meta' have no values"), writing:
+        model(x)
+    with pytest.raises(DataError, match="device 'meta'"), accelsim.integer_gemms(model, beta=15):
+        model(x)

@@ -148,6 +148,17 @@ def test_folders_that_are_none(tmp_path, llama):
         load(llama, "missing.gguf")
 
 
+@pytest.mark.parametrize("share", [0, 1e-4, 0.01, 0.1, 0.5, 0.99])
+def test_a_gguf_file_that_is_cut_short(tmp_path, share):
+    gguf = pytest.importorskip("gguf")
+    path = tmp_path / "x.gguf"
+    write_gguf(path, gguf.GGMLQuantizationType.F32)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"x\.gguf: cannot be loaded: ."):
+        load(tmp_path, "x.gguf")
+
+
 def test_pickled_weights_are_not_read(llama, tmp_path):
     for file in llama.iterdir():
         if file.suffix == ".safetensors":

@@ -89,8 +89,11 @@ def load(folder: Path, gguf: str | None = None) -> Loaded:
         where = weights = {**where, "gguf_file": gguf}
     try:
         return _load(transformers, folder, where, weights, gguf is not None)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        raise InputError(f"{folder}: cannot be loaded: {error}") from error
+    except Exception as error:  # a file that is cut short may raise anything
+        known = isinstance(error, OSError | ValueError | ImportError)
+        what = f"{error}" if known else f"{type(error).__name__}: {error}"
+        file = folder if gguf is None else folder / gguf
+        raise InputError(f"{file}: cannot be loaded: {what}") from error
 
 
 def _load(

@@ -253,3 +253,8 @@ def test_the_float32_product_decides_next_to_two_to_the_62():
     done = quantize(x, 50, 2 * ideal)
     assert (done.largest, done.values[0, 0].item()) == (int(product), int(product))
     assert int(product) < 2**62
+
+
+def test_operands_without_values_are_refused():
+    with pytest.raises(DataError, match="net/a: lies on the device 'meta', which has no values"):
+        quantize(torch.ones(2, 2, device="meta"), 95, 15, name="net/a")
