@@ -19,12 +19,15 @@ def test_a_resumed_part_tells_the_pace_by_what_it_has_done_itself():
     found, steps = course(parts, [0.0, 6.0, 12.0, 100.0])
     found.begin(0, 6)
     found.reach(8)
-    assert steps[-1].seconds_left == pytest.approx(3 * (2 + 17)), "2 steps took 6 s"
+    here, later = (6 + 1) / (2 + 1), (6 + 2.7) / (2 + 2.7)
+    assert steps[-1].seconds_left == pytest.approx(2 * here + 17 * later), "2 steps took 6 s"
     found.begin(1)
-    assert steps[-1].seconds_left == pytest.approx(3 * 17), "4 steps took 12 s"
+    pace = (12 + 2.7) / (4 + 2.7)
+    assert steps[-1].seconds_left == pytest.approx(17 * pace), "4 steps took 12 s"
     assert steps[-1].share == pytest.approx(10 / 27)
     found.reach(10)
-    assert steps[-1].seconds_left == pytest.approx(2 * 88 / 15), "what comes after is still to do"
+    here = (88 + 1.7 * pace) / (15 + 1.7)
+    assert steps[-1].seconds_left == pytest.approx(2 * here), "what comes after is still to do"
     assert steps[-1].share == pytest.approx(25 / 27)
 
 
