@@ -28,6 +28,7 @@ COMMANDS = {
     ),
     "tune": ("tune", "Find the cheapest plan that keeps the quality of a model."),
     "lm-eval": ("lm_eval", "Run lm-evaluation-harness on integer GEMMs."),
+    "invariance": ("invariance", "Compare a model's bits over batches, padding, caches, backends."),
     "export": ("export", "Write GEMMs, before and after unpacking, for another tool."),
     "extract": ("extract", "Capture the GEMMs of a model into a bundle."),
     "backends": ("backends", "List the backends, and whether each can run here."),

@@ -17,7 +17,7 @@ from accelsim.config.plans import Plan, load_plan
 from accelsim.errors import DataError, InputError, UnsupportedError, unknown_name
 from accelsim.integer_mode.kinds import by_kind, kinds
 from accelsim.integer_mode.layers import LinearLayer, layer_of
-from accelsim.integer_mode.pinned import Pinning, fold, folds
+from accelsim.integer_mode.pinned import Pinning, fold, folds, splitting
 from accelsim.integer_mode.planned import Planned
 from accelsim.integer_mode.replacing import ALL, Replacing, Selection, macs
 from accelsim.integer_mode.routes import Opener, Routes, opener_of
@@ -279,6 +279,7 @@ def integer_gemms(
     nonfinite: Literal["error", "pass"] | None = None,
     check: bool = False,
     invariant: bool = False,
+    group: Any = None,
 ) -> IntegerGemms:
     """Run the GEMMs of a model on integers, forward and backward.
 
@@ -333,6 +334,10 @@ def integer_gemms(
     invariant : bool
         Compute everything between the GEMMs by functions and sums that are the same on every
         device and in any batch; see `accelsim.invariant`. Needs one scale for each row.
+    group : ProcessGroup, optional
+        Processes of `torch.distributed` over which K of every product with a weight is cut: the
+        partial sums are added as integers, so that the bits are those of one process. All run the
+        same model on the same data, and hold all weights. Needs one scale for each row.
 
     Returns
     -------
@@ -371,6 +376,8 @@ def integer_gemms(
             f"invariant: found granularity {granularity!r}, whose scales span the batch; "
             "expected 'row'"
         )
+    if group is not None and granularity != "row":
+        raise InputError(f"group: found granularity {granularity!r}; expected 'row'")
     if beta is None and plan is None:
         raise InputError("give beta, or a plan")
     percentiles = by_kind(percentile, "percentile", at_most=100)
@@ -391,7 +398,8 @@ def integer_gemms(
 
     def opener(how: Mapping[str, Any]) -> Opener:
         chosen = strategy if loaded is None else how["strategy"]
-        return opener_of(exact, loaded, how["bits"], chosen, how["block"], check)
+        whole = opener_of(exact, loaded, how["bits"], chosen, how["block"], check)
+        return whole if group is None else splitting(whole, group)
 
     unpacking = {"bits": widths, "digits": digits, "strategy": strategy, "block": block}
     planned = Planned(

@@ -2,5 +2,6 @@
 
 from accelsim.integer_mode.pinned.attention import Folded, fold, folds
 from accelsim.integer_mode.pinned.pinning import Pinning
+from accelsim.integer_mode.pinned.split import splitting
 
-__all__ = ["Folded", "Pinning", "fold", "folds"]
+__all__ = ["Folded", "Pinning", "fold", "folds", "splitting"]

@@ -58,7 +58,7 @@ class Folded:
             shape=(self.a.shape[:-2].numel(), *self.a.shape[-2:], self.b.shape[-2]),
             device=self.a.device,
             dtype=torch.float32,
-            rounding=PerOperand(self.a, self.b).map(_as_they_are),
+            rounding=PerOperand(self.a, self.b).map(as_they_are),
             digits=digits,
             output=torch.float32,
             names=names,
@@ -105,7 +105,7 @@ def fold(p: Tensor, v: Tensor, rounding: PerOperand[Rounding]) -> Folded:
     return Folded((shifted * scale).round_(), integers.mT, scale, exponent)
 
 
-def _as_they_are(integers: Tensor) -> Rounding:
+def as_they_are(integers: Tensor) -> Rounding:
     """Return the rounding that leaves integers as they are: the largest becomes itself."""
     peak = float(integers.abs().max()) if integers.numel() else 0.0
     return Rounding(percentile=100, beta=2 * (peak or 1.0))
