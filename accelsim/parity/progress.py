@@ -177,5 +177,5 @@ class Course:
 
 
 def _pace(taken: float, expected: float, before: float, weight: float) -> float:
-    """Return how many times the expected time is taken, by some seconds and what was held before."""
+    """Return how many times the expected time is taken, by seconds and what was held before."""
     return (taken + weight * before) / (expected + weight) if expected + weight else before
