@@ -107,9 +107,9 @@ def cases(draw):
 class Named(IntegerGemms):
     """Integer mode that keeps the name, op and phase of every product."""
 
-    def product(self, call):
+    def product(self, call, known=None):
         self.seen.append((call.name, call.site.op, call.phase))
-        return super().product(call)
+        return super().product(call, known)
 
 
 def step(model, x, context):
