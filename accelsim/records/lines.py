@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
 from accelsim.errors import InputError
-from accelsim.records.keyed import Keyed
+from accelsim.records.keyed import Keyed, RecordKey
 
 R = TypeVar("R", bound=Keyed)
 
@@ -36,7 +37,8 @@ def parse_lines(data: bytes, path: Path, kind: type[R]) -> tuple[list[R], int]:
     Raises
     ------
     InputError
-        If another line is broken; the message starts with ``file:line``.
+        If another line is broken, or has the key of an earlier one; the message starts with
+        ``file:line``.
     """
     *lines, last = data.split(b"\n")
     records: list[R] = []
@@ -45,12 +47,25 @@ def parse_lines(data: bytes, path: Path, kind: type[R]) -> tuple[list[R], int]:
             records.append(kind.from_json(line))
         except ValueError as error:
             raise InputError(f"{path}:{number}: not a record: {_explain(error)}") from None
+    torn = 0
     if last:
         try:
             records.append(kind.from_json(last))
         except ValueError:
-            return records, len(last)
-    return records, 0
+            torn = len(last)
+    _check_keys(records, path)
+    return records, torn
+
+
+def _check_keys(records: Sequence[Keyed], path: Path) -> None:
+    lines: dict[RecordKey, int] = {}
+    for number, record in enumerate(records, start=1):
+        first = lines.setdefault(record.key, number)
+        if first != number:
+            raise InputError(
+                f"{path}:{number}: has the settings of line {first}, so that one of two results "
+                "would be left out; remove one of these lines"
+            )
 
 
 def _explain(error: ValueError) -> str:

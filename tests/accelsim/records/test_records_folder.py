@@ -401,3 +401,53 @@ class TestUnwritable:
         tmp_path.chmod(0o555)
         with pytest.raises(InputError, match="cannot write"):
             RunFolder.open(tmp_path / "run", CONFIG, "hash")
+
+
+def test_a_folder_that_was_there_stays_and_a_new_one_goes_with_its_empty_run(tmp_path):
+    (tmp_path / "old").mkdir()
+    for name in ("old", "new"):
+        with RunFolder.open(tmp_path / name, CONFIG, "hash"):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_what_is_checked_before_a_run_is_replaced_is_not_checked_to_go_on(tmp_path, make_record):
+    checked = []
+    for flags in ({}, {"resume": True}, {"overwrite": True}):
+        with RunFolder.open(
+            tmp_path / "run", CONFIG, "hash", **flags, check=lambda: checked.append(1)
+        ) as folder:
+            folder.append(make_record(bits=2 + len(folder)))
+        checked.append(0)
+    assert checked == [1, 0, 0, 1, 0]
+
+
+def test_the_files_are_readable_text_of_the_first_schema(tmp_path, make_record):
+    config = {"name": "größer"}
+    with RunFolder.open(tmp_path / "run", config, "hash") as folder:
+        folder.append(make_record())
+    (tmp_path / "run/records.jsonl").unlink()
+    before = os.umask(0)
+    try:
+        with RunFolder.open(tmp_path / "run", config, "hash", resume=True) as folder:
+            folder.append(make_record())
+    finally:
+        os.umask(before)
+    assert (tmp_path / "run/records.jsonl").stat().st_mode & 0o777 == 0o644
+    text = (tmp_path / "run/run.json").read_text()
+    assert "größer" in text
+    assert json.loads(text)["schema"] == 1
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_a_line_that_is_there_twice_is_found(tmp_path, make_record, end):
+    write_run(tmp_path / "run", [make_record(bits=bits) for bits in (2, 3, 4)])
+    path = tmp_path / "run/records.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, lines[1]]) + end)
+    message = r"records\.jsonl:4: has the settings of line 2"
+    with pytest.raises(InputError, match=message):
+        RunFolder.open(tmp_path / "run", CONFIG, "hash", resume=True)
+    with pytest.raises(InputError, match=message):
+        load_run(tmp_path / "run")
+    assert path.read_text().count("\n") == 3 + len(end)

@@ -3,7 +3,9 @@
 import pytest
 
 from accelsim.errors import InputError
-from accelsim.records import load_run
+from accelsim.records import Record, load_run
+from accelsim.records.experiments import EvalRecord, TrainRecord
+from accelsim.records.loading import kind_of
 
 
 @pytest.fixture
@@ -66,3 +68,20 @@ def test_a_broken_run_json_is_an_error(tmp_path, lines):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(InputError, match=r"run\.json"):
         load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "kind"),
+    [
+        ('{"treatment": "a"}', EvalRecord),
+        ('{"treatment": "a", "losses": []}', TrainRecord),
+        ('{"losses": []}', Record),
+        ('{"gemm": "a"}', Record),
+        ('["treatment"]', Record),
+        ('{"treatment": ', Record),
+        ("", Record),
+    ],
+)
+def test_of_which_kind_a_run_is(tmp_path, first, kind):
+    (tmp_path / "records.jsonl").write_text(f'{first}\n{{"treatment": "b", "losses": []}}\n')
+    assert kind_of(tmp_path) is kind

@@ -172,3 +172,9 @@ def test_results_do_not_tell_records_apart(make_record):
 def test_a_plan_without_a_key_field_is_a_mistake():
     with pytest.raises(KeyError):
         record_key({"workload": "tiny"})
+
+
+def test_a_record_as_plain_values_is_what_its_line_says(make_record):
+    record = make_record()
+    assert json.loads(record.to_json()) == record.to_dict()
+    assert type(record.to_dict()["status"]) is str
