@@ -12,7 +12,7 @@ from accelsim.cli.live import Now, live, say
 from accelsim.records import Record, Status
 from accelsim.records.fields import SETTINGS
 from accelsim.report.cells import text
-from accelsim.report.options import option_values, telling_options
+from accelsim.report.options import option_values, short_titles, telling_options
 from accelsim.report.settings import describe
 
 if TYPE_CHECKING:
@@ -69,10 +69,15 @@ class Names:
     def of(self, fields: Mapping[str, Any]) -> str:
         """Name a case or a record by its GEMM, the settings that the config sweeps, the backend."""
         backend, gemm = fields["backend"], fields["gemm"]
-        options = option_values(fields["backend_options"], self._telling[backend])
+        titles = short_titles(self._telling[backend])
+        options = [
+            f"{titles[name]} {text(value)}"
+            for name in self._telling[backend]
+            for value in option_values(fields["backend_options"], [name])
+        ]
         if self._workloads and not gemm.startswith(f"{fields['workload']}."):
             gemm = f"{fields['workload']}: {gemm}"
-        words = [gemm, *describe(fields, self._swept), " ".join([backend, *map(text, options)])]
+        words = [gemm, *describe(fields, self._swept), ", ".join([backend, *options])]
         return ", ".join(words)
 
 

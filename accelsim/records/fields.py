@@ -151,8 +151,8 @@ FIELDS: dict[str, Field] = {
         _field("ratio", "low-bit multiplications over those of the GEMM", short="r"),
         _field(
             "ratio_basis",
-            "`counted` on whole operands, or `sampled`: scaled from a sample of their rows, as "
-            "`reason` says",
+            "`counted` on whole operands, or `sampled`: scaled from some of their rows or heads, "
+            "as `reason` says",
         ),
         _count("dense_macs", "multiplications of the GEMM: batch · n · d · h"),
         _count("low_bit_macs", "multiplications of all low-bit products", short="MACs"),

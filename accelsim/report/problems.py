@@ -29,7 +29,7 @@ def verdict(records: Sequence[Record], reasons: bool = True) -> str:
     counted = counts[Status.COUNTED]
     parts = [f"{counts[Status.OK]} of {ran - counted} exact"] if ran > counted else []
     sampled = sum(record.ratio_basis == "sampled" for record in records)
-    of_them = f", {sampled} of them from a sample of their rows" if sampled else ""
+    of_them = f", {sampled} of them scaled from a sample" if sampled else ""
     parts += [f"{counted} counted, without multiplying{of_them}"] if counted else []
     parts = parts or ["nothing ran"]
     parts += [f"{counts[status]} {status}" for status in Status if status.failed and counts[status]]

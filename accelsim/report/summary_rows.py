@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from accelsim.records.record import Stage
 from accelsim.report.cells import MISSING, count, milliseconds, ratio, text, time_ratio
 from accelsim.report.fields import lookup
 from accelsim.report.line import Line
-from accelsim.report.options import differing_parts, option_values, telling_options
+from accelsim.report.options import differing_parts, option_values, short_titles, telling_options
 
 
 class Labels:
@@ -80,14 +79,12 @@ class Labels:
     def options(self, record: Record) -> dict[str, str]:
         """Return the options that tell its backend apart, by the shortest names that are clear."""
         names = self._telling[record.backend]
-        last = Counter(name.rpartition(".")[2] for name in names)
-        found = {}
-        for name in names:
-            end = name.rpartition(".")[2]
-            title = (end if last[end] == 1 else name).replace("_", " ")
-            for value in option_values(record.backend_options, [name]):
-                found[title] = self._word(record.backend, name, value)
-        return found
+        titles = short_titles(names)
+        return {
+            titles[name]: self._word(record.backend, name, value)
+            for name in names
+            for value in option_values(record.backend_options, [name])
+        }
 
     def _word(self, backend: str, name: str, value: Any) -> str:
         """Return the value of an option; of a mapping, the parts that differ from others."""

@@ -97,7 +97,8 @@ class Accelerator:
         Raises
         ------
         OptionError
-            If a word is narrower than a digit, or the tile does not fit.
+            If a word is narrower than a digit, an SRAM does not hold what the array takes in a
+            clock, or the tile of a given mapping does not fit.
         """
         memory, widest = self.memory, max(self.array.bits)
         if memory is None:
@@ -108,6 +109,15 @@ class Accelerator:
                 f"memory.word_bits must be at least {widest}"
             )
             raise OptionError(message, "memory", "word_bits")
+        for name, part, needed in zip("abc", memory.sram.each, self._taken(memory), strict=True):
+            if needed > memory.room(part):
+                half = "half of " if memory.double_buffered else ""
+                message = (
+                    f"an SRAM of {part.kilobytes:g} KB is too small for this array: {half}it must "
+                    f"hold the {math.ceil(needed):,} bytes of {name.upper()} that the array takes "
+                    "in a clock"
+                )
+                raise OptionError(message, "memory", "sram_kb", name)
         if not isinstance(memory.mapping, Mapped):
             return
         whole = {name: getattr(memory.mapping, name) for name in DIMENSIONS}
@@ -116,6 +126,15 @@ class Accelerator:
             check_room(self.array, memory, self._planner.widths, whole, sizes)
         except InputError as error:
             raise OptionError(str(error), "memory", "mapping", "tile") from error
+
+    def _taken(self, memory: MemorySystem) -> tuple[float, float, float]:
+        """Return the bytes of A, of B and of sums that the array takes or gives in a clock."""
+        rows, columns = self.array.shape
+        digits, widths = self.array.datapath.tree, self._planner.widths
+        down, across = (
+            (columns, rows) if self.array.dataflow == "input-stationary" else (rows, columns)
+        )
+        return digits * down * widths.a, digits * across * widths.b, columns * widths.c
 
     def product(self, n: int, d: int, h: int, corrections: Corrections | None = None) -> Cost:
         """Predict what ``[n, d] x [h, d] -> [n, h]`` takes, with what lanes add to it.

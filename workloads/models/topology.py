@@ -32,7 +32,7 @@ def read_topology(path: Path) -> list[Layer]:
         raise InputError(f"{path}: cannot be read: {error}") from error
     rows = [
         (number, [cell.strip() for cell in cells])
-        for number, cells in enumerate(csv.reader(lines), start=1)
+        for number, cells in enumerate(csv.reader(lines, skipinitialspace=True), start=1)
     ]
     rows = [(number, _filled(cells)) for number, cells in rows if any(cells)]
     if len(rows) < 2:

@@ -99,6 +99,41 @@ def test_what_is_wrong_with_a_memory_has_its_own_place(tmp_path, bits, size, key
         load_config(path)
 
 
+@pytest.mark.parametrize(
+    ("dataflow", "array", "fits", "small", "what"),
+    [
+        ("output-stationary", "[1024, 4]", "8", "16", "2,048 bytes of A"),
+        ("weight-stationary", "[4, 256]", "8", "9", None),
+        ("weight-stationary", "[4, 256]", "8", "accumulator_bits: 33", "1,056 bytes of C"),
+        ("input-stationary", "[1024, 4]", "8", "16", "2,048 bytes of B"),
+    ],
+)
+def test_an_sram_holds_what_the_array_takes_in_a_clock(
+    tmp_path, dataflow, array, fits, small, what
+):
+    """Half of 2 KB holds 1024 bytes, and not one more."""
+    path = tmp_path / "run.yaml"
+
+    def write(bits, accumulator="32"):
+        path.write_text(
+            "workloads: [{synthetic: {n: 8, d: 8, h: 8}}]\n"
+            f"unpack: {{bits: {bits}}}\n"
+            "backends:\n"
+            f"  - {{name: emulator, array: {array}, dataflow: {dataflow},\n"
+            f"     accumulator_bits: {accumulator}, memory: {{sram_kb: 2}}}}\n"
+        )
+        return load_config(path)
+
+    write(fits)
+    bits, _, accumulator = small.partition("accumulator_bits: ")
+    if what is None:
+        write(bits)
+        return
+    message = rf":5:4\d: backends.0.memory.sram_kb.*2 KB is too small .* half of it .* {what} that"
+    with pytest.raises(InputError, match=message):
+        write(bits or fits, accumulator or "32")
+
+
 def test_a_tile_that_fits_at_the_widths_asked_for(tmp_path):
     path = tmp_path / "run.yaml"
     tile = "{tile: {n: 64, d: 64, h: 8}, order: [h, n, d]}"

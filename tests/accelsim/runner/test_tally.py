@@ -90,7 +90,7 @@ def test_layers_of_a_kind_share_their_counts_and_nothing_is_drawn_whole(
     assert len(records) == 5 * 4
     assert {record.status for record in records} == {Status.COUNTED}
     assert {record.ratio_basis for record in records} == {"sampled"}
-    assert f"{len(records)} of them from a sample of their rows" in verdict(records)
+    assert f"{len(records)} of them scaled from a sample" in verdict(records)
     assert drawn == [(32, 4096), (32, 4096), (32, 11008), (32, 11008)]
     by_name = {(r.gemm, r.bits, r.backend_options["dataflow"]): r.cycles for r in records}
     for key, cycles in by_name.items():
