@@ -31,6 +31,7 @@ from accelsim.unpack import Strategy
 from gemm_backends import GemmBackend, load_backend
 from workloads.gemm import OPS
 from workloads.tracing import GemmCall
+from workloads.tracing.modules import in_backward
 
 GRANULARITIES = ("tensor", "row")
 NONFINITE = ("error", "pass")
@@ -147,7 +148,8 @@ class IntegerGemms(Replacing):
     def _push(self, stack: ExitStack) -> None:
         # What the tracer has seen and runs comes to the mode that was entered first.
         if self._pinning is not None:
-            stack.enter_context(self._pinning.mode())
+            mode = self._pinning.mode(lambda: self._running.inside or in_backward())
+            stack.enter_context(mode)
         super()._push(stack)
 
     def _product(self, call: GemmCall) -> Tensor:
@@ -443,7 +445,7 @@ def invariant(
     -------
     IntegerGemms
         A context manager with a `tally`, whose summary has the ``level`` that is promised, 2, and
-        the operators that are not ``unpinned``. If there are any, the level is 0.
+        the calls of its operators that are ``unpinned``. If there are any, the level is 0.
 
     Raises
     ------

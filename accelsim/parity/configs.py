@@ -249,7 +249,7 @@ def _treatments(document: Document, sweep: TreatmentSweep, loc: Loc) -> list[Tre
     plans = check_plans(document, sweep.plan, (*loc, "plan"))
     if plans and sweep.method != "integers":
         document.report((*loc, "plan"), f"a plan is for integers; the method is {sweep.method}")
-    unfit = sweep.unfit_for_prepared()
+    unfit = sweep.unfit()
     if unfit is not None:
         document.report((*loc, unfit[0]), unfit[1])
     if len(document.problems) > before:

@@ -80,7 +80,7 @@ def _treatment(options: dict[str, Any]) -> Treatment:
     except ValidationError as error:
         found = {f"{loc[0]}: {text}" for loc, text, _ in explained(TreatmentSweep, error)}
         raise InputError("; ".join(sorted(found))) from error
-    unfit = sweep.unfit_for_prepared()
+    unfit = sweep.unfit()
     if unfit is not None:
         raise InputError(": ".join(unfit))
     name = sweep.backend

@@ -54,6 +54,8 @@ class Treatment:
         What goes before these settings, GEMM by GEMM.
     prepared : bool
         Convert linear layers, so that weights are rounded once; see `accelsim.quantize_`.
+    invariant : bool
+        Make the bits independent of the batch; see `accelsim.invariant`.
     """
 
     method: Method
@@ -64,6 +66,7 @@ class Treatment:
     check: bool = False
     plan: Plan | None = None
     prepared: bool = False
+    invariant: bool = False
 
     @property
     def planned(self) -> tuple[str, ...]:
@@ -89,6 +92,7 @@ class Treatment:
                 "" if len(ops) == len(OPS) else f", {', '.join(ops)} only",
                 self._multiplied() if self.unpacks else "",
                 ", prepared" if self.prepared else "",
+                ", invariant" if self.invariant else "",
             ]
         )
         percentile = _spelled(self.rounding.map(lambda rounding: rounding.percentile))
@@ -130,6 +134,8 @@ class Treatment:
             record["zero_alpha"] = self.rounding.weights.zero_alpha
             if self.prepared:
                 record["prepared"] = True
+            if self.invariant:
+                record["invariant"] = True
             if self.plan is not None:
                 record["plan"] = {"name": self.plan.path.name, "sha256": self.plan.hash}
         selection = {"gemms": self.selection.gemms, "skip": self.selection.skip}
@@ -192,6 +198,7 @@ class Treatment:
             gemms=self.selection.gemms,
             skip=self.selection.skip,
             ops=self.selection.ops,
+            invariant=self.invariant,
         )
 
     def weights(self, layer: str) -> Rounding | None:
@@ -249,11 +256,19 @@ class TreatmentSweep(ModelQuantizeSection, UnpackSection):
     )
     check: bool = Field(default=False, description="true or false")
     prepared: bool = Field(default=False, description="true or false")
+    invariant: bool = Field(default=False, description="true or false")
 
-    def unfit_for_prepared(self) -> tuple[str, str] | None:
-        """Return the key that does not go with ``prepared: true``, and why; None if all do."""
-        if not self.prepared:
-            return None
+    def unfit(self) -> tuple[str, str] | None:
+        """Return a key that does not go with ``prepared`` or ``invariant``, and why, if any."""
+        if self.prepared and (found := self._unfit_for_prepared()) is not None:
+            return found[0], f"{found[1]} (prepared: true)"
+        if self.invariant and self.method != "integers":
+            return "method", "expected integers (invariant: true)"
+        if self.invariant and self.granularity != ("row",):
+            return "granularity", "expected row, since others span the batch (invariant: true)"
+        return None
+
+    def _unfit_for_prepared(self) -> tuple[str, str] | None:
         named = isinstance(self.backend, str | None)
         fused = self.backend is None and any(how.name == FUSED for how in self.strategy)
         plain = not fused and all(not how.options for how in self.strategy)
@@ -266,9 +281,10 @@ class TreatmentSweep(ModelQuantizeSection, UnpackSection):
             ("strategy", blocks == {None}, "expected one that cuts no blocks"),
             ("plan", not self.plan, "expected none"),
             ("check", not self.check, "expected false"),
+            ("invariant", not self.invariant, "expected false"),
         ):
             if not fits:
-                return key, f"{why} (prepared: true)"
+                return key, why
         return None
 
     def treatments(
@@ -291,7 +307,7 @@ class TreatmentSweep(ModelQuantizeSection, UnpackSection):
         selection = Selection(self.gemms, self.skip, self.ops)
         found = [
             Treatment(self.method, rounding, in_folder(unpacking, folder), selection, backend,
-                      self.check, plan, self.prepared)
+                      self.check, plan, self.prepared, self.invariant)
             for rounding in self.roundings()
             for unpacking in self.unpackings(folder)
             for plan in plans or (None,)

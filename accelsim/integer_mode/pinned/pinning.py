@@ -28,7 +28,7 @@ class Pinning:
     Attributes
     ----------
     unpinned : Counter of str
-        Calls of what is not pinned, by its name.
+        Calls of what is not pinned in the model, by its name.
     """
 
     def __init__(self) -> None:
@@ -39,9 +39,15 @@ class Pinning:
         """2 if all that ran is pinned; 0, which promises nothing, if something is not."""
         return 0 if self.unpinned else LEVEL
 
-    def mode(self) -> TorchDispatchMode:
-        """Return a mode that pins the operators of the thread that enters it."""
-        return _PinningMode(self.unpinned)
+    def mode(self, matters: Callable[[], bool]) -> TorchDispatchMode:
+        """Return a mode that pins the operators of the thread that enters it.
+
+        Parameters
+        ----------
+        matters : callable
+            Whether what is running belongs to the model, so that it is named if it is not pinned.
+        """
+        return _PinningMode(self.unpinned, matters)
 
     def name(self, what: str) -> None:
         """Count something that is not pinned.
@@ -91,9 +97,9 @@ class Pinning:
 class _PinningMode(TorchDispatchMode):
     supports_higher_order_operators = True
 
-    def __init__(self, unpinned: Counter[str]) -> None:
+    def __init__(self, unpinned: Counter[str], matters: Callable[[], bool]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._unpinned = unpinned
+        self._unpinned, self._matters = unpinned, matters
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -110,7 +116,7 @@ class _PinningMode(TorchDispatchMode):
                     return func.decompose(*args, **kwargs)
         result = func(*args, **kwargs)
         # Division and addition are exact but for the forms that are pinned.
-        if not is_exact(func, args, kwargs, result):
+        if self._matters() and not is_exact(func, args, kwargs, result):
             self._unpinned[name_of(func)] += 1
         return result
 
