@@ -176,10 +176,16 @@ def plain_ticks(axis: Axis, base: float = 10) -> None:
     """Make an axis logarithmic, with numbers as they are read: 0.01, 2, 100."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+    class Readable(LogLocator):
+        """Powers of ten alone may leave an axis of less than a decade with a single number."""
+
+        def tick_values(self, vmin: float, vmax: float) -> Any:
+            self.set_params(subs=(1, 2, 5) if vmax < 100 * vmin else (1,))
+            return super().tick_values(vmin, vmax)
+
     scale = axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale
     scale("log", base=base)
     if base == 10:
-        # Powers of ten alone may leave an axis of less than a decade with a single number.
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+        axis.set_major_locator(Readable())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())

@@ -76,6 +76,7 @@ def summary_columns(rows: Sequence[Row], models: bool = False) -> list[Column[Ro
             "exact",
             "number of GEMMs whose every integer equals the oracle's",
             lambda row: row.line.verified,
+            rank="always" if models else "wide",
         ),
         *_measured(rows, models),
     ]
