@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from accelsim.errors import InputError, unknown_name
-from accelsim.types import PerOperand, StrategyChoice
+from accelsim.types import PerOperand, Rounding, StrategyChoice
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -113,6 +113,26 @@ class PerKind(Generic[T]):
         if count == 1:
             return values
         return {OTHERS: common, **{k: value for k, value in values.items() if value != common}}
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """A β that is found for each GEMM.
+
+    Parameters
+    ----------
+    rounding : PerOperand of Rounding
+        How operands are rounded, but for β.
+    tolerance : float
+        Of the product's error, relative to the product.
+    """
+
+    rounding: PerOperand[Rounding]
+    tolerance: float
+
+    def with_beta(self, beta: float) -> PerOperand[Rounding]:
+        """Return the rounding of both operands by a β."""
+        return self.rounding.map(lambda rounding: replace(rounding, beta=beta))
 
 
 @dataclass(frozen=True)

@@ -217,6 +217,44 @@ def choose(
     >>> choice.error.estimate <= 1e-2 < choice.error.bound
     True
     """
+
+    def how(beta: float) -> PerOperand[Rounding]:
+        return PerOperand.both(Rounding(percentile, beta, granularity, zero_alpha))
+
+    beta, error = least_beta(a, b, tolerance, how, guaranteed)
+    bits = _bits(beta)
+    system, rounding = DigitSystem("balanced", bits), how(beta).a
+    shares = PerOperand(a, b).map(lambda x: _outside(x, rounding, system))
+    return Choice(beta, bits, error, shares, tolerance, guaranteed)
+
+
+def least_beta(
+    a: Tensor,
+    b: Tensor,
+    tolerance: float,
+    how: Callable[[float], PerOperand[Rounding]],
+    guaranteed: bool = False,
+) -> tuple[int, RoundingError]:
+    """Return the least β that meets a tolerance, and the error there; see `choose`.
+
+    Parameters
+    ----------
+    a, b : Tensor
+        The operands.
+    tolerance : float
+        Of the product's error, relative to the product.
+    how : callable
+        Returns the rounding of both operands by a β.
+    guaranteed : bool
+        Whether the bound has to meet the tolerance.
+
+    Raises
+    ------
+    InputError
+        If the tolerance is not a number above 0, or no β reaches it.
+    DataError
+        If an entry is not finite, or the product is zero.
+    """
     if not (tolerance > 0 and math.isfinite(tolerance)):
         raise InputError(f"tolerance: found {tolerance}; expected a number above 0")
     errors = Errors(a, b)
@@ -224,9 +262,8 @@ def choose(
 
     def error(beta: int) -> float:
         if beta not in known:
-            how = PerOperand.both(Rounding(percentile, beta, granularity, zero_alpha))
             try:
-                known[beta] = errors.of(how)
+                known[beta] = errors.of(how(beta))
             except DataError as why:
                 known[beta] = why
         found = known[beta]
@@ -236,19 +273,17 @@ def choose(
 
     beta = _least(error, tolerance)
     found = None if beta is None else known[beta]
-    if beta is None or not isinstance(found, RoundingError):
-        best = min(known, key=error)
-        if isinstance(known[best], DataError):
-            raise known[best]  # type: ignore[misc]
-        kind = "a bound" if guaranteed else "an error"
-        raise InputError(
-            f"tolerance: no β gives {kind} of at most {tolerance:g}; the nearest is "
-            f"{error(best):.3g} at β = {best}"
-        )
-    bits = _bits(beta)
-    system, how = DigitSystem("balanced", bits), Rounding(percentile, beta, granularity, zero_alpha)
-    shares = PerOperand(a, b).map(lambda x: _outside(x, how, system))
-    return Choice(beta, bits, found, shares, tolerance, guaranteed)
+    if beta is not None and isinstance(found, RoundingError):
+        return beta, found
+    best = min(known, key=error)
+    why = known[best]
+    if isinstance(why, DataError):
+        raise why
+    kind = "a bound" if guaranteed else "an error"
+    raise InputError(
+        f"tolerance: no β gives {kind} of at most {tolerance:g}; the nearest is "
+        f"{error(best):.3g} at β = {best}"
+    )
 
 
 def _least(error: Callable[[int], float], tolerance: float) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 @click.argument("config", type=click.Path(path_type=Path))
 @set_option
 @backend_option
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Round and unpack by this plan where it differs from the config.",
+)
 @output_option("The folder of the results")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
@@ -55,6 +62,7 @@ def command(
     config: Path,
     overrides: tuple[str, ...],
     backends: tuple[str, ...],
+    plan: Path | None,
     output: Path | None,
     resume: bool,
     overwrite: bool,
@@ -99,6 +107,8 @@ def command(
         maker = partial(Dask, scheduler)
     if cost_only:
         overrides = (*overrides, "product=none")
+    if plan is not None:
+        overrides = (*overrides, f"plan={json.dumps(str(plan.absolute()))}")
     resolved = load_config(config, overrides, backends)
     path = output or resolved.output
     cases = list_cases(resolved, resolved.gemms())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -15,7 +15,7 @@ from pydantic import (
     GetJsonSchemaHandler,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from accelsim.config.problems import shown
 from accelsim.errors import InputError
@@ -118,6 +118,32 @@ class EachKind:
         one = next(schema for schema in allowed if schema != {"type": "null"})
         properties = dict.fromkeys((*KINDS, OTHERS), one)
         return {"anyOf": [one, {**mapping, "title": "By kind", "properties": properties}]}
+
+
+AUTO: Literal["auto"] = "auto"
+"""What stands for a value that is found for each GEMM."""
+
+
+@dataclass(frozen=True)
+class OrAuto:
+    """Lets a field take the text ``auto`` as well."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_wrap_validator_function(_or_auto, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        inner = handler(core)
+        return {"anyOf": [*inner.get("anyOf", [inner]), {"const": AUTO}]}
+
+
+def _or_auto(value: Any, handler: Any) -> Any:
+    if isinstance(value, str) and value.lower().startswith(AUTO) and value != AUTO:
+        raise explained(f"found {shown(value)}; did you mean {AUTO!r}?")
+    return value if value == AUTO else handler(value)
 
 
 class OneOrMore:

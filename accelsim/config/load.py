@@ -15,7 +15,9 @@ from accelsim.config.entries import (
     check_workloads,
     choose_backends,
 )
+from accelsim.config.fields import AUTO
 from accelsim.config.messages import validated
+from accelsim.config.planned_gemms import plans_of
 from accelsim.config.run_config import RunConfig
 from accelsim.config.sections import ConfigSections
 from accelsim.config.shipped import find_config
@@ -69,6 +71,8 @@ def load_config(
     choices = check_backends(document, _entries(document, "backends"), widths)
     check_strategies(document, ("unpack",))
     check_names(document, ("baselines",), "baseline", list_baselines())
+    _check_tolerance(document, sections)
+    plans = {} if sections is None else plans_of(document, workloads, sections.plan)
     document.raise_problems()
     assert sections is not None, "sections that are not valid have left a problem"
     name = sections.name or path.stem
@@ -87,7 +91,21 @@ def load_config(
         overrides=tuple(overrides),
         backend_names=tuple(backends),
         places=document.places,
+        plan=sections.plan,
+        plans=plans,
     )
+
+
+def _check_tolerance(document: Document, sections: ConfigSections | None) -> None:
+    """See that `beta: auto` has a tolerance, and a tolerance a `beta: auto`."""
+    if sections is None:
+        return
+    asked, given = AUTO in sections.quantize.beta, sections.quantize.tolerance is not None
+    if asked and not given:
+        message = "auto needs quantize.tolerance, such as 1e-3"
+        document.report(("quantize", "beta"), message)
+    if given and not asked:
+        document.report(("quantize", "tolerance"), "is for `beta: auto` alone", at_key=True)
 
 
 def _entries(document: Document, key: str) -> list[object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accelsim.config.plans import SCHEMA, PlanSections
+from accelsim.config.plan import SCHEMA, PlanSections
 from accelsim.config.schema import DIALECT, named
 from accelsim.types import FUSED
 from accelsim.unpack import DIGIT_SYSTEMS, list_strategies

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelsim.config.document import content_hash
+from accelsim.config.plan import Plan
 from accelsim.config.problems import Places, Problem
 from accelsim.config.sections import TimingSection
 from accelsim.config.settings import QuantizeSection, UnpackSection
 from accelsim.records.keyed import canonical_json
-from accelsim.settings import Unpacking
+from accelsim.settings import Automatic, Unpacking
 from accelsim.types import PerOperand, Rounding, StrategyChoice
 from accelsim.unpack import Strategy, load_strategy
 from workloads.gemm import Gemm
@@ -98,6 +100,10 @@ class RunConfig:
         The other arguments of `load_config`, so that another process can load the same config.
     places : Places
         Where its values were written.
+    plan : str or None
+        The path of a plan, as the config has it.
+    plans : mapping
+        The plan of each GEMM that has one, by the GEMM's id.
     """
 
     path: Path
@@ -114,6 +120,8 @@ class RunConfig:
     overrides: tuple[str, ...] = ()
     backend_names: tuple[str, ...] = ()
     places: Places = field(default_factory=Places, repr=False, compare=False)
+    plan: str | None = None
+    plans: Mapping[str, Plan] = field(default_factory=dict, repr=False)
 
     def gemms(self) -> list[Gemm]:
         """Open every workload and return its GEMMs, in the config's order.
@@ -151,7 +159,7 @@ class RunConfig:
         place = self.places.values.get(loc)
         return message if place is None else str(Problem(place, loc, message))
 
-    def quantize_points(self) -> list[PerOperand[Rounding]]:
+    def quantize_points(self) -> list[PerOperand[Rounding] | Automatic]:
         """Return every way to round the operands of a GEMM."""
         return self.quantize.roundings()
 
@@ -192,9 +200,13 @@ class RunConfig:
             "timing": self.timing.to_config(),
             "product": self.product,
             "output": str(self.output),
+            **({} if self.plan is None else {"plan": self.plan}),
         }
 
     @property
     def config_hash(self) -> str:
-        """SHA-256 (hexadecimal) of the resolved config without `output`."""
-        return content_hash({k: value for k, value in self.to_dict().items() if k != "output"})
+        """SHA-256 (hexadecimal) of the resolved config without `output`, and of its plans."""
+        values = {k: value for k, value in self.to_dict().items() if k != "output"}
+        if self.plans:
+            values["plans"] = {gemm: plan.hash for gemm, plan in self.plans.items()}
+        return content_hash(values)

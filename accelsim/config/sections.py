@@ -68,6 +68,7 @@ class ConfigSections(Section):
     product: Literal["integers", "float", "none"] = Field(
         default="integers", description="integers, float or none"
     )
+    plan: str | None = Field(default=None, description="the path of a plan")
     output: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="the path of a folder, from the current folder"
     )

@@ -6,6 +6,7 @@ A field's `description` is what a message says is allowed there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
@@ -15,13 +16,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJso
 from accelsim.config.fields import (
     EachKind,
     EachOperand,
+    OrAuto,
     Section,
     Sweep,
     explained,
     plain_number,
 )
 from accelsim.errors import InputError, unknown_name
-from accelsim.settings import KINDS, PerKind, Unpacking
+from accelsim.settings import KINDS, Automatic, PerKind, Unpacking
 from accelsim.types import FUSED, SIDES, PerOperand, Rounding, StrategyChoice
 from accelsim.unpack import DIGIT_SYSTEMS, split_options, strategy_class
 
@@ -30,6 +32,8 @@ T = TypeVar("T")
 Percentile: TypeAlias = Annotated[float, Field(gt=0, le=100), AfterValidator(plain_number)]
 Beta: TypeAlias = Annotated[float, Field(gt=0, lt=2**32), AfterValidator(plain_number)]
 """The integer at the percentile is β / 2, and none may reach 2^31."""
+
+_BetaOrAuto: TypeAlias = Annotated[PerOperand[float] | Literal["auto"], EachOperand(Beta), OrAuto()]
 
 Granularity: TypeAlias = Literal["tensor", "row"]
 ZeroAlpha: TypeAlias = Literal["error", "nonzero"]
@@ -90,26 +94,33 @@ class QuantizeSection(Section):
         default_factory=_default(PerOperand[float].both(95)),
         description=f"{PERCENTILE}, {{a: ..., b: ...}}, or a list of these",
     )
-    beta: Sweep[Annotated[PerOperand[float], EachOperand(Beta)]] = Field(
+    beta: Sweep[_BetaOrAuto] = Field(
         default_factory=_default(PerOperand[float].both(15)),
         description=f"{BETA}, {{a: ..., b: ...}}, or a list of these",
     )
     granularity: Sweep[Granularity] = Field(default=("tensor",), description="tensor or row")
     zero_alpha: ZeroAlpha = Field(default="error", description="error or nonzero")
+    tolerance: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="a relative error above 0, for `beta: auto`"
+    )
 
-    def roundings(self) -> list[PerOperand[Rounding]]:
+    def roundings(self) -> list[PerOperand[Rounding] | Automatic]:
         """Return every combination of percentile, beta and granularity; the last varies fastest."""
         return [
-            PerOperand(
-                *(
-                    Rounding(percentile.of(side), beta.of(side), granularity, self.zero_alpha)
-                    for side in SIDES
-                )
-            )
+            self._rounding(percentile, beta, granularity)
             for percentile, beta, granularity in product(
                 self.percentile, self.beta, self.granularity
             )
         ]
+
+    def _rounding(
+        self, percentile: PerOperand[float], beta: PerOperand[float] | str, granularity: str
+    ) -> PerOperand[Rounding] | Automatic:
+        both = percentile.map(lambda p: Rounding(p, 1, granularity, self.zero_alpha))
+        if isinstance(beta, str):
+            assert self.tolerance is not None, "`beta: auto` without one is refused"
+            return Automatic(both, self.tolerance)
+        return PerOperand(*(replace(both.of(side), beta=beta.of(side)) for side in SIDES))
 
 
 class ModelQuantizeSection(Section):

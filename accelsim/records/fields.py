@@ -111,6 +111,8 @@ FIELDS: dict[str, Field] = {
             "the exact integers; floats: divided by the scales, rounded once; none: only counted",
             said="product {}",
         ),
+        _field("plan", "SHA-256 of the plan that gave settings, if one did"),
+        _field("tolerance", "the relative error for which β was chosen, where it was `auto`"),
         _field("backend", "what multiplies"),
         _field("backend_options", "all options of the backend, defaults included"),
         _field("execution", "`native`, `emulated` or `fallback`"),

@@ -166,7 +166,7 @@ class Record(Keyed):
 
     percentile: Setting
     beta: Setting
-    granularity: str
+    granularity: str | dict[str, str]
     bits: Setting
     strategy: str
     strategy_chosen: str | None = None
@@ -230,7 +230,7 @@ class Record(Keyed):
     energy_by: dict[str, float] = Field(default_factory=dict)
     roofline: Roofline | None = None
     mapping: dict[str, JsonValue] = Field(default_factory=dict)
-    zero_alpha: str = "error"
+    zero_alpha: str | dict[str, str] = "error"
     product: Literal["integers", "float", "none"] = "integers"
     prepared: list[Literal["a", "b"]] | None = None
     replans: NonNegativeInt | None = None
@@ -238,6 +238,9 @@ class Record(Keyed):
     judged: str = ""
     k_pieces: NonNegativeInt | None = None
     ratio_basis: Literal["counted", "sampled"] | None = None
+
+    plan: str | None = None
+    tolerance: float | None = None
 
     @model_validator(mode="after")
     def _verdict_fits(self) -> Record:
@@ -302,6 +305,8 @@ KEY_FIELDS = (
     "digits",
     "block",
     "product",
+    "plan",
+    "tolerance",
     "backend",
     "backend_options",
 )

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from accelsim.config import BackendChoice, RunConfig
 from accelsim.records import RecordKey, record_key
-from accelsim.settings import Unpacking
+from accelsim.runner.asked import planned, rounding_of
+from accelsim.settings import Automatic, Unpacking
 from accelsim.types import PerOperand, Rounding
 from gemm_backends import GemmBackend
 from workloads import Gemm
@@ -20,7 +21,7 @@ from workloads import Gemm
 class Setting(NamedTuple):
     """All of a case but its GEMM; see `Case`."""
 
-    quantize: PerOperand[Rounding]
+    quantize: PerOperand[Rounding] | Automatic
     unpack: Unpacking
     choice: BackendChoice
     backend: GemmBackend
@@ -47,6 +48,10 @@ class Case:
         What the product is to be.
     number : int
         Its place among the cases of the config, by which other processes know it.
+    plan : str or None
+        The hash of the plan that gave settings.
+    tolerance : float or None
+        For which β was found.
     """
 
     gemm: Gemm
@@ -56,6 +61,8 @@ class Case:
     backend: GemmBackend
     product: str = "integers"
     number: int = 0
+    plan: str | None = None
+    tolerance: float | None = None
 
     @cached_property
     def key(self) -> RecordKey:
@@ -84,6 +91,8 @@ class Case:
             "digits": self.unpack.digits,
             "block": self.unpack.block,
             "product": self.product,
+            "plan": self.plan,
+            "tolerance": self.tolerance,
             "backend": self.backend.name,
             "backend_options": json.loads(json.dumps(self.backend.options)),
         }
@@ -101,7 +110,40 @@ def list_cases(config: RunConfig, gemms: Sequence[Gemm]) -> list[Case]:
     """
     settings = list_settings(config)
     pairs = product(gemms, settings)
-    return [Case(gemm, *setting, number) for number, (gemm, setting) in enumerate(pairs)]
+    return [case_of(gemm, setting, config, number) for number, (gemm, setting) in enumerate(pairs)]
+
+
+def case_of(gemm: Gemm, setting: Setting, config: RunConfig, number: int = 0) -> Case:
+    """Return the case of a GEMM with a setting, by its plan, and with β found if that was asked.
+
+    Parameters
+    ----------
+    gemm : Gemm
+        What is multiplied.
+    setting : Setting
+        All else.
+    config : RunConfig
+        It has the plans.
+    number : int
+        The place among the cases of the config.
+    """
+    rounding, unpacking = rounding_of(gemm, setting.quantize), setting.unpack
+    backend, plan = setting.backend, config.plans.get(gemm.id)
+    if plan is not None:
+        rounding, unpacking = planned(gemm, plan, rounding, unpacking)
+        if unpacking.bits != setting.unpack.bits:
+            backend = setting.choice.load().for_bits(unpacking.bits.a, unpacking.bits.b)
+    return Case(
+        gemm,
+        rounding,
+        unpacking,
+        setting.choice,
+        backend,
+        setting.product,
+        number,
+        plan=None if plan is None else plan.hash,
+        tolerance=setting.quantize.tolerance if isinstance(setting.quantize, Automatic) else None,
+    )
 
 
 def list_settings(config: RunConfig) -> list[Setting]:

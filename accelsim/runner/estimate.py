@@ -16,7 +16,7 @@ from accelsim.config import RunConfig
 from accelsim.errors import AccelsimError
 from accelsim.measure.timing import StageTimer
 from accelsim.runner.bench import Bench
-from accelsim.runner.cases import Case, Setting
+from accelsim.runner.cases import Case, Setting, case_of
 from accelsim.runner.trial import Trial
 from workloads import Gemm
 
@@ -121,7 +121,9 @@ def _samples(
             if turn < len(same) and time.perf_counter() - start < BUDGET_S:
                 setting = same[_spread(turn, len(same))]
                 device = torch.device(devices[kind[1]])
-                samples[kind].append(_sample(Case(gemm, *setting), operands, config, device))
+                samples[kind].append(
+                    _sample(case_of(gemm, setting, config), operands, config, device)
+                )
     return samples
 
 

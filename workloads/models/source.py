@@ -70,6 +70,8 @@ class ModelSource(WorkloadSource):
         Keep at most this many rows of A and of B, and this many of a batch, evenly spaced.
     profile : str, optional
         Path of the heavy hitters that synthetic operands get.
+    plan : str, optional
+        Path of the plan by which its GEMMs are rounded and unpacked.
     """
 
     key = "model"
@@ -93,6 +95,8 @@ class ModelSource(WorkloadSource):
     profile: str | None = Field(
         default=None, description="the path of a file that `accelsim workloads profile` wrote"
     )
+
+    plan: str | None = Field(default=None, description="the path of a plan")
 
     def open(self, folder: Path) -> list[Gemm]:
         """Return the GEMMs; capture them first, if the cache does not have them."""
@@ -143,8 +147,10 @@ class ModelSource(WorkloadSource):
 
     def _captured(self, folder: Path, sampling: Sampling) -> Path:
         text = read_text(from_folder(folder, self.text) if self.text else None)
+        # A plan changes what is done with the operands, and nothing about them.
+        entry = {key: value for key, value in self.to_record().items() if key != "plan"}
         facts = {
-            "entry": {**self.to_record(), "text": text.source["text_sha256"]},
+            "entry": {**entry, "text": text.source["text_sha256"]},
             "catalog": catalog()[self.model].model_dump(),
             "versions": {name: _version(name) for name in _VERSIONS},
         }

@@ -26,8 +26,8 @@ PERCENTILE = f"a number above 0 and at most 100{EACH}"
 NAME = "text of letters, digits, spaces and . _ + -, beginning with a letter or digit"
 GLOBS = "a list of at least one glob, such as '*.qk'"
 TOP = (
-    "accelerator, backends, baselines, k_split, name, output, product, quantize, timing, unpack, "
-    "workloads"
+    "accelerator, backends, baselines, k_split, name, output, plan, product, quantize, timing, "
+    "unpack, workloads"
 )
 
 
@@ -59,7 +59,7 @@ def check(tmp_path, monkeypatch):
         ("»nam: x", f"nam: unknown key 'nam'; did you mean 'name'? (known: {TOP})"),
         ("»5: x", f"5: unknown key '5' (known: {TOP})"),
         ("quantize: {»bta: 3}", "quantize.bta: unknown key 'bta'; did you mean 'beta'? "
-         "(known: beta, granularity, percentile, zero_alpha)"),
+         "(known: beta, granularity, percentile, tolerance, zero_alpha)"),
         ("quantize: »3", "quantize: found 3; expected a mapping"),
         ("quantize: »[]", "quantize: found []; expected a mapping"),
         ("quantize:»", "quantize: found nothing; expected a mapping"),

@@ -76,10 +76,10 @@ def test_a_value_may_hold_an_equals_sign(load, message):
         ("=3", "expected KEY=VALUE, such as quantize.beta=[15, 31]"),
         ("quantize..beta=3", "expected KEY=VALUE, such as quantize.beta=[15, 31]"),
         ("quantize.bta=3", "quantize.bta: unknown key 'bta'; did you mean 'beta'? "
-         "(known: beta, granularity, percentile, zero_alpha)"),
+         "(known: beta, granularity, percentile, tolerance, zero_alpha)"),
         ("quantise.beta=3", "quantise: unknown key 'quantise'; did you mean 'quantize'? (known: "
-         "accelerator, backends, baselines, k_split, name, output, product, quantize, timing, "
-         "unpack, workloads)"),
+         "accelerator, backends, baselines, k_split, name, output, plan, product, quantize, "
+         "timing, unpack, workloads)"),
         ("quantize.beta.1=0", "quantize.beta.1: found 0; expected a number above 0 and below 2^32, "
          "{a: ..., b: ...}, or a list of these"),
         ("quantize.beta=4294967296", "quantize.beta: found 4294967296; expected a number above 0 "
