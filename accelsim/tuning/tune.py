@@ -191,15 +191,18 @@ def _counted(
         verification.read_one()
 
     places = survey(subject.model, run)
+    asked = how.to_dict(subject)
     if path.is_file():
-        known: Curves = json.loads(path.read_text())
-        return places, known
+        known = json.loads(path.read_text())
+        if known.get("settings") == asked:  # the file of a run that was replaced is another's
+            return places, known["curves"]
     say(f"counting the unpack ratios of {len(places)} GEMMs at {len(how.grid.betas)} values of β")
     progress = Progress(say, len(places), 0)
     counting = Counting(subject.model, places, how.grid, progress.step)
     with counting:
         run()
-    write_atomically(path, json.dumps(counting.curves).encode())
+    found = {"settings": asked, "curves": counting.curves}
+    write_atomically(path, json.dumps(found).encode())
     return places, counting.curves
 
 

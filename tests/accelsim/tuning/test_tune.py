@@ -112,6 +112,16 @@ def test_an_interrupted_search_goes_on(unchanged, sensitivities, tmp_path):
     assert not any("counting" in line for line in said), "the ratios were kept"
 
 
+def test_ratios_of_a_run_that_was_replaced_are_not_used(unchanged, sensitivities, tmp_path):
+    path = tmp_path / "run"
+    first = search(unchanged, sensitivities, path, "perplexity +3%")
+    said = []
+    search(unchanged, sensitivities, path, "perplexity +2%", said, overwrite=True)
+    assert said[0].startswith("counting the unpack ratios")
+    again = search(unchanged, sensitivities, path, "perplexity +3%", overwrite=True)
+    assert again.best.cost == first.best.cost
+
+
 def test_predictions_between_and_beyond_what_was_measured(sensitivities):
     record = next(r for r in sensitivities if r.kind == "weights")
     other = next(r for r in sensitivities if r.key[:2] == record.key[:2] and r is not record)
