@@ -1,5 +1,7 @@
 """Shifting and adding into C: every kind of line map, in parts of C that fit the cache or not."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -85,8 +87,7 @@ def test_a_product_without_its_integers_is_a_mistake(packing):
 def test_the_cpu_has_kernels_of_its_own(monkeypatch):
     problem, results = one_product(0)
     seen = []
-    monkeypatch.setattr(
-        "accelsim.unpack.pack.pack_on_cpu", lambda *both: seen.append(both) or "packed"
-    )
+    module = sys.modules["accelsim.unpack.pack"]  # the package's attribute is the function
+    monkeypatch.setattr(module, "pack_on_cpu", lambda *both: seen.append(both) or "packed")
     assert pack(problem, results) == "packed"
     assert seen == [(problem, results)]
