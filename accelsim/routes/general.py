@@ -235,6 +235,11 @@ class GeneralRoute:
         a, b : Tensor
             Operands ``[..., n, d]`` and ``[..., h, d]``.
 
+        Returns
+        -------
+        PerOperand of Quantized
+            The integers of both, with their scales.
+
         Raises
         ------
         DataError
