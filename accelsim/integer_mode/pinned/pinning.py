@@ -11,6 +11,7 @@ from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from accelsim.integer_mode.pinned.choices import CHOICES
 from accelsim.integer_mode.pinned.exact_operators import is_exact
 from accelsim.integer_mode.pinned.operators import FLOATS, OPERATORS
 from accelsim.types import Request
@@ -106,8 +107,8 @@ class _PinningMode(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         if not isinstance(func, HigherOrderOperator):
-            pinned = _pinned(func)
-            if pinned is not None and _takes_floats(args, kwargs):
+            pinned = _pinned(func, args, kwargs)
+            if pinned is not None:
                 result = _run(pinned, func, args, kwargs)
                 if result is not NotImplemented:
                     return result
@@ -121,14 +122,16 @@ class _PinningMode(TorchDispatchMode):
         return result
 
 
-def _pinned(func: Any) -> Callable[..., Any] | None:
+def _pinned(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any] | None:
+    """Return what computes an operator pinned, if there is something for these arguments."""
     schema: Any = func._schema
     namespace, _, name = schema.name.partition("::")
-    return (
-        OPERATORS.get(name if name.startswith("__") else name.rstrip("_"))
-        if (namespace == "aten")
-        else None
-    )
+    if namespace != "aten":
+        return None
+    name = name if name.startswith("__") else name.rstrip("_")
+    if name in OPERATORS and _takes_floats(args, kwargs):
+        return OPERATORS[name]
+    return CHOICES.get(name)
 
 
 def _takes_floats(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import special
 
-from accelsim.integer_mode.pinned import elementary, error_function, sums
+from accelsim.integer_mode.pinned import choices, elementary, error_function, sums
 from accelsim.integer_mode.pinned.operators import OPERATORS
 
 GRID = torch.arange(-4000, 4001, dtype=torch.float64) / 256
@@ -140,3 +140,31 @@ def test_sums_with_a_factor_and_quotients_by_numbers():
     assert torch.equal(OPERATORS["div"](x, 3.3), x / torch.tensor(3.3))
     assert torch.equal(OPERATORS["div"](x, y), x / y)
     assert OPERATORS["pow"](x, 2.5) is NotImplemented
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_ties_go_to_the_first(dtype):
+    x = torch.tensor([[1, 3, 3, 2], [0, 0, 0, 0]]).to(dtype)
+    assert choices.argmax(x, 1).tolist() == [1, 0]
+    assert choices.argmax(x, 1, keepdim=True).tolist() == [[1], [0]]
+    assert choices.argmax(x).item() == 1
+    assert choices.topk(x, 3)[1].tolist() == [[1, 2, 3], [0, 1, 2]]
+    assert choices.topk(x, 2, largest=False)[0].tolist() == [[1, 2], [0, 0]]
+    assert choices.sort(x, descending=True)[1].tolist() == [[1, 2, 3, 0], [0, 1, 2, 3]]
+    assert choices.argmax(torch.tensor([1.0, math.nan, 2.0]), 0).item() == 1
+
+
+def test_counts_are_pytorchs():
+    x = torch.tensor([0.0, 1, 1, 3, 2, 7, 7, 8, -1])
+    assert torch.equal(choices.histc(x, 8, 0, 7), torch.histc(x, 8, 0, 7))
+    assert choices.histc(x) is NotImplemented
+
+
+def test_only_sums_of_whole_numbers_that_fit_are_added_up():
+    mask = torch.tensor([[1.0, 0, 1, 1]])
+    assert choices.cumsum(mask, 1).tolist() == [[1, 1, 2, 3]]
+    assert choices.cumsum(mask.bool(), 1).tolist() == [[1, 1, 2, 3]]
+    assert choices.cumsum(mask / 2, 1) is NotImplemented
+    assert choices.cumsum(torch.tensor([2.0**24 - 1, 1.0]), 0) is NotImplemented
+    assert choices.cumsum(torch.tensor([2.0**24 - 2, 1.0]), 0)[1] == 2**24 - 1
+    assert choices.cumsum(mask.half(), 1) is NotImplemented
