@@ -107,7 +107,10 @@ class ExactLinear(Exact):
         # Scales are moved as bits, so that `half` and the like leave them as they are.
         scale = self._buffers["weight_scale"]
         assert scale is not None
-        self._buffers["weight_scale"] = scale.view(torch.int32)
+        bits = scale.view(torch.int32)
+        if fn(bits).dtype != torch.int32:
+            raise InputError(f"{self.place}: the digits of a weight can't be cast to another type")
+        self._buffers["weight_scale"] = bits
         result = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         moved = self._buffers["weight_scale"]
         assert moved is not None

@@ -103,11 +103,16 @@ def product(a: Tensor, b: Tensor, kind_a: str, kind_b: str, settings: str) -> Te
             names=PerOperand(kind_a, kind_b),
         )
 
+    b = b.detach()
+    if kind_b == "weights" and b.device.type == "cpu":
+        # Percentiles are found by way of NumPy, which keeps a storage from being resized, as FSDP
+        # does with weights.
+        b = b.clone()
     key = a.shape, shape[1], a.device, a.dtype, b.dtype, kind_a, kind_b
     try:
         with _LOCK:
             _, route = _routes(settings).get(key, request, _opener(settings))
-            return _run(route, a.detach(), b.detach())
+            return _run(route, a.detach(), b)
     except DataError as error:
         if kind_a != "gradients":
             raise

@@ -243,6 +243,28 @@ def test_a_change_of_type_leaves_the_integers_alone():
     assert twin(x.half()).shape == expected.shape
 
 
+def test_digits_are_not_cast():
+    twin, x = converted(mlp()), rows(4, 33)
+    expected = twin(x)
+    with pytest.raises(InputError, match=r"^0: the digits of a weight can't be cast"):
+        twin.type(torch.float16)
+    assert torch.equal(twin(x), expected)
+
+
+def test_a_converted_model_keeps_its_integers_inside_of_integer_gemms():
+    twin, x = converted(mlp()), rows(4, 33)
+    expected = twin(x)
+    with accelsim.integer_gemms(twin, beta=3):
+        assert torch.equal(twin(x), expected)
+
+
+def test_a_converted_model_is_exported():
+    twin = converted(mlp(), granularity="row")
+    sizes = ({0: torch.export.Dim("n")},)
+    program = torch.export.export(twin, (rows(4, 33),), dynamic_shapes=sizes)
+    assert torch.equal(program.module()(rows(9, 33)), twin(rows(9, 33)))
+
+
 def test_dequantize_goes_back():
     model, x = mlp(torch.bfloat16), rows(4, 33, dtype=torch.bfloat16)
     twin = converted(model)
