@@ -7,7 +7,8 @@ times as large, so that activations have heavy channels as those of real models 
 copy with `accelsim.quantize_`, one scale for each token and output channel, compiles both, records
 each as a CUDA graph, and times them in turns in one process. torchao's fp8 per row stands beside
 them where it is installed. First every product of one pass of the compiled model is compared with
-an independent oracle's, bit for bit, and the graph's result with that pass's.
+an independent oracle's, bit for bit, and the graph's result with that pass's. Without a GPU the
+layers run eagerly on the CPU.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import copy
 import json
 import statistics
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -35,13 +37,14 @@ HEAVY, FACTOR = 8, 30
 def main() -> None:
     """Build, convert, check, record and time the layers, and print one line of JSON each."""
     options = parse()
-    device = torch.device("cuda")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build(options, device)
     ids = torch.randint(0, 1000, (options.tokens // options.sequence, options.sequence))
     embedded = model.embed_tokens(ids.to(device))
     runs: dict[str, Callable[[], Tensor]] = {"bf16": recorded(model, embedded)}
     facts: dict[str, Any] = {"tokens": options.tokens, "sequence": options.sequence}
-    if fp8 := converted_by_torchao(model):
+    fp8 = converted_by_torchao(model) if device.type == "cuda" else None
+    if fp8:
         runs["torchao fp8 per row"] = recorded(fp8, embedded)
     for activations, weights in options.betas:
         name = f"exact {activations:g}/{weights:g}"
@@ -63,12 +66,13 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(options.rounds):
         for name, run in runs.items():
-            times[name] += timed(run, options.repeats)
+            times[name] += timed(run, options.repeats, device)
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, median in medians.items():
         facts.setdefault(name, {})
         facts[name] |= {"ms": round(median, 4), "bf16 over it": round(medians["bf16"] / median, 3)}
-    print(json.dumps({"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, **facts}))
+    where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    print(json.dumps({"device": where, "torch": torch.__version__, **facts}))
 
 
 def parse() -> argparse.Namespace:
@@ -150,23 +154,39 @@ def check(twin: LlamaModel, embedded: Tensor, floats: dict[int, Tensor]) -> dict
     products.forward = judged
     try:
         with torch.no_grad():
-            torch.compile(twin, fullgraph=True)(inputs_embeds=embedded)
+            compiled(twin)(inputs_embeds=embedded)
     finally:
         products.forward = forward
     return seen
 
 
+def compiled(model: LlamaModel) -> Callable[..., Any]:
+    """Return a compiled model on a GPU, and the model itself on the CPU."""
+    if model.device.type == "cpu":
+        return model
+    found: Callable[..., Any] = torch.compile(model, fullgraph=True)
+    return found
+
+
 def recorded(model: LlamaModel, embedded: Tensor) -> Callable[[], Tensor]:
-    """Return what replays a compiled model that is recorded as a CUDA graph."""
-    compiled = torch.compile(model, fullgraph=True)
+    """Return what runs a model: on a GPU, what replays it as a CUDA graph."""
+    forward = compiled(model)
+
+    def hidden() -> Tensor:
+        with torch.no_grad():
+            result: Tensor = forward(inputs_embeds=embedded).last_hidden_state
+        return result
+
+    if embedded.device.type == "cpu":
+        return hidden
     stream = torch.cuda.Stream()
-    with torch.no_grad(), torch.cuda.stream(stream):
+    with torch.cuda.stream(stream):
         for _ in range(3):
-            right = compiled(inputs_embeds=embedded).last_hidden_state.clone()
+            right = hidden().clone()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.no_grad(), torch.cuda.graph(graph, stream=stream):
-        result = compiled(inputs_embeds=embedded).last_hidden_state
+    with torch.cuda.graph(graph, stream=stream):
+        result = hidden()
     graph.replay()
     torch.cuda.synchronize()
     if not torch.equal(result, right):
@@ -179,16 +199,18 @@ def recorded(model: LlamaModel, embedded: Tensor) -> Callable[[], Tensor]:
     return run
 
 
-def timed(run: Callable[[], Tensor], repeats: int) -> list[float]:
-    """Return the times of repeats in ms, by the GPU's clock."""
-    run()
-    events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(repeats)]
-    for first, last in events:
-        first.record()
+def timed(run: Callable[[], Tensor], repeats: int, device: torch.device) -> list[float]:
+    """Return the times of repeats in ms, each from an idle device to an idle device."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    times = []
+    for number in range(1 + repeats):
+        wait()
+        start = perf_counter()
         run()
-        last.record()
-    torch.cuda.synchronize()
-    return [first.elapsed_time(last) for first, last in events]
+        wait()
+        if number:
+            times.append((perf_counter() - start) * 1e3)
+    return times
 
 
 if __name__ == "__main__":

@@ -82,18 +82,31 @@ def test_their_own_tests_pass(outside, name):
     assert "passed" in outside.run("pytest", "-q", outside.folder / name / "tests")
 
 
+SIZES = ["--hidden=64", "--intermediate=128", "--heads=2", "--tokens=16"]
+
+
+def timed(name, *options):
+    script = [sys.executable, str(EXAMPLES / name), *SIZES, "--rounds=1", "--repeats=1", *options]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.slow
 def test_the_script_that_times_layers_runs_on_a_small_shape():
     pytest.importorskip("transformers")
-    sizes = ["--hidden=64", "--intermediate=128", "--heads=2", "--tokens=16"]
-    script = [
-        sys.executable,
-        str(EXAMPLES / "llama_layers.py"),
-        *sizes,
-        "--rounds=1",
-        "--repeats=1",
-    ]
-    done = subprocess.run(script, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "14 GEMMs checked, 0 inexact" in done.stdout
-    assert "integer_gemms" in done.stdout
+    shown = timed("llama_layers.py")
+    assert "14 GEMMs checked, 0 inexact" in shown
+    assert "integer_gemms" in shown
+
+
+@pytest.mark.slow
+def test_the_script_that_times_converted_layers_runs_on_a_small_shape():
+    pytest.importorskip("transformers")
+    found = json.loads(
+        timed("exact_layers.py", "--sequence=8", "--kv-heads=2", "--betas", "63/127")
+    )
+    exact = found["exact 63/127"]
+    assert (exact["products"], exact["inexact"]) == (14, 0)
+    assert exact["bytes"] < 0.7
+    assert found["bf16"]["ms"] > 0

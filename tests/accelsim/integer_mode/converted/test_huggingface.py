@@ -2,8 +2,10 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from accelsim import IntegerConfig
 from accelsim.errors import DataError
 from accelsim.integer_mode.converted.modules import ExactLinear, ExactTrainingLinear
 
+PAGE = Path(__file__).parents[4] / "docs" / "models.md"
 CONFIG = IntegerConfig({"weights": 127, "default": 63}, granularity="row")
 IDS = torch.arange(3, 12).reshape(1, 9)
 
@@ -168,6 +171,33 @@ def test_dequantizing_gives_a_plain_model(folder):
     assert type(plain.lm_head) is torch.nn.Linear
     assert {*plain.state_dict()} == {*llama().state_dict()}
     assert logits(plain).dtype == torch.bfloat16
+
+
+def test_the_pages_own_lines_do_what_they_say(tmp_path, monkeypatch, capsys):
+    llama().save_pretrained(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
+        exec(block, names)
+    assert isinstance(names["model"].lm_head, ExactLinear)
+    assert (tmp_path / "exact/model.safetensors").is_file()
+    assert capsys.readouterr().out.endswith("2 linear layers multiply exact integers\n")
+    assert type(names["net"][0]) is torch.nn.Linear
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_one_compilation_serves_any_number_of_tokens(folder, backend):
+    model = load(folder, quantization_config=CONFIG, dtype=torch.float32)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=backend)
+    with torch.no_grad():
+        for count in (5, 9, 30):
+            ids = torch.arange(count)[None]
+            found = compiled(ids, use_cache=False).logits
+            right = model(ids, use_cache=False).logits
+            assert torch.allclose(found, right, rtol=0, atol=0.05)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
 def test_without_transformers_the_message_says_how_to_install_it():
