@@ -72,6 +72,11 @@ def test_the_reach_of_some_levels_is_what_they_write_and_no_more(system):
             edges = torch.tensor([smallest - 1, smallest, largest, largest + 1])
             assert system.count(edges).tolist() == [levels + 1, levels, levels, levels + 1]
             assert system.out_of_bound(edges).tolist() == [True, levels > 1, levels > 1, True]
+            left = edges.tolist()
+            for _ in range(levels):
+                left = [(value - ranges(system)[1].start) // 2**system.shift for value in left]
+            at_once = (edges + system.carry(levels)) >> (levels * system.shift)
+            assert at_once.tolist() == left
         assert system.levels(min(-smallest, largest)) == levels
         assert system.levels(min(-smallest, largest) + 1) == levels + 1
     assert system.levels(0) == 1

@@ -57,20 +57,22 @@ def test_weights_beyond_int64_add_nothing():
         assert packing(problem, [result] * 3).tolist() == [[[3]]]
 
 
-def one_product(exponent, rows=None):
-    """Return a problem of one product, ``[1, 3]``, and its integers."""
+def products_of(*exponents, rows=None):
+    """Return a problem of products ``[1, 3]`` with these weights, and their integers."""
     result = torch.tensor([[1, -1, 3]])
     digits = torch.zeros((1, 1), dtype=torch.int8), torch.zeros((3, 1), dtype=torch.int8)
     lines = (Segment(1, 0, rows),)
-    product = Product(*digits, lines, (Segment(3, 0),), exponent)
-    return LowBitProblem([product], (1, 1, 1, 3), "any", 1, 1, 0, 0), [result]
+    products = [Product(*digits, lines, (Segment(3, 0),), exponent) for exponent in exponents]
+    return LowBitProblem(products, (1, 1, 1, 3), "any", 1, 1, 0, 0), [result] * len(products)
 
 
+@pytest.mark.parametrize("first", [(), (0,), (64,)])
 @pytest.mark.parametrize("exponent", [0, 1, 61, 62, 63, 64])
 @pytest.mark.parametrize("rows", [None, torch.tensor([0])], ids=["in order", "mapped"])
-def test_the_largest_weights_are_modulo_2_to_the_64(exponent, rows):
-    problem, results = one_product(exponent, rows)
-    exact = [value << exponent for value in (1, -1, 3)]
+def test_the_largest_weights_are_modulo_2_to_the_64(first, exponent, rows):
+    exponents = (*first, exponent)
+    problem, results = products_of(*exponents, rows=rows)
+    exact = [sum(value << exponent for exponent in exponents) for value in (1, -1, 3)]
     wrapped = [(value + 2**63) % 2**64 - 2**63 for value in exact]
     assert pack(problem, results).tolist() == [[wrapped]]
     assert pack_by_operations(problem, results).tolist() == [[wrapped]]
@@ -79,13 +81,13 @@ def test_the_largest_weights_are_modulo_2_to_the_64(exponent, rows):
 
 @pytest.mark.parametrize("packing", [pack, pack_by_operations, pack_wide])
 def test_a_product_without_its_integers_is_a_mistake(packing):
-    problem, results = one_product(0)
+    problem, results = products_of(0)
     with pytest.raises(ValueError, match="zip"):
         packing(problem, [*results, *results])
 
 
 def test_the_cpu_has_kernels_of_its_own(monkeypatch):
-    problem, results = one_product(0)
+    problem, results = products_of(0)
     seen = []
     module = sys.modules["accelsim.unpack.pack"]  # the package's attribute is the function
     monkeypatch.setattr(module, "pack_on_cpu", lambda *both: seen.append(both) or "packed")
