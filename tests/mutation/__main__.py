@@ -102,7 +102,8 @@ def try_target(target: dict, most: int, jobs: int, again: set[str] | None) -> di
             def done(outcome: str, mutant=mutant) -> None:
                 alive = outcome == "survived" and mutant.key in equivalent
                 found[mutant] = "equivalent" if alive else outcome
-                print(f"{len(found)} of {len(drawn)}: {found[mutant]}", file=sys.stderr, flush=True)
+                said = f"{len(found)} of {len(drawn)}: {found[mutant]}: {mutant.key}"
+                print(said, file=sys.stderr, flush=True)
 
             pool.start(attempt, log, 40 + 5 * sum(seconds.get(test, 0.0) for test in tests), done)
         pool.finish()
