@@ -241,3 +241,23 @@ def test_on_the_cpu_nothing_is_compared_at_the_end(layer, monkeypatch):
         layer(torch.randn(3, 6))
         write_unseen(layer)
         layer(torch.randn(3, 6))
+
+
+def test_what_is_kept_holds_for_one_view_in_one_state(layer):
+    weights, weight = Weights(layer), layer.weight.detach()
+    assert weights.stays(weight)
+    view, kept = weights.kept(weight)
+    assert weights.is_unchanged(weight, view, kept)
+    assert not weights.is_unchanged(weight.T, view, kept), "another view"
+    assert not weights.is_unchanged(weight.clone(), view, kept), "other memory"
+    weights.written([weight])
+    assert not weights.is_unchanged(weight, view, kept), "a write that was seen"
+
+
+@pytest.mark.parametrize("write", [lambda x: x.mul_(2), lambda x: x.numpy().__imul__(2)])
+def test_what_is_kept_does_not_hold_after_a_write_that_no_operator_shows(layer, write):
+    weights, weight = Weights(layer), layer.weight.detach()
+    assert weights.stays(weight)
+    view, kept = weights.kept(weight)
+    write(weight)
+    assert not weights.is_unchanged(weight, view, kept)
