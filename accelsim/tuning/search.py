@@ -29,6 +29,8 @@ Say = Callable[[str], None]
 ROUNDS = 6
 """Verifications of one search, at most."""
 
+FINEST = "the finest of the grid"
+
 CLOSE = 0.75
 """A plan that uses this share of the target is not made cheaper."""
 
@@ -289,9 +291,12 @@ class Tuning:
         seen: set[str] = set()
         for attempt in range(ROUNDS):
             solution = self._search.solve(allowed)
-            if solution is None:
-                break
-            record = self.verified(f"{label}, attempt {attempt + 1}", solution)
+            if solution is None:  # what is predicted may be too much: the finest plan tells
+                solution = self._search.finest()
+                allowed = solution.error
+                record = self.verified(FINEST, solution)
+            else:
+                record = self.verified(f"{label}, attempt {attempt + 1}", solution)
             if record.plan_sha256 in seen:
                 break
             seen.add(record.plan_sha256)
@@ -306,4 +311,4 @@ class Tuning:
 
     def nearest(self) -> TuneRecord:
         """Verify the plan with the least errors that the grid has."""
-        return self.verified("the finest of the grid", self._search.finest())
+        return self.verified(FINEST, self._search.finest())
