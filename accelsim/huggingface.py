@@ -138,6 +138,36 @@ class AccelsimQuantizer(HfQuantizer):
         return dequantize_(model, dtype)
 
 
+def attach(model: nn.Module, config: IntegerConfig) -> None:
+    """Have a model that `quantize_` converted save its settings, as one that was loaded so does.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A model of transformers.
+    config : IntegerConfig
+        How it was converted.
+    """
+    settings = _Config.from_dict(config.to_dict())
+    assert isinstance(settings, _Config), "a pair was not asked for"
+    model.hf_quantizer = AccelsimQuantizer(settings)  # type: ignore[assignment]
+    model.config.quantization_config = settings  # type: ignore[union-attr]
+    _untie(model)
+
+
+def detach(model: nn.Module) -> None:
+    """Have a model whose layers are floats again be saved as one.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A model of transformers.
+    """
+    if isinstance(getattr(model, "hf_quantizer", None), AccelsimQuantizer):
+        del model.hf_quantizer
+        del model.config.quantization_config  # type: ignore[union-attr]
+
+
 if METHOD not in AUTO_QUANTIZER_MAPPING:
     register_quantization_config(METHOD)(_Config)
     register_quantizer(METHOD)(AccelsimQuantizer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,6 +110,7 @@ def quantize_(
             "own",
             stacklevel=2,
         )
+    _tell_transformers("attach", model, config)
     return Conversion(tuple(choice.layers), choice.left)
 
 
@@ -150,6 +153,7 @@ def dequantize_(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module
             _become(module, module.original)
         for name in _OF_CONVERTED:
             del module.__dict__[name]
+    _tell_transformers("detach", model)
     return model
 
 
@@ -231,3 +235,16 @@ def _convert(
     _become(module, ExactLinear)
     assert isinstance(module, ExactLinear)
     module.take_weight(weights[id(parameter)])
+
+
+def _tell_transformers(what: str, model: nn.Module, *settings: IntegerConfig) -> None:
+    """Have a model of transformers saved as what it is now: its own code knows floats alone."""
+    kind = getattr(sys.modules.get("transformers"), "PreTrainedModel", None)
+    if kind is None or not isinstance(model, kind):
+        return
+    try:
+        module = importlib.import_module("accelsim.huggingface")
+    except InputError as error:
+        warnings.warn(f"save_pretrained cannot save this model: {error}", stacklevel=3)
+        return
+    getattr(module, what)(model, *settings)

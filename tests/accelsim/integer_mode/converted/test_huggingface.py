@@ -83,6 +83,23 @@ def test_a_folder_is_loaded_converted_saved_and_loaded_again(folder, tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_a_model_that_quantize_converted_is_saved_as_one(folder, tmp_path):
+    """Without its settings the digits would be loaded as weights."""
+    model = load(folder)
+    accelsim.quantize_(model, CONFIG)
+    model.save_pretrained(tmp_path / "exact")
+    assert json.loads((tmp_path / "exact/config.json").read_text())["quantization_config"]
+    again = load(tmp_path / "exact")
+    assert torch.equal(logits(again), logits(model))
+    for converted in (model, again):
+        accelsim.dequantize_(converted)
+        converted.save_pretrained(tmp_path / "floats")
+        assert "quantization_config" not in json.loads(
+            (tmp_path / "floats/config.json").read_text()
+        )
+        assert torch.equal(logits(load(tmp_path / "floats")), logits(converted))
+
+
 def test_the_base_model_of_a_saved_model_is_loaded(folder, tmp_path):
     model = load(folder, quantization_config=CONFIG)
     model.save_pretrained(tmp_path / "exact")
