@@ -23,7 +23,7 @@ def quality_rows(records: Sequence[EvalRecord]) -> list[dict[str, Any]]:
         row["integer GEMMs"] = record.tally.get("gemms")
         row["checked"], row["inexact"] = (record.tally.get(k) for k in ("checked", "inexact"))
         row["r"] = record.tally.get("ratio")
-        row["in integers"] = record.tally.get("coverage")
+        row["% in integers"] = _percent(record.tally.get("coverage"))
         row["Huffman bits"] = record.storage.get("huffman_bits_per_parameter")
         row["entropy, bits"] = record.storage.get("entropy_bits_per_parameter")
         rows.append(row)
@@ -61,11 +61,16 @@ def training_rows(records: Sequence[TrainRecord]) -> list[dict[str, Any]]:
             for end, index in (("first", 0), ("last", -1)):
                 ratios = [run[index][f"{name}_ratio"] for run in probes]
                 row[f"r {name}, {end}"] = _mean([r for r in ratios if r is not None])
-        row["in integers"] = _mean([c for r in own if (c := r.tally.get("coverage")) is not None])
+        shares = [c for r in own if (c := r.tally.get("coverage")) is not None]
+        row["% in integers"] = _percent(_mean(shares))
         row["seconds"] = sum(record.seconds for record in own)
         row["failed"] = sum(record.failed for record in own)
         rows.append(row)
     return rows
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _mean(values: list[Any]) -> float | None:

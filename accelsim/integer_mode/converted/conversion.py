@@ -18,6 +18,7 @@ from accelsim.integer_mode.converted.choice import Choice, choose
 from accelsim.integer_mode.converted.config import IntegerConfig
 from accelsim.integer_mode.converted.digits import StoredWeight, placeholder, stored
 from accelsim.integer_mode.converted.modules import Exact, ExactLinear, ExactTrainingLinear
+from gemm_backends import load_backend
 
 Filter = Callable[[nn.Module, str], bool]
 
@@ -75,7 +76,8 @@ def quantize_(
     Raises
     ------
     InputError
-        If no layer is left to convert, or a glob of ``config.skip`` matches none.
+        If no layer is left to convert, a glob of ``config.skip`` matches none, or there is no such
+        backend.
     DataError
         If a weight holds NaN or infinity, or has no scale; the model is as it was then.
 
@@ -95,6 +97,8 @@ def quantize_(
     torch.Size([3, 2])
     """
     choice = choose(model, config, filter_fn)
+    if config.backend is not None:
+        load_backend(config.backend)  # an unknown one is an error now, not in the first product
     weights: dict[int, StoredWeight] = {}
     if not config.training:
         for name, module in choice.layers.items():

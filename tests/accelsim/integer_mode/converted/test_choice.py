@@ -176,6 +176,13 @@ def test_a_model_with_nothing_to_convert_is_an_error():
         accelsim.quantize_(model, CONFIG)
 
 
+def test_an_unknown_backend_is_an_error_before_anything_is_converted():
+    model = mlp()
+    with pytest.raises(InputError, match=r"unknown backend 'emulatr'; did you mean 'emulator'"):
+        accelsim.quantize_(model, IntegerConfig(beta=31, backend="emulatr"))
+    assert not any(isinstance(module, Exact) for module in model.modules())
+
+
 def test_skip_takes_globs_that_match_something():
     done = accelsim.quantize_(mlp(), IntegerConfig(beta=31, skip=["2"]))
     assert done.left == {"2": "it is skipped"}
