@@ -69,8 +69,8 @@ def training_rows(records: Sequence[TrainRecord]) -> list[dict[str, Any]]:
     return rows
 
 
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+def _percent(share: Any) -> float | None:
+    return None if share is None else 100 * float(share)
 
 
 def _mean(values: list[Any]) -> float | None:
