@@ -191,7 +191,7 @@ def choose(
     tolerance : float
         Of the Frobenius norm of the product's error, relative to that of the product.
     guaranteed : bool
-        Whether a proven bound has to be within the tolerance, which is 10 to 100 times the error;
+        Whether a proven bound has to be within the tolerance, which is 4 to 25 times the error;
         by default it is an estimate.
     percentile, granularity, zero_alpha
         See `accelsim.integer_gemms`; both operands are rounded alike.

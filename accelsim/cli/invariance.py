@@ -46,7 +46,8 @@ SHOWN = 10
     help="Rows of the batch that is filled up with others.",
 )
 @click.option(
-    "--beta",
+    "--activations-beta",
+    "beta",
     type=click.FloatRange(min=0, min_open=True),
     default=63,
     show_default=True,

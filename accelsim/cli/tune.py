@@ -76,9 +76,7 @@ BETAS = (7.0, 15.0, 31.0, 47.0, 63.0, 95.0, 127.0, 191.0, 255.0)
     metavar="NAME",
     help="The described accelerator whose cycles and energy are predicted.",
 )
-@click.option(
-    "--backend", default="cpu-int8", show_default=True, help="What is timed for --cost time."
-)
+@click.option("--backend", metavar="NAME", help="What is timed for --cost time, which needs it.")
 @click.option("--pareto", is_flag=True, help="Evaluate other targets and plans of one β as well.")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
@@ -105,7 +103,7 @@ def command(
     windows: int,
     tokens: int,
     accelerator: str,
-    backend: str,
+    backend: str | None,
     pareto: bool,
     resume: bool,
     overwrite: bool,

@@ -14,7 +14,7 @@ OWN_KEYS: Mapping[str, frozenset[str]] = {
     "run": frozenset(
         {
             "workloads", "quantize", "unpack", "backends", "accelerator", "baselines", "k_split",
-            "product", "timing",
+            "product", "timing", "plan",
         }
     ),
     "eval": frozenset({"model", "gguf", "text", "windows", "tokens"}),

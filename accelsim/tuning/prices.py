@@ -146,7 +146,7 @@ class Time(Price):
         return min(times)
 
 
-def price_of(what: str, accelerator: str, backend: str) -> Price:
+def price_of(what: str, accelerator: str, backend: str | None) -> Price:
     """Return the price that a command asks for.
 
     Parameters
@@ -155,19 +155,21 @@ def price_of(what: str, accelerator: str, backend: str) -> Price:
         ``macs``, ``cycles``, ``energy``, ``time`` or ``bytes``.
     accelerator : str
         For cycles and energy: the name or file of a description.
-    backend : str
+    backend : str or None
         For time: what multiplies.
 
     Raises
     ------
     InputError
-        If there is no such accelerator, or the backend does not run here.
+        If there is no such accelerator, or the backend is missing or does not run here.
     """
     if what == "macs":
         return Macs()
     if what == "bytes":
         return Bytes()
     if what == "time":
+        if backend is None:
+            raise InputError("--cost time: name what is timed by --backend")
         return Time(backend)
     return Modelled(accelerator, what, lambda bits: accelerator_backend(accelerator, bits))
 

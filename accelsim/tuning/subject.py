@@ -124,7 +124,18 @@ class Subject:
         return self.loaded.model
 
     def readings(self, count: int, tokens: int, held_out: bool = False) -> list[Reading]:
-        """Return windows of the text, evenly spaced; those held out lie between the others."""
+        """Return windows of the text, evenly spaced; those held out lie between the others.
+
+        Raises
+        ------
+        InputError
+            If the text is too short for windows that do not overlap.
+        """
+        if len(self.ids) < 2 * count * tokens:
+            raise InputError(
+                f"the text has {len(self.ids):,} tokens, too few for {2 * count} windows of "
+                f"{tokens}, half of them held out"
+            )
         both = windows(self.ids, 2 * count, tokens)
         return [Reading(self.model, window, self.loaded.generates) for window in both[held_out::2]]
 

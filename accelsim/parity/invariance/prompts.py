@@ -121,7 +121,7 @@ class Session:
         """
         device = next(self._model.parameters()).device
         width = max(len(row.ids) for row in rows) + extra
-        ids = torch.zeros(len(rows), width, dtype=torch.int64)
+        ids = torch.zeros(len(rows), width, dtype=torch.int64, device="cpu")
         real = torch.zeros_like(ids)
         starts = [width - len(row.ids) if padding == "left" else 0 for row in rows]
         for index, (row, start) in enumerate(zip(rows, starts, strict=True)):
@@ -182,5 +182,5 @@ def cut_prompts(ids: Sequence[int], count: int, tokens: int) -> list[Tensor]:
         raise InputError(
             f"the text has {len(ids):,} tokens, too few for {count} prompts of {tokens}"
         )
-    whole = torch.tensor(ids)
+    whole = torch.tensor(ids, device="cpu")
     return [whole[i * step : i * step + tokens - i] for i in range(count)]

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from accelsim.parity.invariance.prompts import Padding, Row, Session
 from accelsim.plugins.extras import need
+from gemm_backends import list_backends, load_backend
+from gemm_backends.cost.accelerators import MODEL
 
 Run: TypeAlias = Callable[[Session, Sequence[Tensor]], dict[int, Tensor]]
 """Takes prompts and returns the logits of some of them, or of the first tokens of some."""
@@ -83,7 +85,8 @@ def _batch(padding: Padding, extra: int = 0, filled: int = 0, shuffled: bool = F
         rows = [Row(index, ids) for index, ids in enumerate(prompts)]
         rows += [Row(None, prompts[i % len(prompts)].flip(0)) for i in range(filled - len(rows))]
         if shuffled:
-            order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+            generator = torch.Generator().manual_seed(0)
+            order = torch.randperm(len(rows), generator=generator, device="cpu")
             rows = [rows[i] for i in order.tolist()]
         return session.run(rows, padding, extra)
 
@@ -121,6 +124,18 @@ def _cache() -> Any:
     return need("transformers", "models").DynamicCache()
 
 
+def _native() -> list[str]:
+    """Return the backends that multiply digits of 8 bits by instructions of this CPU."""
+    found = []
+    for name in list_backends():
+        backend = load_backend(name)
+        said = backend.status()
+        here = said.available and said.execution == "native" and said.device == "cpu"
+        if here and backend.operand_bits == (8, 8):
+            found.append(name)
+    return found
+
+
 def ways(level: int, fill: int, chunks: Sequence[int] = (1, 7, 64)) -> list[Way]:
     """Return the ways of a level and those below, the reference, `alone`, not among them.
 
@@ -144,8 +159,8 @@ def ways(level: int, fill: int, chunks: Sequence[int] = (1, 7, 64)) -> list[Way]
         Way("no cache, one more token at a time", 1, _grown),
         Way("1 thread", 1, alone, threads=1),
         Way("2 threads", 1, alone, threads=2),
-        Way("cpu-int8", 1, alone, backend="cpu-int8"),
-        Way(f"emulator, {SHORT} tokens", 1, _first, backend="emulator"),
+        *(Way(name, 1, alone, backend=name) for name in _native()),
+        Way(f"{MODEL}, {SHORT} tokens", 1, _first, backend=MODEL),
     ]
     if level > 1:
         found.append(Way("cuda", 2, alone, device="cuda"))

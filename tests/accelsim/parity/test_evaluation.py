@@ -98,9 +98,9 @@ def test_a_share_of_integers_can_be_required(config):
     some = "treatments=[{method: float}, {beta: 15}, {beta: 15, skip: [lm_head]}]"
     result = run(config, "--format", "json", "--set", some)
     assert (result.return_value, "warning" in result.stderr) == (0, False)
-    floats, everything, most = [row["in integers"] for row in json.loads(result.stdout)]
-    assert (floats, everything) == (None, 1)
-    assert 0.5 < most < 1
+    floats, everything, most = [row["% in integers"] for row in json.loads(result.stdout)]
+    assert (floats, everything) == (None, 100)
+    assert 50 < most < 100
     result = run(config, "--resume", "--require-coverage", "0.999", "--set", some)
     assert result.return_value == 1
     assert "error: p = 95, β = 15, without lm_head: " in result.stderr
