@@ -119,6 +119,11 @@ class IntegerGemms(Replacing):
         """Return the integer product of a GEMM, dequantized into the type of A."""
         if call.phase == "forward":
             self._overflowed = False
+        if call.a.is_cuda and torch.cuda.is_current_stream_capturing():
+            raise InputError(
+                f"{call.name}: integer_gemms waits for the device after every GEMM, which a CUDA "
+                "graph cannot record; convert the model with accelsim.quantize_ and record that"
+            )
         try:
             with self._one_at_a_time:
                 if known is None:

@@ -6,6 +6,7 @@ from torch.optim import AdamW
 
 from accelsim import integer_gemms
 from accelsim.arithmetic.rounding import quantize
+from accelsim.errors import InputError
 from workloads.models.tasks import TextTask
 
 
@@ -45,3 +46,14 @@ def test_training_on_tensor_cores_is_that_of_the_simulation(bits):
     assert total.checked == total.gemms > 0
     assert (total.inexact, total.overflows) == (0, 0)
     assert losses[-1] < losses[0]
+
+
+def test_a_cuda_graph_is_refused_with_the_way_out():
+    model = torch.nn.Linear(64, 64).cuda()
+    x = torch.randn(8, 64, device="cuda")
+    graph = torch.cuda.CUDAGraph()
+    with torch.no_grad(), integer_gemms(model, beta=31):
+        model(x)
+        with pytest.raises(InputError, match="quantize_"), torch.cuda.graph(graph):
+            model(x)
+        model(x)

@@ -48,7 +48,7 @@ def drawn(dtype, spread):
     x = torch.randn((60, 1000), generator=generator)
     x = x * 2.0 ** torch.randint(-spread, spread // 4 + 1, x.shape, generator=generator)
     x[:, ::5] = torch.randint(-8, 8, x[:, ::5].shape, generator=generator) / 4
-    return x.to(dtype)
+    return x.clamp(-60000, 60000).to(dtype)
 
 
 @pytest.mark.parametrize("spread", [4, 24, 120])
@@ -69,8 +69,10 @@ def test_an_operator_has_the_bits_of_the_cpu(name, dtype, spread):
 
 
 def bits(x):
+    """Return entries as integers; every NaN is one."""
     sizes = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-    return x.contiguous().view(sizes[x.element_size()])
+    known = x if x.dtype == torch.int64 else torch.where(x.isnan(), torch.nan, x)
+    return known.contiguous().view(sizes[x.element_size()])
 
 
 def block(width):

@@ -232,17 +232,17 @@ def _layer_norm(
 def _rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, eps: float | None
 ) -> Any:
-    dims = range(input.ndim - len(normalized_shape), input.ndim)
-    count = _size(input, dims)
-    if not 0 < count <= MOST:
+    """Compute the steps into which PyTorch takes it apart on a CPU, each with its rounding."""
+    dims = list(range(input.ndim - len(normalized_shape), input.ndim))
+    if not 0 < _size(input, dims) <= MOST:
         return NotImplemented
-    wide = input.to(torch.float64)
-    least = torch.finfo(input.dtype).eps if eps is None else eps
-    inverse = _inverse_root(wide, dims, least)
+    wide = input.to(torch.float32)
+    least = torch.finfo(torch.float32).eps if eps is None else eps
+    inverse = OPERATORS["rsqrt"](_mean(_pow(wide, 2), dims, keepdim=True) + least)
     result = wide * inverse
     if weight is not None:
-        result = result * weight.to(torch.float64)
-    return round_once(result, input.dtype).contiguous(), round_once(inverse, torch.float32)
+        result = result * weight
+    return result.to(input.dtype).contiguous(), inverse
 
 
 def _inverse_root(x: Tensor, dims: Sequence[int], eps: float) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import special
 
+import accelsim
 from accelsim.integer_mode.pinned import choices, elementary, error_function, sums
 from accelsim.integer_mode.pinned.operators import OPERATORS
 
@@ -131,6 +132,20 @@ def test_operators_are_close_to_pytorchs(dtype):
         for mine, its in pairs:
             assert (mine.shape, mine.dtype) == (its.shape, its.dtype), name
             torch.testing.assert_close(mine, its)
+
+
+@pytest.mark.parametrize("eps", [None, 1e-6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_fused_norm_has_the_bits_of_its_steps(dtype, eps):
+    """PyTorch takes it apart on a CPU and not on a GPU."""
+    x = torch.randn(50, 64, generator=torch.Generator().manual_seed(1)).to(dtype)
+    weight = torch.rand(64, dtype=dtype)
+    norm = torch.nn.RMSNorm(64, eps, dtype=dtype)
+    norm.weight.data = weight
+    with torch.no_grad(), accelsim.invariant(norm, 63):
+        right = norm(x)
+    found, _ = OPERATORS["_fused_rms_norm"](x, [64], weight, eps)
+    assert torch.equal(found, right)
 
 
 def test_sums_with_a_factor_and_quotients_by_numbers():
