@@ -58,7 +58,15 @@ class IntegerOperand:
             What waits until it is rounded; it raises what is wrong with its entries.
         """
         ahead = begin_kernels(quantizing, system)
-        return lambda: IntegerOperand(quantizing.finish(), system, ahead=ahead)
+
+        def finish() -> IntegerOperand:
+            operand = IntegerOperand(quantizing.finish(), system, ahead=ahead)
+            if ahead is not None:
+                # Taken in while the device works on what was queued behind it.
+                operand.kernels.row_levels()
+            return operand
+
+        return finish
 
     @cached_property
     def kernels(self) -> Kernels:

@@ -1,11 +1,14 @@
 """The fused route: every integer equal to the oracle's, every float rounded once, any value."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from drawing import draw
 from fused_fuzz import exact_product, reference_integers
 from quotient import rounded_quotient
+from safetensors.torch import load_file
 
 from accelsim.arithmetic.digits import DigitSystem
 from accelsim.errors import DataError, InputError
@@ -133,6 +136,20 @@ def test_high_parts_meet_that_the_sample_had_none_of(columns):
     met[columns] = met[columns].roll(1, dims=1)
     out = route.run(met, b, TIMER)
     assert_exact(route, out, met, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "percentile", "beta"),
+    [("met-at-beta-31", 99.5, 31.0), ("met-at-beta-127", 90.0, 127.0)],
+)
+def test_drawn_operands_whose_high_parts_meet_after_the_plan(name, percentile, beta, columns):
+    """Two of the twelve drawn cases in which entries were wrong and the check passed."""
+    drawn = load_file(Path(__file__).parent / "operands" / f"{name}.safetensors", device="cuda")
+    a, b, then = drawn["a_first"], drawn["b"], drawn["a_then"]
+    for output in ("same", None):
+        route = open_route(a, b, beta, percentile, output)
+        assert_exact(route, route.run(a, b, TIMER), a, b)
+        assert_exact(route, route.run(then, b, TIMER), then, b)
 
 
 def test_heavy_columns_with_two_high_digits_in_both_operands(columns):
