@@ -1,4 +1,28 @@
-"""accelsim: hardware emulation and benchmarks for low-bit accelerators."""
+"""accelsim: the GEMMs of real Transformers, computed exactly on low-bit integers.
+
+Call one of these first:
+
+- `integer_gemms` runs any PyTorch model on integers within a context, forward and backward;
+- `invariant` does so with the same bits of a token in every batch;
+- `quantize_` converts a model for good: its linear layers then hold integers;
+- `choose` finds the least β that keeps the error of a product below a tolerance.
+
+Backends are classes of `gemm_backends`, and ``accelsim --help`` lists the commands. README.md is
+the place to begin.
+
+Examples
+--------
+>>> import accelsim
+>>> import torch
+>>> model = torch.nn.Linear(64, 32)
+>>> x = torch.randn(8, 64)
+>>> with torch.no_grad(), accelsim.integer_gemms(model, beta=127) as mode:
+...     y = model(x)
+>>> print(mode.tally)
+1 GEMM in integers, 100.0% of the multiplications
+  linear, forward: 1
+  no unpack ratio r: without a backend nothing is unpacked
+"""
 
 from __future__ import annotations
 

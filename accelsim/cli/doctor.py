@@ -21,13 +21,16 @@ from accelsim.cli.actions import (
 from accelsim.cli.shared import format_option
 from accelsim.errors import InputError
 from accelsim.measure.machine import environment
-from accelsim.plugins.extras import how_to_install
+from accelsim.plugins.extras import PURPOSES, how_to_install
 from accelsim.report.tables import Format, render
 from gemm_backends import Outcome, load_backend
 from gemm_backends.baselines import list_baselines, load_baseline
 from gemm_backends.survey import Surveyed, survey
 
 PACKAGE = "accelsim"
+
+REMARKS = {"Extras": "optional: install what you need"}
+"""What stands beside the title of a table."""
 
 
 _Rows: TypeAlias = list[dict[str, str]]
@@ -65,7 +68,8 @@ def _print_tables(sections: Mapping[str, _Rows]) -> None:
         table.show_header = title != "This machine"
         for row in rows:
             table.add_row(*row.values())
-        console.print(f"\n{title}")
+        remark = f" ({REMARKS[title]})" if title in REMARKS else ""
+        console.print(f"\n{title}{remark}")
         console.print(table)
 
 
@@ -124,8 +128,9 @@ def _extras() -> _Rows:
     for extra in importlib.metadata.metadata(PACKAGE).get_all("Provides-Extra") or []:
         missing = _missing(extra)
         needs = f"needs {', '.join(missing)}: {how_to_install(extra)}"
-        rows.append({"extra": extra, "state": needs if missing else "installed"})
-    return rows
+        purpose = PURPOSES.get(extra, "developing accelsim")
+        rows.append({"extra": extra, "for": purpose, "state": needs if missing else "installed"})
+    return sorted(rows, key=lambda row: [*PURPOSES, row["extra"]].index(row["extra"]))
 
 
 def _missing(extra: str) -> list[str]:

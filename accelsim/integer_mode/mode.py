@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -274,7 +275,7 @@ def integer_gemms(
     plan: str | Path | Plan | None = None,
     granularity: str = "tensor",
     backend: str | GemmBackend | None = None,
-    bits: int | PerOperand[int] = 8,
+    bits: int | PerOperand[int] | None = None,
     strategy: str | StrategyChoice | Strategy | None = None,
     digits: str = "balanced",
     block: int | None = None,
@@ -313,8 +314,9 @@ def integer_gemms(
         What multiplies; see `gemm_backends.load_backend`. Without one, the fused route of a backend
         if the operands are on a GPU that has one, and otherwise floats as with
         ``exact="simulate"``; the integers are the same.
-    bits : int or PerOperand of int
-        Width of the digits, 2 to 16; of A and of B where they differ.
+    bits : int or PerOperand of int, optional
+        Width of the digits, 2 to 16; of A and of B where they differ. 8 by default. A warning says
+        so where a width has no effect, because nothing is unpacked without a backend.
     strategy : str, StrategyChoice, Strategy or None
         How operands are unpacked; see `accelsim.unpack.load_strategy`. ``fused`` is the backend's
         own way from floats to the product. By default ``mix`` with a backend.
@@ -400,7 +402,16 @@ def integer_gemms(
             for kind in KINDS
         )
     )
-    widths = bits if isinstance(bits, PerOperand) else PerOperand.both(bits)
+    if bits is not None and backend is None and strategy is None:
+        on_cpu = {x.device.type for x in model.parameters()} <= {"cpu"}
+        if on_cpu or exact == "simulate":
+            warnings.warn(
+                f"bits={bits} has no effect: without a backend nothing is unpacked; name one, such "
+                "as backend='emulator'",
+                stacklevel=2,
+            )
+    given = 8 if bits is None else bits
+    widths = given if isinstance(given, PerOperand) else PerOperand.both(given)
     loaded = load_backend(backend) if isinstance(backend, str) else backend
 
     def opener(how: Mapping[str, Any]) -> Opener:

@@ -158,10 +158,13 @@ class Tally:
         """Say in a few lines how much was in integers, at what ratio, and what stayed in floats."""
         total = self.total
         share = "" if self.coverage is None else f", {self.coverage:.1%} of the multiplications"
-        lines = [f"{total.gemms:,} GEMMs in integers{share}"]
+        plural = "" if total.gemms == 1 else "s"
+        lines = [f"{total.gemms:,} GEMM{plural} in integers{share}"]
         for row in self.rows():
             ratio = "" if row["ratio"] is None else f", r = {row['ratio']:.3f}"
             lines.append(f"  {row['op']}, {row['phase']}: {row['gemms']:,}{ratio}")
+        if total.gemms and total.ratio is None:
+            lines.append("  no unpack ratio r: without a backend nothing is unpacked")
         if total.checked:
             lines.append(
                 f"{total.checked - total.inexact:,} of {total.checked:,} checked are exact"

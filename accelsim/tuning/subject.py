@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, log_softmax
 
-from accelsim.errors import InputError, unknown_name
+from accelsim.errors import InputError
 from accelsim.parity.quality import windows
-from workloads.models.catalog import catalog
 from workloads.models.huggingface import Loaded, load
 from workloads.models.opening import load_catalog_model
 from workloads.models.text import Text, read_text
@@ -161,13 +160,8 @@ def open_subject(
     InputError
         If there is no such model, or it cannot be loaded.
     """
-    if Path(model).is_dir():
-        loaded = load(Path(model), gguf)
-    else:
-        known = [name for name, entry in catalog().items() if entry.wheel is not None]
-        if model not in known:
-            raise InputError(f"{unknown_name('model', model, known)}, or a folder")
-        loaded = load_catalog_model(model, say)
+    folder = Path(model)
+    loaded = load(folder, gguf) if folder.is_dir() else load_catalog_model(model, say)
     content = read_text(text)
     ids = loaded.tokenizer(content.content, add_special_tokens=False, verbose=False)["input_ids"]
-    return Subject(Path(model).name, loaded, content, torch.tensor(ids, device="cpu"))
+    return Subject(folder.name, loaded, content, torch.tensor(ids, device="cpu"))

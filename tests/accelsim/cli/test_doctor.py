@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 
 from accelsim.cli.doctor import command
-from accelsim.plugins.extras import how_to_install
+from accelsim.plugins.extras import PURPOSES, how_to_install
 from accelsim.plugins.registry import Registry
 from gemm_backends import (
     Accumulator,
@@ -63,6 +63,16 @@ def test_missing_extras_come_with_their_command(monkeypatch):
     }
     monkeypatch.setattr(importlib.metadata, "version", oldest.__getitem__)
     assert "pip install" not in run().partition("Extras")[2]
+
+
+def test_every_extra_says_what_it_is_for():
+    extras = importlib.metadata.metadata("accelsim").get_all("Provides-Extra")
+    assert set(PURPOSES) < set(extras)
+    lines = run().partition("Extras (optional: install what you need)")[2].splitlines()
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in lines if "│" in line]
+    assert [name for name, _ in rows[: len(PURPOSES)]] == list(PURPOSES)
+    assert sorted(name for name, _ in rows) == sorted(extras)
+    assert all(purpose == PURPOSES.get(name, "developing accelsim") for name, purpose in rows)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """``--set`` and ``--backend``: what they change, and what they say when they cannot."""
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from accelsim.config import load_config
 from accelsim.errors import InputError
@@ -182,3 +184,46 @@ def test_one_backend_twice_with_equal_options_is_an_error(message, again):
 
 def test_one_backend_twice_with_different_options_is_right(load):
     assert len(load("backends=[emulator, {name: emulator, bits: 8}]").backends) == 2
+
+
+PATHS = """\
+workloads: [{bundle: one.safetensors}]
+backends: [int64]
+"""
+
+
+@pytest.fixture
+def apart(tmp_path, monkeypatch):
+    """A config in one folder, and a working directory with other files of the same names."""
+    inside, here = tmp_path / "configs", tmp_path / "here"
+    for folder, n in ((inside, 2), (here, 3)):
+        folder.mkdir()
+        for name in ("one", "two"):
+            operands = {"A": torch.ones(n, 4), "B": torch.ones(n, 4)}
+            save_file(operands, folder / f"{name}.safetensors")
+    (inside / "beside.safetensors").write_bytes((inside / "one.safetensors").read_bytes())
+    (inside / "c.yaml").write_text(PATHS)
+    (here / "array.py").write_text(ARRAY)
+    monkeypatch.chdir(here)
+    return lambda *overrides: load_config(inside / "c.yaml", overrides)
+
+
+def test_paths_that_are_set_start_from_the_working_directory(apart):
+    def rows(*overrides):
+        return [gemm.n for gemm in apart(*overrides).gemms()]
+
+    assert rows() == [2]
+    assert rows("workloads.0.bundle=two.safetensors") == [3]
+    assert rows("workloads=[{bundle: ./two.safetensors}]") == [3]
+    assert rows("workloads.0.bundle=../configs/two.safetensors") == [2]
+    assert rows("workloads.0.bundle=beside.safetensors") == [2]  # as the config means it
+    (choice,) = apart("backends=[array.py:Array]").backends
+    assert choice.load().name == "array"
+
+
+def test_what_is_no_path_is_set_as_it_is(apart, tmp_path):
+    (tmp_path / "here" / "int64").mkdir()
+    (tmp_path / "here" / "out.1").mkdir()
+    config = apart("backends=[int64]", "name=out.1", "output=out.1")
+    assert [choice.name for choice in config.backends] == ["int64"]
+    assert (config.name, str(config.output)) == ("out.1", "out.1")

@@ -3,6 +3,7 @@
 import copy
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -364,3 +365,25 @@ def test_float64_is_refused_instead_of_cut_to_float32(nonfinite):
         layer(x)
     with integers(layer.float(), **options), torch.no_grad():
         assert layer(x.float()).dtype is torch.float32
+
+
+def test_a_width_without_a_backend_is_said_to_have_no_effect():
+    model = nn.Linear(4, 2)
+    for options in ({}, {"exact": "simulate"}):
+        with pytest.warns(UserWarning, match="bits=4 has no effect: without a backend"):
+            accelsim.integer_gemms(model, beta=15, bits=4, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        accelsim.integer_gemms(model, beta=15)
+        accelsim.integer_gemms(model, beta=15, bits=4, backend="emulator")
+
+
+def test_a_tally_without_a_backend_says_that_there_is_no_ratio():
+    model = nn.Linear(4, 2)
+    with torch.no_grad(), accelsim.integer_gemms(model, beta=15) as mode:
+        model(torch.ones(3, 4))
+    assert str(mode.tally).splitlines() == [
+        "1 GEMM in integers, 100.0% of the multiplications",
+        "  linear, forward: 1",
+        "  no unpack ratio r: without a backend nothing is unpacked",
+    ]

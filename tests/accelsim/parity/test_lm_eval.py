@@ -1,6 +1,7 @@
 """`accelsim lm-eval`: the harness's own scores in floats, and integers through a backend."""
 
 import json
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -39,12 +40,13 @@ def harness(llama, tmp_path):
     return run
 
 
-def test_floats_are_the_harness_own_and_integers_are_a_backends(harness):
+def test_floats_are_the_harness_own_and_integers_are_a_backends(harness, capsys):
     plain, _ = harness("hf")
     floats, noted = harness("accelsim", ",method=float")
     assert floats == plain
     assert "integer_gemms" not in noted["config"]
     simulated, noted = harness("accelsim", ",beta=15")
+    assert re.search(r"12 requests with p = 95, β = 15: about \d\S* s", capsys.readouterr().err)
     assert simulated != plain
     assert noted["results"]["python_docs"]["acc,none"] is not None
     assert noted["config"]["integer_gemms"]["gemms"] == 3 * 4 * (2 * (7 + 2) + 1)
