@@ -111,7 +111,7 @@ def test_every_model_says_which_commands_take_it():
 
 
 def test_a_model_without_weights_is_refused_with_what_it_is_for():
-    with pytest.raises(InputError, match=r"^gpt-small is trained here, for run and extract alone; "):
+    with pytest.raises(InputError, match=r"^gpt-small is trained here, for run and extract alone"):
         find_weights("gpt-small")
     with pytest.raises(InputError, match=r"did you mean 'minilm-l6'.*or a local folder"):
         find_weights("minilm-l7")
