@@ -22,7 +22,7 @@ WITH_CONFIG = [
 ]
 
 FIRST_WORK = {
-    "run": "accelsim.runner.bench.Bench.record",
+    "run": "accelsim.runner.bench.CaseBench.record",
     "eval": "accelsim.parity.evaluation.evaluate",
     "train": "accelsim.parity.training.train",
 }

@@ -21,7 +21,7 @@ from accelsim.report.tables import Format, render
 if TYPE_CHECKING:
     from accelsim.config import RunConfig
     from accelsim.parity.configs import ParityConfig
-    from accelsim.runner.estimate import Estimate
+    from accelsim.runner.estimate import RunEstimate
     from workloads import Gemm
 
 
@@ -140,12 +140,12 @@ def _run(file: Path, overrides: Sequence[str], backends: Sequence[str]) -> Itera
 
 def _plan(config: RunConfig, gemms: Sequence[Gemm], records: int) -> Iterator[str]:
     """Print what would run."""
-    from accelsim.runner.bench import Bench
+    from accelsim.runner.bench import CaseBench
     from accelsim.runner.estimate import sizes
 
     workloads = Counter(gemm.workload for gemm in gemms)
     small, large = sizes(gemms)
-    bench = Bench(config)
+    bench = CaseBench(config)
     yield f"{config.path} is valid for accelsim run: {records} records"
     yield (
         f"  {len(gemms)} GEMMs ({', '.join(f'{n} of {name}' for name, n in workloads.items())}), "
@@ -165,7 +165,7 @@ def _plan(config: RunConfig, gemms: Sequence[Gemm], records: int) -> Iterator[st
     yield f"  results in {config.output}"
 
 
-def _cost(found: Estimate) -> Iterator[str]:
+def _cost(found: RunEstimate) -> Iterator[str]:
     yield (
         f"about {duration(found.seconds)} and {found.memory_bytes / 2**30:.1f} GiB of memory "
         f"(from samples of {found.sampled} of {found.settings} settings; with "

@@ -13,7 +13,7 @@ from accelsim.cli.shared import format_option, output_option
 from accelsim.report.tables import Format, render
 
 if TYPE_CHECKING:
-    from accelsim.parity.invariance import Outcome, Verdict
+    from accelsim.parity.invariance import LevelVerdict, WayOutcome
 
 SHOWN = 10
 """Digits of a hash in the table."""
@@ -142,7 +142,7 @@ def command(
     return int(not verdicts[-1].holds)
 
 
-def _row(outcome: Outcome) -> dict[str, Any]:
+def _row(outcome: WayOutcome) -> dict[str, Any]:
     first = None
     if outcome.prompt is not None:
         first = f"prompt {outcome.prompt + 1}, token {(outcome.token or 0) + 1}"
@@ -159,7 +159,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _conclude(counts: dict[str, int], verdicts: list[Verdict]) -> None:
+def _conclude(counts: dict[str, int], verdicts: list[LevelVerdict]) -> None:
     for name, count in counts.items():
         click.echo(f"{name}: {count} different result{'s' if count > 1 else ''}", err=True)
     for each in verdicts:

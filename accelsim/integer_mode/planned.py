@@ -16,7 +16,7 @@ from workloads.tracing import GemmCall
 
 
 @dataclass(frozen=True)
-class Settings:
+class GemmSettings:
     """The way to compute a GEMM.
 
     Parameters
@@ -73,8 +73,8 @@ class Planned:
     rounding: PerKind[Mapping[str, Any]]
     unpacking: Mapping[str, Any]
     openers: Callable[[Mapping[str, Any]], Opener]
-    _by_place: dict[tuple[str, str], Settings] = field(default_factory=dict, init=False)
-    _by_value: dict[Any, Settings] = field(default_factory=dict, init=False)
+    _by_place: dict[tuple[str, str], GemmSettings] = field(default_factory=dict, init=False)
+    _by_value: dict[Any, GemmSettings] = field(default_factory=dict, init=False)
 
     @property
     def globs(self) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ class Planned:
         """
         self._settings(self.rounding.map(_rounding), self.unpacking)
 
-    def of(self, place: str, phase: str) -> Settings:
+    def of(self, place: str, phase: str) -> GemmSettings:
         """Return the settings of a GEMM; GEMMs with equal ones share one object.
 
         Parameters
@@ -105,7 +105,7 @@ class Planned:
             found = self._by_place[key] = self._made(place, phase)
         return found
 
-    def _made(self, place: str, phase: str) -> Settings:
+    def _made(self, place: str, phase: str) -> GemmSettings:
         if self.plan is None:
             return self._settings(self.rounding.map(_rounding), self.unpacking)
         unpacking = {**self.unpacking, **self.plan.unpacking(place, phase)}
@@ -113,12 +113,12 @@ class Planned:
 
     def _settings(
         self, rounding: PerKind[Rounding | None], unpacking: Mapping[str, Any]
-    ) -> Settings:
+    ) -> GemmSettings:
         value = rounding, tuple(unpacking.items())
         if value not in self._by_value:
             bits, digits = unpacking["bits"], unpacking["digits"]
             systems = bits.map(lambda width: DigitSystem(digits, width))
-            self._by_value[value] = Settings(rounding, systems, self.openers(unpacking))
+            self._by_value[value] = GemmSettings(rounding, systems, self.openers(unpacking))
         return self._by_value[value]
 
 

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from accelsim.errors import InputError, unknown_name
 from accelsim.integer_mode.unmatched import Globs
 from workloads.gemm import OPS
-from workloads.tracing import GemmCall, Multiplication, Product, Skipped, Tracer, place
+from workloads.tracing import GemmCall, GemmOperands, Multiplication, Skipped, Tracer, place
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class Replacing(Tracer):
             wanted = self._wanted[layer, op] = self._selection.wants_place(layer, op)
         return wanted
 
-    def _placed(self, product: Product, call: GemmCall) -> Tensor:
+    def _placed(self, product: GemmOperands, call: GemmCall) -> Tensor:
         """Return a replaced product in the shape and with the strides that its operator has."""
         # The parts of the product are not GEMMs of the model, for an outer context either.
         if torch._C._len_torch_dispatch_stack():

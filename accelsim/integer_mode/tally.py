@@ -13,7 +13,7 @@ from workloads.tracing import GemmCall, Skipped
 
 
 @dataclass
-class Counts:
+class Totals:
     """Sums over GEMMs.
 
     Parameters
@@ -56,7 +56,7 @@ class Counts:
         for name, count in counts.items():
             fields[name] += count
 
-    def __add__(self, other: Counts) -> Counts:
+    def __add__(self, other: Totals) -> Totals:
         both = replace(self)
         both.add(**vars(other))
         return both
@@ -75,14 +75,14 @@ class Tally:
     pinning : Pinning or None
         What has the same bits everywhere, where that was asked for.
     by_place : dict
-        ``(layer, op, phase)`` to `Counts`.
+        ``(layer, op, phase)`` to `Totals`.
     """
 
     skipped: Skipped = field(default_factory=Skipped)
     not_chosen: Skipped = field(default_factory=Skipped)
     pinning: Pinning | None = None
-    by_place: dict[tuple[str, str, str], Counts] = field(
-        default_factory=lambda: defaultdict(Counts)
+    by_place: dict[tuple[str, str, str], Totals] = field(
+        default_factory=lambda: defaultdict(Totals)
     )
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -94,7 +94,7 @@ class Tally:
         call : GemmCall
             The GEMM.
         **counts
-            What it adds to the fields of its `Counts`.
+            What it adds to the fields of its `Totals`.
         """
         key = call.site.layer, call.site.op, call.phase
         size = call.a.numel() * call.b.shape[-2]
@@ -102,9 +102,9 @@ class Tally:
             self.by_place[key].add(gemms=1, dense_macs=size, **counts)
 
     @property
-    def total(self) -> Counts:
+    def total(self) -> Totals:
         """The counts of all GEMMs."""
-        return sum(self.by_place.values(), Counts())
+        return sum(self.by_place.values(), Totals())
 
     @property
     def float_macs(self) -> int:
@@ -120,7 +120,7 @@ class Tally:
         integer = self.total.dense_macs
         return integer / (integer + self.float_macs) if integer + self.float_macs else None
 
-    def sum(self, wanted: Callable[[str], bool]) -> Counts:
+    def sum(self, wanted: Callable[[str], bool]) -> Totals:
         """Return the counts of the GEMMs of some phases.
 
         Parameters
@@ -129,7 +129,7 @@ class Tally:
             Whether a phase is to be counted.
         """
         return sum(
-            (counts for (*_, phase), counts in self.by_place.items() if wanted(phase)), Counts()
+            (counts for (*_, phase), counts in self.by_place.items() if wanted(phase)), Totals()
         )
 
     def summary(self) -> dict[str, Any]:
@@ -182,7 +182,7 @@ class Tally:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the counts by op and phase, as flat rows for a table or JSON."""
-        groups: dict[tuple[str, str], Counts] = defaultdict(Counts)
+        groups: dict[tuple[str, str], Totals] = defaultdict(Totals)
         for (_, op, phase), counts in self.by_place.items():
             groups[op, phase] += counts
         return [

@@ -24,7 +24,7 @@ _CPU_CACHE_DEFAULT = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Plan:
+class RepeatPlan:
     """When there are enough repeats.
 
     Parameters

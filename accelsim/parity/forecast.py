@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from accelsim.errors import AccelsimError
 from accelsim.integer_mode.replacing import ALL
-from accelsim.parity.progress import Cost
+from accelsim.parity.progress import ExpectedTime
 from accelsim.parity.storage import weight_storage
 from accelsim.parity.treatments import Treatment
 
@@ -27,7 +27,7 @@ TOKENS = 64
 
 def forecast(
     model: nn.Module, run: Callable[[Tensor], Any], inputs: Tensor, treatments: Sequence[Treatment]
-) -> list[Cost]:
+) -> list[ExpectedTime]:
     """Return what a window of a text and all that is done once cost under each treatment.
 
     One of a model's equal blocks runs twice on a few tokens under each treatment: the first time
@@ -51,11 +51,11 @@ def forecast(
     with _calls(block) as calls:
         run(few)
     if not calls:
-        return [Cost(0.0) for _ in treatments]
+        return [ExpectedTime(0.0) for _ in treatments]
     arguments, options = calls[0]
     layers = _weights(model) / max(1, _weights(block))
     length = inputs.shape[1] / few.shape[1]
-    costs: list[Cost] = []
+    costs: list[ExpectedTime] = []
     for treatment in treatments:
         alike = [
             cost
@@ -70,7 +70,7 @@ def forecast(
             more = _sample(block, treatment, arguments, options)
             first, again, stored = map(min, zip((first, again, stored), more, strict=True))
         before = max(0.0, first - again) * layers
-        costs.append(Cost(again * layers * length, before, stored * layers))
+        costs.append(ExpectedTime(again * layers * length, before, stored * layers))
     return costs
 
 
@@ -125,9 +125,11 @@ def seconds_of(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def _mean(costs: Sequence[Cost]) -> Cost:
-    return Cost(*(sum(values) / len(costs) for values in zip(*map(_seconds, costs), strict=True)))
+def _mean(costs: Sequence[ExpectedTime]) -> ExpectedTime:
+    return ExpectedTime(
+        *(sum(values) / len(costs) for values in zip(*map(_seconds, costs), strict=True))
+    )
 
 
-def _seconds(cost: Cost) -> tuple[float, float, float]:
+def _seconds(cost: ExpectedTime) -> tuple[float, float, float]:
     return cost.each, cost.before, cost.after

@@ -13,7 +13,7 @@ load what is needed or meet a busy machine, do not decide on the rest."""
 
 
 @dataclass(frozen=True)
-class Cost:
+class ExpectedTime:
     """The seconds that a part of an experiment is expected to take.
 
     Parameters
@@ -43,13 +43,13 @@ class Part:
         Its name.
     units : int
         The number of windows or steps.
-    cost : Cost
+    cost : ExpectedTime
         What is expected.
     """
 
     label: str
     units: int
-    cost: Cost
+    cost: ExpectedTime
 
     def seconds(self, done: int) -> float:
         """Return the expected seconds until so many units are done."""
@@ -115,7 +115,7 @@ class Course:
     --------
     >>> seconds = iter([0.0, 20.0, 40.0]).__next__
     >>> steps = []
-    >>> parts = [Part("first", 2, Cost(10.0)), Part("next", 2, Cost(1.0))]
+    >>> parts = [Part("first", 2, ExpectedTime(10.0)), Part("next", 2, ExpectedTime(1.0))]
     >>> course = Course(parts, steps.append, seconds)
     >>> course.seconds
     22.0

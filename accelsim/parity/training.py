@@ -22,7 +22,7 @@ from accelsim.parity.configs import ParityConfig, Probe, TrainSections
 from accelsim.parity.coverage import add_tally
 from accelsim.parity.devices import check_device
 from accelsim.parity.forecast import BUDGET_S, seconds_of
-from accelsim.parity.progress import Cost, Course, Part, Show, unseen
+from accelsim.parity.progress import Course, ExpectedTime, Part, Show, unseen
 from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
 from accelsim.records import RunFolder
 from accelsim.records.experiments import TrainRecord, training_key
@@ -135,7 +135,7 @@ def _digest(key: tuple[str, ...]) -> str:
 
 def _parts(task: Task, config: ParityConfig[TrainSections], runs: Sequence[_Planned]) -> list[Part]:
     """Return the training runs with their expected time, from two steps of each treatment."""
-    costs: dict[str, Cost] = {}
+    costs: dict[str, ExpectedTime] = {}
     start = time.perf_counter()
     for planned in runs:
         label = planned.treatment.label
@@ -146,7 +146,7 @@ def _parts(task: Task, config: ParityConfig[TrainSections], runs: Sequence[_Plan
                 if late
                 else _seconds_per_step(task, config.sections, planned.treatment)
             )
-            costs[label] = Cost(each)
+            costs[label] = ExpectedTime(each)
     return [Part(run.label, config.sections.steps, costs[run.treatment.label]) for run in runs]
 
 

@@ -15,7 +15,7 @@ from accelsim.records import Record
 from accelsim.records.fields import STAGES
 from accelsim.records.folder import TABLE
 from accelsim.records.record import Stage
-from accelsim.report.brief_rows import Block, design_block, sum_block
+from accelsim.report.brief_rows import CutTable, design_block, sum_block
 from accelsim.report.cells import printable
 from accelsim.report.designs import designs
 from accelsim.report.differences import busy
@@ -88,7 +88,7 @@ def brief(records: Iterable[Record], folder: Path = Path(), width: int = WIDTH) 
     return "".join(f"{printable(line).rstrip()}\n" for line in lines)
 
 
-def _legend(ran: Sequence[Record], sums: Block, width: int, most: int) -> list[str]:
+def _legend(ran: Sequence[Record], sums: CutTable, width: int, most: int) -> list[str]:
     """Explain marks and columns in one paragraph of some lines, the most important first."""
     terms = [f"{mark}: {meaning}" for mark, meaning in explain_doubts(sums.ratios).items()]
     for execution, words in EXECUTION.items():

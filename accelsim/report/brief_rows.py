@@ -41,7 +41,7 @@ _IMPORTANT = (
 
 
 @dataclass(frozen=True)
-class Block:
+class CutTable:
     """A table that may be cut.
 
     Parameters
@@ -80,7 +80,7 @@ class Block:
         return [*self.head, *(self.rows[index] for index in stay), more, *self.foot]
 
 
-def sum_block(ran: Sequence[Record], width: int) -> Block:
+def sum_block(ran: Sequence[Record], width: int) -> CutTable:
     """Return a line for every setting and backend, with sums over the GEMMs.
 
     Where they fit the width, all stages have their columns, else the longest is named.
@@ -121,10 +121,10 @@ def sum_block(ran: Sequence[Record], width: int) -> Block:
             break
     ratios = [line.speedup(name) for line in lines for name in named]
     meanings = _withheld(lines, named) | _meanings(ran, named, stages)
-    return Block([head], rows, (), range(len(rows)), meanings, ratios)
+    return CutTable([head], rows, (), range(len(rows)), meanings, ratios)
 
 
-def design_block(records: Sequence[Record], width: int) -> Block | None:
+def design_block(records: Sequence[Record], width: int) -> CutTable | None:
     """Return a line for every modelled accelerator, the best first; None if there is none.
 
     Parameters
@@ -157,7 +157,7 @@ def design_block(records: Sequence[Record], width: int) -> Block | None:
                 shown = found
     columns = {name: partial(_of_design, title=name) for name in shown}
     head, *lines = _table(left | columns, rows, len(left))
-    return Block([head], lines, textwrap.wrap(_winners(groups, best), width, max_lines=2), ranks)
+    return CutTable([head], lines, textwrap.wrap(_winners(groups, best), width, max_lines=2), ranks)
 
 
 def _area_time(design: Design) -> float:

@@ -16,7 +16,7 @@ from accelsim.errors import AccelsimError, UnsupportedError
 from accelsim.measure.allocator import keep_freed_memory
 from accelsim.measure.machine import clock_mhz
 from accelsim.measure.memory import describe_out_of_memory
-from accelsim.measure.sampling import Plan, evictor, load_per_core, with_head_start
+from accelsim.measure.sampling import RepeatPlan, evictor, load_per_core, with_head_start
 from accelsim.measure.statistics import outliers, relative_error
 from accelsim.measure.timing import TOTAL, Samples, StageTimer, measure
 from accelsim.records import Record, Status
@@ -38,7 +38,7 @@ from accelsim.runner.findings import (
 )
 from accelsim.runner.mismatch import minimise
 from accelsim.runner.peak import peak_tops
-from accelsim.runner.tally import Tally
+from accelsim.runner.tally import CaseCounter
 from accelsim.runner.trial import Trial
 from gemm_backends import AccumulatorOverflow, Availability, BackendError
 from gemm_backends.baselines import Baseline, load_baseline
@@ -46,7 +46,7 @@ from gemm_backends.errors import place_in
 from workloads import Gemm
 
 
-class Bench:
+class CaseBench:
     """Measures the cases of one config; keeps the operands and the oracle's product of the last.
 
     Parameters
@@ -59,7 +59,7 @@ class Bench:
         keep_freed_memory()
         self._config = config
         timing = config.timing
-        self._plan = Plan(
+        self._plan = RepeatPlan(
             timing.warmup, timing.repeats, timing.target_error, timing.budget_s, timing.cache
         )
         self._availability: dict[str, Availability] = {}
@@ -67,7 +67,7 @@ class Bench:
         self._expected: tuple[Any, Expected] | None = None
         self._products: tuple[Any, dict[str, Callable[[], Tensor]]] | None = None
         self._baselines: dict[Any, dict[str, Samples]] = {}
-        self._tally = Tally(config, self._load)
+        self._tally = CaseCounter(config, self._load)
 
     def record(self, case: Case) -> Record:
         """Run a case; whatever goes wrong becomes a record with the reason."""
@@ -262,7 +262,7 @@ class Bench:
 class _Notes:
     """Watches the machine while a case is repeated."""
 
-    def __init__(self, config: RunConfig, plan: Plan, device: torch.device) -> None:
+    def __init__(self, config: RunConfig, plan: RepeatPlan, device: torch.device) -> None:
         self._timing, self._plan, self._device = config.timing, plan, str(device)
         self._load = round(load_per_core(), 3)
         self._clock = clock_mhz(self._device)

@@ -15,7 +15,7 @@ from torch import Tensor
 from accelsim.config import RunConfig
 from accelsim.errors import AccelsimError
 from accelsim.measure.timing import StageTimer
-from accelsim.runner.bench import Bench
+from accelsim.runner.bench import CaseBench
 from accelsim.runner.cases import Case, Setting, case_of
 from accelsim.runner.trial import Trial
 from workloads import Gemm
@@ -35,7 +35,7 @@ _FLOAT, _INTEGER, _WIDE = 4, 4, 8
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RunEstimate:
     """The estimated cost of a run.
 
     Parameters
@@ -62,7 +62,7 @@ class _Sample:
     ratio: float
 
 
-def estimate(config: RunConfig, gemms: Sequence[Gemm], settings: Sequence[Setting]) -> Estimate:
+def estimate(config: RunConfig, gemms: Sequence[Gemm], settings: Sequence[Setting]) -> RunEstimate:
     """Time backends and settings on a crop of a GEMM of middling size, and scale the times up.
 
     Times are taken to grow with the multiplications, memory with the operands, the product and the
@@ -79,7 +79,7 @@ def estimate(config: RunConfig, gemms: Sequence[Gemm], settings: Sequence[Settin
     settings : sequence of Setting
         What `accelsim.runner.cases.list_settings` returned.
     """
-    bench = Bench(config)
+    bench = CaseBench(config)
     status = {choice.key: bench.availability(choice) for choice in config.backends}
     devices = {key: found.device for key, found in status.items() if found.available}
     kinds: dict[tuple[str, str], list[Setting]] = defaultdict(list)
@@ -99,7 +99,7 @@ def estimate(config: RunConfig, gemms: Sequence[Gemm], settings: Sequence[Settin
     ratio = max((sample.ratio for sample in every), default=0.0)
     most = max(_bytes(gemm, ratio) for gemm in gemms) if ratio else 0
     here = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Estimate(seconds, here + most, len(every), sum(map(len, kinds.values())))
+    return RunEstimate(seconds, here + most, len(every), sum(map(len, kinds.values())))
 
 
 def _seconds_per_mac(samples: Sequence[_Sample]) -> float:

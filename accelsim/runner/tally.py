@@ -22,7 +22,7 @@ from workloads import Gemm
 REASON = "nothing was multiplied, as asked: product is none"
 
 
-class Tally:
+class CaseCounter:
     """Counts cases without multiplying.
 
     Of a GEMM with a sketch, as those of models have of which only the shapes are known, one matrix

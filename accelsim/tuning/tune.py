@@ -83,7 +83,7 @@ class Tune:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Tuned:
     """What a search found.
 
     Parameters
@@ -140,7 +140,7 @@ def tune(
     sensitivities: Sequence[SensitivityRecord],
     folder: RunFolder[TuneRecord],
     say: Say,
-) -> Outcome:
+) -> Tuned:
     """Search for the cheapest plan that keeps a target, and verify it.
 
     What a folder has already, ratios and verified plans, is not made again.
@@ -179,7 +179,7 @@ def tune(
             for beta in how.grid.betas:
                 tuning.verified(f"β = {beta:g}, {bits} bits", search.uniform(bits, beta))
     records = list(folder.records)
-    return Outcome(records, best, min(records, key=lambda record: record.harm))
+    return Tuned(records, best, min(records, key=lambda record: record.harm))
 
 
 def _counted(

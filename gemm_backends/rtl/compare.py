@@ -62,14 +62,14 @@ def steps(instance: Instance, ports: Ports, inputs: Bits) -> None:
 
 
 @dataclass(frozen=True)
-class Expected:
+class EmulatedGemm:
     """The emulator's results for one GEMM."""
 
     product: Integers
     report: OverflowReport
 
 
-def expected(shape: ArrayShape, a: Integers, b: Integers) -> Expected:
+def expected(shape: ArrayShape, a: Integers, b: Integers) -> EmulatedGemm:
     """Multiply ``[n, k]`` by ``[h, k]`` digits as the emulator of the array does."""
     emulator = Emulator(
         bits=(shape.bits_a, shape.bits_b),
@@ -78,7 +78,7 @@ def expected(shape: ArrayShape, a: Integers, b: Integers) -> Expected:
     )
     dtype = torch.int8 if max(shape.bits_a, shape.bits_b) <= 8 else torch.int16
     product, report = emulator.multiply_report(*(torch.from_numpy(x).to(dtype) for x in (a, b)))
-    return Expected(product.numpy().astype(np.int64), report)
+    return EmulatedGemm(product.numpy().astype(np.int64), report)
 
 
 def gemm(array: ArraySimulator, shape: ArrayShape, a: Integers, b: Integers) -> OverflowReport:
@@ -101,7 +101,7 @@ def gemm(array: ArraySimulator, shape: ArrayShape, a: Integers, b: Integers) -> 
     return wanted.report
 
 
-def tile(shape: ArrayShape, wanted: Expected, found: Tile, k: int) -> None:
+def tile(shape: ArrayShape, wanted: EmulatedGemm, found: Tile, k: int) -> None:
     """Compare one tile with the emulator, and its cycles with the formula.
 
     Raises
@@ -114,7 +114,7 @@ def tile(shape: ArrayShape, wanted: Expected, found: Tile, k: int) -> None:
 
 
 def _sums(
-    shape: ArrayShape, wanted: Expected, sums: Integers, overflows: Integers, first: Integers
+    shape: ArrayShape, wanted: EmulatedGemm, sums: Integers, overflows: Integers, first: Integers
 ) -> None:
     wrong = int((sums != wanted.product).sum())
     if wrong:

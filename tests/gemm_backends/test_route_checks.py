@@ -20,7 +20,12 @@ from accelsim.types import PerOperand
 from gemm_backends import Rounding
 from gemm_backends.conformance import CHECKS, routes
 from gemm_backends.conformance.routes import graphs
-from gemm_backends.conformance.routes.reference import Expected, Rounded, not_rounded_once, rounded
+from gemm_backends.conformance.routes.reference import (
+    ReferenceProduct,
+    Rounded,
+    not_rounded_once,
+    rounded,
+)
 from gemm_backends.conformance.subject import Subject
 from gemm_backends.conformance.verification import run_check
 
@@ -93,7 +98,7 @@ def test_ties_go_to_even_and_what_is_beside_them_to_the_nearest(dtype, bits, sig
     base = 2 ** (bits + 1)
     integers = sign * torch.tensor([[base + 1, base + 2, base + 3, base + 5, base + 6, base + 7]])
     right = sign * torch.tensor([[base, base, base + 4, base + 4, base + 8, base + 8]])
-    expected = Expected(PerOperand.both(Rounded(integers, ONE)), integers)
+    expected = ReferenceProduct(PerOperand.both(Rounded(integers, ONE)), integers)
     assert not not_rounded_once(right.to(dtype), expected).any()
     for wrong in (right + step, right - step, -right):
         assert not_rounded_once(wrong.to(dtype), expected).all()
@@ -101,7 +106,7 @@ def test_ties_go_to_even_and_what_is_beside_them_to_the_nearest(dtype, bits, sig
 
 def test_the_ends_of_float16():
     integers = torch.tensor([[65519, 65520, 65521, -65520, 0, 1]])
-    expected = Expected(PerOperand.both(Rounded(integers, ONE)), integers)
+    expected = ReferenceProduct(PerOperand.both(Rounded(integers, ONE)), integers)
     right = [[65504, torch.inf, torch.inf, -torch.inf, 0, 1]]
     wrong = [[torch.inf, 65504, 65504, torch.inf, 6e-8, torch.nan]]
     assert not not_rounded_once(torch.tensor(right, dtype=torch.float16), expected).any()

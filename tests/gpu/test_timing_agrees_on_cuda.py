@@ -5,7 +5,7 @@ import statistics
 import pytest
 import torch
 
-from accelsim.measure.sampling import Plan, evictor
+from accelsim.measure.sampling import RepeatPlan, evictor
 from accelsim.measure.statistics import median_interval
 from accelsim.measure.timing import measure
 
@@ -38,7 +38,9 @@ def test_a_plan_times_a_cold_cache_longer_than_a_warm_one():
     device = torch.device("cuda")
     a = torch.randn(1 << 21, device=device)
     cold, warm = (
-        statistics.median(Plan(3, 50, cache=cache).sample(lambda: a.add(1), device).milliseconds)
+        statistics.median(
+            RepeatPlan(3, 50, cache=cache).sample(lambda: a.add(1), device).milliseconds
+        )
         for cache in ("cold", "warm")
     )
     assert cold > warm

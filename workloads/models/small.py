@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """One pre-norm Transformer block.
 
     Parameters
@@ -51,7 +51,9 @@ class SmallGPT(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(vocabulary, width)
         self.places = nn.Parameter(torch.randn(context, width) * 0.02)
-        self.blocks = nn.ModuleList(Block(width, heads, causal=True) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, heads, causal=True) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocabulary, bias=False)
         nn.init.normal_(self.embed.weight, std=0.02)
@@ -91,7 +93,9 @@ class SmallViT(nn.Module):
         super().__init__()
         self.patches = nn.Conv2d(1, width, patch, stride=patch)
         self.places = nn.Parameter(torch.randn((side // patch) ** 2, width) * 0.02)
-        self.blocks = nn.ModuleList(Block(width, heads, causal=False) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, heads, causal=False) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
 

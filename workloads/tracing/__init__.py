@@ -1,6 +1,6 @@
 """See every GEMM that a PyTorch model runs: its operands, and where in the model it belongs."""
 
-from workloads.tracing.multiplication import Multiplication, Product, recognize
+from workloads.tracing.multiplication import GemmOperands, Multiplication, recognize
 from workloads.tracing.placing import GemmCall
 from workloads.tracing.sites import Site, place
 from workloads.tracing.skipped import Skipped, product_macs
@@ -8,8 +8,8 @@ from workloads.tracing.tracer import Tracer
 
 __all__ = [
     "GemmCall",
+    "GemmOperands",
     "Multiplication",
-    "Product",
     "Site",
     "Skipped",
     "Tracer",

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workloads.tracing.multiplication import Multiplication, Product, rule
+from workloads.tracing.multiplication import GemmOperands, Multiplication, rule
 
 KERNELS = (
     "_scaled_dot_product_flash_attention_for_cpu",
@@ -62,23 +62,23 @@ def _known(options: dict[str, Any]) -> dict[str, Any]:
 
 def _forward_products(
     query: Tensor, key: Tensor, value: Tensor, **options: Any
-) -> Iterator[Product]:
+) -> Iterator[GemmOperands]:
     q, k, v = _heads(query, key, value)
-    yield Product(q, k, "qk")
-    yield Product(_probabilities(q, k, query.shape, **options), v.mT, "pv")
+    yield GemmOperands(q, k, "qk")
+    yield GemmOperands(_probabilities(q, k, query.shape, **options), v.mT, "pv")
 
 
 def _backward_products(
     gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, **options: Any
-) -> Iterator[Product]:
+) -> Iterator[GemmOperands]:
     q, k, v = _heads(query, key, value)
     d_o = gradient.reshape(-1, *gradient.shape[-2:])
     p = _probabilities(q, k, query.shape, **options)
-    yield Product(d_o.mT, p.mT, "pv", gradient_of="b")
-    yield Product(d_o, v, "pv", gradient_of="a")
+    yield GemmOperands(d_o.mT, p.mT, "pv", gradient_of="b")
+    yield GemmOperands(d_o, v, "pv", gradient_of="a")
     d_s = p if p.is_meta else _softmax_gradient(p, d_o @ v.mT, _scale(q, options["scale"]))
-    yield Product(d_s, k.mT, "qk", gradient_of="a")
-    yield Product(d_s.mT, q.mT, "qk", gradient_of="b")
+    yield GemmOperands(d_s, k.mT, "qk", gradient_of="a")
+    yield GemmOperands(d_s.mT, q.mT, "qk", gradient_of="b")
 
 
 def _softmax_gradient(p: Tensor, d_p: Tensor, scale: float) -> Tensor:

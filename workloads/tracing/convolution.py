@@ -18,7 +18,7 @@ from torch import Tensor
 from torch._prims_common import suggest_memory_format
 from torch.nn.functional import pad
 
-from workloads.tracing.multiplication import Multiplication, Product, one, rule
+from workloads.tracing.multiplication import GemmOperands, Multiplication, one, rule
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,9 @@ def _convolution(
     where = _geometry(weight, options)
     shape = _shape(input, weight, where, options)
     if options["transposed"]:
-        product = Product(where.rows(input), where.weight(weight).mT, "linear")
+        product = GemmOperands(where.rows(input), where.weight(weight).mT, "linear")
     else:
-        product = Product(where.patches(input), where.weight(weight), "linear")
+        product = GemmOperands(where.patches(input), where.weight(weight), "linear")
 
     def finish(c: Tensor) -> Tensor:
         if options["transposed"]:
@@ -157,10 +157,10 @@ def _convolution_backward(
     products = []
     if output_mask[0]:
         other = where.weight(weight)
-        products.append(Product(gradient, other if transposed else other.mT, "linear", "a"))
+        products.append(GemmOperands(gradient, other if transposed else other.mT, "linear", "a"))
     if output_mask[1]:
         other = where.rows(input) if transposed else where.patches(input)
-        products.append(Product(gradient.mT, other.mT, "linear", "b"))
+        products.append(GemmOperands(gradient.mT, other.mT, "linear", "b"))
 
     def finish(results: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         rest = list(results)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from workloads.tracing.multiplication import Multiplication, Product, rule
+from workloads.tracing.multiplication import GemmOperands, Multiplication, rule
 
 
 class _Group(NamedTuple):
@@ -47,7 +47,7 @@ def _grouped_mm(
             out[part.place] = result
         return out
 
-    return Multiplication([Product(part.a, part.b.mT) for part in parts], finish)
+    return Multiplication([GemmOperands(part.a, part.b.mT) for part in parts], finish)
 
 
 def _group(a: Tensor, b: Tensor, number: int, part: slice) -> _Group:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, relu
 
-from workloads.tracing.multiplication import Multiplication, Product, one, rule
+from workloads.tracing.multiplication import GemmOperands, Multiplication, one, rule
 
 
 @rule("mm", "bmm")
 def _mm(self: Tensor, mat2: Tensor, out_dtype: torch.dtype | None = None) -> Multiplication:
-    return one(Product(self, mat2.mT), lambda c: c if out_dtype is None else c.to(out_dtype))
+    return one(GemmOperands(self, mat2.mT), lambda c: c if out_dtype is None else c.to(out_dtype))
 
 
 @rule("addmm", "addmm_")
@@ -30,7 +30,7 @@ def _addmm(
         added = _added(self, c, beta, alpha)
         return added if out_dtype is None else added.to(out_dtype)
 
-    return one(Product(mat1, mat2.mT), finish)
+    return one(GemmOperands(mat1, mat2.mT), finish)
 
 
 @rule("baddbmm", "baddbmm_")
@@ -49,7 +49,7 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Multip
         out = c.view(shape)
         return out if bias is None else _added(bias, out, 1, 1)
 
-    return one(Product(rows, weight if weight.ndim == 2 else weight[None]), finish)
+    return one(GemmOperands(rows, weight if weight.ndim == 2 else weight[None]), finish)
 
 
 @rule("_addmm_activation")
@@ -68,7 +68,7 @@ def _addmm_activation(
         added = _added(self, c, beta, alpha)
         return gelu(added, approximate=approximate) if use_gelu else relu(added)
 
-    return one(Product(mat1, mat2.mT), finish)
+    return one(GemmOperands(mat1, mat2.mT), finish)
 
 
 @rule("addbmm", "addbmm_")
@@ -77,34 +77,34 @@ def _addbmm(
 ) -> Multiplication:
     """Take the sum over the batch as a part of the sum over the depth: one GEMM."""
     a = batch1.transpose(0, 1).flatten(1)
-    return one(Product(a, batch2.flatten(0, 1).mT), lambda c: _added(self, c, beta, alpha))
+    return one(GemmOperands(a, batch2.flatten(0, 1).mT), lambda c: _added(self, c, beta, alpha))
 
 
 @rule("mv")
 def _mv(self: Tensor, vec: Tensor) -> Multiplication:
-    return one(Product(self, vec[None]), lambda c: c.squeeze(-1))
+    return one(GemmOperands(self, vec[None]), lambda c: c.squeeze(-1))
 
 
 @rule("addmv", "addmv_")
 def _addmv(
     self: Tensor, mat: Tensor, vec: Tensor, beta: float = 1, alpha: float = 1
 ) -> Multiplication:
-    return one(Product(mat, vec[None]), lambda c: _added(self, c.squeeze(-1), beta, alpha))
+    return one(GemmOperands(mat, vec[None]), lambda c: _added(self, c.squeeze(-1), beta, alpha))
 
 
 @rule("dot")
 def _dot(self: Tensor, tensor: Tensor) -> Multiplication:
-    return one(Product(self[None], tensor[None]), lambda c: c.reshape(()))
+    return one(GemmOperands(self[None], tensor[None]), lambda c: c.reshape(()))
 
 
 @rule("vdot")
 def _vdot(self: Tensor, other: Tensor) -> Multiplication:
-    return one(Product(self.conj()[None], other[None]), lambda c: c.reshape(()))
+    return one(GemmOperands(self.conj()[None], other[None]), lambda c: c.reshape(()))
 
 
 @rule("_foreach_mm")
 def _foreach_mm(self: Sequence[Tensor], mat2: Sequence[Tensor]) -> Multiplication:
-    products = [Product(a, b.mT) for a, b in zip(self, mat2, strict=True)]
+    products = [GemmOperands(a, b.mT) for a, b in zip(self, mat2, strict=True)]
     return Multiplication(products, list)
 
 

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 
 @dataclass(frozen=True)
-class Product:
+class GemmOperands:
     """One GEMM of an operator.
 
     Parameters
@@ -39,7 +39,7 @@ class Multiplication:
 
     Parameters
     ----------
-    products : iterable of Product
+    products : iterable of GemmOperands
         In the order in which they are computed. Those of fused attention are made one at a time,
         so that only one is in memory.
     finish : callable, optional
@@ -48,7 +48,7 @@ class Multiplication:
         runs attention unfused (``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``).
     """
 
-    products: Iterable[Product]
+    products: Iterable[GemmOperands]
     finish: Callable[[Sequence[Tensor]], Any] | None = None
 
 
@@ -153,6 +153,6 @@ def unusual(values: Iterable[Any]) -> str | None:
     return None
 
 
-def one(product: Product, finish: Callable[[Tensor], Any] = lambda c: c) -> Multiplication:
+def one(product: GemmOperands, finish: Callable[[Tensor], Any] = lambda c: c) -> Multiplication:
     """Return an operator's work where it is a single GEMM."""
     return Multiplication([product], lambda products: finish(products[0]))

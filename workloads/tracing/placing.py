@@ -10,7 +10,7 @@ from torch import Tensor
 
 from workloads.tracing.lineage import Lineage, Origin
 from workloads.tracing.modules import RunningModules, checkpointing
-from workloads.tracing.multiplication import Product
+from workloads.tracing.multiplication import GemmOperands
 from workloads.tracing.sites import GRADIENTS, Gradient, Site, Sites
 
 _GRADIENT_PHASE = {"a": "grad_input", "b": "grad_weight"}
@@ -72,7 +72,7 @@ class Placing:
         self._lineage, self._running = lineage, running
         self._lock = threading.RLock()
 
-    def call(self, product: Product) -> GemmCall | str:
+    def call(self, product: GemmOperands) -> GemmCall | str:
         """Return the place of a product, or why it is unknown."""
         with self._lock:
             node = torch._C._current_autograd_node()
@@ -94,7 +94,7 @@ class Placing:
         with self._lock:
             return self._placed(layer, "linear", a, b, False)
 
-    def of_weights(self, product: Product) -> bool:
+    def of_weights(self, product: GemmOperands) -> bool:
         """Whether a product is one of weights alone, and so a weight, as in ``W + B @ A``.
 
         A linear layer's is not, whose input may happen to be a parameter.
@@ -118,7 +118,7 @@ class Placing:
             return self._running.again
         return isinstance(node, torch.autograd.function.BackwardCFunction) or checkpointing()
 
-    def _place(self, product: Product) -> tuple[str, bool]:
+    def _place(self, product: GemmOperands) -> tuple[str, bool]:
         """Return the op of a forward product, and whether its second operand is A."""
         if product.op is not None:
             return product.op, False
@@ -133,7 +133,7 @@ class Placing:
             return "pv", b.probabilities and not a.probabilities
         return "qk" if self._running.inside else "linear", False
 
-    def _forward(self, product: Product) -> GemmCall:
+    def _forward(self, product: GemmOperands) -> GemmCall:
         op, flip = self._place(product)
         a, b = _operands(product, op, flip)
         return self._placed(self._running.innermost, op, a, b, flip)
@@ -145,7 +145,7 @@ class Placing:
             site = self.sites.add(layer, op, a, b, self._running.nodes, flip)
         return GemmCall(site, "forward", a, b, site.name, flip)
 
-    def _again(self, product: Product) -> GemmCall | str:
+    def _again(self, product: GemmOperands) -> GemmCall | str:
         op, flip = self._place(product)
         a, b = _operands(product, op, flip)
         site = self.sites.recompute(self._running.innermost, op, a, b, self._running.nodes)
@@ -154,7 +154,7 @@ class Placing:
             return "a product that the forward pass did not run inside the context"
         return GemmCall(site, "forward", a, b, site.name, flip, again=True)
 
-    def _backward(self, product: Product, node: int, name: str) -> GemmCall | str:
+    def _backward(self, product: GemmOperands, node: int, name: str) -> GemmCall | str:
         found = self._gradient(product, self.sites.of_node(node), name)
         if found is None:
             return f"{name}: a gradient of something that did not run inside the context"
@@ -165,7 +165,7 @@ class Placing:
         return GemmCall(site, _GRADIENT_PHASE[of], a, b, self.sites.unique(base), flip)
 
     def _gradient(
-        self, product: Product, sites: list[Site], name: str
+        self, product: GemmOperands, sites: list[Site], name: str
     ) -> tuple[Site, Gradient] | None:
         """Return which gradient of which site of an autograd node a product is.
 
@@ -194,7 +194,7 @@ class Placing:
         return (sites[0], Gradient("a", False)) if sites else None
 
 
-def _operands(product: Product, op: str, flip: bool) -> tuple[Tensor, Tensor]:
+def _operands(product: GemmOperands, op: str, flip: bool) -> tuple[Tensor, Tensor]:
     a, b = (product.b, product.a) if flip else (product.a, product.b)
     if op == "linear" and a.ndim == 3 and a.shape[0] == 1:
         return a[0], b[0]

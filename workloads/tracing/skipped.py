@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
-from workloads.tracing.multiplication import Product
+from workloads.tracing.multiplication import GemmOperands
 from workloads.tracing.operators import name_of
 
 
@@ -58,7 +58,7 @@ _WAYS_OUT = {
 }
 
 
-def product_macs(product: Product) -> int:
+def product_macs(product: GemmOperands) -> int:
     """Return the multiplications of one GEMM; of a sparse operand those of its entries alone."""
     for one, other in ((product.a, product.b), (product.b, product.a)):
         if one.layout != torch.strided and hasattr(one, "_nnz"):
@@ -92,7 +92,7 @@ def _distances(args: Sequence[Any], out: Any) -> int:
 
 def _sparse_addmm(args: Sequence[Any], out: Any) -> int:
     return product_macs(
-        Product(args[1], args[2].mT if args[2].layout == torch.strided else args[2])
+        GemmOperands(args[1], args[2].mT if args[2].layout == torch.strided else args[2])
     )
 
 

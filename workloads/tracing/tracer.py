@@ -26,8 +26,8 @@ from workloads.tracing.facts import facts_of
 from workloads.tracing.lineage import Lineage, Origin
 from workloads.tracing.modules import RunningModules, is_inference, watch
 from workloads.tracing.multiplication import (
+    GemmOperands,
     Multiplication,
-    Product,
     recognize,
     unusual,
 )
@@ -330,7 +330,7 @@ class Tracer(ABC):
         return self.stepwise(steps, lambda: func(*args, **kwargs))
 
     def _calls(
-        self, products: Iterable[Product], of_weights: list[bool]
+        self, products: Iterable[GemmOperands], of_weights: list[bool]
     ) -> Iterator[GemmCall | None]:
         for product in products:
             of_weights.append(self._placing.of_weights(product))

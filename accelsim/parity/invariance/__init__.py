@@ -1,7 +1,7 @@
 """Whether the bits of a model's logits depend on how its prompts are run."""
 
-from accelsim.parity.invariance.measuring import Outcome, measure
+from accelsim.parity.invariance.measuring import WayOutcome, measure
 from accelsim.parity.invariance.prompts import cut_prompts
-from accelsim.parity.invariance.verdict import Verdict, hashes, verdict
+from accelsim.parity.invariance.verdict import LevelVerdict, hashes, verdict
 
-__all__ = ["Outcome", "Verdict", "cut_prompts", "hashes", "measure", "verdict"]
+__all__ = ["LevelVerdict", "WayOutcome", "cut_prompts", "hashes", "measure", "verdict"]

@@ -28,7 +28,7 @@ REFERENCE = "alone"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WayOutcome:
     """What a way to run the prompts gave, beside every prompt by itself.
 
     Parameters
@@ -119,7 +119,7 @@ def measure(
     options: Mapping[str, Any] | None = None,
     tell: Callable[[str], None] = lambda line: None,
     arithmetics: Sequence[str] = ARITHMETICS,
-) -> list[Outcome]:
+) -> list[WayOutcome]:
     """Run the prompts of a causal language model in every way of a level.
 
     Parameters
@@ -149,7 +149,9 @@ def measure(
         right, unpinned = measured.run(reference)
         seconds = time.perf_counter() - start
         whole = compare(right, right)
-        found.append(Outcome(arithmetic, REFERENCE, 0, **whole, seconds=seconds, unpinned=unpinned))
+        found.append(
+            WayOutcome(arithmetic, REFERENCE, 0, **whole, seconds=seconds, unpinned=unpinned)
+        )
         for way in ways(level, fill):
             if way.integers_only and arithmetic != INTEGERS:
                 continue
@@ -158,21 +160,23 @@ def measure(
     return found
 
 
-def _outcome(measured: _Measured, way: Way, reference: Way, right: Mapping[int, Tensor]) -> Outcome:
-    known = Outcome(measured.arithmetic, way.name, way.level)
+def _outcome(
+    measured: _Measured, way: Way, reference: Way, right: Mapping[int, Tensor]
+) -> WayOutcome:
+    known = WayOutcome(measured.arithmetic, way.name, way.level)
     reason = _missing(way)
     if reason:
-        return Outcome(**{**known.to_record(), "reason": reason})
+        return WayOutcome(**{**known.to_record(), "reason": reason})
     start = time.perf_counter()
     try:
         logits, unpinned = measured.run(way)
     except AccelsimError as error:
-        return Outcome(**{**known.to_record(), "reason": str(error)})
+        return WayOutcome(**{**known.to_record(), "reason": str(error)})
     seconds = time.perf_counter() - start
     fields: dict[str, Any] = {**compare(logits, right), "seconds": seconds, "unpinned": unpinned}
     if not fields["same"]:
         fields["operator"] = _first_operator(measured, way, reference, fields["prompt"])
-    return Outcome(**{**known.to_record(), **fields})
+    return WayOutcome(**{**known.to_record(), **fields})
 
 
 def _missing(way: Way) -> str:
@@ -200,7 +204,7 @@ def compare(logits: Mapping[int, Tensor], right: Mapping[int, Tensor]) -> dict[s
     Returns
     -------
     dict
-        Fields of an `Outcome`.
+        Fields of a `WayOutcome`.
     """
     digest = hashlib.sha256()
     fields: dict[str, Any] = {"prompt": None, "token": None}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accelsim.parity.invariance.measuring import INTEGERS, Outcome
+from accelsim.parity.invariance.measuring import INTEGERS, WayOutcome
 
 
 @dataclass(frozen=True)
-class Verdict:
+class LevelVerdict:
     """Whether a level holds.
 
     Parameters
@@ -32,7 +32,7 @@ class Verdict:
         return {"level": self.level, "holds": self.holds, "reasons": list(self.reasons)}
 
 
-def hashes(outcomes: Sequence[Outcome], arithmetic: str) -> int:
+def hashes(outcomes: Sequence[WayOutcome], arithmetic: str) -> int:
     """Return how many different results the ways of an arithmetic gave."""
     different = {
         outcome.sha256
@@ -42,12 +42,12 @@ def hashes(outcomes: Sequence[Outcome], arithmetic: str) -> int:
     return 1 + len(different)
 
 
-def verdict(outcomes: Sequence[Outcome], level: int) -> Verdict:
+def verdict(outcomes: Sequence[WayOutcome], level: int) -> LevelVerdict:
     """Say whether the integers keep a level's promise.
 
     Parameters
     ----------
-    outcomes : sequence of Outcome
+    outcomes : sequence of WayOutcome
         Of `measure`.
     level : {1, 2, 3}
         The level.
@@ -63,4 +63,4 @@ def verdict(outcomes: Sequence[Outcome], level: int) -> Verdict:
         elif not outcome.same:
             where = f", first in {outcome.operator}" if outcome.operator else ""
             reasons[f"{outcome.way} gave other bits{where}"] = None
-    return Verdict(level, not reasons, tuple(reasons))
+    return LevelVerdict(level, not reasons, tuple(reasons))

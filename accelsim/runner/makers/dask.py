@@ -19,7 +19,7 @@ from accelsim.plugins.extras import how_to_install
 from accelsim.records import Record, Status
 from accelsim.records.keyed import canonical_json
 from accelsim.records.record import Minimised
-from accelsim.runner.bench import Bench
+from accelsim.runner.bench import CaseBench
 from accelsim.runner.cases import Case
 from accelsim.runner.makers.job import Job
 from accelsim.runner.makers.task import devices, machine, make_record
@@ -106,8 +106,8 @@ class Dask:
         self._opened.close()
 
     @cached_property
-    def _bench(self) -> Bench:
-        return Bench(self._config)
+    def _bench(self) -> CaseBench:
+        return CaseBench(self._config)
 
 
 def _needs(client: Any, job: Job, config: RunConfig) -> Callable[[Case], dict[str, float]]:

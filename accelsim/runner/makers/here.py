@@ -10,7 +10,7 @@ from accelsim.config import RunConfig
 from accelsim.plugins.guest import guest
 from accelsim.records import Record
 from accelsim.records.record import Minimised
-from accelsim.runner.bench import Bench
+from accelsim.runner.bench import CaseBench
 from accelsim.runner.cases import Case
 
 
@@ -26,7 +26,7 @@ class Here:
     is_here = True
 
     def __init__(self, config: RunConfig) -> None:
-        self._bench = Bench(config)
+        self._bench = CaseBench(config)
 
     def facts(self) -> dict[str, Any]:
         """Return nothing."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from accelsim.config import RunConfig, load_config
 from accelsim.errors import InputError
-from accelsim.runner.bench import Bench
+from accelsim.runner.bench import CaseBench
 from accelsim.runner.cases import list_cases
 
 
@@ -51,4 +51,4 @@ class Loaded:
             raise InputError(f"{job.path} is another config on a worker than where the run started")
         self.choices = config.backends
         self.cases = list_cases(config, config.gemms())
-        self.bench = Bench(config)
+        self.bench = CaseBench(config)

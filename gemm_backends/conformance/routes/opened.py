@@ -16,7 +16,7 @@ from accelsim.measure.timing import Untimed
 from accelsim.types import SIDES, Counts, PerOperand, PreparedOperand, Request, Route, Side
 from gemm_backends.conformance.check import CheckFailed, NotApplicable
 from gemm_backends.conformance.routes.reference import (
-    Expected,
+    ReferenceProduct,
     expected,
     not_rounded_once,
     rounded,
@@ -149,7 +149,7 @@ class Opened:
         else:
             self.compare_output(ran.output, right, what)
 
-    def compare_output(self, output: Tensor | Wide, right: Expected, what: str) -> None:
+    def compare_output(self, output: Tensor | Wide, right: ReferenceProduct, what: str) -> None:
         """Compare floats with the quotients of integers and scales.
 
         Raises
@@ -215,7 +215,7 @@ def must_raise(call: Callable[[], object], name: str, what: str) -> None:
     raise CheckFailed(f"{what}: neither run() nor check() raised a DataError")
 
 
-def _same_integers(found: Tensor | Wide, right: Expected, what: str) -> None:
+def _same_integers(found: Tensor | Wide, right: ReferenceProduct, what: str) -> None:
     _same_form(found, right, None, what)
     verdict = compare(found, right.integers)
     if verdict.first is not None:
@@ -227,7 +227,9 @@ def _same_integers(found: Tensor | Wide, right: Expected, what: str) -> None:
         )
 
 
-def _same_form(found: Tensor | Wide, right: Expected, dtype: torch.dtype | None, what: str) -> None:
+def _same_form(
+    found: Tensor | Wide, right: ReferenceProduct, dtype: torch.dtype | None, what: str
+) -> None:
     shape = tuple(right.integers.shape)
     if not isinstance(found, Tensor | np.ndarray) or tuple(found.shape) != shape:
         form = [*found.shape] if hasattr(found, "shape") else type(found).__name__
@@ -242,7 +244,7 @@ def _same_form(found: Tensor | Wide, right: Expected, dtype: torch.dtype | None,
         )
 
 
-def _same_scale(ran: Ran, right: Expected, side: Side, what: str) -> None:
+def _same_scale(ran: Ran, right: ReferenceProduct, side: Side, what: str) -> None:
     found, wanted = ran.scales.of(side), right.operands.of(side).scale
     if not isinstance(found, Tensor) or found.dtype != torch.float32 or found.shape != wanted.shape:
         form = f"{found.dtype} {[*found.shape]}" if isinstance(found, Tensor) else repr(found)

@@ -52,7 +52,7 @@ class Rounded:
 
 
 @dataclass(frozen=True)
-class Expected:
+class ReferenceProduct:
     """A product and its operands, on the CPU.
 
     Parameters
@@ -86,7 +86,7 @@ def expected(
     b: Tensor,
     rounding: PerOperand[Rounding],
     exponents: PerOperand[int] = NO_EXPONENTS,
-) -> Expected:
+) -> ReferenceProduct:
     """Round two operands ``[..., n, d]`` and ``[..., h, d]`` and multiply their integers.
 
     Parameters
@@ -100,7 +100,7 @@ def expected(
     """
     operands = PerOperand(rounded(a, rounding.a, exponents.a), rounded(b, rounding.b, exponents.b))
     x, y = operands.a.integers, operands.b.integers
-    return Expected(operands, _product(x, y))
+    return ReferenceProduct(operands, _product(x, y))
 
 
 def rounded(x: Tensor, rounding: Rounding, exponent: int = 0) -> Rounded:
@@ -122,7 +122,7 @@ def rounded(x: Tensor, rounding: Rounding, exponent: int = 0) -> Rounded:
     return Rounded((values * scale).round().to(torch.int64), scale, exponent)
 
 
-def not_rounded_once(found: Tensor, expected: Expected) -> Tensor:
+def not_rounded_once(found: Tensor, expected: ReferenceProduct) -> Tensor:
     """Return where floats are not the exact quotients of integers and scales, rounded once.
 
     A float is right if the exact quotient lies between the middles to its two neighbours; on a
@@ -132,7 +132,7 @@ def not_rounded_once(found: Tensor, expected: Expected) -> Tensor:
     ----------
     found : Tensor
         ``[..., n, h]`` float32, float16 or bfloat16.
-    expected : Expected
+    expected : ReferenceProduct
         The integers and scales.
 
     Returns

@@ -7,7 +7,7 @@ import torch
 
 from accelsim.measure.sampling import (
     MOST_REPEATS,
-    Plan,
+    RepeatPlan,
     cache_bytes,
     evictor,
     load_per_core,
@@ -19,26 +19,26 @@ CPU = torch.device("cpu")
 
 
 def test_a_fixed_number_is_a_fixed_number():
-    plan = Plan(warmup=0, repeats=5)
+    plan = RepeatPlan(warmup=0, repeats=5)
     assert not plan.enough([1.0] * 4, seconds=1e6)
     assert plan.enough([1.0, 9.0, 5.0, 100.0, 2.0], seconds=0)
 
 
 def test_a_target_goes_on_until_the_median_is_certain():
-    plan = Plan(warmup=0, repeats=5, target_error=0.05, budget_s=10)
+    plan = RepeatPlan(warmup=0, repeats=5, target_error=0.05, budget_s=10)
     spread = [10.0, 11.0, 9.0, 10.5, 9.5]
     assert not plan.enough(spread, seconds=1)
     assert plan.enough([10.0 + 0.01 * (i % 7) for i in range(40)], seconds=1)
 
 
 def test_a_target_takes_as_many_as_an_interval():
-    plan = Plan(warmup=0, repeats=1, target_error=0.05, budget_s=10)
+    plan = RepeatPlan(warmup=0, repeats=1, target_error=0.05, budget_s=10)
     assert not plan.enough([1.0] * 5, seconds=1)
     assert plan.enough([1.0] * 6, seconds=1)
 
 
 def test_a_budget_or_the_limit_ends_it_uncertain_as_it_is():
-    plan = Plan(warmup=0, repeats=2, target_error=0.001, budget_s=10)
+    plan = RepeatPlan(warmup=0, repeats=2, target_error=0.001, budget_s=10)
     assert plan.enough([1.0, 9.0], seconds=10)
     assert plan.enough([1.0, 9.0] * (MOST_REPEATS // 2), seconds=1)
     assert not plan.enough([1.0], seconds=99), "the least number is always reached"
@@ -46,7 +46,7 @@ def test_a_budget_or_the_limit_ends_it_uncertain_as_it_is():
 
 def test_a_function_is_sampled_until_the_target():
     durations = iter([0.001] * 3 + [0.02, 0.001] * 4 + [0.001] * 500)
-    plan = Plan(warmup=0, repeats=6, target_error=0.2, budget_s=5)
+    plan = RepeatPlan(warmup=0, repeats=6, target_error=0.2, budget_s=5)
     times = plan.sample(lambda: time.sleep(next(durations)), CPU).milliseconds
     assert len(times) > 6
     assert max(times) >= 20, "an outlier is kept"
@@ -79,8 +79,8 @@ def test_the_evictor_writes_more_than_the_cache_holds():
 @pytest.mark.slow
 def test_a_cold_read_of_a_cached_operand_takes_longer_than_a_warm_one():
     small = torch.ones(cache_bytes(CPU) // 8, dtype=torch.int8)
-    warm = Plan(warmup=3, repeats=31).sample(small.max, CPU).summary()["median"]
-    cold = Plan(warmup=3, repeats=31, cache="cold").sample(small.max, CPU).summary()["median"]
+    warm = RepeatPlan(warmup=3, repeats=31).sample(small.max, CPU).summary()["median"]
+    cold = RepeatPlan(warmup=3, repeats=31, cache="cold").sample(small.max, CPU).summary()["median"]
     assert cold > warm
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from accelsim.parity import forecast
-from accelsim.parity.progress import Cost, Course, Part
+from accelsim.parity.progress import Course, ExpectedTime, Part
 from accelsim.parity.treatments import TreatmentSweep
 
 
@@ -15,7 +15,10 @@ def course(parts, times):
 
 
 def test_a_resumed_part_tells_the_pace_by_what_it_has_done_itself():
-    parts = [Part("a", 10, Cost(1.0)), Part("b", 10, Cost(1.0, before=5.0, after=2.0))]
+    parts = [
+        Part("a", 10, ExpectedTime(1.0)),
+        Part("b", 10, ExpectedTime(1.0, before=5.0, after=2.0)),
+    ]
     found, steps = course(parts, [0.0, 6.0, 12.0, 100.0])
     found.begin(0, 6)
     found.reach(8)
@@ -53,7 +56,7 @@ def test_a_forecast_grows_with_the_tokens_and_the_weights(monkeypatch):
     model, inputs = Model(), torch.zeros(4, 2 * forecast.TOKENS, dtype=torch.int64)
     treatments = TreatmentSweep(beta=[15, 31]).treatments()
     layers = 3 + 2  # the head counts as two blocks
-    cost = Cost(each=1.0 * layers * 2, before=2.0 * layers, after=0.5 * layers)
+    cost = ExpectedTime(each=1.0 * layers * 2, before=2.0 * layers, after=0.5 * layers)
     assert forecast.forecast(model, model, inputs, treatments) == [cost, cost]
 
 

@@ -5,7 +5,7 @@ import pytest
 from accelsim.config import load_config
 from accelsim.records import Status
 from accelsim.runner import bench as module
-from accelsim.runner.bench import Bench
+from accelsim.runner.bench import CaseBench
 from accelsim.runner.cases import list_cases
 from gemm_backends.baselines import Baseline
 
@@ -48,7 +48,7 @@ def records(tmp_path, interleaved=False, graph=False):
     path = tmp_path / "c.yaml"
     path.write_text(TEXT.format(interleaved=str(interleaved).lower(), graph=str(graph).lower()))
     config = load_config(path)
-    bench = Bench(config)
+    bench = CaseBench(config)
     return [bench.record(case) for case in list_cases(config, config.gemms())]
 
 

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from accelsim.config import load_config
 from accelsim.records import Record, record_key
-from accelsim.runner.bench import Bench
+from accelsim.runner.bench import CaseBench
 from accelsim.runner.cases import list_cases
 
 FILE = Path(__file__).parents[1] / "routes" / "fused_int64.py"
@@ -31,7 +31,7 @@ def records(folder, backend, dtype=torch.float32, **changes):
     path = folder / "run.yaml"
     path.write_text("".join(f"{key}: {value}\n" for key, value in keys.items()))
     config = load_config(path)
-    bench = Bench(config)
+    bench = CaseBench(config)
     return [bench.record(case) for case in list_cases(config, config.gemms())]
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from accelsim.config import load_config
-from accelsim.runner.bench import Bench
+from accelsim.runner.bench import CaseBench
 from accelsim.runner.cases import list_cases
 
 ROOT = Path(__file__).parents[3]
@@ -191,7 +191,7 @@ def test_a_product_beyond_int64_is_exact_and_compared_with_float(tmp_path):
     )  # fmt: skip
     loaded = load_config(wide)
     (case,) = list_cases(loaded, loaded.gemms())
-    record = Bench(loaded).record(case)
+    record = CaseBench(loaded).record(case)
     assert (record.status, record.reason) == ("ok", "")
     assert record.relative_error_vs_float < 1e-6
 

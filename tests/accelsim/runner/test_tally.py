@@ -38,7 +38,7 @@ def config(tmp_path):
 
 def counts(config, lines, monkeypatch):
     monkeypatch.setattr(tally, "sampled_rows", lambda *_: lines)
-    counter = tally.Tally(config, lambda gemm, device: gemm.load())
+    counter = tally.CaseCounter(config, lambda gemm, device: gemm.load())
     cases = list_cases(config, config.gemms())
     return [counter.count(case, torch.device("cpu")) for case in cases]
 
@@ -63,7 +63,7 @@ def test_all_rows_are_no_sample(monkeypatch, config):
     single = drawn_gemm("w", "x", "linear", "", "forward", None, shape, shipped_profile())
     operands = single.sketch.draw(96)
     given = type(single)("w", "x", "linear", "", "forward", 1, *shape, load=lambda: operands)
-    counter = tally.Tally(settings, lambda gemm, device: gemm.load())
+    counter = tally.CaseCounter(settings, lambda gemm, device: gemm.load())
     found = [
         counter.count(type(case)(one, *vars_of(case)), torch.device("cpu"))[0]
         for one in (single, given)
