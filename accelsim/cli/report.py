@@ -38,9 +38,8 @@ _NEEDED = ("jinja2", "seaborn")
 def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) -> None:
     """Write one HTML page about RUNS: run folders, or the records.jsonl of one.
 
-    RUNS are those of `accelsim run`, or of `accelsim eval`, or of `accelsim train`. The page needs
-    no network: verdicts, tables that sort and filter, figures. Later runs of GEMMs are compared
-    with the first.
+    RUNS are all of one command: run, eval, train, sensitivity or tune. The page needs no network:
+    verdicts, tables that sort and filter, figures. Later runs of GEMMs are compared with the first.
     """
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
@@ -49,7 +48,8 @@ def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) ->
     kinds = {kind_of(path) for path in runs}
     if len(kinds) > 1:
         raise InputError(
-            "the runs are of different kinds (accelsim run, eval, train): write a page for each"
+            "the runs are of different kinds (run, eval, train, sensitivity, tune): write a page "
+            "for each"
         )
     kind = kinds.pop()
     if kind is Record:
@@ -86,7 +86,7 @@ def _report_experiments(
     page: Path | None,
     folder: Path | None,
 ) -> None:
-    """Write the page and the figures of eval runs, or of train runs."""
+    """Write the page and the figures of experiments with models."""
     from accelsim.report.differences import labels
     from accelsim.report.html import render_experiments
     from accelsim.report.html.experiment import AboutExperiment

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from accelsim.errors import InputError
 from accelsim.records.experiments import EvalRecord, TrainRecord
@@ -15,6 +15,9 @@ from accelsim.records.folder import RECORDS, RUN, read_run_json
 from accelsim.records.keyed import Keyed
 from accelsim.records.lines import parse_lines
 from accelsim.records.record import Record
+from accelsim.records.tuning import SensitivityRecord, TuneRecord
+
+ExperimentRecord: TypeAlias = EvalRecord | TrainRecord | SensitivityRecord | TuneRecord
 
 R = TypeVar("R", bound=Keyed)
 
@@ -56,11 +59,11 @@ class Run:
 
 @dataclass(frozen=True)
 class ExperimentRun:
-    """A run of ``accelsim eval`` or ``accelsim train`` as it was read."""
+    """A run of ``accelsim eval``, ``train``, ``sensitivity`` or ``tune`` as it was read."""
 
     path: Path
     config: Mapping[str, Any]
-    records: tuple[EvalRecord | TrainRecord, ...]
+    records: tuple[ExperimentRecord, ...]
     sessions: tuple[Mapping[str, Any], ...]
 
     @property
@@ -69,7 +72,16 @@ class ExperimentRun:
         return _name(self.path)
 
 
-def kind_of(path: Path | str) -> type[Record | EvalRecord | TrainRecord]:
+_TELLING: dict[str, type[ExperimentRecord]] = {
+    "losses": TrainRecord,
+    "treatment": EvalRecord,
+    "plan_sha256": TuneRecord,
+    "divergence": SensitivityRecord,
+}
+"""Fields that records of one kind have and those of the kinds below it have not."""
+
+
+def kind_of(path: Path | str) -> type[Record | ExperimentRecord]:
     """Say of which kind the records of a run are, by the fields of the first.
 
     Raises
@@ -82,13 +94,16 @@ def kind_of(path: Path | str) -> type[Record | EvalRecord | TrainRecord]:
         first = json.loads(data.partition(b"\n")[0] or b"{}")
     except ValueError:
         return Record  # reading the run reports the line that is broken
-    if not isinstance(first, dict) or "treatment" not in first:
+    if not isinstance(first, dict):
         return Record
-    return TrainRecord if "losses" in first else EvalRecord
+    for key, kind in _TELLING.items():
+        if key in first:
+            return kind
+    return Record
 
 
-def load_experiment(path: Path | str, kind: type[EvalRecord | TrainRecord]) -> ExperimentRun:
-    """Read the folder of an eval or a train run, or a ``records.jsonl`` alone.
+def load_experiment(path: Path | str, kind: type[ExperimentRecord]) -> ExperimentRun:
+    """Read the folder of an experiment with a model, or a ``records.jsonl`` alone.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ def sensitivity_rows(records: Sequence[SensitivityRecord]) -> list[dict[str, Any
         row: dict[str, Any] = {
             "GEMM": name,
             "kind": kind,
-            "β": beta,
+            "β": int(beta) if beta.is_integer() else beta,
             "places": len(own),
             "divergence, sum": sum(record.divergence for record in own),
             "worst": worst.divergence,

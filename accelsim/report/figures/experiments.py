@@ -1,21 +1,33 @@
-"""The figures of eval and train runs: for a page, and for a file."""
+"""The figures of experiments with models: for a page, and for a file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from accelsim.errors import InputError
 from accelsim.plugins.extras import need
 from accelsim.records.experiments import EvalRecord, TrainRecord
+from accelsim.records.loading import ExperimentRecord
+from accelsim.records.tuning import SensitivityRecord, TuneRecord
 from accelsim.report.figures.figure import Figure, NothingToDrawError, style
 from accelsim.report.figures.quality import quality
+from accelsim.report.figures.sensitivity import heat_map, local_errors
 from accelsim.report.figures.sheet import NARROW, WIDE
 from accelsim.report.figures.training import training
+from accelsim.report.figures.tuning import pareto_of_plans
 
 R = TypeVar("R", EvalRecord, TrainRecord)
+
+_DRAWN: dict[type[ExperimentRecord], dict[str, Callable[[Sequence[Any], float], Figure]]] = {
+    EvalRecord: {"figure": quality},
+    TrainRecord: {"figure": training},
+    SensitivityRecord: {"sensitivity": heat_map, "local-errors": local_errors},
+    TuneRecord: {"plans": pareto_of_plans},
+}
+"""What a page shows of each kind of records."""
 
 SUFFIXES = (".svg", ".pdf", ".png")
 
@@ -46,7 +58,7 @@ def draw_training(records: Sequence[TrainRecord], path: Path) -> None:
 
 
 def experiment_figures(
-    records: Sequence[EvalRecord | TrainRecord],
+    records: Sequence[ExperimentRecord],
 ) -> tuple[list[Figure], dict[str, str]]:
     """Draw what a page shows of the records of one run.
 
@@ -57,18 +69,16 @@ def experiment_figures(
     left_out : dict
         The name of each that cannot be drawn, and why.
     """
-    try:
-        with style():
-            wide, narrow = (_figure(records, width) for width in (WIDE, NARROW))
-    except NothingToDrawError as error:
-        return [], {"figure": str(error)}
-    return [replace(wide, narrow=narrow.canvas)], {}
-
-
-def _figure(records: Sequence[EvalRecord | TrainRecord], width: float) -> Figure:
-    trained = [record for record in records if isinstance(record, TrainRecord)]
-    evaluated = [record for record in records if isinstance(record, EvalRecord)]
-    return training(trained, width) if trained else quality(evaluated, width)
+    figures, left_out = [], {}
+    for name, draw in _DRAWN[type(records[0])].items():
+        try:
+            with style():
+                wide, narrow = (draw(records, width) for width in (WIDE, NARROW))
+        except NothingToDrawError as error:
+            left_out[name] = str(error)
+        else:
+            figures.append(replace(wide, narrow=narrow.canvas))
+    return figures, left_out
 
 
 def _write(draw: Callable[[Sequence[R], float], Figure], records: Sequence[R], path: Path) -> None:

@@ -51,7 +51,7 @@ def _write(
     figure.write(path)
 
 
-def heat_map(records: Sequence[SensitivityRecord]) -> Figure:
+def heat_map(records: Sequence[SensitivityRecord], width: float = WIDE) -> Figure:
     """Draw one panel for each β: layers down, places and kinds across, colours by divergence.
 
     Raises
@@ -72,7 +72,7 @@ def heat_map(records: Sequence[SensitivityRecord]) -> Figure:
     least = max(min(values), max(values) / 1e5)
     norm = LogNorm(least, max(values))
     height = max(3.0, 0.15 * len(rows) + 2.0)
-    canvas, grid = panels(WIDE, len(betas), height=height, least=3.5)
+    canvas, grid = panels(width, len(betas), height=height, least=3.5)
     for axes, beta in zip(grid, betas, strict=True):
         cells = np.full((len(rows), len(columns)), math.nan)
         for record in records:
@@ -111,7 +111,7 @@ def _others(records: Sequence[SensitivityRecord]) -> bool:
     return any(spot(record.gemm).layer is None for record in records)
 
 
-def local_errors(records: Sequence[SensitivityRecord]) -> Figure:
+def local_errors(records: Sequence[SensitivityRecord], width: float = WIDE) -> Figure:
     """Draw a point for each record, in the colour of its kind.
 
     Raises
@@ -122,7 +122,7 @@ def local_errors(records: Sequence[SensitivityRecord]) -> Figure:
     found = correlation(records)
     if found is None:
         raise NothingToDrawError("fewer than three records have an error and a divergence")
-    canvas, (axes,) = panels(WIDE, 1, height=3.6)
+    canvas, (axes,) = panels(width, 1, height=3.6)
     kinds = list(dict.fromkeys(record.kind for record in records))
     for index, kind in enumerate(kinds):
         own = [r for r in records if r.kind == kind and r.local_error and r.divergence > 0]

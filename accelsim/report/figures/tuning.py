@@ -28,15 +28,17 @@ def draw_front(records: Sequence[TuneRecord], path: Path) -> None:
     figure.write(path)
 
 
-def pareto_of_plans(records: Sequence[TuneRecord]) -> Figure:
+def pareto_of_plans(records: Sequence[TuneRecord], width: float = WIDE) -> Figure:
     """Draw uniform plans, tuned plans and their Pareto front.
 
     Parameters
     ----------
     records : sequence of TuneRecord
         Of one model.
+    width : float
+        In inches.
     """
-    canvas, (axes,) = panels(WIDE, 1, height=3.4)
+    canvas, (axes,) = panels(width, 1, height=3.4)
     groups: dict[str, list[TuneRecord]] = {}
     for record in records:
         kind = "one β for all" if record.label.startswith("β = ") else "tuned"

@@ -1,20 +1,23 @@
-"""The page of eval or train runs: verdict, results, curves with the parity line, tally."""
+"""The page of experiments with models: verdict, results, figures, and the tally if there is one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from accelsim.records.experiments import EvalRecord, TrainRecord
-from accelsim.records.loading import ExperimentRun
+from accelsim.records.loading import ExperimentRecord, ExperimentRun
+from accelsim.records.tuning import SensitivityRecord, TuneRecord
 from accelsim.report.cells import count, number, text
 from accelsim.report.experiments import quality_rows, training_rows
 from accelsim.report.figures.experiments import experiment_figures
 from accelsim.report.html.about import machine_facts, when
 from accelsim.report.html.grid import Column, Grid
 from accelsim.report.html.template import filled
+from accelsim.report.sensitivity import correlation_line, sensitivity_rows
+from accelsim.report.tuning import tuning_rows
 
 if TYPE_CHECKING:
     from accelsim.report.figures import Figure
@@ -44,6 +47,20 @@ _VERDICTS = ("inexact", "overflows")
 """Counts that are shown even if they are 0, when something was checked."""
 
 
+LEDES: dict[type[ExperimentRecord], str] = {
+    EvalRecord: "A trained model evaluated with its GEMMs in floats and in exact integers, by "
+    "accelsim.",
+    TrainRecord: "A small model trained from scratch with its GEMMs in floats and in exact "
+    "integers. Every treatment starts from the same weights and sees the same data in the same "
+    "order.",
+    SensitivityRecord: "Each kind of operand of each GEMM of a model alone in exact integers, all "
+    "else in floats.",
+    TuneRecord: "Plans for the GEMMs of a model, each evaluated as a whole: the cheapest integers "
+    "that keep its quality.",
+}
+"""What a page says first."""
+
+
 @dataclass(frozen=True)
 class AboutExperiment:
     """The texts and figures of one run."""
@@ -52,31 +69,61 @@ class AboutExperiment:
     name: str
 
     @property
-    def records(self) -> Sequence[EvalRecord | TrainRecord]:
+    def records(self) -> Sequence[ExperimentRecord]:
         """Its records."""
         return self.run.records
 
     @property
+    def _treated(self) -> list[EvalRecord | TrainRecord]:
+        return [record for record in self.records if isinstance(record, EvalRecord | TrainRecord)]
+
+    @property
+    def _plans(self) -> list[TuneRecord]:
+        return [record for record in self.records if isinstance(record, TuneRecord)]
+
+    @property
+    def _spots(self) -> list[SensitivityRecord]:
+        return [record for record in self.records if isinstance(record, SensitivityRecord)]
+
+    @property
     def good(self) -> bool:
-        """Whether every treatment finished and no integer was wrong."""
-        return not any(record.failed for record in self.records)
+        """Whether all treatments finished, no integer was wrong, and a plan keeps its target."""
+        kept = not self._plans or any(record.meets for record in self._plans)
+        return kept and not any(record.failed for record in self._treated)
 
     @property
     def verdict(self) -> str:
-        """The number of treatments that finished, and the exactness of the integers."""
-        failed = sum(record.failed for record in self.records)
-        checked = sum(_whole(record.tally.get("checked")) for record in self.records)
-        inexact = sum(_whole(record.tally.get("inexact")) for record in self.records)
-        words = f"{len(self.records) - failed} of {len(self.records)} finished"
+        """How many treatments finished and whether integers are exact, or what was found."""
+        if self._plans:
+            kept = sum(record.meets for record in self._plans)
+            return f"{kept} of {len(self._plans)} plans keep {self._plans[0].target!r}"
+        if self._spots:
+            places = len({record.gemm for record in self._spots})
+            return f"{len(self._spots):,} measurements of {places:,} GEMMs"
+        return self._finished
+
+    @property
+    def _finished(self) -> str:
+        treated = self._treated
+        failed = sum(record.failed for record in treated)
+        checked = sum(_whole(record.tally.get("checked")) for record in treated)
+        inexact = sum(_whole(record.tally.get("inexact")) for record in treated)
+        words = f"{len(treated) - failed} of {len(treated)} finished"
         if checked:
             words += f"; {checked - inexact:,} of {checked:,} checked GEMMs exact"
         return words
 
     @property
     def parity(self) -> str:
-        """Which treatments reach the quality of floats."""
+        """Which treatments reach the quality of floats; the best plan; what errors tell."""
+        if self._spots:
+            words = correlation_line(self._spots)
+            return f"{words[0].upper()}{words[1:]}."
+        if kept := [record for record in self._plans if record.meets]:
+            best = min(kept, key=lambda record: record.cost)
+            return f"The cheapest of these: {best.label}, unpack ratio {best.ratio:.4g}."
         floats = [r.value for r in self.records if isinstance(r, EvalRecord) and _is_float(r)]
-        if not floats or not floats[0] or self.records[0].metric != "perplexity":
+        if not floats or not floats[0] or self._treated[0].metric != "perplexity":
             return ""
         close = [
             record.label
@@ -92,7 +139,7 @@ class AboutExperiment:
         """Each treatment that failed, and why."""
         return [
             f"{record.label}: {record.reason or 'a wrong integer or an overflow'}"
-            for record in self.records
+            for record in self._treated
             if record.failed
         ]
 
@@ -118,7 +165,8 @@ class AboutExperiment:
             for key, value in self.run.config.items()
             if key not in _NOT_TOLD and value not in (None, [], {})
         ]
-        return [*lines, ("treatments", "; ".join(dict.fromkeys(r.label for r in self.records)))]
+        labels = dict.fromkeys(record.label for record in self._treated)
+        return [*lines, *([("treatments", "; ".join(labels))] if labels else [])]
 
     @property
     def machine(self) -> list[tuple[str, str]]:
@@ -139,12 +187,11 @@ def render_experiments(runs: Sequence[ExperimentRun], names: Sequence[str]) -> s
     Parameters
     ----------
     runs : sequence of ExperimentRun
-        At least one, each with a record; all of ``accelsim eval``, or all of ``accelsim train``.
+        At least one, each with a record; all of the same command.
     names : sequence of str
         What the page calls them.
     """
     about = [AboutExperiment(run, name) for run, name in zip(runs, names, strict=True)]
-    trained = isinstance(runs[0].records[0], TrainRecord)
     rows: list[Mapping[str, Any]] = []
     tallies: list[Mapping[str, Any]] = []
     for one in about:
@@ -152,23 +199,29 @@ def render_experiments(runs: Sequence[ExperimentRun], names: Sequence[str]) -> s
         rows += [{**named, **row} for row in _rows(one.records)]
         for record in one.records:
             seed = {"seed": record.seed} if isinstance(record, TrainRecord) else {}
-            if record.tally:
+            if isinstance(record, EvalRecord | TrainRecord) and record.tally:
                 tallies.append({**named, "treatment": record.label, **seed, **record.tally})
     return filled(
         "experiment.html.j2",
         title=" and ".join(names),
-        trained=trained,
+        lede=LEDES[type(runs[0].records[0])],
         runs=about,
         results=Grid("results", _columns(rows), rows),
         tallies=Grid("tally", _tally_columns(tallies), tallies),
     )
 
 
-def _rows(records: Sequence[EvalRecord | TrainRecord]) -> list[dict[str, Any]]:
+_ROWS: dict[type[ExperimentRecord], Callable[[Sequence[Any]], list[dict[str, Any]]]] = {
+    EvalRecord: quality_rows,
+    TrainRecord: training_rows,
+    SensitivityRecord: sensitivity_rows,
+    TuneRecord: tuning_rows,
+}
+
+
+def _rows(records: Sequence[ExperimentRecord]) -> list[dict[str, Any]]:
     """Return the rows of the table that the command prints too."""
-    trained = [record for record in records if isinstance(record, TrainRecord)]
-    evaluated = [record for record in records if isinstance(record, EvalRecord)]
-    return training_rows(trained) if trained else quality_rows(evaluated)
+    return _ROWS[type(records[0])](records)
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[Column[Mapping[str, Any]]]:
@@ -177,7 +230,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[Column[Mapping[str, Any]
     return [
         Column(
             name, "", partial(_value, name),
-            None if all(isinstance(row.get(name), str) for row in rows) else _number,
+            None if all(isinstance(row.get(name), str | bool) for row in rows) else _number,
             rank="always" if place < 4 else "wide",
         )
         for place, name in enumerate(names)
@@ -214,7 +267,8 @@ def _number(value: float) -> str:
 
 
 def _value(name: str, row: Mapping[str, Any]) -> Any:
-    return row.get(name)
+    value = row.get(name)
+    return ("yes" if value else "no") if isinstance(value, bool) else value
 
 
 def _skipped(row: Mapping[str, Any]) -> str | None:

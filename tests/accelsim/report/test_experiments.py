@@ -1,6 +1,7 @@
 """The page of eval and train runs: verdict, results, curves with the parity line, tally."""
 
 import json
+from pathlib import Path
 
 import pytest
 from test_page import Page
@@ -14,6 +15,9 @@ from accelsim.report.figures.quality import VISIBLE, quality
 from accelsim.report.figures.sheet import WIDE
 from accelsim.report.figures.training import training
 from accelsim.report.html import render_experiments
+
+TUNING = Path(__file__).parents[3] / "results" / "tuning"
+SENSITIVITIES, PLANS = "sensitivity-minilm-l6", "tune-minilm-l6-4bits"
 
 WHOLE = {"method": "integers", "gemms": ["*"], "skip": [], "ops": ["linear", "qk", "pv"]}
 TALLY = {
@@ -168,6 +172,31 @@ class TestCommand:
             for name, records in (("a", [make_record()]), ("b", evaluations), ("c", trainings))
         ]
         assert [kind.__name__ for kind in kinds] == ["Record", "EvalRecord", "TrainRecord"]
+        tuned = [kind_of(TUNING / name).__name__ for name in (SENSITIVITIES, PLANS)]
+        assert tuned == ["SensitivityRecord", "TuneRecord"]
+
+    @pytest.mark.parametrize(
+        ("name", "verdict", "more", "figures"),
+        [
+            ("sensitivity-minilm-l6", "172 measurements of 49 GEMMs", "rank correlation 0.68", 2),
+            ("tune-minilm-l6-4bits", "7 of 15 plans keep 'cosine 0.995'", "ratio 2.82.", 1),
+            ("tune-smollm2-135m-8bits", "0 of 4 plans keep 'perplexity +0.5%'", "", 1),
+        ],
+    )
+    def test_sensitivity_and_tune_runs_have_pages(
+        self, tmp_path, capsys, name, verdict, more, figures
+    ):
+        target = tmp_path / "page.html"
+        assert self.report(capsys, TUNING / name, "-o", target)[0] == 0
+        page = Page(target.read_text())
+        assert any(verdict in words for words in page.texts("p"))
+        (banner,) = (p["class"] for p in page.of("p") if "verdict" in p.get("class", ""))
+        assert banner == ("verdict bad" if verdict.startswith("0") else "verdict good")
+        assert any(more in words for words in page.texts("p"))
+        (results,) = tables(page)
+        assert len(page.of("figure")) == figures
+        assert results.get("meets", ["no"])[0] == "no"
+        assert results.get("β", ["15"])[0] == "15"
 
     def test_a_page_and_files(self, write, evaluations, tmp_path, capsys):
         page, figures = tmp_path / "page.html", tmp_path / "figures"
