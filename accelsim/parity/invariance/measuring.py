@@ -91,7 +91,7 @@ class _Measured:
     def run(self, way: Way, watcher: Recorder | None = None) -> tuple[dict[int, Tensor], Any]:
         """Return logits by prompt, and how often what is not pinned was called."""
         if way.processes > 1:
-            how = Running(self.model, self.prompts, {**self.options, "exact": "simulate"})
+            how = Running(self.model, self.prompts, {**self.options, **way.options}, way.device)
             return how.over_processes(way.processes, watcher)
         model = self.model
         if way.device != "cpu":
@@ -106,8 +106,7 @@ class _Measured:
     def _mode(self, model: nn.Module, way: Way) -> AbstractContextManager[Any]:
         if self.arithmetic != INTEGERS:
             return nullcontext()
-        how = {"exact": "simulate"} if way.backend is None else {"backend": way.backend}
-        options: dict[str, Any] = {**self.options, **how}
+        options: dict[str, Any] = {**self.options, **way.options}
         return invariant(model, **options)
 
 

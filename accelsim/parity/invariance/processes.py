@@ -35,11 +35,14 @@ class Running:
         int64 ``[tokens]`` each.
     options : mapping
         Arguments of `accelsim.invariant`.
+    device : {"cpu", "cuda"}
+        Where each process runs; on GPUs each has one of its own.
     """
 
     model: nn.Module
     prompts: Sequence[Tensor]
     options: Mapping[str, Any]
+    device: str = "cpu"
 
     def over_processes(
         self, count: int, watcher: Recorder | None = None
@@ -85,10 +88,15 @@ def _work(rank: int, count: int, folder: Path, prompt: int | None) -> None:
     try:
         # One thread each: the processes share the cores.
         torch.set_num_threads(1)
-        where = f"file://{folder / 'meeting'}"
-        dist.init_process_group("gloo", init_method=where, rank=rank, world_size=count)
         # Written by the process that started this one.
         running: Running = torch.load(folder / "running.pt", weights_only=False)
+        kind = "gloo"
+        if running.device == "cuda":
+            kind = "nccl"
+            torch.cuda.set_device(rank)
+            running.model.to("cuda")
+        where = f"file://{folder / 'meeting'}"
+        dist.init_process_group(kind, init_method=where, rank=rank, world_size=count)
         watcher = None if prompt is None else Recorder(prompt)
         followed = nullcontext() if watcher is None else watcher.follow(running.model)
         mode = invariant(running.model, **running.options, group=dist.group.WORLD)

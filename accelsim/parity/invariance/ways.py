@@ -46,7 +46,9 @@ class Way:
     device : str, optional
         Where; the CPU by default.
     processes : int
-        Over how many processes K is cut in every linear layer.
+        Over how many processes K is cut in every linear layer, each with a device of its own.
+    chosen : bool
+        Whether the operands' device chooses the route, where no backend is named.
     """
 
     name: str
@@ -56,11 +58,19 @@ class Way:
     backend: str | None = None
     device: str = "cpu"
     processes: int = 1
+    chosen: bool = False
 
     @property
     def integers_only(self) -> bool:
         """Whether floats have no such way."""
-        return self.backend is not None or self.processes > 1
+        return self.backend is not None or self.processes > 1 or self.chosen
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of `accelsim.invariant` that say what multiplies."""
+        if self.backend is not None:
+            return {"backend": self.backend}
+        return {"exact": "auto" if self.chosen else "simulate"}
 
 
 def alone(session: Session, prompts: Sequence[Tensor]) -> dict[int, Tensor]:
@@ -124,13 +134,14 @@ def _cache() -> Any:
     return need("transformers", "models").DynamicCache()
 
 
-def _native() -> list[str]:
-    """Return the backends that multiply digits of 8 bits by instructions of this CPU."""
+def _native(device: str) -> list[str]:
+    """Return the backends that multiply digits of 8 bits by instructions of a device here."""
     found = []
     for name in list_backends():
         backend = load_backend(name)
         said = backend.status()
-        here = said.available and said.execution == "native" and said.device == "cpu"
+        kind = str(said.device).partition(":")[0]
+        here = kind == device and said.available and said.execution == "native"
         if here and backend.operand_bits == (8, 8):
             found.append(name)
     return found
@@ -159,11 +170,21 @@ def ways(level: int, fill: int, chunks: Sequence[int] = (1, 7, 64)) -> list[Way]
         Way("no cache, one more token at a time", 1, _grown),
         Way("1 thread", 1, alone, threads=1),
         Way("2 threads", 1, alone, threads=2),
-        *(Way(name, 1, alone, backend=name) for name in _native()),
+        *(Way(name, 1, alone, backend=name) for name in _native("cpu")),
         Way(f"{MODEL}, {SHORT} tokens", 1, _first, backend=MODEL),
     ]
     if level > 1:
         found.append(Way("cuda", 2, alone, device="cuda"))
+        if torch.cuda.is_available():
+            found.append(
+                Way("cuda, fused on Hopper GPUs", 2, alone, device="cuda", chosen=True),
+            )
+        found += [
+            Way(f"{name}, {SHORT} tokens", 2, _first, backend=name, device="cuda")
+            for name in _native("cuda")
+        ]
     if level > 2:
         found.append(Way("K cut over 2 processes", 3, alone, processes=2))
+        if torch.cuda.device_count() > 1:
+            found.append(Way("K cut over 2 GPUs", 3, alone, device="cuda", processes=2))
     return found
