@@ -154,7 +154,6 @@ def _mitchell(a: Digit, b: Digit) -> Digits:
     """
     x, y = np.meshgrid(a.all(), b.all(), indexing="ij")
     magnitude_x, magnitude_y = np.abs(x), np.abs(y)
-    zero = (x == 0) | (y == 0)
     power_x, power_y = (
         1 << np.log2(np.maximum(m, 1)).astype(np.int64) for m in (magnitude_x, magnitude_y)
     )
@@ -162,7 +161,7 @@ def _mitchell(a: Digit, b: Digit) -> Digits:
     fraction = (magnitude_x - power_x) * power_y + (magnitude_y - power_y) * power_x
     one = power_x * power_y
     product = np.where(fraction < one, one + fraction, 2 * fraction)
-    return np.where(zero, 0, np.sign(x) * np.sign(y) * product)
+    return np.sign(x) * np.sign(y) * product
 
 
 def _truncated(a: Digit, b: Digit, columns: int) -> Digits:

@@ -162,21 +162,14 @@ def first_overflow(products: Sequence[int], datapath: Datapath) -> int:
         state = 0
         for start in range(block.start, block.stop, datapath.tree):
             stop = min(start + datapath.tree, block.stop)
-            state, overflowed = _plain_step(state, sum(products[start:stop]), datapath.inner)
-            if overflowed:
+            state += sum(products[start:stop])
+            if not _fits(state, datapath.inner):
                 return stop - 1
-        if datapath.outer is not None:
-            total, overflowed = _plain_step(total, state, datapath.outer)
-            if overflowed:
-                return block.stop - 1
+        total += state
+        if datapath.outer is not None and not _fits(total, datapath.outer):
+            return block.stop - 1
     raise ValueError("no step overflows")
 
 
-def _plain_step(state: int, addend: int, accumulator: Accumulator) -> tuple[int, bool]:
-    total = state + addend
-    low, high = accumulator.minimum, accumulator.maximum
-    if low <= total <= high:
-        return total, False
-    if accumulator.overflow == "saturate":
-        return (low if total < low else high), True
-    return (total - low) % (1 << accumulator.bits) + low, True
+def _fits(value: int, accumulator: Accumulator) -> bool:
+    return accumulator.minimum <= value <= accumulator.maximum

@@ -9,7 +9,15 @@ from stepwise import step as plain_step
 from stepwise import stepwise
 
 from accelsim.errors import InputError
-from gemm_backends import Accumulator, AccumulatorOverflow, OverflowReport, load_backend
+from gemm_backends import (
+    Accumulator,
+    AccumulatorOverflow,
+    Availability,
+    GemmSpec,
+    OverflowReport,
+    load_backend,
+)
+from gemm_backends.cpu.int8 import CpuInt8
 from gemm_backends.datapath import Datapath
 from gemm_backends.emulator import compiled, shortcut
 from gemm_backends.emulator import stepwise as emulated
@@ -126,6 +134,23 @@ def test_steps_at_the_ends_of_wide_registers(bits, overflow):
     )
     plain = [plain_step(s, x, bits, overflow) for s, x in cases]
     assert list(zip(result.tolist(), overflowed.tolist(), strict=True)) == plain
+
+
+@pytest.mark.parametrize("overflow", ["wrap", "saturate"])
+@pytest.mark.parametrize(("width", "tree"), [(31, 1), (31, 2), (31, 3), (32, 1), (30, 2)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_steps_whose_sums_are_about_as_large_as_int32(sign, width, tree, overflow):
+    """Products of 2^30, which with a register of 31 bits just fit int32, two of them not."""
+    a = torch.full((2, 7), -(1 << 15), dtype=torch.int16)
+    b = (a if sign > 0 else -(a + 1)).repeat(2, 1)
+    product, count, first = stepwise(a.tolist(), b.tolist(), width, overflow, tree=tree)
+    emulator = load_backend(
+        "emulator", bits=16, accumulator_bits=width, tree=tree, overflow=overflow
+    )
+    result, report = emulator.multiply_report(a, b)
+    assert result.tolist() == product
+    assert report == OverflowReport(count, first)
+    assert count > 0
 
 
 def test_a_tree_changes_where_saturation_strikes():
@@ -274,6 +299,7 @@ def test_a_table_from_a_file(tmp_path):
         (np.zeros(16, int), "must be a table"),
         (np.zeros((4, 4)), "must hold integers, got float64"),
         (np.full((4, 4), 1 << 31), "magnitude of 2"),
+        (np.diag([-(1 << 31), 0, 0, 1]), "magnitude of 2"),
         (b"not numpy", "cannot be read"),
         (None, "cannot be read"),
     ],
@@ -286,6 +312,14 @@ def test_wrong_tables(tmp_path, content, message):
         np.save(path, content)
     with pytest.raises(InputError, match=message):
         load_backend("emulator", multiplier=str(path))
+
+
+def test_the_largest_products_of_a_table(tmp_path):
+    most = (1 << 31) - 1
+    np.save(tmp_path / "wide.npy", np.full((4, 4), most) * np.where(np.eye(4), -1, 1))
+    emulator = load_backend("emulator", multiplier=str(tmp_path / "wide.npy"), accumulator_bits=40)
+    a, b = torch.tensor([[-2, 1]], dtype=torch.int8), torch.tensor([[-2, 1], [1, 1]]).to(torch.int8)
+    assert emulator.multiply(a, b).tolist() == [[-2 * most, 0]]
 
 
 @pytest.mark.parametrize(
@@ -314,9 +348,28 @@ def test_how_it_was_computed(monkeypatch):
     assert saturating.how(a, a) == "every step"
     assert saturating.how(a[:, :40], a[:, :40]) == "floating-point BLAS"
     assert load_backend("emulator", bits=4).how(a, a) == "floating-point BLAS"
+    wrapping = load_backend("emulator", bits=4, accumulator_bits=12)
+    assert wrapping.how(a, a) == "floating-point BLAS"
     monkeypatch.undo()
     if shortcut._native_int8("cpu") is not None:
         assert load_backend("emulator", bits=4).how(a, a) == "int8 kernels (cpu-int8)"
+
+
+@pytest.mark.parametrize(
+    "said", [Availability(True, execution="fallback"), Availability(False, "no VNNI", "native")]
+)
+def test_an_int8_unit_that_is_not_native_is_not_used(monkeypatch, said):
+    shortcut._native_int8.cache_clear()
+    monkeypatch.setattr(CpuInt8, "availability", lambda self: said)
+    assert shortcut._native_int8("cpu") is None
+    shortcut._native_int8.cache_clear()
+
+
+def test_without_options_it_is_as_documented():
+    emulator = load_backend("emulator", bits=8)
+    assert emulator.accumulator == Accumulator(32, "wrap")
+    spec = GemmSpec(8, 8, 100, 200, 300)
+    assert emulator.cost(spec) == load_backend("emulator", bits=8, array=[32, 32]).cost(spec)
 
 
 def test_int8_kernels_are_used_only_where_int32_holds_the_sum():

@@ -1,0 +1,89 @@
+"""From sums to results: integers beyond float64, quotients beside ties, scales for lines."""
+
+import numpy as np
+import pytest
+import torch
+
+from accelsim.arithmetic.dequantize import dequantize
+from accelsim.types import PerOperand
+from gemm_backends.cuda.fused.way import OUT_TYPES, PACK
+
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+
+
+def packed(sums, common, dtype, rows=None, columns=None):
+    """Call the kernel for sums ``[n, h]``, whose rows are filled up to a multiple of four."""
+    n, h = sums.shape
+    padded = torch.nn.functional.pad(sums, (0, -h % 4), value=77).cuda().contiguous()
+    scale = torch.tensor([common, 1 / common], dtype=torch.float64, device="cuda")
+    lines = [None if x is None else x.cuda() for x in (rows, columns)]
+    out = torch.full((n, h), 77, device="cuda").to(dtype)
+    wide = sums.dtype is torch.int64
+    PACK.launch(
+        "accelsim_pack", out.device, padded, wide, padded.shape[1], n, n, h, scale, *lines, out,
+        OUT_TYPES[dtype],
+    )  # fmt: skip
+    return out.cpu()
+
+
+def drawn(dtype, n, h, seed):
+    """Integers of every size up to the type's own, of both signs."""
+    generator = np.random.default_rng(seed)
+    bits = 31 if dtype is torch.int32 else 63
+    sizes = generator.integers(1, bits + 1, (n, h))
+    values = generator.integers(0, 2**63, (n, h), dtype=np.int64) >> (63 - sizes)
+    signs = generator.choice([-1, 1], (n, h))
+    return torch.from_numpy(values * signs).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sums", [torch.int32, torch.int64])
+@pytest.mark.parametrize("by_lines", [False, True])
+def test_quotients_are_those_of_the_cpu(dtype, sums, by_lines):
+    """Half a million quotients, of which hundreds lie beside a tie of bfloat16."""
+    product = drawn(sums, 500, 1001, seed=1)
+    generator = torch.Generator().manual_seed(2)
+    if by_lines:
+        a, b = (2 ** (8 * torch.rand(n, 1, generator=generator) - 4) for n in product.shape)
+        found = packed(product, 1.0, dtype, a[:, 0], b[:, 0])
+    else:
+        a, b = torch.tensor(0.7324218), torch.tensor(123.456)
+        found = packed(product, float(a.double() * b.double()), dtype)
+    assert torch.equal(found, dequantize(product, PerOperand(a, b), dtype))
+
+
+def test_integers_about_the_limit_of_float64():
+    product = torch.tensor([[sign * (2**53 + k) for k in range(-4, 5)] for sign in (1, -1)])
+    for scale in (1.0, 3.0, 2.0**30):
+        a, b = torch.tensor(scale), torch.tensor(1.0)
+        for dtype in DTYPES:
+            found = packed(product, scale, dtype)
+            assert torch.equal(found, dequantize(product, PerOperand(a, b), dtype))
+    assert torch.equal(packed(product, 1.0, torch.int64), product)
+
+
+def test_quotients_beside_a_tie_by_less_than_64_bits_show():
+    """``c * 2^12 = tie * divisor + rest``: the rest alone says which way it is rounded."""
+    a, b = 2**24 - 3, 2**24 - 17
+    divisor = a * b
+    inverse = pow(divisor, -1, 2**12)
+    integers, expected = [], []
+    for rest in (1, -1):
+        for k in range(5000, 5040):
+            tie = (-rest * inverse) % 2**12 + k * 2**12
+            assert 2**24 < tie < 2**25
+            assert tie % 2
+            integers.append((tie * divisor + rest) >> 12)
+            expected.append((tie + rest) / 2**12)
+    product = torch.tensor([integers, [-c for c in integers]])
+    wanted = torch.tensor([expected, [-x for x in expected]], dtype=torch.float32)
+    assert int(product.abs().min()) > 2**53
+    assert torch.equal(packed(product, float(divisor), torch.float32), wanted)
+
+
+def test_a_result_that_does_not_count_is_poisoned():
+    product = drawn(torch.int64, 3, 5, seed=3)
+    for sums in (product, product.int()):
+        for dtype in DTYPES:
+            assert packed(sums, float("nan"), dtype).isnan().all()
+        assert (packed(sums, float("nan"), torch.int64) == -(2**63)).all()
