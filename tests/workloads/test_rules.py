@@ -1,5 +1,7 @@
 """Every rule: its GEMMs, multiplied and finished, are what the operator itself computes."""
 
+import itertools
+
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -90,6 +92,51 @@ def test_lists_of_products():
 
 def float32(*shape):
     return rand(*shape).float()
+
+
+OF_ANY_SIZE = {
+    "plain": ((4, 6, *[3] * 3), {"padding": 1}),
+    "of one entry": ((4, 6, *[1] * 3), {}),
+    "depthwise": ((6, 1, *[3] * 3), {"padding": 1, "groups": 6}),
+    "in groups": ((4, 3, *[2] * 3), {"padding": 1, "groups": 2}),
+    "to one channel": ((1, 6, *[3] * 3), {"padding": 1}),
+    "of one channel": ((4, 1, *[3] * 3), {"padding": 1}),
+    "in steps": ((4, 6, *[2] * 3), {"padding": 1, "stride": 2}),
+    "transposed": ((6, 4, *[2] * 3), {"transposed": True}),
+}
+"""Shapes of weights, as many dimensions of space as are wanted, and options."""
+
+
+def laid_out(x, layout):
+    """Return a tensor ``[images, channels, places]`` with its dimensions in another order."""
+    order = {"plain": (0, 1), "channels last": (0, -1), "images between": (-2, -1)}[layout]
+    return x.movedim((0, 1), order).contiguous().movedim(order, (0, 1))
+
+
+@pytest.mark.parametrize("name", OF_ANY_SIZE)
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("layout", ["plain", "channels last", "images between"])
+@pytest.mark.parametrize("of_weight", ["plain", "channels last"])
+def test_convolutions_have_the_strides_of_the_operator(name, dims, layout, of_weight):
+    """Also where a dimension has one entry, and PyTorch's kernels choose among layouts."""
+    shape, given = OF_ANY_SIZE[name]
+    options = {"padding": 0, "stride": 1, "transposed": False, "groups": 1, **given}
+    weight = laid_out(float32(*shape[: 2 + dims]), of_weight)
+    channels = shape[0] if options["transposed"] else shape[1] * options["groups"]
+    order = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
+    lists = {"dilation": 1, "output_padding": 0, **options}
+    rest = [[lists[x]] * dims if x not in ("transposed", "groups") else lists[x] for x in order]
+    for images, length in itertools.product((1, 2, 3), (1, 2, 5)):
+        x = laid_out(float32(images, channels, *[length] * dims), layout)
+        args = x, weight, None, *rest
+        expected = aten.convolution.default(*args)
+        same(multiplied(recognize(aten.convolution.default, args, {})), expected)
+        gradient = torch.ones_like(expected)
+        args = gradient, x, weight, [expected.shape[1]], *rest, [True, True, True]
+        expected = aten.convolution_backward.default(*args)
+        found = multiplied(recognize(aten.convolution_backward.default, args, {}))
+        for one, other in zip(found, expected, strict=True):
+            same(one, other)
 
 
 GROUPS = {

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._prims_common import suggest_memory_format
 from torch.nn.functional import pad
 
 from workloads.tracing.multiplication import GemmOperands, Multiplication, one, rule
+from workloads.tracing.strides import as_returned
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,10 @@ def _shape(input: Tensor, weight: Tensor, where: _Geometry, options: dict[str, A
     return [input.shape[0], weight.shape[1] * where.groups, *places]
 
 
-def _format(input: Tensor, weight: Tensor) -> torch.memory_format:
-    """Return the memory format of the results: channels last if either operand has it."""
-    formats = [suggest_memory_format(x) for x in (input, weight)]
-    return next((x for x in formats if x != torch.contiguous_format), torch.contiguous_format)
+def _arguments(options: dict[str, Any]) -> list[Any]:
+    """Return what a convolution and its gradient are told beside tensors, in order."""
+    names = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
+    return [options[name] for name in names]
 
 
 @rule("convolution", "_convolution", "convolution_overrideable")
@@ -143,7 +143,9 @@ def _convolution(
             result = where.image(c, shape)
         if bias is not None:
             result = result + bias.reshape(-1, *[1] * (input.ndim - 2))
-        return result.contiguous(memory_format=_format(input, weight))
+        args = [input, weight, bias, *_arguments(options)]
+        (result,) = as_returned(torch.ops.aten.convolution.default, args, [result])
+        return result
 
     return one(product, finish)
 
@@ -171,13 +173,17 @@ def _convolution_backward(
                 of_input = where.image(c, input.shape)
             else:
                 of_input = where.fold(c, grad_output.shape[2:], input.shape)
-            of_input = of_input.contiguous(memory_format=_format(input, weight))
         if output_mask[1]:
             c = rest.pop(0)
             of_weight = (c.mT if transposed else c).reshape(weight.shape)
-            of_weight = of_weight.contiguous(memory_format=_format(input, weight))
         if output_mask[2]:
             of_bias = grad_output.sum([dim for dim in range(input.ndim) if dim != 1])
-        return of_input, of_weight, of_bias
+        sizes = [weight.shape[1] * where.groups if transposed else weight.shape[0]]
+        args = [grad_output, input, weight, sizes, *_arguments(options), output_mask]
+        return tuple(
+            as_returned(
+                torch.ops.aten.convolution_backward.default, args, [of_input, of_weight, of_bias]
+            )
+        )
 
     return Multiplication(products, finish)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 LINEAR = (nn.Linear, nn.MultiheadAttention)
 """Modules whose products with a weight are activations, whatever their input descends from."""
@@ -43,6 +44,38 @@ def shown(module: nn.Module) -> Iterator[None]:
 def is_hiding(module: nn.Module) -> bool:
     """Whether `shown` makes a difference to a module."""
     return isinstance(module, (nn.RNNBase, *_FAST_PATHS))
+
+
+def like_fused(module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
+    """Give attention that ran as steps the strides that its fused path would have given it.
+
+    A hook behind a module's forward. PyTorch's own conditions decide: attention is called once more
+    as it is, up to its first product.
+    """
+    if type(module) is not nn.MultiheadAttention or torch.is_grad_enabled():
+        return None
+    with _disable_current_modes(), suppress(_FirstProduct), _UpToTheFirstProduct() as seen:
+        module.forward(*args, **kwargs)
+    return (result[0].contiguous(), *result[1:]) if seen.fused else None
+
+
+class _FirstProduct(Exception):  # noqa: N818
+    """Ends a call that is made to see its first product."""
+
+
+class _UpToTheFirstProduct(TorchDispatchMode):
+    """Ends a call of attention at its first product, and says whether that is the fused path."""
+
+    fused = False
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.fused = func is torch.ops.aten._native_multi_head_attention.default
+        if self.fused or func.overloadpacket in _PRODUCTS:
+            raise _FirstProduct
+        return func(*args, **(kwargs or {}))
+
+
+_PRODUCTS = {getattr(torch.ops.aten, name) for name in ("linear", "addmm", "mm", "bmm", "matmul")}
 
 
 def is_plain_linear(module: nn.Module) -> bool:

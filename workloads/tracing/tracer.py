@@ -35,7 +35,7 @@ from workloads.tracing.operators import holds_no_gemm, is_factorization, is_hidd
 from workloads.tracing.passing import Passing, passing_for
 from workloads.tracing.placing import GemmCall, Placing
 from workloads.tracing.skipped import Skipped, operator_macs, product_macs, stays
-from workloads.tracing.steps import STEPS, Whole, is_hiding, is_plain_linear, shown
+from workloads.tracing.steps import STEPS, Whole, is_hiding, is_plain_linear, like_fused, shown
 
 
 class Tracer(ABC):
@@ -158,6 +158,10 @@ class Tracer(ABC):
             self._running.begin()
             for handle in watch(self.model, self._running, self._entering, self._finished):
                 stack.callback(handle.remove)
+            for module in self.model.modules():
+                if type(module) is nn.MultiheadAttention:
+                    handle = module.register_forward_hook(like_fused, with_kwargs=True)
+                    stack.callback(handle.remove)
             for buffer in self.model.buffers():
                 self._lineage.mark(buffer, Origin(weight=True))
             for module in self.model.modules():

@@ -265,6 +265,32 @@ def test_attention_that_is_not_chosen_keeps_its_kernel():
         assert macs == ({"qk": 3 * 2 * 3 * 25 * 4, "pv": 3 * 2 * 3 * 25 * 4} if expected else {})
 
 
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("need_weights", [False, True])
+@pytest.mark.parametrize(("batch_first", "heads"), [(True, 3), (False, 3), (True, 1)])
+@pytest.mark.parametrize("mask", [None, torch.zeros(2, 5, dtype=torch.bool)])
+def test_attention_has_the_strides_of_its_fused_path(mask, batch_first, heads, need_weights, grad):
+    """In inference and batch first it runs as one operator, else as its steps."""
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(12, heads, batch_first=batch_first).eval()
+    x = torch.randn(*((2, 5) if batch_first else (5, 2)), 12)
+    options = {"key_padding_mask": mask, "need_weights": need_weights}
+    with torch.set_grad_enabled(grad):
+        expected = attention(x, x, x, **options)
+        with Named.of(attention) as mode:
+            found = attention(query=x, key=x, value=x, **options)
+        with Capture(attention) as capture:
+            captured = attention(x, x, x, **options)
+    assert Counter(op for _, op, _ in mode.seen) == {"linear": 2, "qk": 1, "pv": 1}
+    assert len(capture.gemms) == 4
+    for result in (found, captured):
+        torch.testing.assert_close(result[0], expected[0], rtol=1e-3, atol=1e-4)
+        assert result[0].stride() == expected[0].stride()
+        assert (result[1] is None) == (expected[1] is None)
+        if need_weights:
+            assert result[1].stride() == expected[1].stride()
+
+
 def in_another_thread(function):
     found = []
     thread = threading.Thread(target=lambda: found.append(function()))
