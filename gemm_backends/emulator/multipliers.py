@@ -161,7 +161,8 @@ def _mitchell(a: Digit, b: Digit) -> Digits:
     fraction = (magnitude_x - power_x) * power_y + (magnitude_y - power_y) * power_x
     one = power_x * power_y
     product = np.where(fraction < one, one + fraction, 2 * fraction)
-    return np.sign(x) * np.sign(y) * product
+    signed: Digits = np.sign(x) * np.sign(y) * product
+    return signed
 
 
 def _truncated(a: Digit, b: Digit, columns: int) -> Digits:

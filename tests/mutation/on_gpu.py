@@ -1,9 +1,8 @@
 """Mutation testing of the CUDA kernels: ``python tests/mutation/on_gpu.py [--compile]``.
 
 Each mutant of ``gpu.toml`` is a change of one kernel; its tests run on a copy of the checkout that
-has it, and all of them on an unchanged copy. The command ends with 1 where one survives. With
-``--compile`` the mutants are compiled for Hopper into ``$ACCELSIM_CACHE`` and not tried, which
-needs no GPU.
+has it, and all of them on an unchanged copy. The command ends with 1 where one survives. All are
+compiled for Hopper first; with ``--compile`` that is all, which needs no GPU.
 """
 
 import argparse
@@ -35,8 +34,9 @@ def main() -> int:
     mutants = tomllib.loads((HERE / "gpu.toml").read_text())["mutant"]
     for mutant in mutants:
         changed(mutant)
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        list(pool.map(compile_for, [{}, *mutants]))
     if arguments.compile:
-        compile_all(mutants)
         return 0
     everything = {"tests": sorted({test for mutant in mutants for test in mutant["tests"]})}
     with ThreadPoolExecutor(arguments.jobs) as pool:
@@ -62,22 +62,21 @@ def changed(mutant: dict) -> str:
     return text.replace(mutant["before"], mutant["after"])
 
 
-def compile_all(mutants: list[dict]) -> None:
-    """Compile the kernels as they are, and those that each mutant changes."""
-    for source in sorted((ROOT / CSRC).glob("*.cu")):
-        _build(source)
-    for mutant in mutants:
-        with tempfile.TemporaryDirectory() as folder:
-            csrc = Path(folder, "csrc")
-            shutil.copytree(ROOT / CSRC, csrc)
+def compile_for(mutant: dict) -> None:
+    """Compile the kernels that a mutant changes, or all as they are, without any."""
+    with tempfile.TemporaryDirectory() as folder:
+        csrc = Path(folder, "csrc")
+        shutil.copytree(ROOT / CSRC, csrc)
+        if mutant:
             (csrc / mutant["file"]).write_text(changed(mutant))
-            for name in mutant.get("sources", [mutant["file"]]):
-                _build(csrc / name)
+        every = sorted(path.name for path in csrc.glob("*.cu"))
+        names = mutant.get("sources", [mutant["file"]]) if mutant else every
+        with ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(lambda name: _build(csrc / name), names))
 
 
 def _build(source: Path) -> None:
-    cutlass = source.name.startswith("sm")
-    print(CudaSource(source, cutlass=cutlass).build(ARCHITECTURE), flush=True)
+    CudaSource(source, cutlass=source.name.startswith("sm")).build(ARCHITECTURE)
 
 
 def attempt(mutant: dict) -> int:

@@ -126,7 +126,7 @@ def test_convolutions_have_the_strides_of_the_operator(name, dims, layout, of_we
     order = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
     lists = {"dilation": 1, "output_padding": 0, **options}
     rest = [[lists[x]] * dims if x not in ("transposed", "groups") else lists[x] for x in order]
-    for images, length in itertools.product((1, 2, 3), (1, 2, 5)):
+    for images, length in itertools.product((1, 2), (1, 4)):
         x = laid_out(float32(images, channels, *[length] * dims), layout)
         args = x, weight, None, *rest
         expected = aten.convolution.default(*args)

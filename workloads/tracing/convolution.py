@@ -136,7 +136,7 @@ def _convolution(
     else:
         product = GemmOperands(where.patches(input), where.weight(weight), "linear")
 
-    def finish(c: Tensor) -> Tensor:
+    def finish(c: Tensor) -> Tensor | None:
         if options["transposed"]:
             result = where.fold(c, input.shape[2:], shape)
         else:
@@ -144,8 +144,7 @@ def _convolution(
         if bias is not None:
             result = result + bias.reshape(-1, *[1] * (input.ndim - 2))
         args = [input, weight, bias, *_arguments(options)]
-        (result,) = as_returned(torch.ops.aten.convolution.default, args, [result])
-        return result
+        return as_returned(torch.ops.aten.convolution.default, args, [result])[0]
 
     return one(product, finish)
 

@@ -54,7 +54,8 @@ def like_fused(module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
     """
     if type(module) is not nn.MultiheadAttention or torch.is_grad_enabled():
         return None
-    with _disable_current_modes(), suppress(_FirstProduct), _UpToTheFirstProduct() as seen:
+    seen = _UpToTheFirstProduct()  # type: ignore[no-untyped-call]
+    with _disable_current_modes(), suppress(_FirstProduct), seen:
         module.forward(*args, **kwargs)
     return (result[0].contiguous(), *result[1:]) if seen.fused else None
 
@@ -63,7 +64,7 @@ class _FirstProduct(Exception):  # noqa: N818
     """Ends a call that is made to see its first product."""
 
 
-class _UpToTheFirstProduct(TorchDispatchMode):
+class _UpToTheFirstProduct(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Ends a call of attention at its first product, and says whether that is the fused path."""
 
     fused = False
