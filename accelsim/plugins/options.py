@@ -262,6 +262,7 @@ def _converted(value: Any, annotation: Any) -> Any:
     except (TypeError, ValueError):  # no JSON value: the first error stands
         pass
     found = [e["msg"].removeprefix("Input ") for e in error.errors()]
+    found = [message.replace("valid array", "list") for message in found]  # JSON's word
     wanted = " or ".join(dict.fromkeys(m for m in found if m.startswith("should be")))
     ways = [tuple(part for part in e["loc"] if isinstance(part, int)) for e in error.errors()]
     raise _Mismatch(wanted or found[0], max(ways, key=len)) from error

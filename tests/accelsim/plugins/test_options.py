@@ -93,7 +93,7 @@ def test_options_come_back_as_plain_values_that_are_taken_again():
     ("option", "value", "message", "inside"),
     [
         ("lanes", [3, "x"], "should be a valid integer, got [3, 'x']", (1,)),
-        ("lanes", 3, "should be a valid array, got 3", ()),
+        ("lanes", 3, "should be a list, got 3", ()),
         ("mode", "quick", "should be 'fast' or 'slow', got 'quick'", ()),
         ("clock", {"mhz": "x"}, "should be a valid integer, got {'mhz': 'x'}", ()),
         ("depth", 0, "should be greater than or equal to 1, got 0", ()),
