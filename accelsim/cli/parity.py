@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from accelsim.cli.shared import format_option, output_option, set_option
+from accelsim.cli.shared import format_option, output_option, run_folder_options, set_option
 from accelsim.plugins.guest import guest
 from accelsim.report.tables import Format, render
 
@@ -42,8 +42,7 @@ def options(command: C) -> C:
             help="Add a treatment by this plan; may be repeated.",
         ),
         click.option("--device", metavar="DEVICE", help="Compute here: cpu, cuda or cuda:N."),
-        click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder."),
-        click.option("--resume", is_flag=True, help="Continue the run in the folder."),
+        run_folder_options,
         output_option("The folder of the results"),
         set_option,
         click.argument("config", type=click.Path(path_type=Path)),

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.shared import backend_option, format_option, output_option, set_option
+from accelsim.cli.shared import (
+    backend_option,
+    format_option,
+    output_option,
+    run_folder_options,
+    set_option,
+)
 from accelsim.errors import InputError, NothingCouldRunError
 from accelsim.records import Record
 from accelsim.report.tables import Format
@@ -31,8 +37,7 @@ if TYPE_CHECKING:
     help="Round and unpack by this plan where it differs from the config.",
 )
 @output_option("The folder of the results")
-@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
-@click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
+@run_folder_options
 @click.option(
     "--cost-only",
     is_flag=True,

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from accelsim.cli.shared import format_option, output_option
+from accelsim.cli.shared import (
+    format_option,
+    model_options,
+    output_option,
+    rounding_options,
+    run_folder_options,
+    unpacking_options,
+)
 from accelsim.plugins.extras import need
 from accelsim.report.tables import Format, render
 
@@ -14,8 +21,7 @@ from accelsim.report.tables import Format, render
 @click.command("sensitivity")
 @click.argument("model")
 @output_option("The folder of the results [default: runs/sensitivity-MODEL]")
-@click.option("--gguf", metavar="FILE", help="The GGUF file in the folder MODEL.")
-@click.option("--text", type=click.Path(path_type=Path), help="A UTF-8 text for the model to read.")
+@model_options
 @click.option(
     "--beta",
     "betas",
@@ -25,12 +31,7 @@ from accelsim.report.tables import Format, render
     show_default=True,
     help="Try this β for each kind of operand; may be repeated.",
 )
-@click.option(
-    "--percentile", type=click.FloatRange(0, 100, min_open=True), default=95.0, show_default=True
-)
-@click.option(
-    "--granularity", type=click.Choice(("tensor", "row")), default="row", show_default=True
-)
+@rounding_options
 @click.option(
     "--bits",
     "bits",
@@ -40,15 +41,25 @@ from accelsim.report.tables import Format, render
     show_default=True,
     help="Count the unpack ratio for digits of this width; may be repeated.",
 )
-@click.option("--strategy", default="block", show_default=True, help="How operands are unpacked.")
-@click.option("--block", type=click.IntRange(min=1), default=16, show_default=True)
-@click.option("--windows", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--tokens", type=click.IntRange(min=2), default=128, show_default=True)
+@unpacking_options
+@click.option(
+    "--windows",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Windows of the text.",
+)
+@click.option(
+    "--tokens",
+    type=click.IntRange(min=2),
+    default=128,
+    show_default=True,
+    help="Tokens of a window.",
+)
 @click.option(
     "--gemm", "gemms", multiple=True, default=("*",), metavar="GLOB", help="Only these places."
 )
-@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
+@run_folder_options
 @click.option(
     "--figure",
     type=click.Path(path_type=Path, dir_okay=False),

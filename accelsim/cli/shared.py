@@ -90,3 +90,67 @@ def beta_option(default: Sequence[float]) -> Callable[[Command], Command]:
         show_default=True,
         help="Rounding maps the percentile of the magnitudes to half of this; may be repeated.",
     )
+
+
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return a decorator that adds options in their order.
+
+    Parameters
+    ----------
+    *options : callable
+        Decorators that add one option each.
+    """
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+model_options = together(
+    click.option("--gguf", metavar="FILE", help="The GGUF file in the folder MODEL."),
+    click.option(
+        "--text", type=click.Path(path_type=Path), help="A UTF-8 text for the model to read."
+    ),
+)
+"""Adds ``--gguf`` and ``--text`` to a command that reads a language model."""
+
+rounding_options = together(
+    click.option(
+        "--percentile",
+        type=click.FloatRange(0, 100, min_open=True),
+        default=95.0,
+        show_default=True,
+        help="Which magnitude becomes beta / 2.",
+    ),
+    click.option(
+        "--granularity",
+        type=click.Choice(("tensor", "row")),
+        default="row",
+        show_default=True,
+        help="One scale for a tensor, or one for each row.",
+    ),
+)
+"""Adds ``--percentile`` and ``--granularity`` to a command that rounds a model's operands."""
+
+unpacking_options = together(
+    click.option(
+        "--strategy", default="block", show_default=True, help="How operands are unpacked."
+    ),
+    click.option(
+        "--block",
+        type=click.IntRange(min=1),
+        default=16,
+        show_default=True,
+        help="Columns of a K-block.",
+    ),
+)
+"""Adds ``--strategy`` and ``--block`` to a command that counts digits."""
+
+run_folder_options = together(
+    click.option("--resume", is_flag=True, help="Continue the run in the folder."),
+    click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder."),
+)
+"""Adds ``--resume`` and ``--overwrite`` to a command that makes records."""

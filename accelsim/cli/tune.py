@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from accelsim.cli.shared import format_option, output_option
+from accelsim.cli.shared import (
+    format_option,
+    model_options,
+    output_option,
+    rounding_options,
+    run_folder_options,
+    unpacking_options,
+)
 from accelsim.plugins.extras import need
 from accelsim.report.tables import Format, render
 
@@ -33,8 +40,7 @@ BETAS = (7.0, 15.0, 31.0, 47.0, 63.0, 95.0, 127.0, 191.0, 255.0)
     metavar="FOLDER",
     help="A run of accelsim sensitivity; measured first by default.",
 )
-@click.option("--gguf", metavar="FILE", help="The GGUF file in the folder MODEL.")
-@click.option("--text", type=click.Path(path_type=Path), help="A UTF-8 text for the model to read.")
+@model_options
 @click.option(
     "--beta",
     "betas",
@@ -44,12 +50,7 @@ BETAS = (7.0, 15.0, 31.0, 47.0, 63.0, 95.0, 127.0, 191.0, 255.0)
     show_default=True,
     help="A β to choose among; may be repeated.",
 )
-@click.option(
-    "--percentile", type=click.FloatRange(0, 100, min_open=True), default=95.0, show_default=True
-)
-@click.option(
-    "--granularity", type=click.Choice(("tensor", "row")), default="row", show_default=True
-)
+@rounding_options
 @click.option(
     "--bits",
     "bits",
@@ -59,8 +60,7 @@ BETAS = (7.0, 15.0, 31.0, 47.0, 63.0, 95.0, 127.0, 191.0, 255.0)
     show_default=True,
     help="A width of digits to choose among; may be repeated.",
 )
-@click.option("--strategy", default="block", show_default=True, help="How operands are unpacked.")
-@click.option("--block", type=click.IntRange(min=1), default=16, show_default=True)
+@unpacking_options
 @click.option(
     "--windows",
     type=click.IntRange(min=1),
@@ -68,7 +68,13 @@ BETAS = (7.0, 15.0, 31.0, 47.0, 63.0, 95.0, 127.0, 191.0, 255.0)
     show_default=True,
     help="Windows of the text that verify a plan, and as many between them.",
 )
-@click.option("--tokens", type=click.IntRange(min=2), default=256, show_default=True)
+@click.option(
+    "--tokens",
+    type=click.IntRange(min=2),
+    default=256,
+    show_default=True,
+    help="Tokens of a window.",
+)
 @click.option(
     "--accelerator",
     default="edge",
@@ -78,8 +84,7 @@ BETAS = (7.0, 15.0, 31.0, 47.0, 63.0, 95.0, 127.0, 191.0, 255.0)
 )
 @click.option("--backend", metavar="NAME", help="What is timed for --cost time, which needs it.")
 @click.option("--pareto", is_flag=True, help="Evaluate other targets and plans of one β as well.")
-@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in the folder.")
+@run_folder_options
 @click.option(
     "--figure",
     type=click.Path(path_type=Path, dir_okay=False),
