@@ -34,6 +34,9 @@ EXACT = _names(
 )
 """Names in the namespace aten, without the underscore of those that write in place."""
 
+CONVERTED = _names("exact_linear exact_linear_input")
+"""Products of a converted model in the namespace accelsim, for one scale a row."""
+
 PLACED = _names("index_put _index_put_impl _unsafe_index_put")
 """Operators that put entries in their places, unless they add them up there."""
 
@@ -59,6 +62,10 @@ def is_exact(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: A
     name = name.rstrip("_")
     if namespace == "aten" and name in EXACT:
         return True
+    if namespace == "accelsim" and name in CONVERTED:
+        from accelsim.integer_mode.converted.config import parsed
+
+        return parsed(args[-1]).granularity == "row"
     if namespace == "aten" and name in PLACED:
         return not (kwargs.get("accumulate") or (len(args) > 3 and args[3]))
     return not any(_is_inexact(x) for x in _tensors((args, kwargs, result)))

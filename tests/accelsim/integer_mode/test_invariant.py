@@ -204,6 +204,16 @@ def test_a_scale_of_values_for_each_channel_is_seen(monkeypatch):
     assert len(digests(Model())[0]) > 1
 
 
+@pytest.mark.parametrize("granularity", ["row", "tensor"])
+def test_a_converted_model_keeps_the_promise_with_scales_by_row(granularity):
+    model = Model()
+    accelsim.quantize_(model, accelsim.IntegerConfig(BETA, granularity=granularity))
+    found, tally = digests(model)
+    assert (found == {RECORDED}) == (granularity == "row")
+    unpinned = {} if granularity == "row" else {"accelsim::exact_linear"}
+    assert set(tally["unpinned"]) == set(unpinned)
+
+
 def test_sums_over_tokens_in_training_are_named():
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
     x = torch.rand(4, 8)
