@@ -107,6 +107,8 @@ def command(
     def tell(line: str) -> None:
         click.echo(line, err=True)
 
+    if output is not None and not output.parent.is_dir():
+        raise InputError(f"--output: there is no folder {output.parent}")
     folder = Path(model)
     loaded = load(folder, gguf) if folder.is_dir() else load_catalog_model(model, tell)
     if not loaded.generates:

@@ -38,12 +38,20 @@ _NEEDED = ("jinja2", "seaborn")
 def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) -> None:
     """Write one HTML page about RUNS: run folders, or the records.jsonl of one.
 
-    RUNS are all of one command: run, eval, train, sensitivity or tune. The page needs no network:
+    RUNS are all of one command: run, eval, train, sensitivity or tune; or one file that invariance
+    wrote. The page needs no network:
     verdicts, tables that sort and filter, figures. Later runs of GEMMs are compared with the first.
     """
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise InputError(f"a report needs {' and '.join(missing)}: {how_to_install('report')}")
+    from accelsim.report.html.invariance import is_invariance, render_invariance
+
+    if any(map(is_invariance, runs)):
+        if len(runs) > 1 or folder is not None:
+            raise InputError("one page shows one file of accelsim invariance, without figures")
+        _write(output or runs[0].with_suffix(".html"), render_invariance(runs[0]))
+        return
     page = output or (None if folder else _default_page(runs))
     kinds = {kind_of(path) for path in runs}
     if len(kinds) > 1:
