@@ -37,12 +37,14 @@ if TYPE_CHECKING:
     from accelsim.integer_mode.converted import check as check
     from accelsim.integer_mode.converted import dequantize_ as dequantize_
     from accelsim.integer_mode.converted import quantize_ as quantize_
+    from accelsim.integer_mode.converted.joining import JoinProducts as JoinProducts
 
 _PLACES = {
     "choose": "accelsim.analysis.choosing",
     "integer_gemms": "accelsim.integer_mode",
     "invariant": "accelsim.integer_mode",
     "IntegerConfig": "accelsim.integer_mode.converted",
+    "JoinProducts": "accelsim.integer_mode.converted.joining",
     "check": "accelsim.integer_mode.converted",
     "dequantize_": "accelsim.integer_mode.converted",
     "quantize_": "accelsim.integer_mode.converted",
@@ -50,6 +52,7 @@ _PLACES = {
 
 __all__ = [
     "IntegerConfig",
+    "JoinProducts",
     "__version__",
     "check",
     "choose",

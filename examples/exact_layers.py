@@ -43,7 +43,7 @@ def main() -> None:
     embedded = model.embed_tokens(ids.to(device))
     runs: dict[str, Callable[[], Tensor]] = {"bf16": recorded(model, embedded)}
     facts: dict[str, Any] = {"tokens": options.tokens, "sequence": options.sequence}
-    fp8 = converted_by_torchao(model) if device.type == "cuda" else None
+    fp8 = converted_by_torchao(model) if device.type == "cuda" and not options.no_fp8 else None
     if fp8:
         runs["torchao fp8 per row"] = recorded(fp8, embedded)
     for activations, weights in options.betas:
@@ -79,6 +79,7 @@ def parse() -> argparse.Namespace:
     """Return the options; by default the shape is that of Llama-2-7B."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--betas", type=pair, nargs="+", default=[(31, 127), (63, 127)])
+    parser.add_argument("--no-fp8", action="store_true", help="leave torchao out")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=8192)
     parser.add_argument("--sequence", type=int, default=2048, help="tokens of one sequence")
@@ -134,10 +135,9 @@ def converted_by_torchao(model: LlamaModel) -> LlamaModel | None:
 def check(twin: LlamaModel, embedded: Tensor, floats: dict[int, Tensor]) -> dict[str, int]:
     """Compare every product of one pass of the compiled model with the oracle's."""
     seen = {"products": 0, "inexact": 0}
-    forward = products.forward
+    forward, forward_joined = products.forward, products.forward_joined
 
-    def judged(x: Tensor, weight: Any, settings: str) -> Tensor:
-        result = forward(x, weight, settings)
+    def judge(x: Tensor, result: Tensor, weight: Any, settings: str) -> None:
         config = parsed(settings)
         request = Request(
             (1, None, x.shape[-1], weight.h),
@@ -149,14 +149,25 @@ def check(twin: LlamaModel, embedded: Tensor, floats: dict[int, Tensor]) -> dict
         right = expected(request, x.reshape(-1, x.shape[-1]), floats[id(weight.digits)])
         seen["products"] += 1
         seen["inexact"] += bool(wrong_floats(result.reshape(-1, weight.h), right))
+
+    def judged(x: Tensor, weight: Any, settings: str) -> Tensor:
+        result = forward(x, weight, settings)
+        judge(x, result, weight, settings)
         return result
 
-    products.forward = judged
+    def judged_joined(x: Tensor, weights: Any, settings: str) -> Tensor:
+        result = forward_joined(x, weights, settings)
+        parts = result.split([weight.h for weight in weights], dim=-1)
+        for weight, part in zip(weights, parts, strict=True):
+            judge(x, part, weight, settings)
+        return result
+
+    products.forward, products.forward_joined = judged, judged_joined
     try:
         with torch.no_grad():
             compiled(twin)(inputs_embeds=embedded)
     finally:
-        products.forward = forward
+        products.forward, products.forward_joined = forward, forward_joined
     return seen
 
 
@@ -164,7 +175,9 @@ def compiled(model: LlamaModel) -> Callable[..., Any]:
     """Return a compiled model on a GPU, and the model itself on the CPU."""
     if model.device.type == "cpu":
         return model
-    found: Callable[..., Any] = torch.compile(model, fullgraph=True)
+    # q, k and v, and gate and up, round their operand once.
+    options = {"post_grad_custom_pre_pass": accelsim.JoinProducts()}
+    found: Callable[..., Any] = torch.compile(model, fullgraph=True, options=options)
     return found
 
 

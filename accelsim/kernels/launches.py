@@ -66,7 +66,8 @@ class Launch:
     def __init__(
         self, source: CudaSource, symbol: str, device: torch.device, *arguments: Any
     ) -> None:
-        self.symbol, self.device, self._kept = symbol, device, arguments
+        self.symbol, self.device = symbol, device
+        self._kept: tuple[object, ...] = arguments
         if len(arguments) == 1 and isinstance(arguments[0], ctypes.Structure):
             function = source.function(symbol, device)
             self.words: Any = arguments[0]
@@ -79,6 +80,10 @@ class Launch:
                 else:
                     self.words[index] = _word(value)
         self.function = ctypes.cast(function, ctypes.c_void_p)
+
+    def keep(self, *needed: object) -> None:
+        """Keep what the arguments point to as long as the launch itself."""
+        self._kept = (*self._kept, *needed)
 
     def aside(self) -> Self:
         """Have it queued on the second stream of its list."""

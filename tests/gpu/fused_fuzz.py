@@ -74,6 +74,8 @@ def draw_case(seed, size=None):
     n, d, h = (r.randint(low, high) for _ in range(3))
     if size == "small" and r.random() < 0.3:
         n, d, h = (r.choice((1, 2, 15, 16, 17, 127, 128, 129, 255, 256, 257)) for _ in range(3))
+    if size == "small" and r.random() < 0.2:
+        n = r.randint(1, 64)
     if size == "large" and r.random() < 0.15:
         n, d, h = r.choice(((n, d, 11008), (n, 11008, h), (11008, d, 2049), (4096, 4096, 4096)))
     if size != "small" and r.random() < 0.5:
@@ -84,7 +86,7 @@ def draw_case(seed, size=None):
         return Rounding(
             r.choice((95, 95, 95, 90, 99, 99.5, 50, 100)),
             round(5 * (1023 / 5) ** r.random(), 2) if r.random() < 0.7 else r.choice((31, 127)),
-            "row" if r.random() < 0.15 else "tensor",
+            "row" if r.random() < 0.3 else "tensor",
             r.choice(("error", "nonzero")),
         )
 

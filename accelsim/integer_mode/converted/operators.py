@@ -1,7 +1,8 @@
 """The operators of converted models, which PyTorch can trace, compile and differentiate.
 
 ``accelsim::exact_linear`` multiplies floats with a weight that was rounded before,
-``accelsim::exact_matmul`` two operands that are both rounded in every call.
+``accelsim::exact_linears`` with several, and ``accelsim::exact_matmul`` two operands that are both
+rounded in every call.
 """
 
 from __future__ import annotations
@@ -63,6 +64,51 @@ def _(
     settings: str,
 ) -> Tensor:
     return x.new_empty((*x.shape[:-1], offsets.shape[0] - 1))
+
+
+@torch.library.custom_op("accelsim::exact_linears", mutates_args=())
+def exact_linears(
+    x: Tensor,
+    digits: list[Tensor],
+    scale: list[Tensor],
+    exponent: list[Tensor],
+    offsets: list[Tensor],
+    columns: list[Tensor],
+    values: list[Tensor],
+    settings: str,
+) -> Tensor:
+    """Round `x` once and multiply it exactly with several weights that were rounded before.
+
+    Parameters
+    ----------
+    x : Tensor
+        ``[..., d]``, float32, float16 or bfloat16.
+    digits, scale, exponent, offsets, columns, values : list of Tensor
+        The weights, as `exact_linear` has them, with a scale for each row.
+    settings : str
+        What `IntegerConfig.to_json` gave.
+
+    Returns
+    -------
+    Tensor
+        What `exact_linear` gives for each weight, side by side in the last dimension.
+    """
+    parts = zip(digits, scale, exponent, offsets, columns, values, strict=True)
+    return products.forward_joined(x, [StoredWeight(*part) for part in parts], settings)
+
+
+@exact_linears.register_fake
+def _(
+    x: Tensor,
+    digits: list[Tensor],
+    scale: list[Tensor],
+    exponent: list[Tensor],
+    offsets: list[Tensor],
+    columns: list[Tensor],
+    values: list[Tensor],
+    settings: str,
+) -> Tensor:
+    return x.new_empty((*x.shape[:-1], sum(each.shape[0] - 1 for each in offsets)))
 
 
 @torch.library.custom_op("accelsim::exact_linear_input", mutates_args=())

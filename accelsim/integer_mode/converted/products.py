@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,10 +27,11 @@ _UNTIMED = Untimed()
 _LOCK = threading.RLock()
 
 HELD = 4
-"""Routes that are held for a weight: for types of the other operand, and for its transpose."""
+"""Routes that are held for a weight: for types of the other operand, for its transpose, and for
+weights that are joined with it."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Held:
     """What is held for a weight beside its tensors.
 
@@ -65,7 +66,17 @@ def forward(x: Tensor, weight: StoredWeight, settings: str) -> Tensor:
     if not rows.numel() or not weight.h:
         return x.new_zeros(shape)
     rounding = parsed(settings).rounding.activations
-    return _with_weight(rows, rounding, weight, d, settings, transposed=False).reshape(shape)
+    return _with_weight(rows, rounding, [weight], d, settings, transposed=False).reshape(shape)
+
+
+def forward_joined(x: Tensor, weights: Sequence[StoredWeight], settings: str) -> Tensor:
+    """Return the products of floats and several weights side by side, ``[..., all their rows]``."""
+    d, shape = x.shape[-1], (*x.shape[:-1], sum(weight.h for weight in weights))
+    rows = x.detach().reshape(x.shape[:-1].numel(), d)
+    if not rows.numel() or not shape[-1]:
+        return x.new_zeros(shape)
+    rounding = parsed(settings).rounding.activations
+    return _with_weight(rows, rounding, weights, d, settings, transposed=False).reshape(shape)
 
 
 def backward(gradient: Tensor, weight: StoredWeight, d: int, settings: str) -> Tensor:
@@ -79,7 +90,7 @@ def backward(gradient: Tensor, weight: StoredWeight, d: int, settings: str) -> T
         return product(rows, floats, "gradients", "weights", settings).reshape(shape)
     rounding = parsed(settings).rounding.gradients
     try:
-        result = _with_weight(rows, rounding, weight, d, settings, transposed=True)
+        result = _with_weight(rows, rounding, [weight], d, settings, transposed=True)
         return result.reshape(shape)
     except DataError as error:
         return _poisoned(rows, error).expand(shape).clone()
@@ -153,14 +164,15 @@ def _poisoned(gradient: Tensor, error: DataError) -> Tensor:
 def _with_weight(
     rows: Tensor,
     rounding: Rounding,
-    weight: StoredWeight,
+    weights: Sequence[StoredWeight],
     d: int,
     settings: str,
     transposed: bool,
 ) -> Tensor:
     config = parsed(settings)
+    h = sum(weight.h for weight in weights)
     request = Request(
-        shape=(1, None, rows.shape[1], d if transposed else weight.h),
+        shape=(1, None, rows.shape[1], d if transposed else h),
         device=rows.device,
         dtype=rows.dtype,
         rounding=PerOperand(rounding, config.rounding.weights),
@@ -170,24 +182,34 @@ def _with_weight(
         names=PerOperand("gradients" if transposed else "activations", "weights"),
     )
     with _LOCK:
-        held = _held(weight, d)
-        key = rows.dtype, settings, transposed
+        held, *others = (_held(weight, d) for weight in weights)
+        key = rows.dtype, settings, transposed, tuple(others)
         known = held.routes.get(key)
         if known is not None:
             held.routes.move_to_end(key)
             return _run(known[0], rows, known[1])
+        exponents = {int(weight.exponent) for weight in weights}
+        if len(exponents) > 1:
+            found = [
+                _with_weight(rows, rounding, [weight], d, settings, transposed)
+                for weight in weights
+            ]
+            return torch.cat(found, dim=-1)
         route = _opener(settings)(request)
-        integers = weight.integers(d)
+        integers = torch.cat([weight.integers(d) for weight in weights])
+        scales = [weight.scale for weight in weights]
         quantized = Quantized.restored(
             integers.T.contiguous() if transposed else integers,
-            weight.scale,
-            held.largest,
-            int(weight.exponent),
+            scales[0] if len(scales) == 1 else torch.cat(scales),
+            max(each.largest for each in (held, *others)),
+            exponents.pop(),
             config.granularity,
         )
         if isinstance(route, SimulatedRoute):
-            operand = route.restore("b", quantized, held.norms.get(transposed))
-            held.norms[transposed] = operand.norms
+            norms = None if others else held.norms.get(transposed)
+            operand = route.restore("b", quantized, norms)
+            if not others:
+                held.norms[transposed] = operand.norms
             return _run(route, rows, operand)
         restore = getattr(route, "restore", None)
         if restore is None:

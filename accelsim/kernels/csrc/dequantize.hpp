@@ -50,34 +50,48 @@ struct ResultScales {
   float const *columns;
 };
 
-// Turns int32 sums into bfloat16 by a scale for each row and column: as `Dequantizer` does, in float32.
-// An integer, the inverses of two scales (one of them by an approximation, off by two roundings) and two
-// products are rounded: six roundings of at most 2^-24 of a number's size, and so at most 6 units in the
-// last place.
-struct LineDequantizer {
-  double of_row;
-  float inverse;
-  bool simple;
+// Where the quotient of a sum and a scale lies beside the middle between two bfloat16s is the sign of an
+// fma, which rounds once. `near` is so close to the quotient that the bfloat16 below it is one of its
+// neighbours; middle and scale have no more bits than their product in the fma.
+__device__ inline __nv_bfloat16 round_beside(float near, double sum, double scale) {
+  unsigned const bits = __float_as_uint(near), below = bits & 0x7fff0000u;
+  double const middle = __uint_as_float(below | 0x8000u);
+  double const excess = fma(-middle, scale, fabs(sum));
+  bool const up = excess > 0 || (excess == 0 && (below & 0x10000u));
+  unsigned const rounded = (bits & 0x80000000u) | (below + (up ? 0x10000u : 0u));
+  return __ushort_as_bfloat16(static_cast<unsigned short>(rounded >> 16));
+}
 
-  __device__ LineDequantizer() = default;
-  __device__ explicit LineDequantizer(double scale)
-      : of_row(scale),
-        inverse(static_cast<float>(1.0 / scale)),
-        simple(scale > 0x1p-60 && scale < 0x1p60) {}
+// Turns int32 sums into bfloat16 by a scale for each row and column, as `Dequantizer` does, in float32.
+// An integer, the inverse of a row's scale (twice), that of a column's and two products are rounded: six
+// roundings of at most 2^-24 of a number's size, and so at most 6 units in the last place.
+struct LineScales {
+  static constexpr unsigned kMiddle = 0x8000u, kMargin = 8u;
+  static constexpr float kLeast = 0x1p-100f;
 
-  // `of_column` must be positive.
-  __device__ __nv_bfloat16 operator()(int sum, float of_column) const {
-    constexpr unsigned kMiddle = 0x8000u, kMargin = 8u;
-    constexpr unsigned kLeast = 0x10000000u, kMost = 0x70000000u;  // nothing overflows or is subnormal
-    float of_one;
-    asm("rcp.approx.f32 %0, %1;" : "=f"(of_one) : "f"(of_column));
-    float const product = __fmul_rn(__fmul_rn(__int2float_rn(sum), inverse), of_one);
-    unsigned const bits = __float_as_uint(product);
-    bool const far = (bits - (kMiddle - kMargin)) << 16 > (2 * kMargin) << 16;
-    bool const normal = (bits & 0x7fffffffu) - kLeast < kMost - kLeast;
-    if (simple && far && normal) return __float2bfloat16_rn(product);
-    return round_once<__nv_bfloat16>(
-        quotient_to_odd(static_cast<double>(sum), of_row * static_cast<double>(of_column)));
+  // 0 where the float32 quotients may overflow or be subnormal.
+  __device__ static float inverse_of_row(double const *common, float scale) {
+    double const whole = common[0] * scale;
+    bool const simple = whole > 0x1p-40 && whole < 0x1p40 && scale > 0x1p-40f && scale < 0x1p40f;
+    return simple ? static_cast<float>(common[1] * static_cast<double>(__frcp_rn(scale))) : 0.0f;
+  }
+  __device__ static float inverse_of_column(float scale) {
+    return scale > 0x1p-40f && scale < 0x1p40f ? __frcp_rn(scale) : 0.0f;
+  }
+  __device__ static float quotient(int sum, float of_row, float of_column) {
+    return __fmul_rn(__fmul_rn(__int2float_rn(sum), of_row), of_column);
+  }
+  // How far a quotient is from the middle below it, in the upper half; small if it may be beyond it.
+  __device__ static unsigned from_middle(float quotient) {
+    return (__float_as_uint(quotient) - (kMiddle - kMargin)) << 16;
+  }
+  __device__ static bool rounds_right(unsigned from_middle, float magnitude) {
+    return from_middle > (2 * kMargin) << 16 && magnitude >= kLeast;
+  }
+  __device__ static __nv_bfloat16 exactly(int sum, float quotient, double scale) {
+    if (fabsf(quotient) >= kLeast) return round_beside(quotient, sum, scale);
+    if (sum == 0 && scale > 0) return __ushort_as_bfloat16(0);
+    return round_once<__nv_bfloat16>(quotient_to_odd(static_cast<double>(sum), scale));
   }
 };
 
@@ -144,17 +158,9 @@ struct Dequantizer<__nv_bfloat16> {
   }
 
  private:
-  // Whether the quotient lies beyond the middle above a bfloat16 is the sign of an fma, which rounds
-  // once. The product is so near to the quotient that the bfloat16 below it is one of its neighbours.
   __device__ __nv_bfloat16 exactly(int sum) const {
     double const c = sum;
-    unsigned const bits = __float_as_uint(__double2float_rz(c * inverse));
-    unsigned const below = bits & 0x7fff0000u;
-    double const middle = __uint_as_float(below | 0x8000u);
-    double const excess = fma(-middle, scale, fabs(c));
-    bool const up = excess > 0 || (excess == 0 && (below & 0x10000u));
-    unsigned const rounded = (bits & 0x80000000u) | (below + (up ? 0x10000u : 0u));
-    return __ushort_as_bfloat16(static_cast<unsigned short>(rounded >> 16));
+    return round_beside(__double2float_rz(c * inverse), c, scale);
   }
 };
 

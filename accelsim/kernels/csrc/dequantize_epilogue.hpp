@@ -11,7 +11,10 @@ namespace accelsim {
 namespace fusion = cutlass::epilogue::fusion;
 
 struct DequantizeSums {
-  struct SharedStorage {};
+  static constexpr int kMostColumns = 256;  // of a tile
+  struct SharedStorage {
+    alignas(16) float columns[kMostColumns];  // inverse scales
+  };
   struct Arguments {
     double const *scale = nullptr;
     Correction const *corrections = nullptr;
@@ -40,8 +43,8 @@ struct DequantizeSums {
   }
 
   CUTLASS_HOST_DEVICE DequantizeSums() {}
-  CUTLASS_HOST_DEVICE DequantizeSums(Params const &params, SharedStorage const &)
-      : params_(params) {}
+  CUTLASS_HOST_DEVICE DequantizeSums(Params const &params, SharedStorage const &shared)
+      : params_(params), shared_(const_cast<float *>(shared.columns)) {}
 
   CUTLASS_DEVICE bool is_producer_load_needed() const { return false; }
   CUTLASS_DEVICE bool is_C_load_needed() const { return false; }
@@ -66,25 +69,32 @@ struct DequantizeSums {
     Correction at_hand[kAtHand];
     int found = 0;
     bool const by_lines;
-    LineDequantizer of_rows[2];
-    float const *const columns;  // from the thread's first column on; null: none
-    int const columns_left;
+    double const *const common;
+    float of_rows[2], inverses[2];
+    float const *const columns;  // of the tile; null: none
+    int const columns_left, thread;
+    float *const shared;
 
     CUTLASS_DEVICE Store(double const *scale, Places const &places, int first,
                          Correction const *list, int room, float const *rows, int rows_left,
-                         float const *columns, int columns_left)
+                         float const *columns, int columns_left, int thread, float *shared)
         : dequantize(scale),
           places(places),
           first(first),
           list(list),
           room(room),
           by_lines(rows || columns),
+          common(scale),
           columns(columns),
-          columns_left(columns_left) {
+          columns_left(columns_left),
+          thread(thread),
+          shared(shared) {
       if (by_lines) {
         CUTLASS_PRAGMA_UNROLL
-        for (int i = 0; i < 2; ++i)
-          of_rows[i] = LineDequantizer(scale[0] * (rows && 8 * i < rows_left ? rows[8 * i] : 1.0f));
+        for (int i = 0; i < 2; ++i) {
+          of_rows[i] = rows && 8 * i < rows_left ? rows[8 * i] : 1.0f;
+          inverses[i] = LineScales::inverse_of_row(scale, of_rows[i]);
+        }
       }
       constexpr unsigned kAll = 0xffffffffu;
       int const lane = threadIdx.x % 32, row = (first - 1) / kWidth, column = (first - 1) % kWidth;
@@ -106,6 +116,17 @@ struct DequantizeSums {
         if (__shfl_sync(kAll, next.place, 31) == 0) break;
       }
     }
+
+    CUTLASS_DEVICE float of_column(int column) const {
+      return columns && column < columns_left ? __ldg(columns + column) : 1.0f;
+    }
+
+    // Global memory would be waited for at every entry.
+    CUTLASS_DEVICE void begin() {
+      if (by_lines && thread < kWidth)
+        shared[thread] = LineScales::inverse_of_column(of_column(thread));
+    }
+    CUTLASS_DEVICE bool begin_sync_needed() const { return by_lines; }
 
     template <class Part, int kCount>
     CUTLASS_DEVICE void correct(Correction const &correction, Part const &part, int vector,
@@ -138,12 +159,29 @@ struct DequantizeSums {
       }
       if (by_lines) {
         auto const part = places(cute::_, cute::_, cute::_, part_m, part_n);
+        int const column = (first - 1) % kWidth;
+        float quotients[kCount], least = LineScales::kLeast;
+        unsigned nearest = ~0u;
         CUTLASS_PRAGMA_UNROLL
         for (int i = 0; i < kCount; ++i) {
           auto const place = part(vector * kCount + i);
-          int const column = cute::get<1>(place);
-          float const of_column = columns && column < columns_left ? __ldg(columns + column) : 1.0f;
-          rounded[i] = of_rows[cute::get<0>(place) == 0 ? 0 : 1](values[i], of_column);
+          quotients[i] =
+              LineScales::quotient(values[i], inverses[cute::get<0>(place) == 0 ? 0 : 1],
+                                   shared[column + cute::get<1>(place)]);
+          nearest = min(nearest, LineScales::from_middle(quotients[i]));
+          least = fminf(least, fabsf(quotients[i]));
+        }
+        if (LineScales::rounds_right(nearest, least)) {
+          CUTLASS_PRAGMA_UNROLL
+          for (int i = 0; i < kCount; ++i) rounded[i] = __float2bfloat16_rn(quotients[i]);
+        } else {
+          CUTLASS_PRAGMA_UNROLL
+          for (int i = 0; i < kCount; ++i) {
+            auto const place = part(vector * kCount + i);
+            double const scale = common[0] * of_rows[cute::get<0>(place) == 0 ? 0 : 1] *
+                                 of_column(column + cute::get<1>(place));
+            rounded[i] = LineScales::exactly(values[i], quotients[i], scale);
+          }
         }
       } else {
         dequantize(values, rounded);
@@ -166,17 +204,19 @@ struct DequantizeSums {
     int const column = h - get<1>(args.residue_tCcD) - tile_column * kWidth;
     int const tile = tile_row * ceil_div(h, kWidth) + tile_column;
     int64_t const whole_row = int64_t{tile_batch} * n + n - get<0>(args.residue_tCcD);
-    int64_t const whole_column = int64_t{tile_batch} * h + h - get<1>(args.residue_tCcD);
+    int64_t const first_column = int64_t{tile_batch} * h + tile_column * kWidth;
+    static_assert(kWidth <= kMostColumns);
     return Store<kWidth, decltype(args.tCcD)>(
         params_.scale, args.tCcD, row * kWidth + column + 1,
         params_.corrections + int64_t{tile} * params_.correction_room,
         params_.corrections ? params_.correction_room : 0,
         params_.row_scales ? params_.row_scales + whole_row : nullptr, get<0>(args.residue_tCcD),
-        params_.column_scales ? params_.column_scales + whole_column : nullptr,
-        get<1>(args.residue_tCcD));
+        params_.column_scales ? params_.column_scales + first_column : nullptr,
+        h - tile_column * kWidth, args.thread_idx, shared_);
   }
 
   Params params_;
+  float *shared_ = nullptr;
 };
 
 }  // namespace accelsim

@@ -3,6 +3,7 @@
 // A block has a row, which the cache keeps: a radix select looks at it once for every 11 bits of its
 // keys.
 #include "entries.hpp"
+#include "keys.hpp"
 #include "packed.hpp"
 
 namespace accelsim {
@@ -11,28 +12,6 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kBinBits = 11;
 constexpr int kBins = 1 << kBinBits;
-
-template <class T>
-struct Keys {  // the bits of a number without its sign order magnitudes
-  static constexpr int kBits = 8 * sizeof(T) - 1;
-  static constexpr unsigned kInfinity = sizeof(T) == 4                      ? 0x7f800000u
-                                        : std::is_same_v<T, __nv_bfloat16> ? 0x7f80u
-                                                                           : 0x7c00u;
-  using Bits = std::conditional_t<sizeof(T) == 2, unsigned short, unsigned>;
-  __device__ static float magnitude(unsigned key) {
-    auto const bits = static_cast<Bits>(key);
-    return to_float(*reinterpret_cast<T const *>(&bits));
-  }
-};
-
-// The rank of a percentile among `count` magnitudes: count * numerator / denominator, at least 1.
-struct Rank {
-  int64_t numerator, denominator;
-  __device__ int64_t of(int64_t count) const {
-    auto const share = static_cast<__int128>(count) * numerator / denominator;
-    return max(int64_t{1}, static_cast<int64_t>(share));
-  }
-};
 
 // The key of a rank, 1 for the largest. All threads call and get it.
 template <class T, class Each>
@@ -97,7 +76,7 @@ __global__ void __launch_bounds__(kThreads) row_scales(T const *x, int64_t d, Ra
   __shared__ unsigned largest, present;
   int64_t const row = blockIdx.x;
   auto const *keys = reinterpret_cast<Bits const *>(x + row * d);
-  constexpr unsigned kMask = (1u << K::kBits) - 1;
+  constexpr unsigned kMask = K::kMask;
   constexpr int kVector = 16 / sizeof(T);
   bool const aligned = reinterpret_cast<uintptr_t>(keys) % 16 == 0;
   auto const each = [&](auto const &visit) {
@@ -139,11 +118,9 @@ __global__ void __launch_bounds__(kThreads) row_scales(T const *x, int64_t d, Ra
   if (nonzero && ranked > present) ranked = rank.of(present);
   unsigned const key = find_key<T>(ranked, each);
   if (threadIdx.x > 0) return;
-  float const scale =
-      static_cast<float>(beta / (2.0 * static_cast<double>(K::magnitude(key))));
-  bool const defined = scale > 0 && scale < __uint_as_float(0x7f800000u);
-  scales[row] = defined ? scale : __uint_as_float(0x7fffffffu);
-  if (!defined) atomicOr(&found->flags, static_cast<unsigned>(kUndefined));
+  float const scale = scale_for(K::magnitude(key), beta);
+  scales[row] = scale;
+  if (isnan(scale)) atomicOr(&found->flags, static_cast<unsigned>(kUndefined));
 }
 
 }  // namespace

@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from accelsim.errors import AccelsimError
-from accelsim.kernels.launches import Launch, at_once
-from accelsim.types import PerOperand, Side
+from accelsim.kernels.launches import Launch, at_once, launch_now
+from accelsim.types import SIDES, PerOperand, Side
 from gemm_backends.cuda.fused.layout import Layout, column_groups, layouts, plane_groups
 from gemm_backends.cuda.fused.operand import ColumnDigits, Digits
 from gemm_backends.cuda.fused.plan import PLANES_BEHIND, TILE, TILE_OF_C, Columns
 from gemm_backends.cuda.fused.prepared import FusedOperand
-from gemm_backends.cuda.fused.sides import Floats, Source
-from gemm_backends.cuda.fused.slots import Slots
+from gemm_backends.cuda.fused.sides import FLAG_WORDS, Floats, Source
+from gemm_backends.cuda.fused.slots import Slots, fixed_slots
 from gemm_backends.cuda.fused.status import Report, Status
 from gemm_backends.cuda.fused.way import PACK, Incoming, Shape, Way, Work
 
@@ -98,12 +98,15 @@ class ColumnsWay(Way):
             return torch.empty(max(4, tiles * TILE), dtype=torch.int32, device=device)
 
         self._copied = PerOperand(sources(layout_a.copied_tiles), sources(layout_b.copied_tiles))
+        copied = PerOperand(
+            self._copied.a[: layout_a.copied_slots * TILE] if layout_a.copied_slots else None,
+            self._copied.b[: layout_b.copied_slots * TILE] if layout_b.copied_slots else None,
+        )
         self._slots = None
-        if plan.slot_tiles:
-            copied = PerOperand(
-                self._copied.a if layout_a.copied_slots else None,
-                self._copied.b if layout_b.copied_slots else None,
-            )
+        if plan.slots is not None:
+            self._slot_of = fixed_slots(plan.slots, d, copied, device)
+            self._sources = self._lay_out()
+        elif plan.slot_tiles:
             self._slots = Slots(plan, self.digits, copied)
         # High digits of a prepared operand are unchanged if no slots change.
         self._fixed = PerOperand(
@@ -114,35 +117,92 @@ class ColumnsWay(Way):
 
     def unpack(self, new: PerOperand[Source | None], capturing: bool) -> list[Launch]:
         """Return what writes the digits, and the conclusion."""
+        if self.plan.slots is not None:
+            return self._unpack_rows(new, capturing)
         a, b = self.digits.a, self.digits.b
         slots = self._slots
         launches = slots.survey(new, self.flags) if slots and self.plan.surveyed else []
         of = slots.of if slots else None
-        for digits, source, found in ((a, new.a, self.found.a), (b, new.b, self.found.b)):
-            if source is not None:
+        for side in SIDES:
+            source, digits, found = new.of(side), self.digits.of(side), self.found.of(side)
+            nonfinite = self.nonfinite(side)
+            if source is None or nonfinite is None:
+                continue
+            if self.in_one_pass(side):
+                rows = self.row_pass(side)
+                launches.append(
+                    rows.columns(source, digits, None, None, found, nonfinite, self.flags)
+                )
+            else:
                 launches += digits.split(source, of, found, self.flags)
         if slots:
             launches.append(slots.assign(self.flags))
         if not (self._fixed.b and self._settled):
             launches += self._high_digits_of_b(of)
+        beside = [*self._high_digits_of_a(of), *self._concluded(new, capturing)]
+        # A's copies wait for nothing that is still to be done for A: they are made beside it.
+        meanwhile = a.gather(self._copied.a, self._layouts.a.copied_tiles)
+        copies_of_b = b.gather(self._copied.b, self._layouts.b.copied_tiles)
+        return [*launches, *at_once(beside, meanwhile, self.events), *copies_of_b]
+
+    def in_one_pass(self, side: Side) -> bool:
+        """Whether one pass over the rows of an operand finds their scales and writes the digits."""
+        return not self.plan.surveyed and super().in_one_pass(side)
+
+    def _unpack_rows(self, new: PerOperand[Source | None], capturing: bool) -> list[Launch]:
+        """Return what writes the digits of A, where B's never change."""
+        a, b, nonfinite = self.digits.a, self.digits.b, self.nonfinite("a")
+        assert new.a is not None, "A is new in every run"
+        assert nonfinite is not None, "so its entries are looked at"
+        rows = self.row_pass("a")
+        launches = [
+            rows.columns(
+                new.a, a, self._slot_of, self._sources, self.found.a, nonfinite, self.flags
+            )
+        ]
+        if a.places is not None:
+            launches += self._high_digits_of_a(self._slot_of)
+            launches += b.gather(self._copied.b, self._layouts.b.copied_tiles)
+        return [*launches, *self._concluded(new, capturing)]
+
+    def _lay_out(self) -> Tensor | None:
+        """Write all that B has beside its low digits, and return the columns that A copies.
+
+        Raises
+        ------
+        PlanDoesNotFitError
+            If B does not fit the plan.
+        """
+        flags = torch.zeros(FLAG_WORDS, dtype=torch.int32, device=self._device)
+        b, (a_layout, b_layout) = self.digits.b, (self._layouts.a, self._layouts.b)
+        launches = b.assign_places(
+            self._slot_of, self._copied.a[a_layout.copied_slots * TILE :], flags
+        )
+        if b_layout.own.groups:
+            launches.append(b.fill(self._slot_of, flags))
+        launches += b.gather(self._copied.b, b_layout.copied_slots)
+        launch_now(launches, self._device)
+        if int(flags[0]):
+            raise PlanDoesNotFitError
+        tiles = a_layout.copied_tiles
+        return self._copied.a[: tiles * TILE].to(torch.int16) if tiles else None
+
+    def _concluded(self, new: PerOperand[Source | None], capturing: bool) -> list[Launch]:
+        """Return the conclusion, and what it may ask for."""
         behind = (self._planes[0], self._planes[1]) if capturing else (0, 0)
         planned = [
             x.count if isinstance(x, FusedOperand) else 1 + side.groups
             for x, side in ((self.sides.a, self.plan.a), (self.sides.b, self.plan.b))
         ]
-        beside = self._high_digits_of_a(of)
-        beside.append(self.conclude((planned[0], planned[1]), behind, capturing))
+        launches = [self.conclude((planned[0], planned[1]), behind, capturing)]
         # The first run loads these kernels, too, which a graph that is captured cannot.
         if capturing or not self._settled:
-            beside += [
+            launches += [
                 digits.write_planes(source, 1, None, first=1, gate=self.status.gate)
-                for digits, source in ((a, new.a), (b, new.b))
+                for digits, source in ((self.digits.a, new.a), (self.digits.b, new.b))
                 if source is not None
             ]
-        # A's copies wait for nothing that is still to be done for A: they are made beside it.
-        meanwhile = a.gather(self._copied.a, self._layouts.a.copied_tiles)
-        copies_of_b = b.gather(self._copied.b, self._layouts.b.copied_tiles)
-        return [*launches, *at_once(beside, meanwhile, self.events), *copies_of_b]
+        return launches
 
     def multiply(self, out: Tensor, capturing: bool) -> list[Launch]:
         """Return the product, and inside a CUDA graph the one behind the gate."""
@@ -190,9 +250,9 @@ class ColumnsWay(Way):
         self, x: Incoming, layout: Layout, rows: int, chained: bool, zeros: Tensor
     ) -> ColumnDigits:
         if isinstance(x, Floats):
-            d, ahead = self.shape[2], self.plan.surveyed
+            d, ahead = self.shape[2], self.plan.surveyed or self.plan.slots is not None
             return ColumnDigits(rows, d, layout, self._device, ahead, chained, zeros)
-        digits = x.with_columns(layout, chained)
+        digits = x.with_columns(layout, chained, self.plan.slots)
         if digits is None:
             raise PlanDoesNotFitError
         return digits

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from accelsim.kernels.launches import Launch, at_once, cleared, launch_now
-from accelsim.types import PerOperand, Side
+from accelsim.types import SIDES, PerOperand, Side
 from gemm_backends.cuda.cutlass_library import DigitGroups, Segment
 from gemm_backends.cuda.fused.layout import (
     DIGIT_BITS,
@@ -26,6 +26,7 @@ from gemm_backends.cuda.fused.layout import (
 from gemm_backends.cuda.fused.operand import Digits
 from gemm_backends.cuda.fused.plan import PLANES_BEHIND, TILE, Dense
 from gemm_backends.cuda.fused.prepared import FusedOperand
+from gemm_backends.cuda.fused.rows import MOST_PLANES
 from gemm_backends.cuda.fused.sides import Source
 from gemm_backends.cuda.fused.status import Report, Status
 from gemm_backends.cuda.fused.way import PACK, Incoming, Shape, Way, Work
@@ -75,27 +76,28 @@ class DenseWay(Way):
 
     def unpack(self, new: PerOperand[Source | None], capturing: bool) -> list[Launch]:
         """Return what writes the planes, and the conclusion."""
-        sides = [
-            (source, digits, count, found)
-            for source, digits, count, found in zip(
-                (new.a, new.b),
-                (self.digits.a, self.digits.b),
-                self._count,
-                (self.found.a, self.found.b),
-                strict=True,
-            )
-            if source is not None
-        ]
-        self._second_planes = [
-            digits.write_planes(source, 1, None, first=1, gate=self.status.gate)
-            for source, digits, count, _ in sides
-            if count < PLANES_BEHIND
-        ]
+        launches = []
+        self._second_planes = []
+        for side, count in zip(SIDES, self._count, strict=True):
+            source, digits, found = new.of(side), self.digits.of(side), self.found.of(side)
+            nonfinite = self.nonfinite(side)
+            if source is None or nonfinite is None:
+                continue
+            if count < PLANES_BEHIND:
+                second = digits.write_planes(source, 1, None, first=1, gate=self.status.gate)
+                self._second_planes.append(second)
+            if self.in_one_pass(side):
+                rows = self.row_pass(side)
+                launches.append(rows.planes(source, digits, count, found, nonfinite))
+            else:
+                launches.append(digits.write_planes(source, count, found))
         behind = (self._behind[0], self._behind[1]) if self._has_gate(capturing) else (0, 0)
-        return [
-            *(digits.write_planes(source, count, found) for source, digits, count, found in sides),
-            self.conclude(self._count, behind, capturing),
-        ]
+        return [*launches, self.conclude(self._count, behind, capturing)]
+
+    def in_one_pass(self, side: Side) -> bool:
+        """Whether one pass over the rows of an operand finds their scales and writes the digits."""
+        count = self._count[SIDES.index(side)]
+        return count <= MOST_PLANES and super().in_one_pass(side)
 
     def multiply(self, out: Tensor, capturing: bool) -> list[Launch]:
         """Return the products, and inside a CUDA graph the one behind the gate."""

@@ -10,16 +10,20 @@ from accelsim.kernels.select import SOURCE as SELECT
 from accelsim.kernels.select import TYPES
 from accelsim.types import Request, Route
 from gemm_backends.cuda.cutlass_kernels import has_wgmma
+from gemm_backends.cuda.fused.few import FEW_ROWS
 from gemm_backends.cuda.fused.operand import HIGH_PARTS, PLANES, SPLIT
 from gemm_backends.cuda.fused.rounder import ROW_SCALES
 from gemm_backends.cuda.fused.route import FusedRoute
+from gemm_backends.cuda.fused.rows import ROUND_ROWS
 from gemm_backends.cuda.fused.status import STATUS
 from gemm_backends.cuda.fused.way import PACK
 from gemm_backends.types import Support
 
 BITS = 8
 
-SOURCES = (LAUNCHES, SELECT, ROW_SCALES, SPLIT, PLANES, HIGH_PARTS, STATUS, PACK)
+SOURCES = (
+    LAUNCHES, SELECT, ROW_SCALES, ROUND_ROWS, SPLIT, PLANES, HIGH_PARTS, STATUS, PACK, FEW_ROWS,
+)  # fmt: skip
 """The kernels of the route other than its GEMMs."""
 
 OUTPUTS = (None, torch.float32, torch.float16, torch.bfloat16)

@@ -123,6 +123,11 @@ class ColumnDigits(Digits):
         Whether listed high parts are chained by columns, too.
     zeros : Tensor, optional
         As many int32 words as `zero_words` says, which are zeros whenever `split` begins.
+
+    Attributes
+    ----------
+    slots : tuple of int or None
+        The columns that have slots in all runs; None where every run chooses them.
     """
 
     def __init__(
@@ -137,6 +142,7 @@ class ColumnDigits(Digits):
     ) -> None:
         super().__init__(1, rows, d, layout, device)
         self.surveyed, self.chained = surveyed, chained
+        self.slots: tuple[int, ...] | None = None
         own = layout.own
 
         def integers(*shape: int) -> Tensor:
@@ -154,6 +160,18 @@ class ColumnDigits(Digits):
         self.column_counts = counts if layout.slot_tiles else None
         self.chains = chains if chained else None
         self._marks = marks.view(torch.uint8) if own.place_tiles else None
+
+    @property
+    def lists_by_name(self) -> dict[str, Tensor | None]:
+        """The lists of high parts, and what is counted and marked for each."""
+        return {
+            "entries": self.lists,
+            "list_counts": self.list_counts,
+            "column_counts": self.column_counts,
+            "chains": self.chains,
+            "next": self.next,
+            "marks": self._marks,
+        }
 
     @property
     def nbytes(self) -> int:

@@ -83,6 +83,8 @@ class Columns:
     surveyed : bool
         Whether columns that are heavy throughout are looked for in a few rows, before an operand is
         split.
+    slots : tuple of int or None
+        The columns that have slots; None where every run chooses them.
     """
 
     a: Side
@@ -91,6 +93,7 @@ class Columns:
     threshold_product: int
     cross_length: int
     surveyed: bool
+    slots: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,20 @@ class Dense:
     wide: bool = False
 
 
-Plan: TypeAlias = Columns | Dense
+@dataclass(frozen=True)
+class Few:
+    """A plan for few rows of A, whose digits are stacked, by a prepared B.
+
+    Parameters
+    ----------
+    a : int
+        Digits of A.
+    """
+
+    a: int
+
+
+Plan: TypeAlias = Columns | Dense | Few
 
 PLANES_BEHIND = 2
 """Digits of a new operand that the dense product behind the gate of a CUDA graph takes."""
@@ -122,7 +138,11 @@ def high_parts(integers: Tensor) -> Tensor:
 
 
 def plan_columns(
-    a: Tensor, b: Tensor, prepared: PerOperand[bool], slack: int = 1
+    a: Tensor,
+    b: Tensor,
+    prepared: PerOperand[bool],
+    slack: int = 1,
+    fixed_slots: tuple[int, ...] | None = None,
 ) -> Columns | None:
     """Choose slots and places for operands like these.
 
@@ -134,6 +154,8 @@ def plan_columns(
         Whether each operand is the same in all runs.
     slack : int
         How much more room than usual an operand gets that is not.
+    fixed_slots : tuple of int, optional
+        Columns of earlier plans with slots in all runs; given, this plan has such slots as well.
 
     Returns
     -------
@@ -152,6 +174,10 @@ def plan_columns(
         heavy = (counts_a >= threshold_a) | (counts_b >= threshold_b)
         heavy |= counts_a * counts_b >= threshold_product
         cross = _most_cross(present_a[:, ~heavy], present_b[:, ~heavy])
+    chosen = None
+    if fixed_slots is not None:
+        chosen = _fixed_slots(heavy, counts_a, fixed_slots)
+        heavy[torch.tensor(chosen, dtype=torch.int64, device=heavy.device)] = True
     dense = torch.zeros_like(heavy)
     if not prepared.a:
         dense |= counts_a * DENSE_SHARE >= len(a)
@@ -162,22 +188,22 @@ def plan_columns(
         for counts, fixed in ((counts_a, prepared.a), (counts_b, prepared.b))
         if not fixed
     )
-    surveyed = ahead >= SURVEYED_FROM
+    surveyed = ahead >= SURVEYED_FROM and chosen is None
     slots = int(heavy.sum())
     fixed = all(
         is_fixed or not counts.any()
         for counts, is_fixed in ((counts_a, prepared.a), (counts_b, prepared.b))
     )
-    room = slots if fixed else slots * (3 + slack) // 3
-    sides = [
-        _side(
-            high, heavy, threshold, is_fixed, slack, ~dense if surveyed and not is_fixed else None
-        )
-        for high, threshold, is_fixed in (
-            (high_a, threshold_a, prepared.a),
-            (high_b, threshold_b, prepared.b),
-        )
-    ]
+    room = slots if fixed or chosen is not None else slots * (3 + slack) // 3
+    sides = []
+    for high, threshold, is_fixed in (
+        (high_a, threshold_a, prepared.a),
+        (high_b, threshold_b, prepared.b),
+    ):
+        listed = None
+        if not is_fixed and (chosen is not None or surveyed):
+            listed = ~dense if chosen is None else ~heavy
+        sides.append(_side(high, heavy, threshold, is_fixed, slack, listed))
     side_a, side_b = sides
     if side_a is None or side_b is None:
         return None
@@ -189,7 +215,23 @@ def plan_columns(
         threshold_product=threshold_product,
         cross_length=round_up(max(2 * cross * slack, SHORTEST_LIST), 16) if meet else 0,
         surveyed=surveyed,
+        slots=chosen,
     )
+
+
+def _fixed_slots(heavy: Tensor, counts: Tensor, known: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the columns with slots in all runs: the known ones if they do, and whole tiles.
+
+    Columns with the most high parts fill the last tile up: in other runs they may have more.
+    """
+    needed = heavy.nonzero().flatten().tolist()
+    if set(needed) <= set(known) and len(known) <= TILE * _tiles(len(needed)):
+        return known
+    room = min(TILE * _tiles(len(needed)), len(heavy))
+    order = counts.masked_fill(heavy, 0).argsort(descending=True, stable=True)
+    order = order[: room - len(needed)]
+    others = order[counts[order] > 0].tolist()
+    return (*needed, *others)
 
 
 def _side(

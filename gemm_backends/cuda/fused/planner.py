@@ -6,10 +6,13 @@ import torch
 from torch import Tensor
 
 from accelsim.types import PerOperand
+from gemm_backends.cuda.fused.few import few_plan
 from gemm_backends.cuda.fused.layout import column_groups, layouts
-from gemm_backends.cuda.fused.plan import TILE, Columns, Dense, Plan, high_parts, plan_columns
+from gemm_backends.cuda.fused.operand import ColumnDigits
+from gemm_backends.cuda.fused.plan import TILE, Columns, Dense, Few, Plan, high_parts, plan_columns
 from gemm_backends.cuda.fused.prepared import FusedOperand
-from gemm_backends.cuda.fused.sides import FOUND_WORDS
+from gemm_backends.cuda.fused.rows import fits_registers
+from gemm_backends.cuda.fused.sides import FOUND_WORDS, Floats
 from gemm_backends.cuda.fused.status import NO_PROOF, Report
 from gemm_backends.cuda.fused.way import Incoming, Shape
 
@@ -32,9 +35,17 @@ CLAMP = 2**31 - 256
 
 def first_plan(sides: PerOperand[Incoming], shape: Shape) -> Plan:
     """Return a plan for operands like these; waits for the GPU."""
+    few = few_plan(sides, shape)
+    if few is not None:
+        return few
     if shape[0] > 1 or max(_prepared_digits(x) for x in (sides.a, sides.b)) > MOST_COLUMN_DIGITS:
         return blind_plan(sides)
     return _plan_for(sides, shape, slack=1)
+
+
+def graph_plan(sides: PerOperand[Incoming], shape: Shape) -> Dense | Few:
+    """Return a plan for a run that is recorded before any other was made."""
+    return few_plan(sides, shape) or blind_plan(sides)
 
 
 def blind_plan(sides: PerOperand[Incoming]) -> Dense:
@@ -62,8 +73,12 @@ def next_plan(
     """
     unproved = bool(report.flags & NO_PROOF)
     slack = 1 << attempt
-    few = max(*report.digits, *_digits(sides)) <= MOST_COLUMN_DIGITS
-    if shape[0] == 1 and few and not unproved and slack <= MOST_SLACK:
+    short = max(*report.digits, *_digits(sides)) <= MOST_COLUMN_DIGITS
+    if isinstance(plan, Few):
+        counts = [max(pair) for pair in zip((plan.a, 1), report.digits, strict=True)]
+        needed = PerOperand(counts[0], max(counts[1], _prepared_digits(sides.b)))
+        return Dense(needed.a, needed.b, unproved and needed.a == plan.a)
+    if shape[0] == 1 and short and not unproved and slack <= MOST_SLACK:
         again = _plan_for(sides, shape, slack)
         if again != plan:
             return again
@@ -80,7 +95,7 @@ def _plan_for(sides: PerOperand[Incoming], shape: Shape, slack: int) -> Plan:
     a, b = _integers(sides.a), _integers(sides.b)
     dense = Dense(_needed(a), _needed(b))
     prepared = sides.map(lambda x: isinstance(x, FusedOperand))
-    plan = plan_columns(a, b, prepared, slack)
+    plan = plan_columns(a, b, prepared, slack, _fixed_slots(sides, shape))
     if plan is None:
         return dense
     layout_a, layout_b = layouts(plan, n, d, h)
@@ -88,6 +103,16 @@ def _plan_for(sides: PerOperand[Incoming], shape: Shape, slack: int) -> Plan:
     copied = TILE * (n * layout_a.copied_tiles + h * layout_b.copied_tiles)
     cost = n * h * TILE * tiles + COPIED_BYTE * copied + ASIDE
     return plan if cost < n * h * TILE * layout_a.low * dense.a * dense.b else dense
+
+
+def _fixed_slots(sides: PerOperand[Incoming], shape: Shape) -> tuple[int, ...] | None:
+    """Return the columns with slots in all runs by earlier plans, if such plans are for them."""
+    a, b = sides.a, sides.b
+    if not (isinstance(a, Floats) and isinstance(b, FusedOperand)):
+        return None
+    if not (a.by_row and fits_registers(shape[2], a.x.dtype)):
+        return None
+    return (b.digits.slots or ()) if isinstance(b.digits, ColumnDigits) else ()
 
 
 def _integers(x: Incoming) -> Tensor:

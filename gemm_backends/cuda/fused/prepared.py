@@ -11,7 +11,7 @@ from accelsim.kernels.launches import launch_now
 from accelsim.types import PreparedOperand, Side
 from gemm_backends.cuda.fused.layout import Layout
 from gemm_backends.cuda.fused.operand import ColumnDigits, Digits
-from gemm_backends.cuda.fused.plan import TILE
+from gemm_backends.cuda.fused.plan import TILE, high_parts
 from gemm_backends.cuda.fused.sides import FLAG_WORDS, Source
 
 _NUMBERS = itertools.count()
@@ -40,6 +40,12 @@ class FusedOperand(PreparedOperand):
         Entries that need more than one digit.
     exponent : int
         The operand was multiplied by ``2**exponent`` before it was rounded.
+
+    Attributes
+    ----------
+    high_lists : tuple of Tensor, or None
+        What `list_high_parts` has listed: ``[rows + 1]`` and ``[parts, 2]``, int32. Row i has the
+        high parts from the i-th number to the next one; each is a column and a value.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class FusedOperand(PreparedOperand):
         self.number = next(_NUMBERS)
         self.digits, self.count, self.beyond = digits, count, beyond
         self.scale, self.by_row, self.found, self.exponent = scale, by_row, found, exponent
+        self.high_lists: tuple[Tensor, Tensor] | None = None
 
     @property
     def source(self) -> Source:
@@ -72,7 +79,18 @@ class FusedOperand(PreparedOperand):
             total = total * 256 + plane[:, : self.digits.d].to(torch.int32)
         return total
 
-    def with_columns(self, layout: Layout, chained: bool) -> ColumnDigits | None:
+    def list_high_parts(self) -> None:
+        """List what is above the low digits by rows; for three digits at most."""
+        high = high_parts(self.integers())
+        rows, columns = high.nonzero(as_tuple=True)
+        counts = torch.bincount(rows, minlength=len(high))
+        entries = torch.stack([columns.to(torch.int32), high[rows, columns]], dim=1)
+        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        self.high_lists = offsets.to(torch.int32), entries.contiguous()
+
+    def with_columns(
+        self, layout: Layout, chained: bool, slots: tuple[int, ...] | None
+    ) -> ColumnDigits | None:
         """Return its digits with room for slots, places and copies.
 
         Parameters
@@ -81,6 +99,8 @@ class FusedOperand(PreparedOperand):
             Of a row; its planes are those of the operand.
         chained : bool
             Whether listed high parts are chained by columns, too.
+        slots : tuple of int or None
+            The columns that have slots in all runs; None where every run chooses them.
 
         Returns
         -------
@@ -91,6 +111,7 @@ class FusedOperand(PreparedOperand):
         if (
             isinstance(old, ColumnDigits)
             and old.chained >= chained
+            and old.slots == slots
             and _same_rows(old.layout, layout)
             and old.layout.other_blocks >= layout.other_blocks
         ):
@@ -103,6 +124,7 @@ class FusedOperand(PreparedOperand):
             return None
         first, end = layout.plane(1) * TILE, layout.plane(self.count) * TILE
         new.matrix[:, first:end] = old.matrix[:, first:end]
+        new.slots = slots
         self.digits = new
         return new
 

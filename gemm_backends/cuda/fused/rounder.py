@@ -34,16 +34,22 @@ class Rounder:
         ``[1]`` or ``[rows]``, float32: the answer of the last `run`.
     by_row : bool
         Which of the two.
+    rounding : Rounding
+        The given one.
+    ratio : Tensor
+        ``[1]`` float32, with a scale for each row: of α to the mean magnitude in some row, from
+        which the pass over rows guesses where to begin its search.
     nonfinite : Tensor
         int64 scalar: entries less the index of the first NaN or infinity; 0 for none.
     """
 
     def __init__(self, rounding: Rounding, rows: int, d: int, device: torch.device) -> None:
-        self._rounding, self._shape = rounding, (rows, d)
+        self.rounding, self._shape = rounding, (rows, d)
         self.by_row = rounding.granularity == "row"
         if self.by_row:
             self.scale = torch.empty(rows, dtype=torch.float32, device=device)
             self.nonfinite = torch.empty((), dtype=torch.int64, device=device)
+            self.ratio = torch.zeros(1, dtype=torch.float32, device=device)
             share = (100 - Decimal(str(rounding.percentile))) / 100
             self._share = share.as_integer_ratio()
         else:
@@ -65,7 +71,7 @@ class Rounder:
             What the pass over them finds.
         """
         if not self.by_row:
-            return [self._selector.launch(x, kind, self._rank, self._rounding.beta)]
+            return [self._selector.launch(x, kind, self._rank, self.rounding.beta)]
         search = Launch(
             ROW_SCALES,
             "accelsim_row_scales",
@@ -74,8 +80,8 @@ class Rounder:
             kind,
             *self._shape,
             *self._share,
-            self._rounding.zero_alpha == "nonzero",
-            float(self._rounding.beta),
+            self.rounding.zero_alpha == "nonzero",
+            float(self.rounding.beta),
             self.scale,
             self.nonfinite,
             found,

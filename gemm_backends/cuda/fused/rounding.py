@@ -24,6 +24,12 @@ from gemm_backends.cuda.fused.status import MOST_DIGITS
 _FOUND = struct.Struct("fiIIQ")
 """The kernels' ``Found``."""
 
+MOST_LISTED = 128
+"""One entry of so many may have a high part for these to be listed: each costs a few digits."""
+
+LISTED_DIGITS = 3
+"""Digits of the largest entry whose high part is listed."""
+
 KEPT = 8
 """Shapes whose scales are looked for in buffers that are kept for the next run."""
 
@@ -143,9 +149,12 @@ class Operands:
         by_row = self._request.rounding.of(side).granularity == "row"
         scale = (scaled.divisor if isinstance(scaled, Quantized) else scaled.scale).reshape(-1)
         exponent = scaled.scale_exponent if isinstance(scaled, Quantized) else 0
-        return FusedOperand(
+        operand = FusedOperand(
             side, shape, digits, count, scale.clone(), by_row, found, beyond, exponent
         )
+        if _wants_lists(operand, self._request.rounding.a):
+            operand.list_high_parts()
+        return operand
 
     def too_large(self, side: Side) -> str:
         """Raise the error for an integer that is too large."""
@@ -182,6 +191,12 @@ class Operands:
         if len(self._rounders) > KEPT:
             self._rounders.popitem(last=False)
         return rounder
+
+
+def _wants_lists(x: FusedOperand, rows: Rounding) -> bool:
+    """Whether few rows may come that take the high parts of an operand from its lists."""
+    few = x.beyond * MOST_LISTED <= x.shape.numel() and x.count <= LISTED_DIGITS
+    return few and x.side == "b" and x.shape[:-2].numel() == 1 and rows.granularity == "row"
 
 
 def _rounder_for(rounding: Rounding, matrix: Tensor) -> Rounder:

@@ -17,9 +17,10 @@ from gemm_backends.cuda.fused.accounts import counts_of
 from gemm_backends.cuda.fused.columns import ColumnsWay, PlanDoesNotFitError
 from gemm_backends.cuda.fused.dense import DenseWay
 from gemm_backends.cuda.fused.exact import wide_integers
+from gemm_backends.cuda.fused.few import FewWay
 from gemm_backends.cuda.fused.memory import PlanMemory, trim
-from gemm_backends.cuda.fused.plan import Columns, Dense, Plan
-from gemm_backends.cuda.fused.planner import blind_plan, first_plan, next_plan
+from gemm_backends.cuda.fused.plan import Columns, Few, Plan
+from gemm_backends.cuda.fused.planner import blind_plan, first_plan, graph_plan, next_plan
 from gemm_backends.cuda.fused.rounding import Operands
 from gemm_backends.cuda.fused.sides import Floats
 from gemm_backends.cuda.fused.status import (
@@ -271,15 +272,16 @@ class FusedRoute:
 
     def _record(self, run: _Run, out: Tensor, timer: Timer) -> None:
         key = run.shape, run.sides.a.number, run.sides.b.number
-        plan = self._plans.get(key) or blind_plan(run.sides)
+        plan = self._plans.get(key) or graph_plan(run.sides, run.shape)
         found = [way for (name, _), way in self._ways.items() if name == (plan, *key)]
         if found:
             way = found[-1]
         else:
             # Columns are laid out before, because their digits of prepared operands are written
             # only once.
-            dense = plan if isinstance(plan, Dense) else blind_plan(run.sides)
-            way = DenseWay(dense, run.shape, run.sides, self._statuses.take(), out.device)
+            if isinstance(plan, Columns):
+                plan = graph_plan(run.sides, run.shape)
+            way = self._create(plan, run.shape, run.sides)
         way.run(run.sides, out, timer, current_stream(out.device), capturing=True)
         way.forget()
         run.way = way
@@ -292,14 +294,16 @@ class FusedRoute:
             self._ways.move_to_end(name)
             return way
         trim(self._ways)
-        status, device = self._statuses.take(), self._request.device
-        way = (
-            ColumnsWay(plan, shape, sides, status, device)
-            if isinstance(plan, Columns)
-            else DenseWay(plan, shape, sides, status, device)
-        )
-        self._ways[name] = way
+        way = self._ways[name] = self._create(plan, shape, sides)
         return way
+
+    def _create(self, plan: Plan, shape: Shape, sides: PerOperand[Incoming]) -> Way:
+        status, device = self._statuses.take(), self._request.device
+        if isinstance(plan, Columns):
+            return ColumnsWay(plan, shape, sides, status, device)
+        if isinstance(plan, Few):
+            return FewWay(plan, shape, sides, status, device)
+        return DenseWay(plan, shape, sides, status, device)
 
     def _round_exactly(
         self,

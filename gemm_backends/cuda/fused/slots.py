@@ -1,4 +1,8 @@
-"""Columns of K that have a column of high digits in all rows, chosen on the GPU in every run."""
+"""Columns of K that have a column of high digits in all rows.
+
+They are chosen on the GPU in every run; where a prepared operand meets one with a scale for each
+row, they are those of the plan.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,35 @@ SHARE_OF_SAMPLE = 8
 """A column with high parts in one surveyed row of this many gets its slot ahead."""
 
 NEVER = 2**31 - 1
+
+
+def fixed_slots(
+    columns: Sequence[int], d: int, copied: PerOperand[Tensor | None], device: torch.device
+) -> Tensor | None:
+    """Return the slot of every column of K, or -1, for given columns: ``[d]`` int32, or None.
+
+    Parameters
+    ----------
+    columns : sequence of int
+        The column of each slot.
+    d : int
+        Columns of K.
+    copied : PerOperand of (Tensor or None)
+        Destination of the columns that each operand copies for the slots.
+    device : torch.device
+        A CUDA device.
+    """
+    if not columns:
+        return None
+    slots = torch.arange(len(columns), dtype=torch.int32, device=device)
+    chosen = torch.tensor(columns, dtype=torch.int32, device=device)
+    for sources in (copied.a, copied.b):
+        if sources is not None:
+            sources.fill_(-1)
+            sources[: len(columns)] = chosen
+    of = torch.full((d,), -1, dtype=torch.int32, device=device)
+    of[chosen.long()] = slots
+    return of
 
 
 class Slots:

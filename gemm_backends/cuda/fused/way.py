@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from abc import ABC, abstractmethod
-from typing import NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,12 +19,13 @@ from accelsim.kernels.launches import (
 )
 from accelsim.kernels.nvcc import CSRC, CudaSource
 from accelsim.measure.timing import Untimed
-from accelsim.types import Counts, PerOperand, Side, Timer
+from accelsim.types import SIDES, Counts, PerOperand, Side, Timer
 from gemm_backends.cuda.cutlass_kernels import DEQUANTIZING, HOPPER, kernel_for
-from gemm_backends.cuda.cutlass_library import DigitGroups, GemmArguments
+from gemm_backends.cuda.cutlass_library import DigitGroups
 from gemm_backends.cuda.fused.operand import ROW_MULTIPLE, Digits
 from gemm_backends.cuda.fused.plan import TILE
 from gemm_backends.cuda.fused.prepared import FusedOperand
+from gemm_backends.cuda.fused.rows import RowPass, fits_registers
 from gemm_backends.cuda.fused.sides import FLAG_WORDS, FOUND_WORDS, Floats, Source
 from gemm_backends.cuda.fused.status import LARGEST_SUM, PROVABLE_K, STATUS, Report, Status
 
@@ -92,17 +94,22 @@ class Way(ABC):
         Of a run whose products were the planned ones alone.
     """
 
+    clears: ClassVar[bool] = True
+    """Whether its kernels begin with zeros."""
+
     def __init__(
         self, shape: Shape, status: Status, zeros: int, device: torch.device, wide: bool = False
     ) -> None:
         self.shape, self.status, self.wide, self._device = shape, status, wide, device
         # Facts about A and B, flags, and other buffers that are zero when a run begins.
-        words = round_up(2 * FOUND_WORDS + FLAG_WORDS, 16)
+        words = round_up(2 * FOUND_WORDS + FLAG_WORDS + 4, 16)
         self._zeros = torch.empty(words + zeros, dtype=torch.int32, device=device)
         self.found = PerOperand(
             self._zeros[:FOUND_WORDS], self._zeros[FOUND_WORDS : 2 * FOUND_WORDS]
         )
         self.flags = self._zeros[2 * FOUND_WORDS : 2 * FOUND_WORDS + FLAG_WORDS]
+        nonfinite = self._zeros[2 * FOUND_WORDS + FLAG_WORDS :][:4].view(torch.int64)
+        self._nonfinite_rows = PerOperand(nonfinite[:1], nonfinite[1:])
         self.own_zeros = self._zeros[words:]
         self.sides: PerOperand[Incoming]
         batch, n, d, h = shape
@@ -160,6 +167,25 @@ class Way(ABC):
         for name, launches in queued.stages.items():
             with timer.stage(name):
                 launches.run(stream, beside)
+
+    def in_one_pass(self, side: Side) -> bool:
+        """Whether one pass over the rows of an operand finds their scales and writes the digits."""
+        x = self.sides.of(side)
+        return isinstance(x, Floats) and x.by_row and fits_registers(self.shape[2], x.x.dtype)
+
+    def row_pass(self, side: Side) -> RowPass:
+        """Return that pass."""
+        x, (batch, n, d, h) = self.sides.of(side), self.shape
+        assert isinstance(x, Floats), "prepared operands are written already"
+        rows = batch * (n if side == "a" else h)
+        return RowPass(x.rounder, rows, d)
+
+    def nonfinite(self, side: Side) -> Tensor | None:
+        """Return where it is found that a new operand has NaN or infinity."""
+        x = self.sides.of(side)
+        if isinstance(x, FusedOperand):
+            return None
+        return self._nonfinite_rows.of(side) if self.in_one_pass(side) else x.rounder.nonfinite
 
     @abstractmethod
     def unpack(self, new: PerOperand[Source | None], capturing: bool) -> list[Launch]:
@@ -243,14 +269,11 @@ class Way(ABC):
             Whether nobody can repeat the run.
         """
         facts: list[object] = []
-        for x, found, digits, behind in zip(
-            (self.sides.a, self.sides.b), (self.found.a, self.found.b), planned, dense, strict=True
-        ):
+        for side, digits, behind in zip(SIDES, planned, dense, strict=True):
+            x = self.sides.of(side)
+            found = x.found if isinstance(x, FusedOperand) else self.found.of(side)
             scale = None if x.by_row else x.scale
-            if isinstance(x, Floats):
-                facts += [found, x.rounder.nonfinite, scale, digits, behind]
-            else:
-                facts += [x.found, None, scale, digits, behind]
+            facts += [found, self.nonfinite(side), scale, digits, behind]
         return Launch(
             STATUS,
             "accelsim_conclude",
@@ -318,25 +341,25 @@ class Way(ABC):
         pointers = PerOperand(Pointer(), Pointer())
         stages: dict[str, list[Launch]] = {}
         new: list[Source | None] = []
-        for x, found, pointer in (
-            (sides.a, self.found.a, pointers.a),
-            (sides.b, self.found.b, pointers.b),
-        ):
+        zeros = [cleared(self._zeros)] if self.clears else []
+        for side in SIDES:
+            x, pointer = sides.of(side), pointers.of(side)
             if isinstance(x, Floats):
-                searches = x.rounder.launches(pointer, x.kind, found)
-                stages.setdefault("quantize", [cleared(self._zeros)]).extend(searches)
                 new.append(x.source(pointer))
+                if not self.in_one_pass(side):
+                    searches = x.rounder.launches(pointer, x.kind, self.found.of(side))
+                    stages.setdefault("quantize", zeros).extend(searches)
             else:
                 new.append(None)
-        first = [] if stages else [cleared(self._zeros)]
+        first = [] if stages else zeros
         stages["unpack"] = [*first, *self.unpack(PerOperand(new[0], new[1]), capturing)]
         result = Pointer()
         self.dequantized = self._dequantizes(out)
         if self.dequantized:
             stages["gemm"] = self.multiply(out, capturing)
             for launch in stages["gemm"]:
-                if isinstance(launch.words, GemmArguments):
-                    result.fill(launch.words, GemmArguments.c.offset)
+                if isinstance(launch.words, ctypes.Structure):
+                    result.fill(launch.words, type(launch.words).c.offset)
         else:
             self._sums = self._create_sums()
             stages["gemm"] = self.multiply(self._sums, capturing)
