@@ -142,14 +142,15 @@ class Accelerator:
         The lists of high digits are read wherever the digits of their operand are; each digit of a
         list meets a line of the other operand, which lanes read from its SRAM.
         """
-        bare = self.array.cost(n, d, h, corrections)
+        late = None if corrections is None else self.array.late(n, d, h, corrections)
+        bare = self.array.cost(n, d, h, corrections, 0 if late is None else int(late.sum()))
         memory = self.memory
         if memory is None or bare.cycles is None:
             return bare
-        if corrections is None:
+        if corrections is None or late is None:
             plan = self._planner.plan(n, d, h)
         else:
-            plan = self._planner.with_lanes(n, d, h, corrections, round(bare.cycles))
+            plan = self._planner.with_lanes(n, d, h, corrections, late)
         parts = dict(bare.energy_by_pj)
         parts |= self._planner.memory_energy(plan.dram, plan.sram, plan.dram.total)
         known = bare.energy_pj is not None

@@ -6,6 +6,8 @@ import functools
 import math
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from gemm_backends.corrections import Corrections
 from gemm_backends.cost import area, cycles, energy
 from gemm_backends.cost.cycles import Count, Dataflow
@@ -113,10 +115,13 @@ class Array:
             return Tile(d=rows * tree, h=columns)
         return Tile(d=rows * tree, n=columns)
 
-    def cost(self, n: int, d: int, h: int, corrections: Corrections | None = None) -> Cost:
+    def cost(
+        self, n: int, d: int, h: int, corrections: Corrections | None = None, late: int = 0
+    ) -> Cost:
         """Predict what ``[n, d] x [h, d] -> [n, h]`` takes, with what lanes add to it.
 
-        A tile takes as long as the longer of the two, the array and its lanes.
+        A tile takes as long as the longer of the two, the array and its lanes; `late` is the sum of
+        what the method of that name says of the tiles.
         """
         rows, columns = self.shape
         relative, each = self.relative_area, self._multiply_accumulate_pj
@@ -138,7 +143,7 @@ class Array:
         clocks = self.clocks(n, d, h)
         if corrections is not None:
             basis["cycles"] += "; a tile takes the longer of the array and its lanes"
-            clocks += self._late(n, d, h, corrections)
+            clocks += late
         return Cost(
             cycles=clocks,
             energy_pj=None if each is None else math.fsum(parts.values()),
@@ -149,13 +154,16 @@ class Array:
             basis=basis,
         )
 
-    def _late(self, n: int, d: int, h: int, corrections: Corrections) -> int:
-        """Return the clocks, over all tiles, for which lanes still run when the array is done."""
+    def late(self, n: int, d: int, h: int, corrections: Corrections) -> Tensor:
+        """Return the clocks for which lanes still run when the array is done with a tile.
+
+        They are float64 ``[tiles of n, tiles of h]``, of whole numbers.
+        """
         assert self.lanes is not None, "only arrays with lanes are given corrections"
         rows, columns = self.shape
         alone = cycles.cycles(self.dataflow, rows, columns, 1, d, 1, False)
         busy = self.lanes.clocks(n, h, corrections)
-        return int((busy - alone).clamp(min=0).sum())
+        return (busy - alone).clamp(min=0)
 
     def steps(self, d: Count) -> Count:
         """Return the clocks that a place takes for a sum over d: a tree's width of each block."""

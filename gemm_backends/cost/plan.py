@@ -5,17 +5,23 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from gemm_backends.corrections import Corrections
 from gemm_backends.cost.array import Array
 from gemm_backends.cost.mapping import Mapped, Search
+from gemm_backends.cost.nest import tiles_of
 from gemm_backends.cost.options import MemorySystem
+from gemm_backends.cost.order import every
 from gemm_backends.cost.ring import play
 from gemm_backends.cost.search import Found, evaluated, search
-from gemm_backends.cost.tiling import Moved, TileKind, Widths, moved, stalls, tiles
+from gemm_backends.cost.tiling import Moved, Tiling, Widths
 
 PLACE_BYTES = 4
 """Bytes that say where a single high digit belongs: its row, its column and its power of two."""
@@ -60,28 +66,59 @@ class Planner:
             return _given(found, "given")
         return _searched(self, self.memory.mapping, n, d, h)
 
+    def each(self, n: int, d: int, h: int) -> list[tuple[int, float, float, float]]:
+        """Return every tile of a product, in order, where its mapping is given or the default.
+
+        Each has the clocks that the array takes for it, and the bytes that pass between DRAM and
+        the array, that leave to DRAM when it is done, and that come before it begins.
+        """
+        if isinstance(self.memory.mapping, Mapped):
+            whole = {"n": n, "d": d, "h": h}
+            clocks, moves = tiles_of(self.array, self.widths, whole, self.memory.mapping)
+        else:
+            tiling = self._tiling(n, d, h)
+            moves = tiling.at(every(*tiling.turns).place)
+            clocks = np.full(math.prod(tiling.turns), self.array.clocks(n, d, h))
+            clocks = clocks // len(clocks)
+        sizes = (moves.during, moves.behind, moves.ahead)
+        return [
+            (int(busy), float(during), float(behind), float(ahead))
+            for busy, during, behind, ahead in zip(clocks, *sizes, strict=False)
+        ]
+
+    def _tiling(self, n: int, d: int, h: int) -> Tiling:
+        array = self.array
+        return Tiling(array.dataflow, array.tile, n, d, h, self.widths, self.memory)
+
     def _default(self, n: int, d: int, h: int) -> Plan:
         """Take the array's tiles one after another."""
-        kinds = tiles(self.array.dataflow, self.array.tile, n, d, h, self.widths, self.memory)
-        busy = self.array.clocks(n, d, h)
-        waited = stalls(kinds, busy / sum(kind.count for kind in kinds), self.memory)
-        return Plan(busy, waited, *moved(kinds))
+        tiling, busy = self._tiling(n, d, h), self.array.clocks(n, d, h)
+        each = busy // math.prod(tiling.turns)
+        return Plan(busy, tiling.stalls(each), *tiling.moved())
 
-    def with_lanes(
-        self,
-        n: int,
-        d: int,
-        h: int,
-        corrections: Corrections,
-        busy: int,
-    ) -> Plan:
-        """Take the array's tiles one after another, with the lists that its lanes take."""
+    def with_lanes(self, n: int, d: int, h: int, corrections: Corrections, late: Tensor) -> Plan:
+        """Take the array's tiles one after another, with the lists that its lanes take.
+
+        Parameters
+        ----------
+        n, d, h : int
+            Of the product.
+        corrections : Corrections
+            The lists of high digits. They are spread evenly over the digits of their operands, and
+            what lanes read from SRAM over the tiles.
+        late : Tensor
+            Clocks by which lanes outlast the array, ``[tiles of n, tiles of h]``.
+        """
+        array, memory = self.array, self.memory
+        if 0 in (n, d, h):
+            return Plan(int(late.sum()), 0, Moved(), Moved())
+        a = corrections.b.digits.entries * n * self.widths.a / late.numel()
+        b = corrections.a.digits.entries * h * self.widths.b / late.numel()
         widths = self._with_lists(n, d, h, corrections)
-        kinds = tiles(self.array.dataflow, self.array.tile, n, d, h, widths, self.memory)
-        count = sum(kind.count for kind in kinds)
-        kinds = [self._fed(kind, count, n, h, corrections) for kind in kinds]
-        waited = stalls(kinds, busy / count, self.memory) if count else 0
-        return Plan(busy, waited, *moved(kinds))
+        tiling = Tiling(array.dataflow, array.tile, n, d, h, widths, memory, (a, b))
+        alone = array.clocks(n, d, h) // late.numel()
+        each = alone + late.T.to(torch.int64).numpy(force=True)
+        return Plan(int(each.sum()), tiling.stalls(each), *tiling.moved())
 
     def _scalesim(self, n: int, d: int, h: int) -> Plan:
         """Take the array's tiles one after another, with SCALE-Sim's buffers."""
@@ -142,21 +179,6 @@ class Planner:
             )
         )
         return widths._replace(a=widths.a + a, b=widths.b + b)
-
-    def _fed(
-        self,
-        kind: TileKind,
-        count: int,
-        n: int,
-        h: int,
-        corrections: Corrections,
-    ) -> TileKind:
-        """Add what lanes read from SRAM, the same for each of `count` tiles."""
-        widths = self.widths
-        a = corrections.b.digits.entries * n * widths.a / count
-        b = corrections.a.digits.entries * h * widths.b / count
-        sram = kind.sram._replace(a=kind.sram.a + a, b=kind.sram.b + b)
-        return replace(kind, sram=sram)
 
     def memory_energy(self, dram: Moved, sram: Moved, dram_bytes: float) -> dict[str, float]:
         """Return the energy of the SRAM, filled from DRAM and emptied to it too, and of DRAM."""

@@ -11,12 +11,16 @@ import numpy.typing as npt
 from accelsim.errors import InputError
 from gemm_backends.cost.array import Array
 from gemm_backends.cost.mapping import DIMENSIONS, ORDERS, Mapped, Search
-from gemm_backends.cost.nest import Floats, Integers, Nested, nested, room
+from gemm_backends.cost.nest import Nested, least, nested, room
 from gemm_backends.cost.options import MemorySystem
+from gemm_backends.cost.order import Floats, Integers
 from gemm_backends.cost.tiling import Moved, Widths
 
 ALL = 16
 """A dimension of at most this many tiles of the array is cut in every way."""
+
+TOGETHER = 32
+"""Mappings whose cycles are counted together."""
 
 Energy = Callable[[Moved, Moved, Floats], Floats]
 """The energy of what moves between DRAM and SRAM, between SRAM and the array, and of cycles."""
@@ -101,13 +105,14 @@ def search(
     memory: MemorySystem,
     widths: Widths,
     whole: dict[str, int],
-    least: Search,
+    objective: Search,
     energy: Energy,
 ) -> Found | None:
     """Compare mappings and return the best; None if the memories hold no tile of the array.
 
     Each dimension is cut into equal parts of whole tiles of the array: in every way if they are at
-    most `ALL`, else into numbers of parts that grow by a quarter. Loops run in all six orders.
+    most `ALL`, else into numbers of parts that grow by a quarter. Loops run in all six orders. The
+    most promising are looked at first, and only as long as one may be better than the best.
     """
     cuts = (_cuts(whole[name], _grain(array, name)) for name in DIMENSIONS)
     grids = np.meshgrid(*cuts, indexing="ij")
@@ -120,16 +125,32 @@ def search(
     if not len(sizes["n"]):
         return None
     best: tuple[tuple[float, float], Found] | None = None
+
+    def keys(costs: Nested) -> tuple[Floats, Floats]:
+        joules = energy(Moved(*costs.dram), Moved(*costs.sram), costs.cycles)  # type: ignore[arg-type]
+        return (costs.cycles, joules) if objective == "cycles" else (joules, costs.cycles)
+
     for order in ORDERS:
-        found = nested(array, memory, widths, whole, sizes, order)
-        joules = energy(Moved(*found.dram), Moved(*found.sram), found.cycles)  # type: ignore[arg-type]
-        keys = (found.cycles, joules) if least == "cycles" else (joules, found.cycles)
-        index = int(np.lexsort(keys[::-1])[0])
-        rank = (float(keys[0][index]), float(keys[1][index]))
-        if best is None or rank < best[0]:
-            best = rank, _found(found, sizes, order, index, len(ORDERS) * len(sizes["n"]))
+        promised = keys(least(array, memory, widths, whole, sizes, order))
+        by_promise = np.lexsort(promised[::-1])
+        for start in range(0, len(by_promise), TOGETHER):
+            chosen = by_promise[start : start + TOGETHER]
+            if best is not None and _rank(promised, chosen[0]) >= best[0]:
+                break
+            some = {name: size[chosen] for name, size in sizes.items()}
+            costs = nested(array, memory, widths, whole, some, order)
+            found = keys(costs)
+            index = int(np.lexsort(found[::-1])[0])
+            rank = _rank(found, index)
+            if best is None or rank < best[0]:
+                best = rank, _found(costs, some, order, index, len(ORDERS) * len(sizes["n"]))
     assert best is not None
     return best[1]
+
+
+def _rank(keys: tuple[Floats, Floats], index: int) -> tuple[float, float]:
+    first, second = keys
+    return float(first[index]), float(second[index])
 
 
 def _found(found: Nested, sizes: dict[str, Integers], order: str, index: int, tried: int) -> Found:

@@ -1,20 +1,30 @@
-"""The tiles of a GEMM on an array: what each loads, stores and computes, and the time of all.
+"""The tiles of a GEMM on an array, taken one after another, and what each of them moves.
 
-A GEMM is cut along two of its three sizes into tiles that the array takes one after another; along
-the third it streams. Tiles differ only in whether they are the first or the last of their loops and
-in the remainder at the end, so that there are at most nine kinds, and sums over tiles are closed
-forms.
+A GEMM is cut along two of its three sizes into tiles of the array; along the third it streams.
+Tiles differ only in where they and their neighbours are in both loops, so that 25 of them stand for
+all.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from gemm_backends.cost.cycles import Dataflow
 from gemm_backends.cost.options import MemorySystem
+from gemm_backends.cost.order import (
+    Integers,
+    Moves,
+    Order,
+    Place,
+    elapsed,
+    every,
+    representatives,
+)
 from gemm_backends.types import Tile
 
 
@@ -41,165 +51,134 @@ class Widths(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TileKind:
-    """Tiles that are alike.
-
-    Parameters
-    ----------
-    count : int
-        How many there are.
-    dram, sram : Moved
-        Bytes between DRAM and SRAM, and between SRAM and the array, for each.
-    is_first, is_last : bool
-        Whether it is the very first, or last, tile of the GEMM.
-    """
-
-    count: int
-    dram: Moved
-    sram: Moved
-    is_first: bool
-    is_last: bool
-
-
-class _Part(NamedTuple):
-    """Folds of a loop that are alike: their extent, their place, and how many there are."""
-
-    extent: int
-    first: bool
-    last: bool
-    folds: int
-
-
-def tiles(
-    dataflow: Dataflow, tile: Tile, n: int, d: int, h: int, widths: Widths, memory: MemorySystem
-) -> list[TileKind]:
-    """Return the kinds of tiles of ``[n, d] x [h, d] -> [n, h]``, with what they move.
+class Tiling:
+    """The tiles of ``[n, d] x [h, d] -> [n, h]``, in the order in which an array takes them.
 
     The outer loop runs over h, or over n where A stays in place; the inner one over n where sums
-    stay, else over d. An operand that its SRAM holds is loaded once. Sums that leave the array
-    unfinished stay in their SRAM if it holds those of one outer step; otherwise they go to DRAM and
-    come back.
-    """
-    if 0 in (n, d, h):
-        return []
-    kind: Callable[[_Part, _Part], tuple[Moved, Moved]]
-    if dataflow == "output-stationary":
-        outer, inner = _parts(h, tile.h), _parts(n, tile.n)
-        kind = _output_stationary(n, d, outer[0].extent, widths, memory)
-    elif dataflow == "weight-stationary":
-        outer, inner = _parts(h, tile.h), _parts(d, tile.d)
-        streamed = memory.holds(memory.sram.a, n * d * widths.a)
-        kind = _partial(n, outer[0].extent, streamed, widths, memory)
-    else:
-        outer, inner = _parts(n, tile.n), _parts(d, tile.d)
-        streamed = memory.holds(memory.sram.b, h * d * widths.b)
-        swapped = _partial(h, outer[0].extent, streamed, Widths(*_swap(widths)), memory)
-
-        def kind(o: _Part, i: _Part) -> tuple[Moved, Moved]:
-            dram, sram = swapped(o, i)
-            return Moved(*_swap(dram)), Moved(*_swap(sram))
-
-    return [
-        TileKind(o.folds * i.folds, *kind(o, i), o.first and i.first, o.last and i.last)
-        for o in outer
-        for i in inner
-    ]
-
-
-def _swap(values: Sequence[float]) -> Iterator[float]:
-    a, b, *rest = values
-    yield from (b, a, *rest)
-
-
-def _parts(length: int, size: int) -> list[_Part]:
-    folds = -(-length // size)
-    rest = length - (folds - 1) * size
-    if folds == 1:
-        return [_Part(rest, True, True, 1)]
-    middle = [_Part(size, False, False, folds - 2)] if folds > 2 else []
-    return [_Part(size, True, False, 1), *middle, _Part(rest, False, True, 1)]
-
-
-def _output_stationary(
-    n: int, d: int, widest: int, widths: Widths, memory: MemorySystem
-) -> Callable[[_Part, _Part], tuple[Moved, Moved]]:
-    holds_a = memory.holds(memory.sram.a, n * d * widths.a)
-    holds_strip = memory.holds(memory.sram.b, widest * d * widths.b)
-
-    def kind(o: _Part, i: _Part) -> tuple[Moved, Moved]:
-        a, b = i.extent * d * widths.a, o.extent * d * widths.b
-        c = i.extent * o.extent * widths.c
-        loads_a, loads_b = o.first or not holds_a, i.first or not holds_strip
-        return Moved(loads_a * a, loads_b * b, 0, c), Moved(a, b, 0, c)
-
-    return kind
-
-
-def _partial(
-    streamed: int, widest: int, holds_streamed: bool, widths: Widths, memory: MemorySystem
-) -> Callable[[_Part, _Part], tuple[Moved, Moved]]:
-    """Describe tiles of an operand in place (here B) by which the other one (A) streams."""
-    holds_sums = memory.holds(memory.sram.c, streamed * widest * widths.c)
-
-    def kind(o: _Part, i: _Part) -> tuple[Moved, Moved]:
-        a, b = streamed * i.extent * widths.a, i.extent * o.extent * widths.b
-        c = streamed * o.extent * widths.c
-        back, out = (not i.first) * c, c
-        sram = Moved(a, b, back, out)
-        if holds_sums:
-            back, out = 0.0, i.last * c
-        return Moved((o.first or not holds_streamed) * a, b, back, out), sram
-
-    return kind
-
-
-def moved(kinds: Sequence[TileKind]) -> tuple[Moved, Moved]:
-    """Return the bytes of all tiles: between DRAM and SRAM, and between SRAM and the array."""
-    dram, sram = [0.0] * 4, [0.0] * 4
-    for kind in kinds:
-        for part in range(4):
-            dram[part] += kind.count * kind.dram[part]
-            sram[part] += kind.count * kind.sram[part]
-    return Moved(*dram), Moved(*sram)
-
-
-def stalls(kinds: Sequence[TileKind], clocks: float, memory: MemorySystem) -> int:
-    """Return the clocks in which the array waits for memory.
+    stay, else over d. An operand that its SRAM holds is loaded once. Unfinished sums stay in their
+    SRAM if it holds those of one outer step; otherwise they go to DRAM and come back, line by line,
+    while the tiles run to which they belong.
 
     Parameters
     ----------
-    kinds : sequence of TileKind
-        All tiles.
-    clocks : float
-        What the array takes for one.
+    dataflow : {"output-stationary", "weight-stationary", "input-stationary"}
+        What stays in place.
+    tile : Tile
+        What the array takes at once.
+    n, d, h : int
+        Of the GEMM, at least 1.
+    widths : Widths
+        Bytes of a digit of A, one of B and a sum.
     memory : MemorySystem
         The memories.
-
-    Notes
-    -----
-    With double buffers the loads and stores of a tile overlap with computing: a tile takes the
-    longer of the two. What the first tile loads and the last one stores overlaps with nothing.
-    Without double buffers nothing overlaps.
+    lanes : tuple of float
+        Bytes of A and of B that correction lanes read from SRAM, in every tile.
     """
-    if memory.dram_bandwidth is None and memory.sram_bandwidth is None:
-        return 0
-    waited = math.fsum(k.count * _waits(k, clocks, memory) for k in kinds)
-    return math.ceil(waited)
+
+    dataflow: Dataflow
+    tile: Tile
+    n: int
+    d: int
+    h: int
+    widths: Widths
+    memory: MemorySystem
+    lanes: tuple[float, float] = (0.0, 0.0)
+
+    @functools.cached_property
+    def _loops(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The length of both loops, and of a step of each."""
+        if self.dataflow == "output-stationary":
+            return (self.h, self.tile.h), (self.n, self.tile.n)
+        if self.dataflow == "weight-stationary":
+            return (self.h, self.tile.h), (self.d, self.tile.d)
+        return (self.n, self.tile.n), (self.d, self.tile.d)
+
+    @property
+    def turns(self) -> tuple[int, int]:
+        """How many steps the outer and the inner loop have."""
+        (outer, by), (inner, step) = self._loops
+        return -(-outer // by), -(-inner // step)
+
+    @functools.cached_property
+    def _chosen(self) -> Moves:
+        return self.at(_standing(*self.turns).place)
+
+    def moved(self) -> tuple[Moved, Moved]:
+        """Return the bytes of all tiles: between DRAM and SRAM, and between SRAM and the array."""
+        order, found = _standing(*self.turns), self._chosen
+        dram, sram = (
+            Moved(*(float(order.summed(part)) for part in level))
+            for level in (found.dram, found.sram)
+        )
+        return dram, sram
+
+    def stalls(self, clocks: int | Integers) -> int:
+        """Return the clocks in which the array waits for memory.
+
+        Parameters
+        ----------
+        clocks : int or ndarray
+            What the array takes for a tile; if tiles differ, ``[outer steps, inner steps]``.
+        """
+        memory = self.memory
+        if memory.dram_bandwidth is None and memory.sram_bandwidth is None:
+            return 0
+        if isinstance(clocks, int):
+            order, moves = _standing(*self.turns), self._chosen
+            each, busy = np.full(len(order.count), clocks), clocks * math.prod(self.turns)
+        else:
+            order = every(*self.turns)
+            moves, each, busy = self.at(order.place), clocks.reshape(-1), int(clocks.sum())
+        return math.ceil(elapsed(order, each.astype(np.float64), moves, memory) - busy)
+
+    def at(self, place: Place) -> Moves:
+        """Return what tiles move, by their outer and their inner step."""
+        outer, inner = place
+        across, down = (
+            np.where(index == turns - 1, length - (turns - 1) * step, step)
+            for index, turns, (length, step) in zip(place, self.turns, self._loops, strict=True)
+        )
+        if self.dataflow == "output-stationary":
+            return self._where_sums_stay(outer, inner, across, down)
+        return self._where_sums_pass(outer, inner, across, down)
+
+    def _where_sums_stay(self, outer: Integers, inner: Integers, h: Integers, n: Integers) -> Moves:
+        widths, memory = self.widths, self.memory
+        a, b, c = n * self.d * widths.a, h * self.d * widths.b, n * h * widths.c
+        strip = min(self.h, self.tile.h) * self.d * widths.b
+        stays_a = (outer > 0) & memory.holds(memory.sram.a, self.n * self.d * widths.a)
+        stays_b = (inner > 0) & memory.holds(memory.sram.b, strip)
+        none = np.zeros_like(c)
+        dram = (~stays_a * a, ~stays_b * b, none, c)
+        sram = (a + self.lanes[0], b + self.lanes[1], none, c)
+        return Moves(dram, sram, dram[0] + dram[1], none, c)
+
+    def _where_sums_pass(
+        self, outer: Integers, inner: Integers, across: Integers, d: Integers
+    ) -> Moves:
+        """Describe tiles of an operand in place, B or A, by which the other one streams."""
+        widths, memory = self.widths, self.memory
+        by_weights = self.dataflow == "weight-stationary"
+        streamed = self.n if by_weights else self.h
+        stream, still = (widths.a, widths.b) if by_weights else (widths.b, widths.a)
+        passing, staying = streamed * d * stream, d * across * still
+        c = streamed * across * widths.c
+        part = memory.sram.a if by_weights else memory.sram.b
+        stays = (outer > 0) & memory.holds(part, streamed * self.d * stream)
+        length, step = self._loops[0]
+        holds_sums = memory.holds(memory.sram.c, streamed * min(length, step) * widths.c)
+        last = inner == self.turns[1] - 1
+        back, out = (inner > 0) * c, c
+        far_back, far_out = (0 * c, last * c) if holds_sums else (back, out)
+        loaded = ~stays * passing
+        ahead, during = loaded + staying, far_back + ~last * far_out
+        behind = last * c
+        far, near = (loaded, staying), (passing, staying)
+        if not by_weights:
+            far, near = far[::-1], near[::-1]
+        return Moves((*far, far_back, far_out), (*near, back, out), ahead, during, behind)
 
 
-def _waits(kind: TileKind, clocks: float, memory: MemorySystem) -> float:
-    feeding = clocks
-    if memory.sram_bandwidth is not None:
-        most = max(kind.sram.a, kind.sram.b, kind.sram.c_read + kind.sram.c_write)
-        feeding = max(clocks, most / memory.sram_bandwidth)
-    load = _time(kind.dram.a + kind.dram.b + kind.dram.c_read, memory.dram_bandwidth)
-    store = _time(kind.dram.c_write, memory.dram_bandwidth)
-    if not memory.double_buffered:
-        return feeding + load + store - clocks
-    exposed = kind.is_first * load + kind.is_last * store
-    hidden = (not kind.is_first) * load + (not kind.is_last) * store
-    return max(feeding, hidden) - clocks + exposed
-
-
-def _time(size: float, bandwidth: float | None) -> float:
-    return 0.0 if bandwidth is None else size / bandwidth
+@functools.lru_cache(maxsize=1 << 12)
+def _standing(outer: int, inner: int) -> Order:
+    return representatives(np.asarray(outer), np.asarray(inner))

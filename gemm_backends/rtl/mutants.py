@@ -137,18 +137,37 @@ UNPACKERS = (
 )
 
 PORTS = (
-    Mutant("a tile starts without its digits", "fed_array", "start = full &", "start ="),
+    Mutant("a tile starts without its operands", "tile_port", "(to_read == 0) & ", ""),
+    Mutant("unfinished sums are not waited for", "tile_port", " & (to_pass == 0)", ""),
+    Mutant("sums are lost while others are written", "tile_port", " & (to_write == 0)", ""),
+    Mutant("a clock is lost in each tile", "tile_port", "lasts <= clocks", "lasts <= clocks + 1"),
+    Mutant("the first beat is late", "tile_port", "write = ~reset", "write = ~reset & ~capture"),
     Mutant(
-        "sums are lost while others are written",
-        "fed_array",
-        "settled & (stored == Stores)",
-        "settled",
+        "operands wait for the tile to end",
+        "tile_port",
+        "(passes == 0) & (reads",
+        "(passes == 0) & settled & (reads",
     ),
+    Mutant("the last sums stay", "tile_port", "ready & held", "start & held"),
+    Mutant("sums of the next tile are counted", "tile_port", "capture ? sums", "capture ? stores"),
+    Mutant("all go at once", "tile_port", "(passes == 0) & (reads", "(reads"),
+)
+
+FED_ARRAYS = (
     Mutant("buffers are not exchanged", "fed_array", "used <= ~used", "used <= used"),
-    Mutant("digits wait for the tile to end", "fed_array", "& (start | ~full)", "& ~full & stall"),
-    Mutant("sums go first", "fed_array", "assign write = ~read &", "assign write = "),
-    Mutant("a clock is lost before each tile", "fed_array", "(capture | ~(running", "(~(running"),
-    Mutant("the first bytes are kept back", "fed_array", "stored <= 32'(write)", "stored <= 0"),
+    Mutant("all tiles store as much", "fed_array", "rows * columns * W", "R * C * W"),
+    Mutant("all tiles load as much", "fed_array", "next_rows * A", "R * A"),
+    Mutant("all columns are as long", "fed_array", "k)*(of_a+of_b)", "k)*(R*A+C*B)"),
+    Mutant("sums of idle places are written", "fed_array", "i*used_columns", "i*C"),
+    Mutant(
+        "a tile has the size of the next",
+        "fed_array",
+        "used_rows <= rows",
+        "used_rows <= next_rows",
+    ),
+    Mutant(
+        "the first sums are kept back", "fed_array", "(capture ? 0 : stored)*Beat", "stored*Beat"
+    ),
 )
 
 ALL = (*MULTIPLIERS, *STEPS, *ARRAYS, *CLOCKS)

@@ -36,7 +36,8 @@ CORRECTED = tuple(
 )
 """The modules of the array whose sums lanes correct."""
 
-FED = (*DESIGN, SOURCES / "fed_array.sv")
+PORT = SOURCES / "tile_port.sv"
+FED = (*DESIGN, PORT, SOURCES / "fed_array.sv")
 """The modules of the systolic array behind a memory port."""
 
 UNPACKER = tuple(SOURCES / f"{name}.sv" for name in ("round_scaled", "split_value", "unpacker"))

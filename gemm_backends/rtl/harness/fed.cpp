@@ -5,7 +5,7 @@
 
 // Reads beats of `bytes` from `digits` and writes beats to `sums` until it is finished. Counts the
 // clocks in which it stalls. Returns all clocks, or -1 if there are `limit` of them.
-extern "C" long run(long tiles, const unsigned char* digits, long loads, unsigned char* sums,
+extern "C" long run(long n, long h, const unsigned char* digits, long loads, unsigned char* sums,
                     long stores, long bytes, long limit, long* stalls) {
     VerilatedContext context;
     Vtop top{&context};
@@ -16,7 +16,8 @@ extern "C" long run(long tiles, const unsigned char* digits, long loads, unsigne
     };
     top.clk = 0;
     top.eval();
-    top.tiles = tiles;
+    top.n = n;
+    top.h = h;
     top.reset = 1;
     edge();
     top.reset = 0;

@@ -1,21 +1,22 @@
 // A systolic array behind a memory port of BYTES bytes a clock, with double buffers.
 //
-// While a tile is computed, the digits of the next one are read into the other buffer, and then the
-// sums of the one before are written. A tile starts as soon as its digits are there, the array is done
-// and the sums before it have been written; until then `stall` is set. The digits of a tile come
-// packed: for every k a column of A and one of B.
+// It multiplies [n, K] by [h, K] digits tile by tile, the outer loop over h; tiles at the edges are
+// smaller. While a tile is computed, the sums of the one before are written, and then the digits of
+// the next one are read into the other buffer (tile_port.sv). The digits of a tile come packed: for
+// every k its column of A and its column of B; its sums leave packed, by rows.
 module fed_array #(
     parameter int R = 4,
     parameter int C = 4,
     parameter int A = 8,
     parameter int B = 8,
     parameter int W = 32,
-    parameter int K = 8,  // columns of a tile
+    parameter int K = 8,
     parameter int BYTES = 4
 ) (
     input  logic               clk,
     input  logic               reset,
-    input  logic [       31:0] tiles,
+    input  logic [       31:0] n,
+    input  logic [       31:0] h,
     output logic               read,  // read_data holds the next bytes, which are taken
     input  logic [8*BYTES-1:0] read_data,
     output logic               write,
@@ -23,44 +24,66 @@ module fed_array #(
     output logic               stall,  // nothing is computed
     output logic               finished
 );
-  localparam int Column = R * A + C * B;  // whole bytes
+  localparam int Column = R * A + C * B;
   localparam int Beat = 8 * BYTES;
   localparam int Loads = (K * Column + Beat - 1) / Beat;
   localparam int Stores = (R * C * W + Beat - 1) / Beat;
   localparam int Clocks = R + C + K - 2;
 
-  logic [7:0] buffers[2][Loads*BYTES];
+  function automatic logic [31:0] beats(input logic [31:0] bits);
+    return (bits + 32'(Beat) - 1) / 32'(Beat);
+  endfunction
+
+  function automatic logic [31:0] extent(input logic [31:0] whole, input logic [31:0] from,
+                                         input logic [31:0] most);
+    return whole - from < most ? whole - from : most;
+  endfunction
+
+  // The tile that starts next, the one after it, and the one that is computed.
+  logic [31:0] from_n, from_h, rows, columns, next_n, next_h, next_rows, next_columns;
+  logic [31:0] used_rows, used_columns, loads, tiles;
+  assign rows = extent(n, from_n, R);
+  assign columns = extent(h, from_h, C);
+  assign next_n = from_n + R < n ? from_n + R : 0;
+  assign next_h = from_n + R < n ? from_h : from_h + C;
+  assign next_rows = extent(n, next_n, R);
+  assign next_columns = extent(h, next_h, C);
+  assign loads = beats(reset ? K * (extent(n, 0, R) * A + extent(h, 0, C) * B) :
+                       K * (next_rows * A + next_columns * B));
+  assign tiles = ((n + R - 1) / R) * ((h + C - 1) / C);
+
+  logic start, capture;
+  tile_port u_port (
+      .clk,
+      .reset,
+      .tiles,
+      .clocks(Clocks),
+      .passing(0),
+      .stores(beats(rows * columns * W)),
+      .loads,
+      .start,
+      .capture,
+      .read,
+      .pass(),
+      .write,
+      .stall,
+      .finished
+  );
+
+  // The buffers; a column at the end of one is never read beyond it.
+  logic [Loads*Beat+Column-1:0] buffers[2];
   logic used;  // the buffer of the tile that is computed
-  logic full;  // the other one has all its digits
-  logic [31:0] loaded, to_load, to_start, to_store, clock, stored;
-  logic running, waiting;  // a tile is computed; its sums are still in the array
-  logic start, capture, settled;
+  logic [31:0] loaded, k;
+  logic valid, running;
+  logic [31:0] of_a, of_b;
+  logic [Column-1:0] column;
+  assign running = k != 0;
+  assign valid = start | running;
+  assign of_a = (start ? rows : used_rows) * A;
+  assign of_b = (start ? columns : used_columns) * B;
+  assign column = buffers[start?~used : used][(start?0 : k)*(of_a+of_b)+:Column];
+
   logic [R*C*W-1:0] sums;
-  logic [Stores*Beat-1:0] held, leaving;
-
-  assign settled = waiting | (running & (clock == Clocks));
-  assign capture = settled & (stored == Stores);
-  assign start = full & (to_start != 0) & (capture | ~(running | waiting));
-  assign stall = ~(start | (running & (clock != Clocks)));
-  assign finished = (to_store == 0) & (stored == Stores);
-
-  // The port: digits first, then sums.
-  logic target;
-  assign target = start ? used : ~used;
-  assign read = (to_load != 0) & (start | ~full) & ~reset;
-  assign leaving = capture ? (Stores * Beat)'(sums) : held;
-  assign write = ~read & ~reset & (capture | (stored != Stores));
-  assign write_data = leaving[(capture ? 0 : stored)*Beat+:Beat];
-
-  logic valid;
-  logic [31:0] k;
-  logic [Column-1:0] digits;
-  assign valid = start | (running & (clock < K));
-  assign k = start ? 0 : clock;
-  for (genvar i = 0; i < Column / 8; i++) begin : g_byte
-    assign digits[8*i+:8] = buffers[start?~used : used][(valid?k : 0)*(Column/8)+i];
-  end
-
   systolic_array #(
       .R(R),
       .C(C),
@@ -72,51 +95,49 @@ module fed_array #(
       .reset,
       .valid,
       .first(start),
-      .a(digits[R*A-1:0]),
-      .b(digits[Column-1:R*A]),
+      .a((R * A)'(column & ~({Column{1'b1}} << of_a))),
+      .b((C * B)'((column >> of_a) & ~({Column{1'b1}} << of_b))),
       .idle(),
       .sums,
       .stepped(),
       .overflow()
   );
 
+  // The sums of a tile without those of idle places.
+  logic [Stores*Beat-1:0] leaving, held, packed_sums;
+  logic [31:0] stored;
+  always_comb begin
+    packed_sums = 0;
+    for (int i = 0; i < R; i++) begin
+      for (int j = 0; j < C; j++) begin
+        if (i < used_rows && j < used_columns)
+          packed_sums[(i*used_columns+j)*W+:W] = sums[(i*C+j)*W+:W];
+      end
+    end
+  end
+  assign leaving = capture ? packed_sums : held;
+  assign write_data = leaving[(capture ? 0 : stored)*Beat+:Beat];
+
   always_ff @(posedge clk) begin
     if (reset) begin
+      from_n <= 0;
+      from_h <= 0;
       used <= 0;
-      full <= 0;
-      running <= 0;
-      waiting <= 0;
       loaded <= 0;
-      clock <= 0;
-      stored <= Stores;
-      to_load <= tiles;
-      to_start <= tiles;
-      to_store <= tiles;
+      k <= 0;
     end else begin
-      if (read) begin
-        for (int i = 0; i < BYTES; i++) buffers[target][loaded*BYTES+i] <= read_data[8*i+:8];
-        loaded <= loaded == Loads - 1 ? 0 : loaded + 1;
-        if (loaded == Loads - 1) to_load <= to_load - 1;
-      end
-      if (read && loaded == Loads - 1) full <= 1;
-      else if (start) full <= 0;
-
+      if (read) buffers[start?used : ~used][(start?0 : loaded)*Beat+:Beat] <= read_data;
+      loaded <= (start ? 0 : loaded) + 32'(read);
+      k <= valid & (k != K - 1) ? k + 1 : 0;
       if (start) begin
         used <= ~used;
-        to_start <= to_start - 1;
-        running <= 1;
-        clock <= 1;
-      end else if (running) begin
-        if (clock == Clocks) running <= 0;
-        else clock <= clock + 1;
+        used_rows <= rows;
+        used_columns <= columns;
+        from_n <= next_n;
+        from_h <= next_h;
       end
-      waiting <= settled & ~capture;
-
-      if (capture) begin
-        held <= (Stores * Beat)'(sums);
-        to_store <= to_store - 1;
-        stored <= 32'(write);
-      end else if (write) stored <= stored + 1;
+      if (capture) held <= packed_sums;
+      stored <= (capture ? 0 : stored) + 32'(write);
     end
   end
 endmodule
