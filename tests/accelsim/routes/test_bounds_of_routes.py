@@ -97,6 +97,18 @@ def test_rows_that_leave_float32_are_multiplied_in_float64(large, monkeypatch):
     assert seen == ways[len(large)]
 
 
+@pytest.mark.parametrize("heads", [[], [1], [0, 2]])
+def test_rows_of_heads_that_leave_float32_are_multiplied_in_float64(heads, monkeypatch):
+    torch.manual_seed(0)
+    a, b = (torch.randint(-15, 16, (3, rows, 16)).float() for rows in (8, 4))
+    a[heads, 5, 0] = 2.0**23 - 1
+    b[:, :, 0] = torch.tensor([7, 5, 3, 9])
+    expected = (a.long()[:, :, None] * b.long()[:, None]).sum(3).tolist()
+    seen = products(monkeypatch)
+    assert simulate(a, b) == expected
+    assert seen == [torch.float32] + [torch.float64] * len(heads)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_norms_bound_the_rows(rows):
     torch.manual_seed(rows)

@@ -37,7 +37,7 @@ def test_k_is_cut_just_where_it_must_be(overflow, beyond):
     k = longest_k(WIDTH, 128, 128)
     assert k == 31
     scheduled, _, verdict = multiply(k + beyond, overflow)
-    assert len(scheduled.products) == -(-(k + beyond) // k)
+    assert len(scheduled.products) == scheduled.k_pieces == -(-(k + beyond) // k)
     assert verdict.exact
 
 

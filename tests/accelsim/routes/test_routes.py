@@ -20,7 +20,7 @@ from accelsim.routes import (
 )
 from accelsim.types import FUSED, PerOperand, Request, Rounding, StrategyChoice
 from accelsim.unpack import DigitSystem, load_strategy
-from gemm_backends import Accumulator, GemmBackend, load_backend
+from gemm_backends import Accumulator, GemmBackend, Support, load_backend
 
 UNTIMED = Untimed()
 BALANCED = PerOperand.both(DigitSystem("balanced", 8))
@@ -154,6 +154,50 @@ def test_a_prepared_weight_that_went_stale_is_seen():
         route.run(a, ready, UNTIMED)
         assert judge(route.integers(), expected(asked, a, b)).exact
         assert not judge(route.integers(), expected(asked, a, b_now)).exact
+
+
+def test_what_is_only_counted_has_the_counts_of_a_run():
+    """Also where A and B are rounded, written in digits and unpacked in different ways."""
+    asked = request(
+        rounding=PerOperand(Rounding(95, 255), Rounding(90, 15)),
+        digits=PerOperand(DigitSystem("balanced", 8), DigitSystem("balanced", 3)),
+    )
+    a, b = operands()
+    for strategy in ("row/column", "column/row", "mix"):
+        route = open_route(asked, strategy, load_backend("int64"))
+        route.run(a, b, UNTIMED)
+        rounded = route.rounded(a, b)
+        assert torch.equal(rounded.a.values, quantize(a, 95, 255).values)
+        assert torch.equal(rounded.b.values, quantize(b, 90, 15).values)
+        assert route.count(route.unpacked(rounded)) == route.counts()
+
+
+class Refusing(Counting):
+    def supports(self, spec):
+        return Support(spec.h < 5, "too many columns")
+
+
+def test_digits_that_a_backend_refuses_are_not_shown_to_it():
+    a, b = operands()
+    b[2] /= 9  # so that no row needs a further one
+    for rows, laid_out in ((4, 1), (7, 0)):
+        backend = Refusing()
+        asked = request(fixed=frozenset("b"), h=rows, beta=31.0)
+        route = GeneralRoute(asked, load_strategy("row"), backend)
+        ready = route.prepare("b", b[:rows])
+        assert backend.laid_out == laid_out
+    with pytest.raises(UnsupportedError, match="too many columns"):
+        route.run(a, ready, UNTIMED)
+
+
+def test_a_verdict_says_which_integer_was_found_and_which_was_right():
+    asked = request()
+    right = expected(asked, *operands())
+    found = right.integers[0].clone()
+    found[2, 3] += 5
+    first = judge(found, right).first
+    assert (first.index, first.found - first.expected) == ((0, 2, 3), 5)
+    assert first.expected == int(right.integers[0, 2, 3])
 
 
 @pytest.mark.parametrize("name", ROUTES)

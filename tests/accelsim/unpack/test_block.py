@@ -30,6 +30,13 @@ def unpacked(a, b, block):
     return strategy.unpack(IntegerOperand(a, SYSTEM), IntegerOperand(b, SYSTEM))
 
 
+def test_blocks_have_32_columns_unless_told_otherwise():
+    pair = [IntegerOperand(x, SYSTEM) for x in operands(n=40, d=99, h=40, heavy=0.02)]
+    macs = [load_strategy("block", block).unpack(*pair).low_bit_macs for block in (32, 31, 33)]
+    assert load_strategy("block").unpack(*pair).low_bit_macs == macs[0]
+    assert len(set(macs)) == 3
+
+
 @pytest.mark.parametrize("name", ["emulator", "cpu-int8", "int64"])
 @pytest.mark.parametrize("block", [1, 2, 7, 16, 64])
 def test_every_backend_gives_the_product_exactly(name, block):
