@@ -174,7 +174,7 @@ class CudaSource:
         found: dict[str, Path] = {}
         open_files = [self.path]
         while open_files:
-            for name in _INCLUDE.findall(open_files.pop().read_text()):
+            for name in _INCLUDE.findall(open_files.pop().read_text("utf-8")):
                 for folder in (self.path.parent, CSRC):
                     if name not in found and (folder / name).exists():
                         found[name] = folder / name

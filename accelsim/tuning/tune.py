@@ -193,7 +193,7 @@ def _counted(
     places = survey(subject.model, run)
     asked = how.to_dict(subject)
     if path.is_file():
-        known = json.loads(path.read_text())
+        known = json.loads(path.read_text("utf-8"))
         if known.get("settings") == asked:  # the file of a run that was replaced is another's
             return places, known["curves"]
     say(f"counting the unpack ratios of {len(places)} GEMMs at {len(how.grid.betas)} values of β")

@@ -39,7 +39,7 @@ def accelerator_options(name: str, folder: Path) -> dict[str, Any]:
     """
     path = _path(name, folder)
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"accelerator {name!r} cannot be read: {error}") from error
     except yaml.YAMLError as error:

@@ -79,7 +79,7 @@ class AreaTable:
 @functools.cache
 def load_table() -> AreaTable:
     """Read the committed table."""
-    content = json.loads(TABLE.read_text())
+    content = json.loads(TABLE.read_text("utf-8"))
     rows = {_row(row["module"], row["parameters"]): row["area"] for row in content["areas"]}
     return AreaTable(content["about"], rows)
 

@@ -66,7 +66,7 @@ class SwitchingTable:
 @functools.cache
 def load_switching() -> SwitchingTable:
     """Read the committed table."""
-    content = json.loads(SWITCHING.read_text())
+    content = json.loads(SWITCHING.read_text("utf-8"))
     return SwitchingTable(content["about"], content["rows"])
 
 

@@ -145,7 +145,7 @@ def _between(
 
 @functools.cache
 def _table() -> Mapping[str, Any]:
-    content: Mapping[str, Any] = json.loads(TABLE.read_text())
+    content: Mapping[str, Any] = json.loads(TABLE.read_text("utf-8"))
     return content
 
 

@@ -37,7 +37,7 @@ class Mutant:
         ValueError
             If the text to replace is not there once.
         """
-        source = (SOURCES / f"{self.module}.sv").read_text()
+        source = (SOURCES / f"{self.module}.sv").read_text("utf-8")
         if source.count(self.old) != 1:
             raise ValueError(f"{self.module}.sv has {self.old!r} {source.count(self.old)} times")
         return source.replace(self.old, self.new)
@@ -192,7 +192,7 @@ def variant(mutant: Mutant, suffix: str, design: Sequence[Path] = DESIGN) -> tup
     top : str
         The renamed module that has the fault, or the array around it.
     """
-    texts = {path.stem: path.read_text() for path in design} | {mutant.module: mutant.text()}
+    texts = {path.stem: path.read_text("utf-8") for path in design} | {mutant.module: mutant.text()}
     pattern = re.compile(rf"\b({'|'.join(texts)})\b(?=\s*(#|;\n|\())")
     renamed = {name: pattern.sub(rf"\1{suffix}", text) for name, text in texts.items()}
 

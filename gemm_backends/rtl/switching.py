@@ -87,7 +87,7 @@ def switching(
     ValueError
         If a cell is not known, or a port has no bits.
     """
-    module = json.loads(flattened(component).read_text())["modules"][component.name]
+    module = json.loads(flattened(component).read_text("utf-8"))["modules"][component.name]
     clocks = len(next(iter(inputs.values())))
     nets: dict[Any, Words] = {"0": _pack(np.zeros(clocks)), "1": _pack(np.ones(clocks))}
     for name, port in module["ports"].items():
@@ -138,7 +138,7 @@ def _evaluate(kind: str, wires: Mapping[str, Any], nets: dict[Any, Words]) -> bo
 
 @functools.cache
 def _capacitances() -> Mapping[str, Mapping[str, float]]:
-    cells: Mapping[str, Mapping[str, float]] = json.loads(CAPACITANCE.read_text())["cells"]
+    cells: Mapping[str, Mapping[str, float]] = json.loads(CAPACITANCE.read_text("utf-8"))["cells"]
     return cells
 
 

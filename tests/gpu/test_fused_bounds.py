@@ -68,6 +68,23 @@ def test_halves_up_to_where_floats_have_none():
         assert_exact(route, route.run(a, b, TIMER), a, b)
 
 
+def test_every_block_of_rows_has_places_of_its_own(columns):
+    """Blocks of 256 rows with high parts in other columns each, and in others in the next run."""
+    a, b = draw("plain", 900, 2048, 520, torch.bfloat16, DEVICE)
+    b[5, 7] = 60
+    kept, route = a.clone(), open_route(a, b)
+    for step in (11, 13):
+        a.copy_(kept)
+        for block in range(4):
+            rows = torch.arange(100, device=DEVICE) + 256 * block
+            a[rows, 500 * block + step * torch.arange(100, device=DEVICE) % 500] = -60
+        assert_exact(route, route.run(a, b, TIMER), a, b)
+        way = route._last.way
+        assert isinstance(way, ColumnsWay)
+        assert way.plan.a.place_tiles == 1
+    assert route.counts().replans == 0
+
+
 @pytest.mark.parametrize("side", ["a", "b"])
 @pytest.mark.parametrize("extra", [0, 1])
 def test_a_row_that_fills_its_list_and_one_more(side, extra, columns):

@@ -1,5 +1,8 @@
 """From sums to results: integers beyond float64, quotients beside ties, scales for lines."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -62,23 +65,53 @@ def test_integers_about_the_limit_of_float64():
     assert torch.equal(packed(product, 1.0, torch.int64), product)
 
 
-def test_quotients_beside_a_tie_by_less_than_64_bits_show():
-    """``c * 2^12 = tie * divisor + rest``: the rest alone says which way it is rounded."""
-    a, b = 2**24 - 3, 2**24 - 17
-    divisor = a * b
-    inverse = pow(divisor, -1, 2**12)
+@pytest.mark.parametrize("shift", [12, 21])
+def test_quotients_beside_a_tie_by_less_than_64_bits_show(shift):
+    """``c * 2^shift = tie * divisor + rest``: the rest alone says which way it is rounded.
+
+    The integers have 61 bits, or 52, which float64 holds.
+    """
+    divisor = (2**24 - 3) * (2**24 - 17)
+    inverse = pow(divisor, -1, 2**shift)
     integers, expected = [], []
     for rest in (1, -1):
-        for k in range(5000, 5040):
-            tie = (-rest * inverse) % 2**12 + k * 2**12
+        for start in range(2**24, 2**25, max(2**19, 2**shift)):
+            tie = (-rest * inverse) % 2**shift + start
             assert 2**24 < tie < 2**25
             assert tie % 2
-            integers.append((tie * divisor + rest) >> 12)
-            expected.append((tie + rest) / 2**12)
+            integers.append((tie * divisor + rest) >> shift)
+            expected.append((tie + rest) / 2**shift)
     product = torch.tensor([integers, [-c for c in integers]])
     wanted = torch.tensor([expected, [-x for x in expected]], dtype=torch.float32)
-    assert int(product.abs().min()) > 2**53
+    assert bool((product.abs() > 2**53).all()) == (shift == 12)
     assert torch.equal(packed(product, float(divisor), torch.float32), wanted)
+
+
+def test_the_first_integer_that_float64_does_not_hold():
+    """Ties between ``2^53 / scale`` and ``(2^53 + 1) / scale``: the first is on their far side."""
+    found = 0
+    for tie in range(2**24 + 1, 2**24 + 4001, 2):
+        scale = math.nextafter(2**53 / tie, math.inf)
+        if not 2**53 < Fraction(scale) * tie < 2**53 + 1:
+            continue
+        found += 1
+        product = torch.tensor([[2**53, 2**53 + 1, -(2**53) - 1]])
+        wanted = torch.tensor([[tie - 1.0, tie + 1.0, -tie - 1.0]])
+        assert torch.equal(packed(product, scale, torch.float32), wanted)
+    assert found > 10
+
+
+def test_quotients_beside_ties_by_scales_of_lines():
+    """Every sum is the nearest integer to a tie of bfloat16 times both scales, or beside it."""
+    generator = torch.Generator().manual_seed(4)
+    a, b = (1 + torch.rand(n, 1, generator=generator) for n in (200, 403))
+    ties = 2 * torch.randint(128, 256, (200, 403), generator=generator) + 1
+    divisor = a.double() * b.double().mT
+    product = (ties * 2.0**19 * divisor).round().long()
+    product += torch.randint(-1, 2, product.shape, generator=generator)
+    assert 2**26 < int(product.max()) < 2**31
+    found = packed(product.int(), 1.0, torch.bfloat16, a[:, 0], b[:, 0])
+    assert torch.equal(found, dequantize(product, PerOperand(a, b), torch.bfloat16))
 
 
 def test_a_result_that_does_not_count_is_poisoned():

@@ -16,7 +16,7 @@ def filled(template: str, **values: Any) -> str:
     )  # fmt: skip
     here = files(__package__)
     return environment.get_template(template).render(
-        style=(here / "page.css").read_text(),
-        script=(here / "tables.js").read_text(),
+        style=(here / "page.css").read_text("utf-8"),
+        script=(here / "tables.js").read_text("utf-8"),
         **values,
     )
