@@ -26,13 +26,19 @@ def bundle_path(folder: Path, bundle: str | Path) -> Path:
     Raises
     ------
     InputError
-        If what looks like a name is neither that of a file nor that of a shipped bundle.
+        If what looks like a name is neither that of a file nor that of a shipped bundle, or a file
+        that is missing has the name of a shipped bundle.
     """
     path = from_folder(folder, bundle)
     name = str(bundle)
+    shipped = {found.stem: found for found in shipped_bundles()}
+    if not path.exists() and path.suffix == ".safetensors" and path.stem in shipped:
+        raise InputError(
+            f"{path}: there is no such file; the bundle that comes with accelsim goes by its name: "
+            f"{path.stem}"
+        )
     if path.is_file() or Path(name).name != name or Path(name).suffix:
         return path
-    shipped = {found.stem: found for found in shipped_bundles()}
     if name not in shipped:
         raise InputError(f"{unknown_name('shipped bundle', name, shipped)}, and no such file")
     return shipped[name]

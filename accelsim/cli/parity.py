@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from accelsim.cli.shared import format_option, output_option, run_folder_options, set_option
+from accelsim.cli.shared import (
+    format_option,
+    output_option,
+    run_folder_options,
+    say_next,
+    set_option,
+)
 from accelsim.plugins.guest import guest
 from accelsim.report.tables import Format, render
 
@@ -109,6 +115,7 @@ def carry_out(
     if figure is not None:
         draw(records, figure)
     click.echo(f"{len(records)} records in {path}", err=True)
+    say_next((f"accelsim report {path}", "a page with tables and figures"))
     lacking = report_coverage([(r.label, r.tally) for r in records], require_coverage)
     return int(lacking or any(record.failed for record in records))
 

@@ -12,6 +12,7 @@ from accelsim.cli.shared import (
     output_option,
     rounding_options,
     run_folder_options,
+    say_next,
     unpacking_options,
 )
 from accelsim.plugins.extras import need
@@ -134,4 +135,8 @@ def command(
         if file is not None:
             draw(records, file)
     click.echo(f"{len(records)} records in {path}", err=True)
+    say_next(
+        (f"accelsim report {path}", "a page with tables and figures"),
+        (f"accelsim tune {model} --target ... --sensitivity {path}", "the cheapest plan"),
+    )
     return 0

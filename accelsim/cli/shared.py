@@ -40,6 +40,19 @@ backend_option = click.option(
 """Adds ``--backend`` to a command, which gets the values as `backends`."""
 
 
+def say_next(*commands: tuple[str, str]) -> None:
+    """Print to stderr what to call next.
+
+    Parameters
+    ----------
+    *commands : tuple of str
+        A command line, and what it does.
+    """
+    width = max(len(line) for line, _ in commands)
+    for index, (line, what) in enumerate(commands):
+        click.echo(f"{'      ' if index else 'Next: '}{line:{width}}  {what}", err=True)
+
+
 def format_option(what: str) -> Callable[[Command], Command]:
     """Add ``--format`` to a command, which gets it as `style`.
 

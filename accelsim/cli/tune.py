@@ -12,6 +12,7 @@ from accelsim.cli.shared import (
     output_option,
     rounding_options,
     run_folder_options,
+    say_next,
     unpacking_options,
 )
 from accelsim.plugins.extras import need
@@ -181,6 +182,11 @@ def command(
             write_plan(record, path / f"plan-{number}.yaml")
     if figure is not None:
         draw_front(found.records, figure)
+    use = f"accelsim.integer_gemms(model, plan='{path / 'plan.yaml'}')"
+    say_next(
+        (f"accelsim report {path}", "a page with tables and figures"),
+        *([] if found.best is None else [(use, "the model on the plan's integers")]),
+    )
     if found.best is None:
         write_plan(found.nearest, path / "nearest.yaml")
         click.echo(

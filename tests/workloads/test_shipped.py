@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from accelsim.arithmetic.rounding import alpha
-from workloads import open_bundle, shipped_bundles
+from accelsim.errors import InputError
+from workloads import bundle_path, open_bundle, shipped_bundles
 
 BUNDLES = [open_bundle(path) for path in shipped_bundles()]
 GEMMS = [gemm for bundle in BUNDLES for gemm in bundle.gemms]
@@ -47,3 +48,10 @@ def test_operands_are_finite_and_as_the_readme_says(gemm):
     ratios = ", ".join(f"{ratio(x):.1f}" for x in gemm.load())
     cells = [f"`{gemm.name}`", gemm.op, gemm.phase, *shapes, ratios]
     assert f"| {' | '.join(cells)} |" in readme
+
+
+def test_a_missing_path_to_a_shipped_bundle_says_its_name(tmp_path):
+    with pytest.raises(InputError, match=r"data/minilm\.safetensors: .* by its name: minilm"):
+        bundle_path(tmp_path, "data/minilm.safetensors")
+    other = bundle_path(tmp_path, "other.safetensors")
+    assert other == tmp_path / "other.safetensors"
