@@ -23,7 +23,6 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
 from torch import Tensor
 
 from accelsim.errors import InputError
@@ -121,6 +120,8 @@ def _shares(matrices: Floats) -> tuple[float, float]:
     n, d = matrix.shape
     if n < 2:
         return 0.0, 0.0
+    from scipy.stats import rankdata  # which takes two seconds, and most commands never get here
+
     scores = ndtri((rankdata(matrix, axis=None) - 0.5) / matrix.size).reshape(n, d)
     total = scores.var()
     if not total:

@@ -1,6 +1,7 @@
-"""No setting of torch changes an integer, a digit or a verdict."""
+"""No setting of torch or of the process changes an integer, a digit or a verdict."""
 
 import contextlib
+import locale
 
 import pytest
 import torch
@@ -67,6 +68,11 @@ SETTINGS = {
     "grad": torch.enable_grad,
     "no_grad": torch.no_grad,
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "locale": lambda: restored(
+        lambda value: locale.setlocale(locale.LC_ALL, value),
+        lambda: locale.setlocale(locale.LC_ALL),
+        "C",
+    ),
     "threads": lambda: restored(torch.set_num_threads, torch.get_num_threads, 1),
 }
 
