@@ -45,6 +45,8 @@ def resolve(reference: str, option: str) -> Any:
 
 def _import(reference: str, module_name: str, option: str) -> ModuleType:
     file = split_reference(reference)
+    if file is not None and not file[0].is_file():
+        raise InputError(f"{option} {reference}: there is no such file")
     try:
         if file is None:
             here = str(Path.cwd())
