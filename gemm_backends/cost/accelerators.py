@@ -37,11 +37,17 @@ def accelerator_options(name: str, folder: Path) -> dict[str, Any]:
     InputError
         If there is no such name or file, or the file does not hold a mapping.
     """
-    path = _path(name, folder)
+    path = accelerator_path(name, folder)
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"accelerator {name!r} cannot be read: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = "" if mark is None else f":{mark.line + 1}:{mark.column + 1}"
+        raise InputError(
+            f"accelerator {name!r} is no YAML: {path}{where}: {error.problem}"
+        ) from error
     except yaml.YAMLError as error:
         raise InputError(f"accelerator {name!r} is no YAML: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -49,7 +55,14 @@ def accelerator_options(name: str, folder: Path) -> dict[str, Any]:
     return content
 
 
-def _path(name: str, folder: Path) -> Path:
+def accelerator_path(name: str, folder: Path) -> Path:
+    """Return the file that describes an accelerator; `accelerator_options` has the parameters.
+
+    Raises
+    ------
+    InputError
+        If there is no such name.
+    """
     if name.endswith((".yaml", ".yml")):
         return folder / Path(name).expanduser()
     shipped = shipped_files(FOLDER)

@@ -43,6 +43,7 @@ def test_a_topology_of_convolutions(tmp_path):
     [
         ("", "expected a head and a line for each layer"),
         ("Layer, M, N, K,\nx, 1, 2,\n", r"net.csv:2: found x, 1, 2; expected name, M, N, K"),
+        ("Layer, M, N, K,\nx, 1, 2, 3, 1:4\n", r"net.csv:2: found x, .*; expected name, M, N, K"),
         ("Layer, M, N, K,\nx, 1, 2, zero,\n", r"net.csv:2: found 'zero'; expected M, N and K"),
         ("Layer, M, N, K,\nx, 1, 2, 3\nx, 1, 2, 3\n", r"net.csv:3: layer 'x' appears twice"),
         ("Layer, a\nx, 1, 2\n", "net.csv:2: found 3 columns; expected a head 'Layer, M, N, K'"),

@@ -55,14 +55,14 @@ def _filled(cells: Sequence[str]) -> list[str]:
 
 
 def _gemm(where: str, cells: Sequence[str]) -> Layer:
-    if len(cells) < 4:
+    if len(cells) != 4:
         raise InputError(f"{where}: found {', '.join(cells)}; expected name, M, N, K")
     n, h, d = (_size(where, cell, "M, N and K") for cell in cells[1:4])
     return Layer(cells[0], "linear", 1, n, d, h)
 
 
 def _convolution(where: str, cells: Sequence[str]) -> Layer:
-    if len(cells) < 8:
+    if len(cells) != 8:
         raise InputError(
             f"{where}: found {len(cells)} columns; expected a head 'Layer, M, N, K' with four, or "
             f"{CONVOLUTION}"

@@ -50,14 +50,20 @@ def test_resolved_configs_load_again(load, tmp_path):
         ("accelerator: [edge, 3]\n", "run.yaml:2:21: "),
         ("accelerator: [edge, edge]\n", "run.yaml:2:"),
         ("accelerator: [edge, none.yaml]\n", r"run.yaml:2:21: .*none.yaml.* cannot be read"),
-        ("accelerator: small.yaml\n", r"run.yaml:2:14: .*an SRAM has from 2 to 32768 KB, got 1"),
-        ("accelerator: odd.yaml\n", r"run.yaml:2:14: .*unknown option 'arrays'"),
+        ("accelerator: small.yaml\n", r"small.yaml:1:19: .*an SRAM has from 2 to 32768 KB, got 1"),
+        ("accelerator: odd.yaml\n", r"odd.yaml:1:1: .*unknown option 'arrays'"),
+        ("accelerator: twice.yaml\n", r"twice.yaml:2:1: .*duplicate key 'array'"),
+        ("accelerator: deep.yaml\n", r"deep.yaml:2:35: .*dram must be a positive number, got -1"),
+        ("accelerator: broken.yaml\n", r"run.yaml:2:14: .*is no YAML: .*broken.yaml:2:1: "),
         ("accelerator: []\n", "backends"),
     ],
 )
-def test_what_is_wrong_stands_at_the_accelerator(load, tmp_path, text, message):
+def test_what_is_wrong_is_shown_where_it_stands(load, tmp_path, text, message):
     (tmp_path / "small.yaml").write_text("memory: {sram_kb: 1}\n")
     (tmp_path / "odd.yaml").write_text("arrays: [4, 4]\n")
+    (tmp_path / "twice.yaml").write_text("array: [4, 4]\narray: [8, 8]\n")
+    (tmp_path / "deep.yaml").write_text("memory:\n  {sram_kb: 64, bandwidth: {dram: -1}}\n")
+    (tmp_path / "broken.yaml").write_text("array: [4\n")
     with pytest.raises(InputError, match=message):
         load(text)
 
