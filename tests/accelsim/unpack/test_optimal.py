@@ -5,15 +5,17 @@ from itertools import product
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import maximum_flow
 
 from accelsim.arithmetic.rounding import quantize
 from accelsim.errors import InputError
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from accelsim.unpack.frontier import LeastCover, SupportLine, least_cover
-from accelsim.unpack.mincut import CoverNetwork
+from accelsim.unpack.mincut import CAPACITY, CoverNetwork
 from accelsim.unpack.optimal import search
 from accelsim.unpack.products import repeats
 from workloads import open_bundle
@@ -199,3 +201,10 @@ def test_weights_beyond_the_capacities_are_rounded_and_leave_a_bound(monkeypatch
     monkeypatch.setattr("accelsim.unpack.frontier.CAPACITY", 2000)
     rounded = least_cover(network, weights)
     assert rounded.bound <= exact.bound == exact.point.cost <= rounded.point.cost
+
+
+def test_the_capacity_is_the_largest_of_scipys_flows():
+    arc = scipy.sparse.csr_array(np.array([[0, CAPACITY], [0, 0]], dtype=np.int32))
+    assert maximum_flow(arc, 0, 1).flow_value == CAPACITY
+    with pytest.raises(OverflowError):
+        np.array([CAPACITY + 1], dtype=np.int32)
