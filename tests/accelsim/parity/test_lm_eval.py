@@ -46,7 +46,8 @@ def test_floats_are_the_harness_own_and_integers_are_a_backends(harness, capsys)
     assert floats == plain
     assert "integer_gemms" not in noted["config"]
     simulated, noted = harness("accelsim", ",beta=15")
-    assert re.search(r"12 requests with p = 95, β = 15: about \d\S* (s|min)", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert re.search(r"12 requests with p = 95, β = 15: about \d\S* (s|min)", said)
     assert simulated != plain
     assert noted["results"]["python_docs"]["acc,none"] is not None
     assert noted["config"]["integer_gemms"]["gemms"] == 3 * 4 * (2 * (7 + 2) + 1)
