@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -74,10 +75,18 @@ def canonical_json(value: Any) -> str:
     ValueError
         If a number is NaN or infinite.
     """
+    if value is None or isinstance(value, str | int | float):
+        return _of_scalar(value)
     return _encode(_canonical(value))
 
 
 _encode = json.JSONEncoder(sort_keys=True, allow_nan=False).encode
+
+
+@lru_cache(maxsize=1 << 14, typed=True)
+def _of_scalar(value: str | float | None) -> str:
+    """Return the JSON of a scalar; a run has the same few in thousands of records."""
+    return _encode(_canonical(value))
 
 
 def _canonical(value: Any) -> Any:

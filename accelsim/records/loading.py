@@ -72,13 +72,13 @@ class ExperimentRun:
         return _name(self.path)
 
 
-_TELLING: dict[str, type[ExperimentRecord]] = {
-    "losses": TrainRecord,
-    "treatment": EvalRecord,
-    "plan_sha256": TuneRecord,
-    "divergence": SensitivityRecord,
-}
-"""Fields that records of one kind have and those of the kinds below it have not."""
+_TELLING: tuple[tuple[type[ExperimentRecord], frozenset[str]], ...] = (
+    (TrainRecord, frozenset({"treatment", "losses"})),
+    (EvalRecord, frozenset({"treatment"})),
+    (TuneRecord, frozenset({"plan_sha256"})),
+    (SensitivityRecord, frozenset({"divergence"})),
+)
+"""Fields that tell the records of a kind from those of the kinds below it."""
 
 
 def kind_of(path: Path | str) -> type[Record | ExperimentRecord]:
@@ -96,8 +96,8 @@ def kind_of(path: Path | str) -> type[Record | ExperimentRecord]:
         return Record  # reading the run reports the line that is broken
     if not isinstance(first, dict):
         return Record
-    for key, kind in _TELLING.items():
-        if key in first:
+    for kind, fields in _TELLING:
+        if fields <= first.keys():
             return kind
     return Record
 
