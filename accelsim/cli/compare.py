@@ -209,6 +209,10 @@ def _show(result: Pivot, values: Sequence[str], ends: Sequence[str], style: Form
         shown = result.without_repeats(value) if style == "table" and not around else result
         rows = _with_interval(result, value, around) if around else shown.table([value])
         title = _title(value) + (" [95% interval]" if around else "")
+        if value in result.added:
+            title += " (sum over the GEMMs)"
+        elif result.merged > 1 and _has_numbers(result, value):
+            title += " (median where a cell has several records)"
         title = _wrapped(title) if style == "table" else title
         parts.append(
             render(
@@ -217,6 +221,12 @@ def _show(result: Pivot, values: Sequence[str], ends: Sequence[str], style: Form
             )
         )  # fmt: skip
     return "\n".join(parts)
+
+
+def _has_numbers(result: Pivot, value: str) -> bool:
+    """Whether the cells of a value are numbers, which have a median."""
+    cells = (found for (_, _, name), found in result.cells.items() if name == value)
+    return any(isinstance(found, int | float) and not isinstance(found, bool) for found in cells)
 
 
 def _echo_legend(result: Pivot, columns: Sequence[str], missing: bool) -> None:
@@ -268,8 +278,8 @@ def _remark(runs: Sequence[Run], records: Sequence[dict[str, Any]], result: Pivo
         click.echo(f"accelsim: warning: {words}", err=True)
     if result.merged > 1:
         click.echo(
-            f"accelsim: note: cells hold up to {result.merged} records: medians of numbers, "
-            "yes only if all are yes",
+            f"accelsim: note: cells hold up to {result.merged} records: medians of numbers; "
+            "times, counts and energies of several GEMMs are added; yes only if all are yes",
             err=True,
         )
     reasons = Counter(

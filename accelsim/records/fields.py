@@ -268,6 +268,24 @@ SETTINGS = tuple(name for name, field in FIELDS.items() if field.said)
 """The fields that say what was asked."""
 
 
+_SUMMED_PARTS = ("time_ms", "traffic", "energy_by")
+"""Fields whose parts add up over GEMMs, but for their quartiles."""
+
+
+def adds_up(name: str) -> bool:
+    """Whether the value of several GEMMs together is the sum of theirs.
+
+    Parameters
+    ----------
+    name : str
+        A field or a path in one, as `meaning` takes it.
+    """
+    head, _, rest = name.partition(".")
+    if head in _SUMMED_PARTS:
+        return rest.rpartition(".")[2] not in ("p25", "p75", "repeats")
+    return head in FIELDS and FIELDS[head].summed == "sum"
+
+
 def meaning(name: str) -> str | None:
     """Return what a field means; None if there is no such field.
 

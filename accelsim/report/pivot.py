@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, TypeAlias
 
+from accelsim.records.fields import adds_up
 from accelsim.report.cells import text
 from accelsim.report.fields import lookup
 
@@ -31,6 +32,8 @@ class Pivot:
         ``(row, column, value field)`` to the value: None where no record has one.
     merged : int
         The largest number of records behind one cell.
+    added : frozenset of str
+        The value fields of which cells hold sums over several GEMMs.
     """
 
     row_fields: tuple[str, ...]
@@ -39,6 +42,7 @@ class Pivot:
     columns: tuple[str, ...]
     cells: Mapping[tuple[Label, str, str], Any]
     merged: int
+    added: frozenset[str] = frozenset()
 
     def table(self, values: Sequence[str]) -> list[dict[str, Any]]:
         """Return one mapping per row: its labels, then each column with each of `values`."""
@@ -97,8 +101,9 @@ def pivot(
 ) -> Pivot:
     """Group records by `rows` and `columns` and merge the `values` of each group.
 
-    Several numbers become their median, several truth values whether all are true, and anything
-    else the different values, in order.
+    Several numbers become their median, and those of several GEMMs their sum where they add up, as
+    times, counts and energies do; a sum that lacks a GEMM's value is None. Several truth values
+    become whether all are true, and anything else the different values, in order.
 
     Parameters
     ----------
@@ -121,12 +126,39 @@ def pivot(
         rows=tuple(_sorted(dict.fromkeys(row for row, _ in groups))),
         columns=tuple(dict.fromkeys(headings[column] for column in _sorted(headings))),
         cells={
-            (row, column, field): _merge([lookup(record, field) for record in group])
+            (row, column, field): _merged(group, field)
             for (row, column), group in groups.items()
             for field in values
         },
         merged=max(map(len, groups.values()), default=0),
+        added=frozenset(
+            field
+            for field in values
+            if adds_up(field) and any(len(_by_gemm(group)) > 1 for group in groups.values())
+        ),
     )
+
+
+_GEMM = ("workload", "gemm", "op", "layer", "phase")
+"""What tells a GEMM from others."""
+
+
+def _by_gemm(records: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    found: dict[Label, list[Mapping[str, Any]]] = defaultdict(list)
+    for record in records:
+        found[tuple(_label(record.get(field)) for field in _GEMM)].append(record)
+    return list(found.values())
+
+
+def _merged(records: Sequence[Mapping[str, Any]], field: str) -> Any:
+    """Return the value of a cell."""
+    parts = _by_gemm(records) if adds_up(field) else []
+    if len(parts) < 2:
+        return _merge([lookup(record, field) for record in records])
+    each = [_merge([lookup(record, field) for record in part]) for part in parts]
+    if all(isinstance(value, int | float) for value in each):
+        return sum(each)
+    return None
 
 
 def _label(value: Any) -> Any:

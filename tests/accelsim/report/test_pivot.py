@@ -88,3 +88,19 @@ def test_the_order_is_that_of_the_fields_though_records_came_in_any():
 def test_nothing_gives_an_empty_pivot():
     result = pivot([], ["gemm"], ["backend"], ["time"])
     assert (result.table(["time"]), result.headings(["time"]), result.merged) == ([], ["gemm"], 0)
+
+
+def test_times_of_several_gemms_are_added_and_ratios_are_not():
+    records = [
+        record("q", 4, "cpu", seconds=1.0, ratio=1.0),
+        record("q", 4, "cpu", seconds=3.0, ratio=2.0),
+        record("k", 4, "cpu", seconds=10.0, ratio=4.0),
+        record("q", 4, "gpu", seconds=1.0, ratio=1.0),
+        record("k", 4, "gpu", seconds=None, ratio=3.0),
+    ]
+    result = pivot(records, ["bits"], ["backend"], ["seconds", "ratio"])
+    (row,) = result.table(["seconds", "ratio"])
+    assert row["cpu seconds"] == 2.0 + 10.0
+    assert row["gpu seconds"] is None, "a sum without one of the GEMMs is no sum"
+    assert (row["cpu ratio"], row["gpu ratio"]) == (2.0, 2.0)
+    assert result.added == {"seconds"}
