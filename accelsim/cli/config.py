@@ -138,6 +138,10 @@ def _run(file: Path, overrides: Sequence[str], backends: Sequence[str]) -> Itera
     yield from _cost(estimate(config, gemms, settings))
 
 
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def _plan(config: RunConfig, gemms: Sequence[Gemm], records: int) -> Iterator[str]:
     """Print what would run."""
     from accelsim.runner.bench import CaseBench
@@ -152,8 +156,8 @@ def _plan(config: RunConfig, gemms: Sequence[Gemm], records: int) -> Iterator[st
         f"from {small.n}×{small.d}×{small.h} to {large.n}×{large.d}×{large.h}"
     )
     yield (
-        f"  {len(config.quantize_points())} ways to round, {len(config.unpack_points())} to "
-        f"unpack, {len(config.backends)} backends"
+        f"  {_counted(len(config.quantize_points()), 'way')} to round, "
+        f"{len(config.unpack_points())} to unpack, {_counted(len(config.backends), 'backend')}"
     )
     states: Counter[str] = Counter()
     for choice in config.backends:

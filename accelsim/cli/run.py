@@ -148,4 +148,10 @@ def command(
         click.echo(f"{len(records)} records in {path}", err=True)
     if nothing is not None:
         raise nothing
-    return int(any(record.status.failed for record in records))
+    failed = any(record.status.failed for record in records)
+    if records and not failed and not any(record.status.ran for record in records):
+        first = records[0]
+        raise NothingCouldRunError(
+            f"nothing could run: {first.gemm} on {first.backend} is {first.status}: {first.reason}"
+        )
+    return int(failed)

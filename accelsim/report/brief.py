@@ -124,7 +124,11 @@ def _dominant(records: Sequence[Record]) -> str:
     stage = max(times, key=lambda name: times[name])
     words = f"{_NOUNS[stage].capitalize()} is {times[stage] / total:.0%} of the total time."
     said = busy(records)
-    return f"{words} This {said}, so times are longer than on a quiet one." if said else words
+    return (
+        f"{words} This {said}, so times are longer than on a quiet one, and ratios can be wrong."
+        if said
+        else words
+    )
 
 
 def next_steps(records: Sequence[Record], folder: Path) -> list[str]:

@@ -42,15 +42,19 @@ def verdict(records: Sequence[Record], reasons: bool = True) -> str:
 
 
 def _reasons(records: Sequence[Record], status: Status) -> str:
-    """Name each backend with this status, with its reason if it has only one."""
-    reasons: dict[str, set[str]] = defaultdict(set)
+    """Name each backend with this status, with its first reason and the number of others."""
+    reasons: dict[str, dict[str, None]] = defaultdict(dict)
     for record in records:
         if record.status is status:
-            reasons[record.backend].add(record.reason)
+            reasons[record.backend][record.reason] = None
     return ", ".join(
-        f"{backend} ({next(iter(found))})" if len(found) == 1 else backend
+        f"{backend} ({next(iter(found))}{_others(len(found) - 1)})"
         for backend, found in reasons.items()
     )
+
+
+def _others(count: int) -> str:
+    return f"; and {count} other reason{'s' if count > 1 else ''}" if count else ""
 
 
 def failures(

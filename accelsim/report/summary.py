@@ -138,7 +138,9 @@ def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
     ]
     lines += columns.labels.notes()
     if said := busy(ran):
-        lines += _wrap(f"This {said}, so the times are longer than on a quiet one.")
+        lines += _wrap(
+            f"This {said}, so the times are longer than on a quiet one, and ratios can be wrong."
+        )
     for execution, words in EXECUTION.items():
         backends = dict.fromkeys(record.backend for record in ran if record.execution == execution)
         if backends:

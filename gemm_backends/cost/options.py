@@ -256,7 +256,8 @@ def _dram(name: Any) -> Memory | None:
 
 def _mapping(path: tuple[str, ...], given: Any, keys: Collection[str]) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
-        message = f"{_dotted(path)} must be a mapping of {', '.join(keys)}, got {given!r}"
+        number = ", or one number of KB for each" if "sram_kb" in path else ""
+        message = f"{_dotted(path)} must be a mapping of {', '.join(keys)}{number}, got {given!r}"
         raise _wrong(message, *path)
     _known(path, given, keys)
     return given
@@ -269,9 +270,14 @@ def _known(path: tuple[str, ...], given: Mapping[str, Any], keys: Collection[str
             raise OptionError(message, "memory", *path, str(key), unknown=True)
 
 
+_UNITS = {"bandwidth": "bytes per cycle", "sram_kb": "KB", "frequency_mhz": "MHz"}
+"""Units of numbers, by a key on their path."""
+
+
 def _positive(path: tuple[str, ...], value: Any) -> float | None:
     if value is not None and (not _is_number(value) or not 0 < value < float("inf")):
-        raise _wrong(f"{_dotted(path)} must be a positive number, got {value!r}", *path)
+        unit = next((f" of {u}" for key, u in _UNITS.items() if key in path), "")
+        raise _wrong(f"{_dotted(path)} must be a positive number{unit}, got {value!r}", *path)
     return None if value is None else float(value)
 
 

@@ -100,3 +100,18 @@ def test_a_record_is_counted_only_if_nothing_was_to_be_multiplied(records, wrong
     (record, _) = records("none")
     with pytest.raises(ValidationError, match="status counted needs product none"):
         Record(**{**record.to_dict(), **wrong})
+
+
+def test_a_run_in_which_every_gemm_is_refused_says_why_and_ends_with_3(tmp_path, capsys):
+    path = tmp_path / "narrow.yaml"
+    path.write_text(
+        "workloads: {bundle: smollm2}\nquantize: {beta: 15}\nunpack: {bits: 8}\n"
+        "backends: [{name: emulator, accumulator_bits: 8}]\nproduct: none\n"
+        f"output: {tmp_path / 'runs'}\n"
+    )
+    with pytest.raises(SystemExit) as end:
+        main(["run", str(path)])
+    assert end.value.code == 3
+    out, err = capsys.readouterr()
+    assert "5 unsupported: emulator (one product of 8-bit by 8-bit digits" in " ".join(out.split())
+    assert "nothing could run: smollm2.q on emulator is unsupported: one product" in err
