@@ -69,7 +69,8 @@ def test_the_verdict_counts_each_status_once(make_record):
     ]
     assert verdict(records) == (
         "1 of 5 exact; 1 inexact; 1 overflow; 1 error; 1 timeout; "
-        "1 unavailable: emulator (no CUDA device); 2 unsupported: emulator (d is 7; and 1 other reason)"
+        "1 unavailable: emulator (no CUDA device); "
+        "2 unsupported: emulator (d is 7; and 1 other reason)"
     )
 
 
