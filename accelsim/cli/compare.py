@@ -115,7 +115,7 @@ def command(
             baseline = backend_class(baseline).name
         speedups, marks = add_speedup(records, baseline)
         values.append(speedups)
-        ends = [f"speedup_low.{baseline}", f"speedup_high.{baseline}"]
+        ends = [f"speedup_{part}.{baseline}" for part in ("low", "high", "approximate")]
     known = field_names(records)
     for name in [*rows, *columns, *values]:
         # If nothing was timed, the other values are shown all the same.
@@ -133,7 +133,8 @@ def command(
         _echo_legend(result, columns, missing=MISSING in tables)
     _remark(loaded, chosen, result)
     for mark, words in marks.items():
-        click.echo(f"accelsim: note: {mark}  speed-up over {baseline}, {words}", err=True)
+        unmarked = "; cells of several records have no mark" if result.merged > 1 else ""
+        click.echo(f"accelsim: note: {mark}  speed-up over {baseline}, {words}{unmarked}", err=True)
     return 0 if tolerance is None else _verdict(chosen, labels(loaded), tolerance, style)
 
 
@@ -198,7 +199,8 @@ def _equal(value: Any, wanted: str) -> bool:
 def _show(result: Pivot, values: Sequence[str], ends: Sequence[str], style: Format) -> str:
     """Render all values in one table of csv or json, else each in its own.
 
-    `ends` are the fields of the interval of the last value; nothing if it has none.
+    `ends` are the fields of the interval of the last value, and whether it is approximate; nothing
+    if it has none.
     """
     if style in ("csv", "json"):
         every = [*values, *ends]
@@ -252,10 +254,10 @@ def _wrapped(line: str) -> str:
 
 
 def _with_interval(result: Pivot, value: str, ends: Sequence[str]) -> list[dict[str, Any]]:
-    """Return rows whose cells read ``1.23 [1.20, 1.27]``."""
+    """Return rows whose cells read ``1.23 [1.20, 1.27]``, or begin with ``~``."""
     rows = result.table([value])
-    low, high = (result.table([end]) for end in ends)
-    for row, lows, highs in zip(rows, low, high, strict=True):
+    low, high, rough = (result.table([end]) for end in ends)
+    for row, lows, highs, roughs in zip(rows, low, high, rough, strict=True):
         for column in result.columns:
             if row[column] is None:
                 row[column] = MISSING
@@ -263,7 +265,8 @@ def _with_interval(result: Pivot, value: str, ends: Sequence[str]) -> list[dict[
                 row[column] = f"~{number(row[column])}"
             else:
                 span = f"{number(lows[column])}, {number(highs[column])}"
-                row[column] = f"{number(row[column])} [{span}]"
+                mark = "~" if roughs[column] else ""
+                row[column] = f"{mark}{number(row[column])} [{span}]"
     return rows
 
 

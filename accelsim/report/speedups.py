@@ -25,7 +25,8 @@ def add_speedup(records: Sequence[_Row], baseline: str) -> tuple[str, dict[str, 
     ``speedup_vs[baseline]`` is the baseline's median over the record's, None where that is not a
     result (`accelsim.measure.ratios`); ``speedup_low[baseline]`` and ``speedup_high[baseline]``
     are the ends of its 95% interval, where both have at least
-    `accelsim.measure.statistics.FEWEST` repeats.
+    `accelsim.measure.statistics.FEWEST` repeats; ``speedup_approximate[baseline]`` says whether
+    there is a doubt about it.
 
     Parameters
     ----------
@@ -74,6 +75,7 @@ def add_speedup(records: Sequence[_Row], baseline: str) -> tuple[str, dict[str, 
             continue
         found.append(ratio)
         _put(record, "speedup_vs", baseline, ratio.value)
+        _put(record, "speedup_approximate", baseline, ratio.approximate)
         if min(len(mine[1]), len(other[1])) >= FEWEST and not ratio.void:
             _put(record, "speedup_low", baseline, ratio.interval.low)
             _put(record, "speedup_high", baseline, ratio.interval.high)

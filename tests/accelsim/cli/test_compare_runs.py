@@ -81,6 +81,16 @@ def test_fewer_than_six_repeats_have_no_interval(compare, timed, write_run, repe
     assert ("95% interval" in out) is (repeats == 6)
 
 
+@pytest.mark.parametrize(("spread", "mark"), [(0.01, ""), (0.2, "~")])
+def test_a_doubtful_speedup_is_marked_in_its_cell(compare, timed, write_run, spread, mark):
+    runs = [write_run(name, gemms(timed, [10], spread=spread)) for name in ("old", "new")]
+    status, out, err = compare(*runs, "--baseline", "old")
+    assert status == 0
+    (line,) = (line for line in out.splitlines() if "[" in line and "g0" in line)
+    assert line.split()[-3].startswith(mark or ("0", "1"))
+    assert ("approximate" in err) is bool(mark)
+
+
 def test_a_baseline_that_no_run_timed_says_how_to(compare, timed, write_run):
     status, _, err = compare(write_run("run", gemms(timed, [10])), "--baseline", "tf32")
     assert status == 2
