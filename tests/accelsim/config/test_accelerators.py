@@ -53,7 +53,10 @@ def test_resolved_configs_load_again(load, tmp_path):
         ("accelerator: small.yaml\n", r"small.yaml:1:19: .*an SRAM has from 2 to 32768 KB, got 1"),
         ("accelerator: odd.yaml\n", r"odd.yaml:1:1: .*unknown option 'arrays'"),
         ("accelerator: twice.yaml\n", r"twice.yaml:2:1: .*duplicate key 'array'"),
-        ("accelerator: deep.yaml\n", r"deep.yaml:2:35: .*dram must be a positive number, got -1"),
+        (
+            "accelerator: deep.yaml\n",
+            r"deep.yaml:2:35: .*dram must be a positive number of bytes per cycle, got -1",
+        ),
         ("accelerator: broken.yaml\n", r"run.yaml:2:14: .*is no YAML: .*broken.yaml:2:1: "),
         ("accelerator: []\n", "backends"),
     ],
