@@ -25,7 +25,7 @@ print(min(seen[12:]) * resource.getpagesize())
 def test_pages_of_a_product_are_touched_once(how, fresh):
     """The second case is the default: it would not fault if there were nothing to mend.
 
-    glibc fits an aligned block into a freed one of its size only after some rounds, and not in each.
+    glibc fits an aligned block into a freed one of its size after some rounds, not in each.
     """
     done = subprocess.run(
         [sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True
