@@ -1,5 +1,6 @@
 """Block unpacking: where the corrections run, and what they count."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ from accelsim.measure.timing import StageTimer
 from accelsim.routes.execute import execute, schedule
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy, pack
+from accelsim.unpack.blocks import _fill_up
 from gemm_backends import load_backend
 
 SYSTEM = DigitSystem("balanced", 4)
@@ -122,3 +124,9 @@ def test_sparse_digits_by_hand():
     assert torch.equal(digits.transposed().to_dense(), dense.T)
     assert torch.equal(digits.between(1, 4).to_dense(), dense[:, 1:])
     assert (digits.longest_row, digits.entries) == (2, 3)
+
+
+def test_free_places_of_a_block_are_filled_with_columns_that_it_lacks():
+    columns = np.array([[0, -1, -1], [2, 1, -1]])
+    _fill_up(columns, np.array([0, 1, 2]))
+    assert columns.tolist() == [[0, 1, 2], [2, 1, 0]]
