@@ -5,7 +5,11 @@ multiplies 16-bit limbs in float64.
 """
 
 import gc
+import multiprocessing
+import os
 import random
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -349,3 +353,34 @@ def _judge(case, route, out, right, outcome, in_graph):
         if not torch.equal(out, floats):
             return f"{int((out != floats).sum())} of {product.numel()} floats wrong"
     return None
+
+
+def fuzz(seeds, size=None):
+    """Run cases; return what was met, and the faults."""
+    met, faults = Counter(), []
+    for seed in seeds:
+        case = draw_case(seed, size)
+        outcome = run_case(case)
+        met["pairs"] += 1
+        met["runs"] += outcome.runs
+        met["refused"] += outcome.refused
+        met["poisoned"] += outcome.poisoned
+        met["replans"] += outcome.replans
+        met["in graphs"] += case.graph
+        met["large"] += min(case.shape[1:]) > 2048
+        met["by rows"] += "row" in (case.rounding.a.granularity, case.rounding.b.granularity)
+        met["three digits"] += outcome.digits >= 3
+        met["batches"] += case.shape[0] > 1
+        met["few rows"] += case.shape[1] <= 64 and case.rounding.a.granularity == "row"
+        faults += [(seed, str(case), number, str(fault)) for number, fault in outcome.faults]
+    return met, faults
+
+
+def fuzz_in_processes(seeds, batch=25):
+    """As `fuzz`, by up to six processes that share the GPU: most of a small case is host time."""
+    batches = [seeds[i : i + batch] for i in range(0, len(seeds), batch)]
+    processes = min(6, os.cpu_count() or 1)
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        outcomes = list(pool.map(fuzz, batches))
+    met = sum((met for met, _ in outcomes), Counter())
+    return met, [fault for _, faults in outcomes for fault in faults]

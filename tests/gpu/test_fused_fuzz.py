@@ -1,9 +1,7 @@
 """The fused route on drawn operands: every number is right, or there is an error that is seen."""
 
-from collections import Counter
-
 import pytest
-from fused_fuzz import draw_case, run_case
+from fused_fuzz import draw_case, fuzz, fuzz_in_processes, run_case
 
 from accelsim.kernels.nvcc import CSRC, CudaSource
 from gemm_backends.cuda.cutlass_kernels import has_wgmma
@@ -25,27 +23,6 @@ def hopper():
         pytest.skip("needs compute capability 9.0")
 
 
-def fuzz(seeds, size=None):
-    """Run cases; return what was met, and the faults."""
-    met, faults = Counter(), []
-    for seed in seeds:
-        case = draw_case(seed, size)
-        outcome = run_case(case)
-        met["pairs"] += 1
-        met["runs"] += outcome.runs
-        met["refused"] += outcome.refused
-        met["poisoned"] += outcome.poisoned
-        met["replans"] += outcome.replans
-        met["in graphs"] += case.graph
-        met["large"] += min(case.shape[1:]) > 2048
-        met["by rows"] += "row" in (case.rounding.a.granularity, case.rounding.b.granularity)
-        met["three digits"] += outcome.digits >= 3
-        met["batches"] += case.shape[0] > 1
-        met["few rows"] += case.shape[1] <= 64 and case.rounding.a.granularity == "row"
-        faults += [(seed, case, number, fault) for number, fault in outcome.faults]
-    return met, faults
-
-
 def test_a_few_drawn_pairs():
     met, faults = fuzz(range(90), "small")
     assert not faults
@@ -57,7 +34,7 @@ def test_a_few_drawn_pairs():
 
 @pytest.mark.slow
 def test_two_thousand_drawn_pairs():
-    met, faults = fuzz(range(10_000, 12_100))
+    met, faults = fuzz_in_processes(range(10_000, 12_100))
     print(dict(met))
     assert not faults, (len(faults), faults[:5])
     assert met["pairs"] >= 2000
