@@ -13,7 +13,8 @@ from gemm_backends.types import Status
 GROUP = "accelsim.actions"
 """The entry points by which a package adds actions to a backend that does not know it.
 
-The name is that of the backend, the object a sequence of `Action`.
+The name is that of the backend, the object a sequence of `Action`. Help lists their flags, so the
+module of the object should not import PyTorch before an action runs.
 """
 
 

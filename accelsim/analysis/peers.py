@@ -150,7 +150,7 @@ def write(folder: Path, tool: str, found: Layers) -> list[Path]:
     folder : Path
         Made if it is not there.
     tool : str
-        One of `TOOLS`.
+        One of `accelsim.analysis.tools.TOOLS`.
     found : Layers
         What to write.
 
@@ -275,6 +275,3 @@ _WRITERS: Mapping[str, tuple[str, Callable[[Sequence[Layer]], str]]] = {
     "zigzag": ("yaml", _zigzag),
     "accelforge": ("yaml", _accelforge),
 }
-
-TOOLS = ("csv", *_WRITERS)
-"""What can be written."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from accelsim.errors import InputError, unknown_name
 from accelsim.plugins.registry import split_reference
-from gemm_backends import Action, GemmBackend, Outcome, backend_class, list_backends
-from gemm_backends.actions import added_actions
+from gemm_backends.actions import GROUP, Action, Outcome, added_actions
+
+if TYPE_CHECKING:
+    from gemm_backends import GemmBackend
 
 _ARGUMENTS = f"{__name__}.arguments"
+
+_OWN = "accelsim"
+"""The package whose backends have no `actions` of their own: entry points alone add theirs."""
 
 
 class ActionCommand(click.Command):
@@ -33,12 +40,9 @@ class ActionCommand(click.Command):
         own = super().get_params(ctx)
         taken = {option for parameter in own for option in parameter.opts}
         texts: dict[str, dict[str, list[str]]] = {}
-        for backend in _backends(ctx.meta.get(_ARGUMENTS, [])):
-            for action in _actions(backend, str(self.name)):
-                if f"--{action.flag}" not in taken:
-                    texts.setdefault(action.flag, {}).setdefault(action.help, []).append(
-                        backend.name
-                    )
+        for name, action in _every_action(ctx.meta.get(_ARGUMENTS, [])):
+            if action.command == self.name and f"--{action.flag}" not in taken:
+                texts.setdefault(action.flag, {}).setdefault(action.help, []).append(name)
         added = [
             click.Option(
                 [f"--{flag}"],
@@ -87,16 +91,47 @@ def outcomes(action: Action, backend: GemmBackend) -> Iterator[Outcome]:
         yield Outcome(f"--{action.flag}", "failed", f"raised {type(error).__name__}: {error}")
 
 
+def _every_action(arguments: Sequence[str]) -> Iterator[tuple[str, Action]]:
+    """Yield the actions of all backends, each with the backend's name.
+
+    The backends are imported, and with them PyTorch, only if one of them may have actions that no
+    entry point tells: one of another package, in a file on the command line, or registered.
+    """
+    points = entry_points(group="accelsim.backends")
+    others = any(point.dist is None or point.dist.name != _OWN for point in points)
+    if others or any(map(split_reference, arguments)) or "gemm_backends.loading" in sys.modules:
+        for backend in _backends(arguments):
+            for action in _all_actions(backend):
+                yield backend.name, action
+        return
+    for name in sorted({point.name for point in entry_points(group=GROUP)}):
+        for action in _added(name):
+            yield name, action
+
+
 def _actions(backend: type[GemmBackend], command: str) -> list[Action]:
     """Return the actions for a command, without those of a backend that fails to list them."""
+    return [action for action in _all_actions(backend) if action.command == command]
+
+
+def _all_actions(backend: type[GemmBackend]) -> list[Action]:
     try:
-        found = [*backend.actions(), *added_actions(backend.name)]
-        return [action for action in found if action.command == command]
+        own = [*backend.actions()]
+    except Exception:  # a plug-in may raise anything
+        own = []
+    return [*own, *_added(backend.name)]
+
+
+def _added(name: str) -> list[Action]:
+    try:
+        return [*added_actions(name)]
     except Exception:  # a plug-in may raise anything
         return []
 
 
-def _backends(arguments: list[str]) -> list[type[GemmBackend]]:
+def _backends(arguments: Sequence[str]) -> list[type[GemmBackend]]:
+    from gemm_backends import backend_class, list_backends
+
     found = []
     for name in [*list_backends(), *filter(split_reference, arguments)]:
         try:

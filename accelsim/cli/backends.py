@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from accelsim.cli.shared import format_option
-from accelsim.report.tables import Format, render
-from gemm_backends.survey import Surveyed, survey
+from accelsim.report.formats import Format
+
+if TYPE_CHECKING:
+    from gemm_backends.survey import Surveyed
 
 COLUMNS = ("name", "available", "execution", "device", "bits", "accumulator", "reason")
 
@@ -20,6 +22,9 @@ def command(style: Format) -> None:
 
     Backends that cannot be loaded are listed with their error.
     """
+    from accelsim.report.tables import render
+    from gemm_backends.survey import survey
+
     click.echo(render([_row(surveyed) for surveyed in survey()], COLUMNS, style), nl=False)
 
 

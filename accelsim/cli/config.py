@@ -16,7 +16,7 @@ from accelsim.cli.shared import backend_option, format_option, output_option, se
 from accelsim.errors import InputError
 from accelsim.measure.durations import duration
 from accelsim.plugins.shipped import shipped_files
-from accelsim.report.tables import Format, render
+from accelsim.report.formats import Format
 
 if TYPE_CHECKING:
     from accelsim.config import RunConfig
@@ -36,6 +36,7 @@ def list_command(style: Format) -> None:
     """List the configs that come with accelsim; commands take them by name."""
     from accelsim.config.config_kind import read_kind
     from accelsim.config.shipped import describe_config
+    from accelsim.report.tables import render
 
     rows = [
         {"name": name, "command": f"accelsim {read_kind(path)}", "what": describe_config(path)}

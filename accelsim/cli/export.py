@@ -6,13 +6,9 @@ from pathlib import Path
 
 import click
 
-from accelsim.analysis.peers import TOOLS, layers, write
-from accelsim.cli.gemms import gemms_of
+from accelsim.analysis.tools import TOOLS
+from accelsim.arithmetic.digit_systems import RULES
 from accelsim.cli.shared import beta_option, gemm_option, output_option
-from accelsim.settings import Unpacking
-from accelsim.types import PerOperand, Rounding, StrategyChoice
-from accelsim.unpack import DIGIT_SYSTEMS, split_options
-from workloads import select
 
 
 @click.command("export")
@@ -31,7 +27,7 @@ from workloads import select
 )
 @click.option("--strategy", default="mix", show_default=True, help="How integers are unpacked.")
 @click.option("--block", type=click.IntRange(min=1), help="Columns of a K-block.")
-@click.option("--digits", type=click.Choice(DIGIT_SYSTEMS), default="balanced", show_default=True)
+@click.option("--digits", type=click.Choice(list(RULES)), default="balanced", show_default=True)
 @output_option("The folder to write to; several β have a folder in it each", required=True)
 def command(
     file: Path,
@@ -50,6 +46,13 @@ def command(
     FILE is a bundle, a config, a topology of SCALE-Sim (.csv) or a model in ONNX (.onnx). The
     folder gets before and after, and gemms.csv with the width of every operand.
     """
+    from accelsim.analysis.peers import layers, write
+    from accelsim.cli.gemms import gemms_of
+    from accelsim.settings import Unpacking
+    from accelsim.types import PerOperand, Rounding, StrategyChoice
+    from accelsim.unpack import split_options
+    from workloads import select
+
     unpacking = Unpacking(
         PerOperand.both(bits), digits, StrategyChoice(*split_options(strategy)), block
     )

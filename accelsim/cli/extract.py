@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from accelsim.cli.shared import gemm_option, output_option
 from accelsim.errors import InputError
-from workloads.capture import Sampling
-from workloads.models.extraction import BundleEstimate, check_space, estimate, extract
-from workloads.models.runnable import Runnable
+
+if TYPE_CHECKING:
+    from workloads.models.extraction import BundleEstimate
+    from workloads.models.runnable import Runnable
 
 PHASES = {"forward": ("forward",), "backward": ("grad_input", "grad_weight")}
 
@@ -87,6 +89,9 @@ def command(
     the bundle, and to capture. Of an ONNX model (--onnx and --input FILE.npz) the operands of every
     MatMul and Gemm are taken, as onnxruntime computes them.
     """
+    from workloads.capture import Sampling
+    from workloads.models.extraction import check_space, estimate, extract
+
     if sum(choice is not None for choice in (name, model, hf, onnx)) != 1:
         raise InputError("give one of a NAME of the catalog, --model, --hf and --onnx")
     if output.suffix != ".safetensors":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accelsim.cli.shared import format_option, output_option
-from accelsim.report.tables import Format, render
+from accelsim.report.formats import Format
 
 if TYPE_CHECKING:
     from accelsim.parity.invariance import LevelVerdict, WayOutcome
@@ -100,6 +100,7 @@ def command(
 
     from accelsim.errors import InputError
     from accelsim.parity.invariance import cut_prompts, hashes, measure, verdict
+    from accelsim.report.tables import render
     from workloads.models.huggingface import load
     from workloads.models.opening import load_catalog_model
     from workloads.models.text import read_text

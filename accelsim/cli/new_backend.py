@@ -8,7 +8,6 @@ import click
 
 from accelsim.cli.shared import output_option
 from accelsim.plugins.scaffold import KINDS, write_package
-from gemm_backends import list_backends
 
 
 @click.command("new-backend")
@@ -27,6 +26,8 @@ def command(name: str, kind: str, output: Path | None) -> None:
     NAME is of lower-case letters and digits, words joined by hyphens, such as my-array. The package
     can be installed as it is; its tests are the conformance kit.
     """
+    from gemm_backends import list_backends
+
     folder = output or Path(name)
     for path in write_package(name, kind, folder, list_backends()):
         click.echo(folder / path)

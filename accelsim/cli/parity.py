@@ -16,7 +16,7 @@ from accelsim.cli.shared import (
     set_option,
 )
 from accelsim.plugins.guest import guest
-from accelsim.report.tables import Format, render
+from accelsim.report.formats import Format
 
 if TYPE_CHECKING:
     from accelsim.parity.configs import ParityConfig
@@ -100,6 +100,7 @@ def carry_out(
     from accelsim.cli.experiment_progress import watching
     from accelsim.records import RunFolder
     from accelsim.report.figures.experiments import check_figure
+    from accelsim.report.tables import render
 
     if figure is not None:
         check_figure(figure)

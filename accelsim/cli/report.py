@@ -12,11 +12,10 @@ import click
 from accelsim.cli.shared import output_option
 from accelsim.errors import AccelsimError, InputError
 from accelsim.plugins.extras import how_to_install
-from accelsim.records import Record, Run, load_run
-from accelsim.records.folder import PAGE
-from accelsim.records.loading import ExperimentRun, kind_of, load_experiment
 
 if TYPE_CHECKING:
+    from accelsim.records import Run
+    from accelsim.records.loading import ExperimentRun
     from accelsim.report.figures import Figure
 
 _NEEDED = ("jinja2", "seaborn")
@@ -45,6 +44,8 @@ def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) ->
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise InputError(f"a report needs {' and '.join(missing)}: {how_to_install('report')}")
+    from accelsim.records import Record
+    from accelsim.records.loading import kind_of
     from accelsim.report.html.invariance import is_invariance, render_invariance
 
     if any(map(is_invariance, runs)):
@@ -68,6 +69,8 @@ def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) ->
 
 def _default_page(runs: Sequence[Path]) -> Path:
     """Return the page beside a run; that of several runs belongs to none of their folders."""
+    from accelsim.records.folder import PAGE
+
     if len(runs) > 1:
         return Path(PAGE)
     (run,) = runs
@@ -76,6 +79,7 @@ def _default_page(runs: Sequence[Path]) -> Path:
 
 def _report_runs(paths: Sequence[Path], page: Path | None, folder: Path | None) -> None:
     """Write the page and the figures of runs of GEMMs."""
+    from accelsim.records import load_run
     from accelsim.report.figures import draw
     from accelsim.report.html import render_page
 
@@ -95,6 +99,7 @@ def _report_experiments(
     folder: Path | None,
 ) -> None:
     """Write the page and the figures of experiments with models."""
+    from accelsim.records.loading import load_experiment
     from accelsim.report.differences import labels
     from accelsim.report.html import render_experiments
     from accelsim.report.html.experiment import AboutExperiment

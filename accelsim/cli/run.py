@@ -18,8 +18,7 @@ from accelsim.cli.shared import (
     set_option,
 )
 from accelsim.errors import InputError, NothingCouldRunError
-from accelsim.records import Record
-from accelsim.report.tables import Format
+from accelsim.report.formats import Format
 
 if TYPE_CHECKING:
     from accelsim.config import RunConfig
@@ -91,7 +90,7 @@ def command(
 
     from accelsim.cli.progress import showing
     from accelsim.config import load_config
-    from accelsim.records import RunFolder
+    from accelsim.records import Record, RunFolder
     from accelsim.report.brief import brief, next_steps, terminal_width
     from accelsim.report.summary import summary
     from accelsim.report.tables import render

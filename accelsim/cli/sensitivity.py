@@ -16,7 +16,7 @@ from accelsim.cli.shared import (
     unpacking_options,
 )
 from accelsim.plugins.extras import need
-from accelsim.report.tables import Format, render
+from accelsim.report.formats import Format
 
 
 @click.command("sensitivity")
@@ -102,6 +102,7 @@ def command(
     from accelsim.report.figures.experiments import check_figure
     from accelsim.report.figures.sensitivity import draw_heat_map, draw_local_errors
     from accelsim.report.sensitivity import correlation_line, sensitivity_rows
+    from accelsim.report.tables import render
     from accelsim.tuning.sensitivity import Examination, examine, settings_hash
     from accelsim.tuning.subject import open_subject
     from accelsim.types import StrategyChoice

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from accelsim.report.tables import FORMATS
+from accelsim.report.formats import FORMATS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

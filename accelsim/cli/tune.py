@@ -16,7 +16,7 @@ from accelsim.cli.shared import (
     unpacking_options,
 )
 from accelsim.plugins.extras import need
-from accelsim.report.tables import Format, render
+from accelsim.report.formats import Format
 
 BETAS = (7.0, 15.0, 31.0, 47.0, 63.0, 95.0, 127.0, 191.0, 255.0)
 
@@ -127,6 +127,7 @@ def command(
     from accelsim.records.tuning import TuneRecord
     from accelsim.report.figures.experiments import check_figure
     from accelsim.report.figures.tuning import draw_front
+    from accelsim.report.tables import render
     from accelsim.report.tuning import front, tuning_rows
     from accelsim.tuning.curves import Grid
     from accelsim.tuning.prices import accelerator_backend, price_of

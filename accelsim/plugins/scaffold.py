@@ -77,7 +77,8 @@ def _check_name(name: str, taken: Collection[str]) -> None:
         )
     if name in taken:
         raise InputError(f"the backend name {name!r} is already taken")
-    if importlib.util.find_spec(name.replace("-", "_")) is not None:
+    spec = importlib.util.find_spec(name.replace("-", "_"))
+    if spec is not None and spec.origin is not None:  # a folder without modules has none
         raise InputError(f"a module {name.replace('-', '_')!r} is already there; choose another")
 
 

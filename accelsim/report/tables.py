@@ -7,7 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 from rich import box
 from rich.align import Align, AlignMethod
@@ -18,10 +18,8 @@ from rich.text import Text
 from accelsim.errors import InputError, unknown_name
 from accelsim.report.cells import column, printable, text
 from accelsim.report.fields import flatten
+from accelsim.report.formats import FORMATS, Format
 from accelsim.report.latex import tabular
-
-Format: TypeAlias = Literal["table", "csv", "json", "markdown", "latex"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 _UNBOUNDED = 100_000
 """A width in columns that no table reaches."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gemm_backends.actions import Action, Outcome
 from gemm_backends.base import GemmBackend
 from gemm_backends.cuda.cutlass_kernels import (
     ROW_MULTIPLE,
-    build_for_gpus,
     flat_operands,
     kernel_for,
     shaped,
@@ -102,15 +98,6 @@ class CutlassInt4(GemmBackend):
             kernel = kernel_for(KERNELS, n, h, row_bytes, batch)
             kernel(x, y, product, 2 * row_bytes, elements_per_byte=2)
         return shaped(product, a, b)
-
-    @classmethod
-    def actions(cls) -> Sequence[Action]:
-        """Offer ``doctor --build``."""
-        return (Action("doctor", "build", "Compile the CUDA kernels ahead of time.", cls._build),)
-
-    @staticmethod
-    def _build(backend: GemmBackend) -> Iterator[Outcome]:
-        return build_for_gpus(KERNELS)
 
 
 def is_native(capability: tuple[int, int]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,21 +10,18 @@ from torch.nn.functional import pad
 
 from accelsim.arithmetic.bounds import round_up
 from accelsim.types import Request, Route
-from gemm_backends.actions import Action, Outcome
 from gemm_backends.base import GemmBackend
 from gemm_backends.cuda.cutlass_kernels import (
-    DEQUANTIZING,
     HOPPER,
     OTHERS,
     ROW_MULTIPLE,
-    build_for_gpus,
     flat_operands,
     has_wgmma,
     kernel_for,
     shaped,
 )
 from gemm_backends.cuda.cutlass_library import Kernel, cuda_availability
-from gemm_backends.cuda.fused.offer import SOURCES, offer
+from gemm_backends.cuda.fused.offer import offer
 from gemm_backends.cuda.int8 import PaddedDigits
 from gemm_backends.operands import check_shapes
 from gemm_backends.types import Accumulator, Availability, GemmSpec, Support
@@ -99,12 +96,3 @@ class CutlassInt8(GemmBackend):
     def _kernels(self) -> Sequence[Kernel]:
         hopper = has_wgmma() if self._instructions == "auto" else self._instructions == "wgmma"
         return HOPPER if hopper else OTHERS
-
-    @classmethod
-    def actions(cls) -> Sequence[Action]:
-        """Offer ``doctor --build``."""
-        return (Action("doctor", "build", "Compile the CUDA kernels ahead of time.", cls._build),)
-
-    @staticmethod
-    def _build(backend: GemmBackend) -> Iterator[Outcome]:
-        return build_for_gpus((*HOPPER, DEQUANTIZING, *OTHERS), SOURCES)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from gemm_backends.actions import Action, Outcome
-from gemm_backends.base import GemmBackend
 from gemm_backends.rtl import tools
+
+if TYPE_CHECKING:
+    from gemm_backends.base import GemmBackend
 
 
 def _compare_with_rtl(backend: GemmBackend) -> Iterator[Outcome]:

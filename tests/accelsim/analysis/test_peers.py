@@ -9,7 +9,8 @@ import sys
 import pytest
 import yaml
 
-from accelsim.analysis.peers import TOOLS, layers
+from accelsim.analysis.peers import layers
+from accelsim.analysis.tools import TOOLS
 from accelsim.cli import main
 from accelsim.settings import Unpacking
 from accelsim.types import PerOperand, Rounding, StrategyChoice

@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from accelsim import cli
-from accelsim.cli.verify import _folded, command, parsed_option
+from accelsim.cli.verify import command, parsed_option
 from accelsim.errors import InputError, NothingCouldRunError
+from accelsim.report.checks import folded
 from gemm_backends import Outcome
 from gemm_backends.conformance import CHECKS, routes, verification
 
@@ -169,10 +170,10 @@ def test_routes_take_one_line_only_where_all_are_skipped_for_one_reason():
     names = [check.name for check in routes.CHECKS]
     skipped = [Outcome(name, "skipped", "none", 0.5) for name in names]
     around = [Outcome("memory", "passed"), Outcome("rtl", "failed")]
-    (before, one, after) = _folded([around[0], *skipped, around[1]])
+    (before, one, after) = folded([around[0], *skipped, around[1]])
     assert [before, after] == around
     assert (one.detail, one.seconds) == ("none", len(names) / 2)
     for other in (Outcome(names[1], "passed", "none"), Outcome(names[1], "skipped", "no graphs")):
         found = [skipped[0], other, *skipped[2:]]
-        assert _folded(found) == found
-    assert _folded(around) == around
+        assert folded(found) == found
+    assert folded(around) == around

@@ -6,9 +6,8 @@ import pytest
 
 from accelsim.records import Quartiles, Status
 from accelsim.records.record import Minimised, TimingNotes
-from accelsim.report import summary
 from accelsim.report.problems import MOST_FAILURES, verdict
-from accelsim.report.summary import MOST_LINES, WIDTH
+from accelsim.report.summary import MOST_LINES, WIDTH, summary
 from accelsim.report.summary_rows import Labels
 
 EXAMPLE = """\

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from accelsim.errors import InputError
-from accelsim.report import render
+from accelsim.report.tables import render
 
 ROWS = [
     {"gemm": "q", "macs": 12345678901234567890, "time_ms": {"total": 1.23456}, "exact": True},

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from accelsim.cli import main
 from accelsim.config import load_config
 from accelsim.records import Record, RunFolder, Status
-from accelsim.report import summary
 from accelsim.report.designs import cheapest, designs
+from accelsim.report.summary import summary
 from accelsim.runner import run
 from gemm_backends.emulator.backend import Emulator
 

@@ -1,0 +1,92 @@
+"""The outcomes of the conformance kit as a table, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from accelsim.report.formats import Format
+from accelsim.report.tables import render
+from gemm_backends import GemmBackend, Outcome
+from gemm_backends.conformance import CHECKS, routes
+from gemm_backends.types import Status
+
+_WIDE = 120
+"""Terminal width from which on the table describes each check."""
+
+ROUTE_CHECKS = {check.name for check in routes.CHECKS}
+TITLES = {check.name: check.title for check in CHECKS}
+
+
+def checks_table(backend: GemmBackend, found: Sequence[Outcome], style: Format, width: int) -> str:
+    """Return the outcomes of checks in a format.
+
+    Parameters
+    ----------
+    backend : GemmBackend
+        What was checked.
+    found : sequence of Outcome
+        The outcomes in their order.
+    style : Format
+        A ``table`` has the settings above it, and the failures and counts below.
+    width : int
+        Of the terminal.
+
+    Returns
+    -------
+    str
+        The text, with a line end.
+    """
+    rows = [_row(outcome) for outcome in (folded(found) if style == "table" else found)]
+    if style != "table":
+        return render(rows, None, style)
+    columns = [name for name in rows[0] if name != "what_must_hold" or width >= _WIDE]
+    table = render(rows, columns, style, labels=len(columns), width=width)
+    return _explained(backend, found, table)
+
+
+def folded(found: Sequence[Outcome]) -> list[Outcome]:
+    """Put the checks of fused routes on one line if all are skipped for one reason."""
+    of_routes = [outcome for outcome in found if outcome.name in ROUTE_CHECKS]
+    if not of_routes or {(outcome.status, outcome.detail) for outcome in of_routes} != {
+        ("skipped", of_routes[0].detail)
+    }:
+        return list(found)
+    whole = Outcome(
+        f"route_* ({len(of_routes)})",
+        "skipped",
+        of_routes[0].detail,
+        sum(outcome.seconds for outcome in of_routes),
+    )
+    first = found.index(of_routes[0])
+    rest = [outcome for outcome in found[first:] if outcome not in of_routes]
+    return [*found[:first], whole, *rest]
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "check": outcome.name,
+        "what_must_hold": TITLES.get(outcome.name, ""),
+        "result": outcome.status,
+        "found": outcome.detail,
+        "ms": outcome.seconds * 1e3,
+    }
+
+
+def _explained(backend: GemmBackend, found: Sequence[Outcome], table: str) -> str:
+    """Put what was checked above the table, and the failures and the counts below it."""
+    settings = ", ".join(f"{key}={value}" for key, value in backend.options.items())
+    a, b = backend.operand_bits
+    accumulator = backend.accumulator
+    parts = [
+        f"{backend.name}({settings}): {a} x {b} bits, "
+        f"{accumulator.bits}-bit accumulator, overflow: {accumulator.overflow}\n",
+        table,
+    ]
+    for outcome in found:
+        if outcome.status == "failed":
+            title = f": {TITLES[outcome.name]}" if outcome.name in TITLES else ""
+            parts.append(f"{outcome.name} failed{title}\n  {outcome.detail}\n")
+    statuses = [outcome.status for outcome in found]
+    counts = [f"{statuses.count(status)} {status}" for status in get_args(Status)]
+    return "\n".join([*parts, ", ".join(counts) + "\n"])
