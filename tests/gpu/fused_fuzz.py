@@ -8,6 +8,8 @@ import gc
 import multiprocessing
 import os
 import random
+import sys
+import threading
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -40,6 +42,9 @@ KINDS = (
 )
 RUNS = 4
 """Runs of each pair: the first one and three with new values of another kind."""
+
+ENDLESS = 100
+"""Seconds after which a case is taken to run for ever; the longest ones take some two."""
 
 
 @dataclass
@@ -380,7 +385,26 @@ def fuzz_in_processes(seeds, batch=25):
     """As `fuzz`, by up to six processes that share the GPU: most of a small case is host time."""
     batches = [seeds[i : i + batch] for i in range(0, len(seeds), batch)]
     processes = min(6, os.cpu_count() or 1)
+    met, faults = Counter(), []
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        outcomes = list(pool.map(fuzz, batches))
-    met = sum((met for met, _ in outcomes), Counter())
-    return met, [fault for _, faults in outcomes for fault in faults]
+        for more, found in pool.map(_watched_fuzz, batches):
+            met, faults = met + more, faults + found
+            print(f"{met['pairs']} of {len(seeds)} pairs, {len(faults)} faults", flush=True)
+    return met, faults
+
+
+def _watched_fuzz(seeds):
+    """As `fuzz`; a case that does not end is named, and ends the process."""
+    met, faults = Counter(), []
+    for seed in seeds:
+        watchdog = threading.Timer(ENDLESS, _give_up, [seed])
+        watchdog.start()
+        more, found = fuzz([seed])
+        watchdog.cancel()
+        met, faults = met + more, faults + found
+    return met, faults
+
+
+def _give_up(seed):
+    print(f"{draw_case(seed)} has not ended after {ENDLESS} s", file=sys.stderr, flush=True)
+    os._exit(1)

@@ -7,6 +7,7 @@
 #include "entries.hpp"
 #include "integers.hpp"
 #include "keys.hpp"
+#include "search.hpp"
 
 namespace accelsim {
 namespace {
@@ -220,12 +221,6 @@ struct Row {
     return ~most(found);
   }
 
-  // Of keys from `low` on there are `at_low` >= rank, of those from `high` on `at_high` < rank.
-  struct Bracket {
-    unsigned low, high;
-    int at_low, at_high;
-  };
-
   // The bin of a rank in a histogram around a guess, whose bins are zeros, or what it says of keys
   // beyond. `x`: the row once more.
   __device__ Bracket look(T const *x, int rank, int d, unsigned largest, unsigned guess,
@@ -266,45 +261,18 @@ struct Row {
 
   // The key of a rank, 1 for the largest, from what is known of it and of the largest key.
   __device__ unsigned find(int rank, unsigned largest, Bracket known) {
-    constexpr unsigned kFar = 1u << 28;
-    unsigned low = known.low, high = known.high, step = kBins / 2 << kBinShift;
-    int at_low = known.at_low, at_high = known.at_high;
-    unsigned width = ~0u;  // before the last count
-    bool thirds = false;
-    while (high - low > 1 && (at_low > rank || low == 0) && at_high + 1 < rank) {
-      unsigned const left = high - low, last = high - 1;
+    KeySearch search(known, rank, largest, kBins / 2 << kBinShift);
+    while (search.open()) {
       unsigned first, second;
-      if (at_high == 0 && high > largest) {  // nothing above the answer is known yet
-        first = low + step, second = low + 4 * step, step = min(8 * step, kFar);
-      } else if (low == 0) {
-        second = high > step ? high - step : 1, first = high > 4 * step ? high - 4 * step : 1;
-        step = min(8 * step, kFar);
-      } else if (left <= 3 || (left > width / 4 && !thirds)) {
-        first = low + max(left / 3, 1u), second = low + max(2 * left / 3, 1u);
-        thirds = true;
-      } else {
-        float const share = (at_low - rank + 0.5f) / static_cast<float>(at_low - at_high);
-        auto const middle = low + static_cast<unsigned>(share * static_cast<float>(left));
-        unsigned const margin = left / 16;
-        first = middle - min(margin, middle), second = middle + max(margin, 1u);
-        thirds = false;
-      }
-      first = min(max(first, low + 1), last);
-      second = min(max(second, first), last);
-      width = left;
+      search.choose(first, second);
       unsigned const counts = count(first, second);
-      int const at_first = counts & 0xffffu, at_second = counts >> 16;
-      if (at_second >= rank) {
-        low = second, at_low = at_second;
-      } else if (at_first >= rank) {
-        low = first, at_low = at_first, high = second, at_high = at_second;
-      } else {
-        high = first, at_high = at_first;
-      }
+      search.narrow(first, second, counts & 0xffffu, counts >> 16);
     }
-    if (high - low == 1) return low;
+    known = search.known;
+    if (known.high - known.low == 1) return known.low;
     // The zeros that fill the last vectors up are no entries.
-    return low > 0 && at_low == rank ? smallest_from(low) : largest_below(high);
+    return known.low > 0 && known.at_low == rank ? smallest_from(known.low)
+                                                 : largest_below(known.high);
   }
 };
 
