@@ -183,6 +183,7 @@ class Treatment:
             backend=None if self.backend is None else self.backend.name,
             strategy=None if self.backend is None else self.unpacking.strategy.name,
             tied="integer",
+            plan=self.plan,
         )
 
     def integers(self, model: nn.Module) -> IntegerGemms:
@@ -279,7 +280,6 @@ class TreatmentSweep(ModelQuantizeSection, UnpackSection):
             ("backend", named, "expected a name, without options"),
             ("strategy", plain, "expected a name, without options, that a backend takes"),
             ("strategy", blocks == {None}, "expected one that cuts no blocks"),
-            ("plan", not self.plan, "expected none"),
             ("check", not self.check, "expected false"),
             ("invariant", not self.invariant, "expected false"),
         ):

@@ -6,13 +6,15 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from accelsim.arithmetic.digits import DigitSystem
 from accelsim.arithmetic.granularity import GRANULARITIES
+from accelsim.config.plans import Plan, load_plan, plan_from
 from accelsim.errors import InputError, unknown_name
 from accelsim.integer_mode.kinds import by_kind
-from accelsim.settings import PerKind
+from accelsim.settings import KINDS, OTHERS, PerKind
 from accelsim.types import PerOperand, Rounding
 
 TIED = ("float", "integer")
@@ -31,7 +33,8 @@ class IntegerConfig:
     beta, percentile : float or mapping
         How finely operands are rounded: `percentile` of the magnitudes becomes ``beta / 2``. One
         number, or by kind: ``weights``, ``activations``, ``attention`` and ``gradients``, and
-        ``default`` for the rest. Products of attention are left in floats.
+        ``default`` for the rest. Products of attention are left in floats. A `plan` may give every
+        β that is needed; a kind whose β is None has none, and a product that needs it is an error.
     granularity : {"tensor", "row"}
         One scale for a tensor, or one for each token and each output channel.
     bits : int or PerOperand of int
@@ -54,6 +57,9 @@ class IntegerConfig:
         ``integer`` gives it integers of its own.
     skip : sequence of str
         Globs of the names of modules that stay in floats, such as ``lm_head``.
+    plan : str, Path, Plan, mapping or None
+        A plan, its file or its values; what it says of a layer goes before the other settings. A
+        layer is rounded alike in all phases, its operands with one granularity.
 
     Raises
     ------
@@ -68,7 +74,7 @@ class IntegerConfig:
     'float'
     """
 
-    beta: float | Mapping[str, float]
+    beta: float | Mapping[str, float | None] | None = None
     percentile: float | Mapping[str, float] = 95
     granularity: str = "tensor"
     bits: int | PerOperand[int] = 8
@@ -79,6 +85,7 @@ class IntegerConfig:
     training: bool = False
     tied: str = "float"
     skip: Sequence[str] = ()
+    plan: Any = None
 
     quant_method: ClassVar[str] = METHOD
 
@@ -95,22 +102,50 @@ class IntegerConfig:
         if isinstance(self.skip, str):
             raise InputError(f"skip: found the text {self.skip!r}; expected a list of globs")
         object.__setattr__(self, "skip", tuple(self.skip))
-        self.rounding  # noqa: B018
+        object.__setattr__(self, "plan", _plan(self.plan))
+        if self.beta is None and self.plan is None:
+            raise InputError("beta: it is missing; expected a number, numbers by kind, or a plan")
+        self.given  # noqa: B018
         self.systems  # noqa: B018
 
-    @property
-    def rounding(self) -> PerKind[Rounding]:
-        """How operands of each kind are rounded."""
-        betas = by_kind(self.beta, "beta")
+    @functools.cached_property
+    def given(self) -> PerKind[dict[str, Any]]:
+        """The arguments of `Rounding` for each kind; β is missing where none was given."""
         percentiles = by_kind(self.percentile, "percentile", at_most=100)
+        betas: PerKind[float | None] = PerKind.all(None)
+        if self.beta is not None:
+            named = self.beta if isinstance(self.beta, Mapping) else {OTHERS: self.beta}
+            by_kind({kind: 1.0 if beta is None else beta for kind, beta in named.items()}, "beta")
+            betas = PerKind.spread(named)
         return PerKind(
             *(
-                Rounding(percentile, beta, self.granularity, self.zero_alpha)
-                for percentile, beta in zip(
-                    vars(percentiles).values(), vars(betas).values(), strict=True
-                )
+                {
+                    "percentile": percentiles.of(kind),
+                    "granularity": self.granularity,
+                    "zero_alpha": self.zero_alpha,
+                    **({} if betas.of(kind) is None else {"beta": betas.of(kind)}),
+                }
+                for kind in KINDS
             )
         )
+
+    def rounding(self, kind: str) -> Rounding:
+        """Return how operands of a kind are rounded.
+
+        Parameters
+        ----------
+        kind : str
+            One of `accelsim.settings.KINDS`.
+
+        Raises
+        ------
+        InputError
+            If there is no β for them.
+        """
+        given = self.given.of(kind)
+        if "beta" not in given:
+            raise InputError(f"there is no beta for {kind}")
+        return Rounding(**given)
 
     @property
     def widths(self) -> PerOperand[int]:
@@ -129,6 +164,7 @@ class IntegerConfig:
             if isinstance(record[name], Mapping):
                 record[name] = dict(record[name])
         record |= {"bits": self.widths.to_record(), "skip": list(self.skip)}
+        record["plan"] = None if self.plan is None else self.plan.to_dict()
         return {"quant_method": METHOD, **record}
 
     @classmethod
@@ -140,7 +176,7 @@ class IntegerConfig:
         Parameters
         ----------
         config_dict : mapping
-            The settings; all but ``beta`` may be missing.
+            The settings; all but ``beta`` or ``plan`` may be missing.
         return_unused_kwargs : bool
             Whether to return `others` as well, as Hugging Face asks for.
         **others
@@ -156,8 +192,6 @@ class IntegerConfig:
         for name in settings:
             if name not in known:
                 raise InputError(unknown_name("setting", name, known))
-        if "beta" not in settings:
-            raise InputError("beta: it is missing; expected a number, or numbers by kind")
         if isinstance(settings.get("bits"), Mapping):
             settings["bits"] = PerOperand(**settings["bits"])
         config = cls(**settings)
@@ -189,3 +223,13 @@ def parsed(settings: str) -> IntegerConfig:
     found = IntegerConfig.from_dict(json.loads(settings))
     assert isinstance(found, IntegerConfig), "a pair was not asked for"
     return found
+
+
+def _plan(given: Any) -> Plan | None:
+    if isinstance(given, str | Path):
+        return load_plan(given)
+    if isinstance(given, Mapping):
+        return plan_from(dict(given))
+    if given is None or isinstance(given, Plan):
+        return given
+    raise InputError(f"plan: found {type(given).__name__}; expected a plan, its file or its values")

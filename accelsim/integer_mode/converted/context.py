@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -46,9 +47,7 @@ class PreparedGemms:
             for module in self._model.modules()
             if (weight := module._parameters.get("weight")) is not None
         }
-        settings = self._config.to_dict() | {"training": self._model.training}
-        config = IntegerConfig.from_dict(settings)
-        assert isinstance(config, IntegerConfig), "a pair was not asked for"
+        config = replace(self._config, training=self._model.training)
         self.conversion = quantize_(
             self._model, config, lambda module, name: self._selection.wants_place(name, "linear")
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,11 @@ from accelsim.integer_mode.converted.choice import Choice, choose
 from accelsim.integer_mode.converted.config import IntegerConfig
 from accelsim.integer_mode.converted.digits import StoredWeight, placeholder, stored
 from accelsim.integer_mode.converted.modules import Exact, ExactLinear, ExactTrainingLinear
+from accelsim.integer_mode.converted.per_layer import (
+    ATTENTION,
+    layer_config,
+    planned_attention,
+)
 from gemm_backends import load_backend
 
 Filter = Callable[[nn.Module, str], bool]
@@ -35,7 +40,7 @@ class Conversion:
     converted : tuple of str
         The names of the layers that are exact now.
     left : dict
-        Those that stay in floats, and why.
+        Those that stay in floats, and why; products of attention that a plan names, too.
     """
 
     converted: tuple[str, ...]
@@ -76,8 +81,9 @@ def quantize_(
     Raises
     ------
     InputError
-        If no layer is left to convert, a glob of ``config.skip`` matches none, or there is no such
-        backend.
+        If no layer is left to convert, a glob of ``config.skip`` or of the plan matches none, there
+        is no such backend, or the plan asks for what a converted layer cannot do: a phase with a
+        rounding of its own, or, for a backend, K-blocks.
     DataError
         If a weight holds NaN or infinity, or has no scale; the model is as it was then.
 
@@ -97,16 +103,23 @@ def quantize_(
     torch.Size([3, 2])
     """
     choice = choose(model, config, filter_fn)
+    attention: tuple[str, ...] = ()
+    if config.plan is not None:
+        attention = planned_attention(config.plan, [*choice.layers, *choice.left])
     if config.backend is not None:
         load_backend(config.backend)  # an unknown one is an error now, not in the first product
-    weights: dict[int, StoredWeight] = {}
+    settings = {name: layer_config(config, name) for name in choice.layers}
+    weights: dict[str, StoredWeight] = {}
     if not config.training:
+        shared: dict[Hashable, StoredWeight] = {}
         for name, module in choice.layers.items():
-            parameter = module.get_parameter("weight")
-            if id(parameter) not in weights:
-                weights[id(parameter)] = _rounded(parameter, name, module, choice, config)
+            own, parameter = settings[name], module.get_parameter("weight")
+            key = id(parameter), own.rounding("weights"), own.widths.b
+            if key not in shared:
+                shared[key] = _rounded(parameter, name, module, choice, own)
+            weights[name] = shared[key]
     for name, module in choice.layers.items():
-        _convert(module, name, config, choice, weights)
+        _convert(module, name, settings[name], choice, weights)
     if choice.tied:
         warnings.warn(
             f"{', '.join(choice.tied)}: the weight also belongs to a module that stays in floats, "
@@ -115,7 +128,7 @@ def quantize_(
             stacklevel=2,
         )
     _tell_transformers("attach", model, config)
-    return Conversion(tuple(choice.layers), choice.left)
+    return Conversion(tuple(choice.layers), choice.left | dict.fromkeys(attention, ATTENTION))
 
 
 def dequantize_(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
@@ -202,7 +215,7 @@ def _rounded(
         weight = weight.T
     if weight.is_meta:
         return placeholder(weight.shape, config.granularity == "row", config.widths.b)
-    how = config.rounding.weights
+    how = config.rounding("weights")
     rounded = quantize(
         weight, how.percentile, how.beta, how.granularity, how.zero_alpha, f"the weight of {name}"
     )
@@ -219,7 +232,7 @@ def _convert(
     name: str,
     config: IntegerConfig,
     choice: Choice,
-    weights: dict[int, StoredWeight],
+    weights: dict[str, StoredWeight],
 ) -> None:
     parameter = module.get_parameter("weight")
     transposed = choice.transposed(module)
@@ -238,7 +251,7 @@ def _convert(
         return
     _become(module, ExactLinear)
     assert isinstance(module, ExactLinear)
-    module.take_weight(weights[id(parameter)])
+    module.take_weight(weights[name])
 
 
 def _tell_transformers(what: str, model: nn.Module, *settings: IntegerConfig) -> None:

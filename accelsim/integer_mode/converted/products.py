@@ -65,7 +65,7 @@ def forward(x: Tensor, weight: StoredWeight, settings: str) -> Tensor:
     rows = x.detach().reshape(x.shape[:-1].numel(), d)
     if not rows.numel() or not weight.h:
         return x.new_zeros(shape)
-    rounding = parsed(settings).rounding.activations
+    rounding = parsed(settings).rounding("activations")
     return _with_weight(rows, rounding, [weight], d, settings, transposed=False).reshape(shape)
 
 
@@ -75,7 +75,7 @@ def forward_joined(x: Tensor, weights: Sequence[StoredWeight], settings: str) ->
     rows = x.detach().reshape(x.shape[:-1].numel(), d)
     if not rows.numel() or not shape[-1]:
         return x.new_zeros(shape)
-    rounding = parsed(settings).rounding.activations
+    rounding = parsed(settings).rounding("activations")
     return _with_weight(rows, rounding, weights, d, settings, transposed=False).reshape(shape)
 
 
@@ -88,7 +88,7 @@ def backward(gradient: Tensor, weight: StoredWeight, d: int, settings: str) -> T
     if weight.by_row:
         floats = weight.floats(d).T.contiguous()
         return product(rows, floats, "gradients", "weights", settings).reshape(shape)
-    rounding = parsed(settings).rounding.gradients
+    rounding = parsed(settings).rounding("gradients")
     try:
         result = _with_weight(rows, rounding, [weight], d, settings, transposed=True)
         return result.reshape(shape)
@@ -108,7 +108,7 @@ def product(a: Tensor, b: Tensor, kind_a: str, kind_b: str, settings: str) -> Te
             shape=(1, shape[0], a.shape[1], shape[1]),
             device=a.device,
             dtype=a.dtype,
-            rounding=PerOperand(config.rounding.of(kind_a), config.rounding.of(kind_b)),
+            rounding=PerOperand(config.rounding(kind_a), config.rounding(kind_b)),
             digits=config.systems,
             output=a.dtype,
             names=PerOperand(kind_a, kind_b),
@@ -175,7 +175,7 @@ def _with_weight(
         shape=(1, None, rows.shape[1], d if transposed else h),
         device=rows.device,
         dtype=rows.dtype,
-        rounding=PerOperand(rounding, config.rounding.weights),
+        rounding=PerOperand(rounding, config.rounding("weights")),
         digits=config.systems,
         fixed=frozenset({"b"}),
         output=rows.dtype,

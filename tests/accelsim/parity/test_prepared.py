@@ -59,6 +59,18 @@ def test_eval_gives_the_same_perplexity(tmp_path, llama):
     assert prepared["treatment"] == f"{plain['treatment']}, prepared"
 
 
+def test_eval_gives_the_same_perplexity_under_a_plan(tmp_path, llama):
+    (tmp_path / "text.txt").write_text("Integers are enough, or so it is said. " * 2)
+    (tmp_path / "fine.yaml").write_text(
+        "schema: 1\ngemms: {'*.down_proj': {weights: {beta: 255}, activations: {beta: 7}}}\n"
+    )
+    config = tmp_path / "eval.yaml"
+    planned = CONFIG.replace("MODEL", str(llama)).replace("granularity: row", "plan: fine.yaml")
+    config.write_text(planned + "  - {beta: 31, ops: [linear]}\n")
+    plain, prepared, uniform = rows(command, config)
+    assert prepared["perplexity"] == plain["perplexity"] != uniform["perplexity"]
+
+
 def test_train_gives_the_same_curves(tmp_path):
     config = tmp_path / "train.yaml"
     config.write_text(TRAIN)
