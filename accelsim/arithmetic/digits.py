@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -77,7 +78,7 @@ class DigitSystem:
         """
         return self.digits != self.low_digits
 
-    @property
+    @cached_property
     def largest(self) -> int:
         """Largest magnitude of a digit."""
         return max(abs(digit) for digit in self.digits)

@@ -85,4 +85,4 @@ class Survey:
     @property
     def max_digits(self) -> int:
         """Digits that the largest entry needs."""
-        return int(self.rows.max()) if self.rows.numel() else 1
+        return int(self.rows.max()) if any(self.out_of_bound) else 1
