@@ -145,3 +145,16 @@ def test_an_alpha_that_is_the_smallest_of_those_present(present):
     a[3, 10 : 10 + present] = torch.arange(1, present + 1, device=DEVICE).float()
     route = open_route(a, b, 31.0, zero_alpha="nonzero", granularity="row")
     assert_exact(route, route.run(a, b, TIMER), a, b)
+
+
+@pytest.mark.parametrize("ratio", [1e-30, 1e30, float("inf"), -1.0, float("nan")])
+def test_a_guess_changes_no_scale(ratio):
+    """What one row left as a guess for others is far below, far above, or no number."""
+    a, b = draw("scattered", 300, 1384, 200, torch.float32, DEVICE)
+    route = open_route(a, b, granularity="row")
+    out = route.run(a, b, TIMER)
+    for rounder in route._operands._rounders.values():
+        rounder.ratio.fill_(ratio)
+    again = route.run(a, b, TIMER)
+    assert_exact(route, again, a, b)
+    assert torch.equal(out, again)
