@@ -32,12 +32,15 @@ class Outcome:
         What was found, why it failed or why it was skipped.
     seconds : float
         How long it took.
+    cause : str
+        The kind of fault; failures of one kind may have one root. Empty where it is not known.
     """
 
     name: str
     status: Status
     detail: str = ""
     seconds: float = 0.0
+    cause: str = ""
 
 
 def _nothing() -> str:

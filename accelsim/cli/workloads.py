@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from accelsim.cli.shared import beta_option, format_option, gemm_option
 from accelsim.cli.workload_models import fetch_command, models_command
 from accelsim.cli.workload_stats import profile_command, stats_command
 from accelsim.report.formats import Format
+
+if TYPE_CHECKING:
+    from workloads import Gemm
 
 _format = format_option("the result")
 
@@ -19,21 +23,29 @@ def command() -> None:
     """List workloads, show their GEMMs and heavy hitters, and fetch models."""
 
 
-@command.command("list", short_help="List the GEMMs of bundles and configs.")
+@command.command("list", short_help="List the GEMMs of bundles, models and configs.")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @_format
 def list_command(files: tuple[Path, ...], style: Format) -> None:
-    """List the GEMMs of bundles and of configs' workloads, without reading their operands.
+    """List the GEMMs of bundles, models and configs' workloads, without reading their operands.
 
-    FILES are .safetensors bundles or YAML configs; without any, the bundles that ship with accelsim
-    are listed.
+    FILES are .safetensors bundles, YAML configs, models of the catalog or local Hugging Face
+    folders; without any, the bundles that ship with accelsim are listed. A model with weights runs
+    once. The names are what globs match: --gemm of commands, `gemms` and `skip` of configs, plans
+    and `accelsim.integer_gemms`.
     """
-    from accelsim.cli.gemms import gemms_of
+    from accelsim.cli.gemms import gemms_of, is_model
     from accelsim.cli.workload_rows import shape_row
     from accelsim.report.tables import render
     from workloads import shipped_bundles
+    from workloads.models.listing import model_gemms
 
-    gemms = [gemm for file in files or shipped_bundles() for gemm in gemms_of(file)]
+    def say(message: str) -> None:
+        click.echo(f"accelsim: {message}", err=True)
+
+    gemms: list[Gemm] = []
+    for file in files or shipped_bundles():
+        gemms += model_gemms(str(file), say) if is_model(file) else gemms_of(file)
     rows = [shape_row(gemm) for gemm in gemms]
     narrow = [name for name in rows[0] if name != "macs"]
     click.echo(render(rows, narrow if style == "table" else None, style), nl=False)

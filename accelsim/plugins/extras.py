@@ -21,6 +21,7 @@ PURPOSES = {
     "distributed": "sweeps on several machines",
     "lm-eval": "lm-evaluation-harness",
     "torchao": "torchao as a baseline",
+    "test": "the tests, and Hypothesis for `accelsim verify`",
 }
 """What each extra is for; those that are not here are for developers of accelsim."""
 

@@ -9,6 +9,7 @@ from accelsim.report.formats import Format
 from accelsim.report.tables import render
 from gemm_backends import GemmBackend, Outcome
 from gemm_backends.conformance import CHECKS, routes
+from gemm_backends.conformance.causes import followers
 from gemm_backends.types import Status
 
 _WIDE = 120
@@ -37,10 +38,13 @@ def checks_table(backend: GemmBackend, found: Sequence[Outcome], style: Format, 
     str
         The text, with a line end.
     """
-    rows = [_row(outcome) for outcome in (folded(found) if style == "table" else found)]
+    following = followers(found)
+    shown = folded(found) if style == "table" else found
+    rows = [_row(outcome, following.get(outcome.name)) for outcome in shown]
     if style != "table":
         return render(rows, None, style)
-    columns = [name for name in rows[0] if name != "what_must_hold" or width >= _WIDE]
+    hidden = {"may_follow_from", *([] if width >= _WIDE else ["what_must_hold"])}
+    columns = [name for name in rows[0] if name not in hidden]
     table = render(rows, columns, style, labels=len(columns), width=width)
     return _explained(backend, found, table)
 
@@ -63,11 +67,13 @@ def folded(found: Sequence[Outcome]) -> list[Outcome]:
     return [*found[:first], whole, *rest]
 
 
-def _row(outcome: Outcome) -> dict[str, Any]:
+def _row(outcome: Outcome, root: str | None) -> dict[str, Any]:
+    """Return a row; one whose failure may follow from that of `root` has its name."""
     return {
         "check": outcome.name,
         "what_must_hold": TITLES.get(outcome.name, ""),
         "result": outcome.status,
+        "may_follow_from": root,
         "found": outcome.detail,
         "ms": outcome.seconds * 1e3,
     }
@@ -83,10 +89,15 @@ def _explained(backend: GemmBackend, found: Sequence[Outcome], table: str) -> st
         f"{accumulator.bits}-bit accumulator, overflow: {accumulator.overflow}\n",
         table,
     ]
+    following = followers(found)
     for outcome in found:
-        if outcome.status == "failed":
+        if outcome.status == "failed" and outcome.name not in following:
             title = f": {TITLES[outcome.name]}" if outcome.name in TITLES else ""
-            parts.append(f"{outcome.name} failed{title}\n  {outcome.detail}\n")
+            words = f"{outcome.name} failed{title}\n  {outcome.detail}\n"
+            others = [name for name, root in following.items() if root == outcome.name]
+            if others:
+                words += f"  May follow from it, so mend it first: {', '.join(others)}\n"
+            parts.append(words)
     statuses = [outcome.status for outcome in found]
     counts = [f"{statuses.count(status)} {status}" for status in get_args(Status)]
     return "\n".join([*parts, ", ".join(counts) + "\n"])

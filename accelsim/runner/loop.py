@@ -16,6 +16,7 @@ from accelsim.records.keyed import canonical_json
 from accelsim.runner.cases import Case, list_cases
 from accelsim.runner.interrupts import Interrupts
 from accelsim.runner.makers import Here, Maker
+from accelsim.runner.mismatch import is_replay
 from accelsim.runner.progress import Progress, Steps
 
 MOST_MINIMISED = 20
@@ -108,7 +109,7 @@ def run(
         progress(steps.begin())
         for case, made in makes.records(missing):
             record = made.model_copy(update={"operands_sha256": hashes.get(case.gemm.id)})
-            if minimised < MOST_MINIMISED:
+            if minimised < MOST_MINIMISED and not is_replay(config):
                 record = with_minimised(record, case, makes, folder)
                 minimised += record.minimised is not None
             folder.append(record)

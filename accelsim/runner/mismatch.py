@@ -118,6 +118,11 @@ def minimise(
     return _save(case, config, excerpt.of(integers), folder)
 
 
+def is_replay(config: RunConfig) -> bool:
+    """Whether a config is one that `minimise` wrote: its GEMM has been minimised."""
+    return config.path.parent.name == MISMATCHES
+
+
 def _integers(case: Case, config: RunConfig, operands: Operands) -> Operands:
     """Return the quantized operands as float32, which holds them exactly, with a batch."""
     request = request_of(case, operands, config)
@@ -216,8 +221,13 @@ def _replay(case: Case, config: RunConfig, operands: Operands, path: Path) -> st
         "timing": {"repeats": 1, "warmup": 0},
         "output": str(path.absolute().with_name(f"{path.stem}-replay")),
     }
-    head = f"# The smallest part of {case.gemm.id} that {case.backend.name} still gets wrong.\n"
-    return f"{head}# accelsim run {path} --overwrite\n{yaml.safe_dump(content, sort_keys=False)}"
+    head = (
+        f"# The smallest part found of {case.gemm.id} that {case.backend.name} still gets wrong.\n"
+        f"# accelsim run {path} --overwrite\n"
+        "# The bundle holds integers. Percentile 100 and a beta of twice the largest magnitude\n"
+        "# make the scale 1, so that rounding leaves them as they are.\n"
+    )
+    return head + yaml.safe_dump(content, sort_keys=False)
 
 
 def _absolute(name: str, folder: Path) -> str:

@@ -8,8 +8,9 @@ import time
 import torch
 from torch import Tensor
 
+from gemm_backends.conformance.causes import ACCUMULATOR, PRODUCT
 from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
-from gemm_backends.conformance.subject import Subject
+from gemm_backends.conformance.subject import SIDES, Subject
 from gemm_backends.errors import AccumulatorOverflow
 from gemm_backends.types import Accumulator, OverflowReport
 
@@ -71,7 +72,8 @@ def accumulator_overflow(subject: Subject) -> str:
         if found != _CLAIMS[claimed.overflow]:
             raise CheckFailed(
                 f"a {claimed.bits}-bit accumulator that {_CLAIMS[claimed.overflow]} is claimed; "
-                f"for [{n}, {d}] x [{h}, {d}], where the sum is {total}, it {found}"
+                f"for [{n}, {d}] x [{h}, {d}], where the sum is {total}, it {found}",
+                PRODUCT,
             )
     return f"it {_CLAIMS[claimed.overflow]}"
 
@@ -103,14 +105,16 @@ def accumulator_partial_sums(subject: Subject) -> str:
     if claimed.overflow == "error":
         found = _behaviour(subject, a, b, total)
         if found != _CLAIMS["error"]:
-            raise CheckFailed(f"{what}, which does not raise: it {found}")
+            raise CheckFailed(f"{what}, which does not raise: it {found}", PRODUCT)
         return "it raises"
     result = int(subject.backend.multiply(a, b)[0, 0])
     stepwise = max(claimed.maximum - back * down, claimed.minimum)
     if result == total:
-        raise CheckFailed(f"{what}: got that; saturation at every step gives {stepwise}")
+        message = f"{what}: got that; saturation at every step gives {stepwise}"
+        raise CheckFailed(message, PRODUCT)
     if not stepwise <= result < total:
-        raise CheckFailed(f"{what}: got {result}; saturation at every step gives {stepwise}")
+        message = f"{what}: got {result}; saturation at every step gives {stepwise}"
+        raise CheckFailed(message, PRODUCT)
     return "it saturates " + ("at every step" if result == stepwise else "every few steps")
 
 
@@ -206,27 +210,59 @@ def _verify(subject: Subject, a: Tensor, b: Tensor, what: str) -> None:
     try:
         subject.verify(a, b, what)
     except CheckFailed as failure:
-        raise CheckFailed(f"{failure}{_identified(subject, a, b)}") from failure
+        words, cause = _identified(subject, a, b)
+        raise CheckFailed(f"{failure}{words}", cause) from failure
 
 
-def _identified(subject: Subject, a: Tensor, b: Tensor) -> str:
-    """Name the accumulator that is narrower than claimed, or the rounding, if it is either."""
+def _identified(subject: Subject, a: Tensor, b: Tensor) -> tuple[str, str]:
+    """Name the accumulator that is narrower than claimed, or the rounding, if it is either.
+
+    Returns
+    -------
+    tuple of str
+        Words for the message, and the cause. A backend that multiplies two digits wrongly is not
+        asked about its accumulator: any sum that it gives would look like some register's.
+    """
+    if wrong := _wrong_digit_product(subject):
+        return f"; its accumulator cannot be told, as {wrong}", PRODUCT
     for bits in range(2, subject.accumulator.bits):
         register = Accumulator(bits, "wrap")
         d = register.maximum // _step(subject, 1) + 1
         total = d * _step(subject, 1)
-        value = int(subject.backend.multiply(*_extremes(subject, d, 1))[0, 0])
+        if _total(subject, d - 1) != total - _step(subject, 1):
+            continue
+        value = _total(subject, d)
         for does, result in (
             ("wraps", _wrapped(total, register)),
             ("saturates", _saturated(total, register)),
         ):
             if value == result != total:
-                return f"; it behaves as a {bits}-bit accumulator that {does}"
+                return f"; it behaves as a {bits}-bit accumulator that {does}", ACCUMULATOR
     expected = subject.expected(a, b).to(torch.float64)
     error = (subject.backend.multiply(a, b).cpu().to(torch.float64) - expected).abs().max()
     relative = float(error / expected.abs().max())
     if relative < LARGEST_ROUNDING:
-        return f"; an error of {relative:.1e} of the sum, as of floating-point rounding"
+        words = f"; an error of {relative:.1e} of the sum, as of floating-point rounding"
+        return words, ACCUMULATOR
+    return "", PRODUCT
+
+
+def _total(subject: Subject, d: int) -> int:
+    """Return what the backend gives for the sum of d of the largest products."""
+    return int(subject.backend.multiply(*_extremes(subject, d, 1))[0, 0]) if d else 0
+
+
+def _wrong_digit_product(subject: Subject) -> str:
+    """Describe a product of two extreme digits that is wrong on its own, if there is one."""
+    for x, y in itertools.product(*((subject.lowest(s), subject.highest(s)) for s in SIDES)):
+        a, b = subject.padded(subject.full("a", 1, 1, x), subject.full("b", 1, 1, y))
+        if not _taken(subject, a, b):
+            continue
+        found = int(subject.backend.multiply(a, b)[0, 0])
+        if found != (expected := int(subject.expected(a, b)[0, 0])):
+            return f"the product of two digits is wrong already: {x} · {y} gives {found}, " + (
+                f"expected {expected}"
+            )
     return ""
 
 

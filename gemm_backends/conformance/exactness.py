@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 
 from accelsim.plugins.extras import how_to_install
+from gemm_backends.conformance.causes import raised
 from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
 from gemm_backends.conformance.shrinking import verify_and_shrink
 from gemm_backends.conformance.subject import Shape, Subject
@@ -164,7 +165,8 @@ def random_gemms(subject: Subject) -> str:
         except CheckFailed:
             raise
         except Exception as error:
-            raise CheckFailed(f"{what}: raised {type(error).__name__}: {error}") from error
+            message = f"{what}: raised {type(error).__name__}: {error}"
+            raise CheckFailed(message, raised(error)) from error
 
     try:
         exact()

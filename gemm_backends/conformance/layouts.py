@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from gemm_backends.conformance.causes import raised
 from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
 from gemm_backends.conformance.operands import usual_shape
 from gemm_backends.conformance.subject import Subject
@@ -47,7 +48,8 @@ def ambiguous_strides(subject: Subject) -> str:
             try:
                 product = subject.backend.multiply(view_a, view_b)
             except Exception as error:
-                raise CheckFailed(f"{what}: raised {type(error).__name__}: {error}") from error
+                message = f"{what}: raised {type(error).__name__}: {error}"
+                raise CheckFailed(message, raised(error)) from error
             subject.compare(product, subject.expected(view_a, view_b), what)
     if len(shapes) == 1:
         raise NotApplicable(f"supports() refuses {', '.join(map(str, DEGENERATE))}")

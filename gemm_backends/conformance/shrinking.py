@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
+from gemm_backends.conformance.causes import raised
 from gemm_backends.conformance.check import CheckFailed
 from gemm_backends.conformance.subject import Subject
 
@@ -39,11 +40,12 @@ def verify_and_shrink(subject: Subject, a: Tensor, b: Tensor, what: str) -> None
     try:
         subject.verify(a, b, what)
     except CheckFailed as failure:
-        raise CheckFailed(f"{failure}; {_smallest(subject, a, b)}") from failure
+        message = f"{failure}; {_smallest(subject, a, b)}"
+        raise CheckFailed(message, failure.cause) from failure
     except Exception as error:
         smallest = _smallest(subject, a, b)
         message = f"{what}: raised {type(error).__name__}: {error}; {smallest}"
-        raise CheckFailed(message) from error
+        raise CheckFailed(message, raised(error)) from error
 
 
 def _smallest(subject: Subject, a: Tensor, b: Tensor) -> str:

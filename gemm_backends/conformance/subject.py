@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gemm_backends.base import GemmBackend
+from gemm_backends.conformance.causes import PRODUCT
 from gemm_backends.conformance.errors import CheckFailed
 from gemm_backends.types import Accumulator, GemmSpec
 
@@ -159,7 +160,8 @@ class Subject:
             first = tuple(wrong[0].tolist())
             raise CheckFailed(
                 f"{what}: {len(wrong)} of {found.numel()} entries differ, first at {first}: "
-                f"got {found[first].item()}, expected {expected[first].item()}"
+                f"got {found[first].item()}, expected {expected[first].item()}",
+                PRODUCT,
             )
 
     def _bits(self, side: Side) -> int:

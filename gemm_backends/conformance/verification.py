@@ -18,6 +18,7 @@ from gemm_backends.conformance import (
     running,
     sparse,
 )
+from gemm_backends.conformance.causes import raised
 from gemm_backends.conformance.check import Check, CheckFailed, NotApplicable
 from gemm_backends.conformance.subject import Subject
 from gemm_backends.errors import place_in
@@ -66,21 +67,22 @@ def run_check(
 ) -> Outcome:
     """Run one check; any exception of the backend is a failure of the check, never an error."""
     start = time.perf_counter()
-    status, detail = _run(item, subject, on_error)
-    return Outcome(item.name, status, detail, time.perf_counter() - start)
+    status, detail, cause = _run(item, subject, on_error)
+    return Outcome(item.name, status, detail, time.perf_counter() - start, cause)
 
 
 def _run(
     item: Check, subject: Subject, on_error: Callable[[BaseException], None]
-) -> tuple[Status, str]:
+) -> tuple[Status, str, str]:
     try:
-        return "passed", item.run(subject)
+        return "passed", item.run(subject), ""
     except NotApplicable as reason:
-        return "skipped", str(reason)
+        return "skipped", str(reason), ""
     except CheckFailed as failure:
         on_error(failure)
-        return "failed", str(failure)
+        return "failed", str(failure), failure.cause
     except (Exception, SystemExit) as error:  # a library may end the process
         on_error(error)
         where = place_in(error, type(subject.backend))
-        return "failed", f"raised {type(error).__name__}: {error}{where}"
+        message = f"raised {type(error).__name__}: {error}{where}"
+        return "failed", message, raised(error)

@@ -50,6 +50,7 @@ from gemm_backends.conformance import (
     running,
     verify,
 )
+from gemm_backends.conformance.causes import followers
 from gemm_backends.conformance.check import CheckFailed
 from gemm_backends.conformance.subject import Subject
 from gemm_backends.conformance.verification import run_check
@@ -170,6 +171,43 @@ def test_a_failure_is_explained(double, check, explanation):
     outcome = run_check(BY_NAME[check], Subject(double()))
     assert outcome.status == "failed"
     assert explanation in outcome.detail
+
+
+QUICK = ("small_shapes", "extreme_digits", "accumulator_bound", "accumulator_overflow", "batches")
+
+
+class Raises(Correct):
+    def matmul(self, a, b):
+        raise RuntimeError("no kernel")
+
+
+@pytest.mark.parametrize(
+    ("double", "following"),
+    [
+        (Correct, {}),
+        (WrongBatchOrder, {}),
+        (
+            NarrowerThanClaimed,
+            {"extreme_digits": None, "accumulator_overflow": "accumulator_bound"},
+        ),
+        (Raises, dict.fromkeys(QUICK[1:], "small_shapes")),
+    ],
+)
+def test_failures_that_may_follow_from_another_are_told_from_roots(double, following):
+    outcomes = [run_check(BY_NAME[name], Subject(double())) for name in QUICK]
+    wanted = {name: root for name, root in following.items() if root}
+    assert followers(outcomes) == wanted
+
+
+def test_a_wrong_product_says_nothing_about_the_accumulator():
+    """The sum of wrong products would look like that of some register."""
+    double = IgnoresTheMostNegativeDigit()
+    outcomes = [run_check(BY_NAME[name], Subject(double)) for name in QUICK]
+    bound = outcomes[QUICK.index("accumulator_bound")]
+    assert "behaves as" not in bound.detail
+    assert "cannot be told, as the product of two digits is wrong already: -128 · " in bound.detail
+    assert followers(outcomes)["accumulator_bound"] in ("small_shapes", "extreme_digits")
+    assert "accumulator_bound" not in followers(outcomes).values()
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)

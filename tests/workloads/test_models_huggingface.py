@@ -1,16 +1,21 @@
 """Local Hugging Face folders: a small Llama and a small BERT, made here, and GGUF files."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from accelsim.cli.workloads import command
 from accelsim.errors import InputError
 from workloads import open_bundle
 from workloads.capture import Sampling
 from workloads.models.extraction import extract
 from workloads.models.huggingface import load
+from workloads.models.listing import model_gemms
 from workloads.models.opening import open_folder
-from workloads.models.text import Text
+from workloads.models.text import Text, read_text
 
 transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -59,6 +64,31 @@ EVERY_KIND = {
     for op in ("linear", "qk", "pv")
     for phase in ("forward", "grad_input", "grad_weight")
 }
+
+
+def test_the_names_of_a_folder_and_of_shapes_are_listed_without_operands(llama, tmp_path):
+    result = CliRunner().invoke(command, ["list", str(llama), "llama-2-7b", "--format", "json"])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    mine = {row["gemm"]: row for row in rows if row["workload"] == llama.name}
+    bundle = tmp_path / "x.safetensors"
+    extract(open_folder(llama, None, read_text(None), None, None), bundle, Sampling())
+    wanted = {gemm.name: gemm for gemm in open_bundle(bundle).gemms if gemm.phase == "forward"}
+    assert mine.keys() == wanted.keys()
+    for name, row in mine.items():
+        fields = ("op", "layer", "batch", "n", "d", "h")
+        assert [row[field] for field in fields] == [
+            getattr(wanted[name], field) for field in fields
+        ]
+    assert sum(row["workload"] == "llama-2-7b" for row in rows) == 32 * 9 + 1
+    (first, *_) = model_gemms(str(llama), lambda message: None)
+    with pytest.raises(InputError, match="its operands were not kept; use accelsim extract"):
+        first.load()
+
+
+def test_a_model_where_operands_are_needed_is_named_as_one():
+    result = CliRunner().invoke(command, ["show", "smollm2-135m"])
+    assert "accelsim extract smollm2-135m" in str(result.exception)
 
 
 def test_a_causal_language_model(llama, tmp_path):

@@ -77,6 +77,18 @@ def test_a_right_backend_passes(file):
     assert "\x1b" not in result.output
 
 
+def test_the_root_of_failures_comes_first_and_what_may_follow_is_named(file):
+    shown = run(f"{file}:Wrong").stdout
+    root, _, rest = shown.partition("  May follow from it, so mend it first: ")
+    assert "small_shapes failed" in root or "extreme_digits failed" in root
+    named = rest.splitlines()[0]
+    assert "accumulator_bound" in named
+    assert "accumulator_bound failed" not in shown
+    rows = json.loads(run(f"{file}:Wrong", "--format", "json").stdout)
+    (bound,) = (row for row in rows if row["check"] == "accumulator_bound")
+    assert bound["may_follow_from"] in ("small_shapes", "extreme_digits")
+
+
 def test_a_wrong_backend_fails_with_an_explanation_and_junit(file, tmp_path):
     junit = tmp_path / "junit.xml"
     result = run(f"{file}:Wrong", "--junit", junit)

@@ -124,6 +124,8 @@ def test_the_first_mismatch_is_minimised_and_its_replay_shows_it(tmp_path, backe
                        / (Path(small["config"]).stem + "-replay"))  # fmt: skip
     assert again["status"] == "inexact"
     assert again["n"] == n
+    assert again["minimised"] is None  # it is minimal already, and no folder is inside a folder
+    assert "the scale 1" in (tmp_path / "out" / small["config"]).read_text()
 
 
 def test_timeout_without_isolate_is_refused(tmp_path):

@@ -11,6 +11,10 @@ class TestMyAccelerator(BackendConformance):
         return MyAccelerator()
 
 
+# The kit checks one instance, and digits of up to its `bits`. For other options, such as another
+# width or size, add a class like this one whose make_backend passes them.
+
+
 def test_it_is_installed_with_its_library():
     backend = load_backend("my-accelerator")
     assert isinstance(backend, MyAccelerator)

@@ -11,5 +11,9 @@ class TestMyAccelerator(BackendConformance):
         return MyAccelerator()
 
 
+# The kit checks one instance, and digits of up to its `bits`. For other options, such as another
+# width or size, add a class like this one whose make_backend passes them.
+
+
 def test_it_is_installed():
     assert isinstance(load_backend("my-accelerator"), MyAccelerator)
