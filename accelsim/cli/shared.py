@@ -130,6 +130,15 @@ model_options = together(
 )
 """Adds ``--gguf`` and ``--text`` to a command that reads a language model."""
 
+granularity_option = click.option(
+    "--granularity",
+    type=click.Choice(("tensor", "row")),
+    default="row",
+    show_default=True,
+    help="One scale for a tensor, or one for each row.",
+)
+"""Adds ``--granularity``."""
+
 rounding_options = together(
     click.option(
         "--percentile",
@@ -138,13 +147,7 @@ rounding_options = together(
         show_default=True,
         help="Which magnitude becomes beta / 2.",
     ),
-    click.option(
-        "--granularity",
-        type=click.Choice(("tensor", "row")),
-        default="row",
-        show_default=True,
-        help="One scale for a tensor, or one for each row.",
-    ),
+    granularity_option,
 )
 """Adds ``--percentile`` and ``--granularity`` to a command that rounds a model's operands."""
 

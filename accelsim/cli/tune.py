@@ -8,9 +8,9 @@ import click
 
 from accelsim.cli.shared import (
     format_option,
+    granularity_option,
     model_options,
     output_option,
-    rounding_options,
     run_folder_options,
     say_next,
     unpacking_options,
@@ -18,7 +18,8 @@ from accelsim.cli.shared import (
 from accelsim.plugins.extras import need
 from accelsim.report.formats import Format
 
-BETAS = (7.0, 15.0, 31.0, 47.0, 63.0, 95.0, 127.0, 191.0, 255.0)
+BETAS = (7.0, 14.0, 31.0, 63.0, 95.0, 127.0, 159.0, 191.0, 223.0, 254.0)
+PERCENTILES = (95.0, 98.0, 99.0, 99.5, 100.0)
 
 
 @click.command("tune")
@@ -51,7 +52,16 @@ BETAS = (7.0, 15.0, 31.0, 47.0, 63.0, 95.0, 127.0, 191.0, 255.0)
     show_default=True,
     help="A β to choose among; may be repeated.",
 )
-@rounding_options
+@click.option(
+    "--percentile",
+    "percentiles",
+    type=click.FloatRange(0, 100, min_open=True),
+    multiple=True,
+    default=PERCENTILES,
+    show_default=True,
+    help="Which magnitude becomes beta / 2, to choose among; may be repeated.",
+)
+@granularity_option
 @click.option(
     "--bits",
     "bits",
@@ -101,7 +111,7 @@ def command(
     gguf: str | None,
     text: Path | None,
     betas: tuple[float, ...],
-    percentile: float,
+    percentiles: tuple[float, ...],
     granularity: str,
     bits: tuple[int, ...],
     strategy: str,
@@ -151,7 +161,7 @@ def command(
     choice = StrategyChoice(*split_options(strategy))
     load_strategy(choice, block)
     asked = Target.parse(target)
-    grid = Grid(tuple(sorted(set(betas))), bits, percentile, granularity, choice, block)
+    grid = Grid(tuple(sorted(set(betas))), bits, percentiles, granularity, choice, block)
     price = price_of(cost, accelerator, backend)
     for width in bits:
         accelerator_backend(accelerator, width)

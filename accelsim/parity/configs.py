@@ -21,7 +21,8 @@ from accelsim.config.run_config import BackendChoice
 from accelsim.config.settings import UnpackSection
 from accelsim.config.shipped import find_config
 from accelsim.errors import InputError
-from accelsim.parity.treatments import Treatment, TreatmentSweep, in_folder
+from accelsim.parity.sweep import TreatmentSweep, in_folder
+from accelsim.parity.treatments import Treatment
 from accelsim.settings import Unpacking
 from workloads.models.catalog import find_weights
 from workloads.paths import from_folder

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from accelsim.errors import DataError
+from accelsim.errors import DataError, UnsupportedError
 from accelsim.integer_mode import IntegerGemms
 from accelsim.integer_mode.replacing import ALL
 from accelsim.measure.durations import duration
@@ -21,10 +21,14 @@ from accelsim.parity.clipping import ClippedGemms
 from accelsim.parity.configs import EvalSections, ParityConfig
 from accelsim.parity.devices import check_device
 from accelsim.parity.forecast import forecast
+from accelsim.parity.groups import GroupedGemms
 from accelsim.parity.progress import Course, Part, Show, unseen
 from accelsim.parity.quality import Quality, embeddings, likeness, perplexity, windows
 from accelsim.parity.storage import weight_storage
+from accelsim.parity.torchao import TorchaoLayers
 from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
+from accelsim.parity.weights import weight_bytes
+from accelsim.plugins.extras import need
 from accelsim.records import RunFolder
 from accelsim.records.experiments import EvalRecord
 from accelsim.settings import PerKind
@@ -33,6 +37,9 @@ from workloads.models.opening import load_catalog_model
 from workloads.models.text import read_text
 
 Say = Callable[[str], None]
+
+TALLIED = (IntegerGemms, GroupedGemms)
+"""Contexts that count what they multiply in integers."""
 
 
 def evaluate(
@@ -61,6 +68,8 @@ def evaluate(
     """
     sections = config.sections
     check_device(sections.device)
+    if any(treatment.method == "torchao" for treatment in config.treatments):
+        need("torchao", "torchao")
     loaded = _open(sections, say)
     loaded.model.to(sections.device)
     text = read_text(None if sections.text is None else Path(sections.text))
@@ -133,12 +142,12 @@ def _record(
         metric = found.metric
         value = found.value if math.isfinite(found.value) else None
         reason = "" if value is not None else f"the {metric} is not finite"
-        if isinstance(mode, IntegerGemms) and not mode.tally.total.gemms:
+        if isinstance(mode, TALLIED) and not mode.tally.total.gemms:
             value, reason = None, NOTHING_REPLACED
-    except DataError as error:
+    except (DataError, UnsupportedError) as error:
         reason = str(error)
     seconds = time.perf_counter() - start
-    tally: dict[str, Any] = mode.tally.summary() if isinstance(mode, IntegerGemms) else {}
+    tally: dict[str, Any] = mode.tally.summary() if isinstance(mode, TALLIED) else {}
     return EvalRecord(
         model=Path(model).name,
         text_sha256=source["text_sha256"],
@@ -149,14 +158,18 @@ def _record(
         reason=reason,
         seconds=seconds,
         tally=tally,
-        storage={} if reason else _storage(treatment, loaded.model),
+        storage={} if reason else _storage(treatment, loaded.model, mode),
     )
 
 
-def _storage(treatment: Treatment, model: nn.Module) -> dict[str, Any]:
-    if treatment.method != "integers":
-        return {}
-    return weight_storage(model, treatment.weights).summary()
+def _storage(treatment: Treatment, model: nn.Module, mode: Any) -> dict[str, Any]:
+    """Return what the weights take: as they are kept, and under codes where no scheme is fixed."""
+    if isinstance(mode, TorchaoLayers):
+        return {"weight_bytes": mode.weight_bytes}
+    found: dict[str, Any] = {"weight_bytes": weight_bytes(model, treatment)}
+    if treatment.method == "integers":
+        found |= weight_storage(model, treatment.weights).summary()
+    return found
 
 
 def _quality(

@@ -24,7 +24,8 @@ from accelsim.errors import InputError
 from accelsim.integer_mode import IntegerGemms, Tally
 from accelsim.measure.durations import duration
 from accelsim.parity.forecast import forecast
-from accelsim.parity.treatments import Treatment, TreatmentSweep
+from accelsim.parity.sweep import TreatmentSweep
+from accelsim.parity.treatments import Treatment
 from workloads.models.catalog import catalog
 from workloads.models.wheels import fetch
 

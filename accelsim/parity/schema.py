@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from accelsim.config.schema import DIALECT, list_names, show_defaults
 from accelsim.parity.configs import EvalSections, ProbeSection, TrainSections
-from accelsim.parity.treatments import TreatmentSweep
+from accelsim.parity.sweep import TreatmentSweep
 
 
 def parity_schema(kind: str) -> dict[str, Any]:

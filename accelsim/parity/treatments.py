@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from pydantic import Field
 from torch import nn
 
-from accelsim.config import BackendChoice, fields
-from accelsim.config.entries import target
-from accelsim.config.fields import Sweep
+from accelsim.config import BackendChoice
 from accelsim.config.plans import Plan
-from accelsim.config.settings import ModelQuantizeSection, UnpackSection
 from accelsim.integer_mode import IntegerGemms, Selection, integer_gemms
 from accelsim.integer_mode.converted import IntegerConfig, PreparedGemms
 from accelsim.parity.clipping import ClippedGemms
+from accelsim.parity.groups import GroupedGemms
+from accelsim.parity.torchao import TorchaoLayers
 from accelsim.settings import KINDS, PerKind, Unpacking
 from accelsim.types import FUSED, Rounding, StrategyChoice
 from workloads.gemm import OPS
 from workloads.tracing import place
 
-Method: TypeAlias = Literal["float", "integers", "clip"]
+Method: TypeAlias = Literal["float", "integers", "clip", "absmax", "torchao"]
 
 NOTHING_REPLACED = "no GEMM was computed in integers"
 """Why a treatment that left everything in floating point has no result."""
-
-_GLOBS = "a list of globs of GEMMs' names"
 
 
 @dataclass(frozen=True)
@@ -38,8 +33,9 @@ class Treatment:
 
     Parameters
     ----------
-    method : {"float", "integers", "clip"}
-        As they are; through integers without clipping; or with clipped operands, not rounded.
+    method : {"float", "integers", "clip", "absmax", "torchao"}
+        As they are; through integers without clipping; with clipped operands, not rounded; in
+        integers of b bits of which the largest magnitude is the largest; or as torchao does it.
     rounding : PerKind of Rounding
         How operands are rounded, or where they are clipped.
     unpacking : Unpacking
@@ -56,6 +52,10 @@ class Treatment:
         Convert linear layers, so that weights are rounded once; see `accelsim.quantize_`.
     invariant : bool
         Make the bits independent of the batch; see `accelsim.invariant`.
+    group : int or None
+        Of ``absmax``: columns of K with a scale of their own; None for scales as `rounding` says.
+    scheme : str or None
+        Of ``torchao``: one of `accelsim.parity.torchao.SCHEMES`.
     """
 
     method: Method
@@ -67,6 +67,8 @@ class Treatment:
     plan: Plan | None = None
     prepared: bool = False
     invariant: bool = False
+    group: int | None = None
+    scheme: str | None = None
 
     @property
     def planned(self) -> tuple[str, ...]:
@@ -84,8 +86,27 @@ class Treatment:
         """A short name for tables and figures."""
         if self.method == "float":
             return "float"
+        where = self._where()
+        if self.method == "torchao":
+            return f"torchao {self.scheme}{where}"
+        if self.method == "absmax":
+            scales = f"groups of {self.group}" if self.group else self._per
+            return f"absmax int{self.unpacking.bits.a}, {scales}{where}"
+        percentile = _spelled(self.rounding.map(lambda rounding: rounding.percentile))
+        if self.method == "clip":
+            return f"clip at p = {percentile}, no rounding{where}"
+        beta = _spelled(self.rounding.map(lambda rounding: rounding.beta))
+        scales = ", scales per row" if self.rounding.weights.granularity == "row" else ""
+        settings = f"p = {percentile}, β = {beta}{scales}{where}"
+        return settings if self.plan is None else f"plan {self.plan.path.stem} (else {settings})"
+
+    @property
+    def _per(self) -> str:
+        return f"scales per {self.rounding.weights.granularity}"
+
+    def _where(self) -> str:
         gemms, skip, ops = self.selection.gemms, self.selection.skip, self.selection.ops
-        where = "".join(
+        return "".join(
             [
                 "" if tuple(gemms) == ("*",) else f", {', '.join(gemms)} only",
                 f", without {', '.join(skip)}" if skip else "",
@@ -95,13 +116,6 @@ class Treatment:
                 ", invariant" if self.invariant else "",
             ]
         )
-        percentile = _spelled(self.rounding.map(lambda rounding: rounding.percentile))
-        if self.method == "clip":
-            return f"clip at p = {percentile}, no rounding{where}"
-        beta = _spelled(self.rounding.map(lambda rounding: rounding.beta))
-        scales = ", scales per row" if self.rounding.weights.granularity == "row" else ""
-        settings = f"p = {percentile}, β = {beta}{scales}{where}"
-        return settings if self.plan is None else f"plan {self.plan.path.stem} (else {settings})"
 
     def _multiplied(self) -> str:
         bits = self.unpacking.bits
@@ -126,8 +140,16 @@ class Treatment:
         """Return what tells this treatment from others, as JSON types."""
         if self.method == "float":
             return {"method": "float"}
-        percentile = self.rounding.map(lambda rounding: rounding.percentile).to_record()
-        record: dict[str, Any] = {"method": self.method, "percentile": percentile}
+        record: dict[str, Any] = {"method": self.method}
+        if self.method == "torchao":
+            record["scheme"] = self.scheme
+        elif self.method == "absmax":
+            record["bits"] = self.unpacking.bits.a
+            record["granularity"] = "group" if self.group else self.rounding.weights.granularity
+            record["group"] = self.group
+        else:
+            percentile = self.rounding.map(lambda rounding: rounding.percentile).to_record()
+            record["percentile"] = percentile
         if self.method == "integers":
             record["beta"] = self.rounding.map(lambda rounding: rounding.beta).to_record()
             record["granularity"] = self.rounding.weights.granularity
@@ -166,6 +188,11 @@ class Treatment:
         if self.method == "clip":
             percentile = self.rounding.map(lambda rounding: rounding.percentile)
             return ClippedGemms(model, percentile, self.selection)
+        if self.method == "torchao":
+            assert self.scheme is not None, "torchao comes with a scheme"
+            return TorchaoLayers(model, self.scheme, self.selection)
+        if self.group is not None:
+            return GroupedGemms(model, self.group, self.unpacking.bits.a, self.selection)
         if self.prepared:
             return PreparedGemms(model, self._config(), self.selection)
         return self.integers(model)
@@ -215,6 +242,19 @@ class Treatment:
         base: PerKind[Mapping[str, Any]] = self.rounding.map(asdict)
         return self.plan.rounding(place(layer, "linear"), "forward", base).weights
 
+    def weight_bits(self, layer: str) -> int:
+        """Return the width of the digits of a linear layer's weight.
+
+        Parameters
+        ----------
+        layer : str
+            The name of its module.
+        """
+        bits = self.unpacking.bits
+        if self.plan is not None:
+            bits = self.plan.unpacking(place(layer, "linear"), "forward").get("bits", bits)
+        return bits.b
+
     def _multiplication(self) -> dict[str, Any]:
         if not self.unpacks:
             return {}
@@ -237,88 +277,3 @@ def _spelled(values: PerKind[float]) -> str:
     if not isinstance(record, dict):
         return f"{record:g}"
     return ", ".join(f"{value:g} ({kind})" for kind, value in record.items())
-
-
-class TreatmentSweep(ModelQuantizeSection, UnpackSection):
-    """Treatments as a config writes them: the keys of ``quantize`` and ``unpack``, and which GEMMs.
-
-    Each combination is one treatment. What `backend` names is checked apart.
-    """
-
-    method: Method = Field(default="integers", description="float, integers or clip")
-    gemms: Sweep[str] = Field(default=("*",), description=_GLOBS)
-    skip: fields.Selection[str] = Field(default=(), description=_GLOBS)
-    ops: Sweep[Literal["linear", "qk", "pv"]] = Field(
-        default=("linear", "qk", "pv"), description="a list of linear, qk and pv"
-    )
-    backend: Any = Field(default=None, description="the name of a backend, or {name: ..., options}")
-    plan: fields.Selection[str] = Field(
-        default=(), description="the path of a plan, or a list of these"
-    )
-    check: bool = Field(default=False, description="true or false")
-    prepared: bool = Field(default=False, description="true or false")
-    invariant: bool = Field(default=False, description="true or false")
-
-    def unfit(self) -> tuple[str, str] | None:
-        """Return a key that does not go with ``prepared`` or ``invariant``, and why, if any."""
-        if self.prepared and (found := self._unfit_for_prepared()) is not None:
-            return found[0], f"{found[1]} (prepared: true)"
-        if self.invariant and self.method != "integers":
-            return "method", "expected integers (invariant: true)"
-        if self.invariant and self.granularity != ("row",):
-            return "granularity", "expected row, since others span the batch (invariant: true)"
-        return None
-
-    def _unfit_for_prepared(self) -> tuple[str, str] | None:
-        named = isinstance(self.backend, str | None)
-        fused = self.backend is None and any(how.name == FUSED for how in self.strategy)
-        plain = not fused and all(not how.options for how in self.strategy)
-        blocks = {unpacking.block for unpacking in self.unpackings(Path())}
-        for key, fits, why in (
-            ("method", self.method == "integers", "expected integers"),
-            ("ops", self.ops == ("linear",), "expected [linear]: attention has no weights"),
-            ("backend", named, "expected a name, without options"),
-            ("strategy", plain, "expected a name, without options, that a backend takes"),
-            ("strategy", blocks == {None}, "expected one that cuts no blocks"),
-            ("check", not self.check, "expected false"),
-            ("invariant", not self.invariant, "expected false"),
-        ):
-            if not fits:
-                return key, why
-        return None
-
-    def treatments(
-        self,
-        backend: BackendChoice | None = None,
-        folder: Path = Path(),
-        plans: Sequence[Plan] = (),
-    ) -> list[Treatment]:
-        """Return every combination; plans vary fastest, then the settings of `unpackings`.
-
-        Parameters
-        ----------
-        backend : BackendChoice or None
-            What `backend` names.
-        folder : Path
-            What the path of a strategy in a file starts from.
-        plans : sequence of Plan
-            What `plan` names.
-        """
-        selection = Selection(self.gemms, self.skip, self.ops)
-        found = [
-            Treatment(self.method, rounding, in_folder(unpacking, folder), selection, backend,
-                      self.check, plan, self.prepared, self.invariant)
-            for rounding in self.roundings()
-            for unpacking in self.unpackings(folder)
-            for plan in plans or (None,)
-        ]  # fmt: skip
-        if self.method == "integers":
-            return found
-        # What the method does not use makes no difference between treatments.
-        return list({str(treatment.to_record()): treatment for treatment in found}.values())
-
-
-def in_folder(unpacking: Unpacking, folder: Path) -> Unpacking:
-    """Make the path of a strategy in a file relative to the current folder instead of `folder`."""
-    strategy = unpacking.strategy
-    return replace(unpacking, strategy=replace(strategy, name=target(strategy.name, folder)))

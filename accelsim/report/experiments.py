@@ -23,6 +23,9 @@ def quality_rows(records: Sequence[EvalRecord]) -> list[dict[str, Any]]:
         row["integer GEMMs"] = record.tally.get("gemms")
         row["checked"], row["inexact"] = (record.tally.get(k) for k in ("checked", "inexact"))
         row["r"] = record.tally.get("ratio")
+        row["bits"] = _bits(record)
+        row["low-bit multiplications"] = _low_bit(record)
+        row["weights, MB"] = _megabytes(record.storage.get("weight_bytes"))
         row["% in integers"] = _percent(record.tally.get("coverage"))
         row["Huffman bits"] = record.storage.get("huffman_bits_per_parameter")
         row["entropy, bits"] = record.storage.get("entropy_bits_per_parameter")
@@ -35,6 +38,28 @@ def quality_rows(records: Sequence[EvalRecord]) -> list[dict[str, Any]]:
     else:
         empty -= {"inexact"}
     return [{key: value for key, value in row.items() if key not in empty} for row in rows]
+
+
+def _bits(record: EvalRecord) -> str | None:
+    """Return the width of what multiplies, where it is known."""
+    treatment, found = record.treatment, record.treatment.get("bits")
+    if treatment["method"] == "torchao":
+        return str(treatment["scheme"]).partition("-")[0]
+    if isinstance(found, dict):
+        return f"{found['a']} × {found['b']}"
+    return None if found is None or "plan" in treatment else str(found)
+
+
+def _low_bit(record: EvalRecord) -> Any:
+    """Return the products of entries of b bits; where all fit, as many as the model's own."""
+    counted = record.tally.get("low_bit_macs")
+    if record.treatment["method"] == "absmax" and not counted:
+        return record.tally.get("dense_macs")
+    return counted
+
+
+def _megabytes(count: Any) -> float | None:
+    return None if count is None else float(count) / 1e6
 
 
 def training_rows(records: Sequence[TrainRecord]) -> list[dict[str, Any]]:

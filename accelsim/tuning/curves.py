@@ -1,4 +1,4 @@
-"""Unpack ratios as functions of β: what each kind of operand of each place costs, counted ahead."""
+"""What rounding an operand more or less finely costs and changes, counted ahead of any product."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from accelsim.arithmetic.rounding import quantize
+from accelsim.arithmetic.rounding import Quantized, quantize
 from accelsim.integer_mode import Replacing
 from accelsim.tuning.places import Place
 from accelsim.tuning.ratios import ratio_of, sampled
-from accelsim.types import SIDES, Rounding, StrategyChoice
+from accelsim.types import SIDES, PerOperand, StrategyChoice
 from accelsim.unpack import DigitSystem, load_strategy
 from workloads.tracing import GemmCall
+
+Setting = tuple[float, float]
+"""A percentile and a β."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,9 @@ class Grid:
         In rising order.
     bits : tuple of int
         Widths of digits.
-    percentile, granularity
+    percentiles : tuple of float
+        Each goes with each β.
+    granularity : str
         Of the rounding.
     strategy : StrategyChoice
         How operands are unpacked.
@@ -37,35 +42,58 @@ class Grid:
 
     betas: tuple[float, ...]
     bits: tuple[int, ...]
-    percentile: float
+    percentiles: tuple[float, ...]
     granularity: str
     strategy: StrategyChoice
     block: int
 
-    def rounding(self, beta: float) -> Rounding:
-        """Return the rounding by a β."""
-        return Rounding(self.percentile, beta, self.granularity, "nonzero")
+    @property
+    def settings(self) -> list[Setting]:
+        """Every percentile with every β."""
+        return [(percentile, beta) for percentile in self.percentiles for beta in self.betas]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
         return {
             "beta": list(self.betas),
             "bits": list(self.bits),
-            "percentile": self.percentile,
+            "percentile": list(self.percentiles),
             "granularity": self.granularity,
             "strategy": self.strategy.to_record(),
             "block": self.block,
         }
 
 
-Curves = dict[str, dict[str, dict[str, list[float]]]]
-"""Place, kind and bits (as text) to the unpack ratio at each β of the grid."""
+@dataclass(frozen=True)
+class Curve:
+    """One kind of operand of one place under the settings of a grid.
+
+    Parameters
+    ----------
+    ratios : dict
+        For each number of bits, as text: the unpack ratio at each setting, beside an operand that
+        fits one digit.
+    noise : list of float
+        At each setting: the expected square of the error of the place's products, over that of the
+        products, if no other operand is rounded.
+    measured : list of float
+        The noise at the settings whose harm was measured.
+    """
+
+    ratios: dict[str, list[float]]
+    noise: list[float]
+    measured: list[float]
+
+
+Curves = dict[str, dict[str, Curve]]
+"""Place and kind to its curve."""
 
 
 class Counting(Replacing):
     """Computes GEMMs as they are, and counts what unpacking their operands would take.
 
-    The ratio of a kind is counted beside an operand that fits one digit, from a sample of rows.
+    The ratio of a kind is counted beside an operand that fits one digit, from a sample of rows; so
+    is the noise, see `accelsim.analysis.choosing`.
 
     Parameters
     ----------
@@ -75,6 +103,8 @@ class Counting(Replacing):
         What is counted, by name.
     grid : Grid
         The settings.
+    measured : sequence of tuple
+        Percentiles and values of β at which the noise is wanted, too.
     counted : callable
         Called with the name of each place that is done.
 
@@ -89,36 +119,72 @@ class Counting(Replacing):
         model: nn.Module,
         places: Sequence[Place],
         grid: Grid,
+        measured: Sequence[Setting],
         counted: Callable[[str], None],
     ) -> None:
         super().__init__(model)
         self._places = {place.name: place for place in places}
-        self._grid, self._counted = grid, counted
+        self._grid, self._measured, self._counted = grid, measured, counted
         self._strategy = load_strategy(grid.strategy, grid.block)
         self.curves: Curves = {}
 
     def product(self, call: GemmCall) -> Tensor:
         """Return the product in floating point."""
-        name = call.site.place
+        name, product = call.site.place, call.a @ call.b.mT
         if name in self._places and name not in self.curves:
-            self.curves[name] = self._count(self._places[name], call)
+            self.curves[name] = self._count(self._places[name], call, product)
             self._counted(name)
-        return call.a @ call.b.mT
+        return product
 
-    def _count(self, place: Place, call: GemmCall) -> dict[str, dict[str, list[float]]]:
-        grid = self._grid
+    def _count(self, place: Place, call: GemmCall, product: Tensor) -> dict[str, Curve]:
+        grid, settings = self._grid, self._grid.settings
         found = {
-            kind: {str(bits): [1.0] * len(grid.betas) for bits in grid.bits}
+            kind: Curve(
+                {str(bits): [1.0] * len(settings) for bits in grid.bits},
+                [0.0] * len(settings),
+                [0.0] * len(self._measured),
+            )
             for kind in place.distinct_kinds
         }
-        for side, operand in zip(SIDES, (call.a, call.b), strict=True):
-            x, rows = sampled(operand), place.h if side == "a" else place.n
+        operands = PerOperand(call.a, call.b)
+        for side in SIDES:
+            x, other = sampled(operands.of(side)), operands.of("b" if side == "a" else "a")
+            noise = Noise(x, other, product if side == "a" else product.mT)
             own = found[place.kinds.of(side)]
-            for index, beta in enumerate(grid.betas):
-                how = grid.rounding(beta)
-                rounded = quantize(x, how.percentile, beta, how.granularity, how.zero_alpha)
+            for index, (percentile, beta) in enumerate(settings):
+                rounded = quantize(x, percentile, beta, grid.granularity, "nonzero")
+                own.noise[index] += noise.of(rounded)
                 for bits in grid.bits:
                     system = DigitSystem("balanced", bits)
-                    ratio, _ = ratio_of(rounded, side, rows, system, self._strategy)
-                    own[str(bits)][index] *= ratio
+                    ratio, _ = ratio_of(rounded, side, other.shape[-2], system, self._strategy)
+                    own.ratios[str(bits)][index] *= ratio
+            for index, (percentile, beta) in enumerate(self._measured):
+                rounded = quantize(x, percentile, beta, grid.granularity, "nonzero")
+                own.measured[index] += noise.of(rounded)
         return found
+
+
+class Noise:
+    """What rounding an operand adds to the products of a place, if rounding errors are independent.
+
+    Parameters
+    ----------
+    x : Tensor
+        A sample of the operand's rows, ``[..., rows, d]``.
+    other : Tensor
+        The other operand.
+    product : Tensor
+        Of both, a row for each row of the whole operand.
+    """
+
+    def __init__(self, x: Tensor, other: Tensor, product: Tensor) -> None:
+        self._x = x.double()
+        self._columns = other.double().square().sum(-2, keepdim=True)
+        self._norm = float(sampled(product).double().square().sum())
+
+    def of(self, rounded: Quantized) -> float:
+        """Return the square of the products' error over that of the products."""
+        scale = rounded.scale.double() * 2.0**rounded.scale_exponent
+        change = (rounded.values.double() / scale).reshape(self._x.shape) - self._x
+        error = float((change.square() * self._columns).sum())
+        return error / self._norm if self._norm else 0.0

@@ -46,6 +46,8 @@ def ratio_of(
         How it is unpacked.
     """
     operand = IntegerOperand(quantized, system)
+    if not bool(system.out_of_bound(quantized.values).any()):
+        return 1.0, 0.0
     batch, _, d = operand.shape
     zeros = torch.zeros((), dtype=torch.int32, device="cpu").expand(batch, min(rows, ROWS), d)
     other = IntegerOperand(zeros, system)

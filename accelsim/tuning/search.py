@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from accelsim.config.plans import Plan, plan_from
 from accelsim.errors import InputError
 from accelsim.records import RunFolder
 from accelsim.records.tuning import SensitivityRecord, TuneRecord
-from accelsim.tuning.curves import Curves, Grid
+from accelsim.tuning.curves import Curve, Curves, Grid, Setting
 from accelsim.tuning.places import Place
 from accelsim.tuning.prices import Price
 from accelsim.tuning.solve import Floats, Solution, cheapest, least
@@ -39,10 +40,10 @@ _NOTHING = 1e-12
 
 
 class Predictions:
-    """The error that each kind of operand of each place adds, at any β.
+    """The error that each kind of operand of each place adds, at any percentile and β.
 
-    Between measured values of β the logarithm of the divergence is linear in that of β; beyond
-    them the divergence falls as 1 / β².
+    Between measured settings the logarithm of the divergence is linear in that of the noise in the
+    place's products; beyond them the divergence grows as the noise does.
 
     Parameters
     ----------
@@ -51,43 +52,49 @@ class Predictions:
     """
 
     def __init__(self, records: Sequence[SensitivityRecord]) -> None:
-        points: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        self.settings: list[Setting] = list(
+            dict.fromkeys((record.percentile, record.beta) for record in records)
+        )
+        """The percentiles and values of β that were measured."""
+        self._measured: dict[tuple[str, str], dict[Setting, float]] = {}
         for record in records:
-            divergence = max(record.divergence, _NOTHING)
-            points.setdefault((record.gemm, record.kind), []).append((record.beta, divergence))
-        self._points = {key: sorted(found) for key, found in points.items()}
+            own = self._measured.setdefault((record.gemm, record.kind), {})
+            own[record.percentile, record.beta] = max(record.divergence, _NOTHING)
 
-    def of(self, place: str, kind: str, betas: Sequence[float]) -> Floats:
-        """Return the divergences at some values of β.
+    def of(self, place: str, kind: str, curve: Curve) -> Floats:
+        """Return the divergence at each setting of a curve.
 
         Parameters
         ----------
         place, kind : str
             Of the operand.
-        betas : sequence of float
-            The values.
+        curve : Curve
+            Its noise.
 
         Raises
         ------
         InputError
             If it was not measured.
         """
-        if (place, kind) not in self._points:
+        if (place, kind) not in self._measured:
             raise InputError(f"the sensitivity of {place}, {kind} was not measured")
-        x, y = np.log(np.array(self._points[place, kind])).T
-        at = np.log(np.asarray(betas, dtype=np.float64))
+        known = self._measured[place, kind]
+        noise = dict(zip(self.settings, curve.measured, strict=True))
+        points = sorted((max(noise[setting], _NOTHING), known[setting]) for setting in known)
+        x, y = np.log(np.array(points)).T
+        at = np.log(np.maximum(curve.noise, _NOTHING))
         found = np.interp(at, x, y)
-        found = np.where(at < x[0], y[0] - 2 * (at - x[0]), found)
-        found = np.where(at > x[-1], y[-1] - 2 * (at - x[-1]), found)
+        found = np.where(at < x[0], y[0] + at - x[0], found)
+        found = np.where(at > x[-1], y[-1] + at - x[-1], found)
         return np.asarray(np.exp(found))
 
 
 @dataclass(frozen=True)
 class Option:
-    """Settings of one place: the width of digits, and β by kind."""
+    """Settings of one place: the width of digits, and percentile and β by kind."""
 
     bits: int
-    betas: Mapping[str, float]
+    settings: Mapping[str, Setting]
 
 
 class Search:
@@ -102,7 +109,7 @@ class Search:
     predictions : Predictions
         Of errors.
     curves : Curves
-        Unpack ratios.
+        Unpack ratios and noise.
     price : Price
         What is made small.
     """
@@ -116,46 +123,52 @@ class Search:
         price: Price,
     ) -> None:
         self._places, self._grid, self._price = places, grid, price
+        self._errors_of = {
+            (place.name, kind): predictions.of(place.name, kind, curve)
+            for place in places
+            for kind, curve in curves[place.name].items()
+        }
+        self._curves = curves
         self._options: list[list[Option]] = []
         self._costs: list[Floats] = []
         self._errors: list[Floats] = []
         for place in places:
-            options, costs, errors = [], [], []
-            for chosen, indices in self._betas(place):
-                error = sum(
-                    float(predictions.of(place.name, kind, [beta])[0])
-                    for kind, beta in chosen.items()
+            options = [
+                (bits, dict(zip(place.distinct_kinds, chosen, strict=True)))
+                for bits in grid.bits
+                for chosen in product(
+                    *(self._worthwhile(place.name, kind, bits) for kind in place.distinct_kinds)
                 )
-                for bits in grid.bits:
-                    ratios = self._ratios(place, curves[place.name], str(bits), indices)
-                    options.append(Option(bits, chosen))
-                    costs.append(price.cost(place, bits, ratios))
-                    errors.append(error)
-            self._options.append(options)
-            self._costs.append(np.array(costs))
-            self._errors.append(np.array(errors))
+            ]
+            found = [self._option(place, bits, indices) for bits, indices in options]
+            self._options.append([option for option, _, _ in found])
+            self._costs.append(np.array([cost for _, cost, _ in found]))
+            self._errors.append(np.array([error for _, _, error in found]))
 
-    def _betas(self, place: Place) -> list[tuple[dict[str, float], dict[str, int]]]:
-        """Return every choice of β for the kinds of a place, with the indices in the grid."""
-        kinds, betas = place.distinct_kinds, self._grid.betas
-        grids = np.indices((len(betas),) * len(kinds)).reshape(len(kinds), -1).T
-        return [
-            (
-                {kind: betas[i] for kind, i in zip(kinds, choice, strict=True)},
-                {kind: int(i) for kind, i in zip(kinds, choice, strict=True)},
-            )
-            for choice in grids
-        ]
+    def _worthwhile(self, place: str, kind: str, bits: int) -> list[int]:
+        """Return the settings of a kind that no other beats in both ratio and error."""
+        ratios = np.array(self._curves[place][kind].ratios[str(bits)])
+        errors = self._errors_of[place, kind]
+        kept: list[int] = []
+        for index in np.lexsort((errors, ratios)):
+            if not kept or errors[index] < errors[kept[-1]]:
+                kept.append(int(index))
+        return kept
 
-    @staticmethod
-    def _ratios(
-        place: Place, curves: Mapping[str, Any], bits: str, indices: Mapping[str, int]
-    ) -> tuple[float, float]:
-        found = {kind: float(curves[kind][bits][index]) for kind, index in indices.items()}
-        if len(found) == 1:
-            both = math.sqrt(next(iter(found.values())))
-            return both, both
-        return found[place.kinds.a], found[place.kinds.b]
+    def _option(
+        self, place: Place, bits: int, indices: Mapping[str, int]
+    ) -> tuple[Option, float, float]:
+        """Return an option by the indices of its settings, with its cost and its error."""
+        settings = {kind: self._grid.settings[index] for kind, index in indices.items()}
+        curves = self._curves[place.name]
+        ratios = {kind: curves[kind].ratios[str(bits)][index] for kind, index in indices.items()}
+        if len(ratios) == 1:
+            both = math.sqrt(next(iter(ratios.values())))
+            pair = both, both
+        else:
+            pair = ratios[place.kinds.a], ratios[place.kinds.b]
+        errors = (self._errors_of[place.name, kind][index] for kind, index in indices.items())
+        return Option(bits, settings), self._price.cost(place, bits, pair), float(sum(errors))
 
     def solve(self, budget: float) -> Solution | None:
         """Return the cheapest choice within a budget of errors, None if there is none."""
@@ -165,37 +178,39 @@ class Search:
         """Return the choice of the least errors."""
         return least(self._costs, self._errors)
 
-    def uniform(self, bits: int, beta: float) -> Solution:
-        """Return the choice of one β and one width for all."""
-        chosen = [
-            next(
-                index
-                for index, option in enumerate(options)
-                if option.bits == bits and set(option.betas.values()) == {beta}
-            )
-            for options in self._options
+    def uniform(self, bits: int, setting: Setting) -> tuple[Plan, Solution]:
+        """Return one setting and one width for all, as a plan with its cost and its error."""
+        index = self._grid.settings.index(setting)
+        found = [
+            self._option(place, bits, dict.fromkeys(place.distinct_kinds, index))
+            for place in self._places
         ]
-        cost = sum(float(c[i]) for c, i in zip(self._costs, chosen, strict=True))
-        error = sum(float(e[i]) for e, i in zip(self._errors, chosen, strict=True))
-        return Solution(chosen, cost, error)
+        options = [option for option, _, _ in found]
+        cost, error = sum(c for _, c, _ in found), sum(e for _, _, e in found)
+        return self._plan(options), Solution([index] * len(found), cost, error)
 
-    def plan(self, solution: Solution, about: Mapping[str, Any]) -> Plan:
+    def plan(self, solution: Solution) -> Plan:
         """Write a choice as a plan."""
+        pairs = zip(self._options, solution.chosen, strict=True)
+        return self._plan([options[index] for options, index in pairs])
+
+    def _plan(self, chosen: Sequence[Option]) -> Plan:
         grid = self._grid
-        common = {
-            "percentile": grid.percentile,
-            "granularity": grid.granularity,
-            "zero_alpha": "nonzero",
-            "strategy": grid.strategy.to_record(),
-            "block": grid.block,
+        gemms: dict[str, Any] = {
+            "*": {
+                "granularity": grid.granularity,
+                "zero_alpha": "nonzero",
+                "strategy": grid.strategy.to_record(),
+                "block": grid.block,
+            }
         }
-        gemms: dict[str, Any] = {"*": common}
-        pairs = zip(self._places, self._options, solution.chosen, strict=True)
-        for place, options, index in pairs:
-            option = options[index]
-            betas = {kind: {"beta": _plain(beta)} for kind, beta in option.betas.items()}
-            gemms[glob.escape(place.name)] = {**betas, "bits": option.bits}
-        return plan_from({"schema": 1, "about": dict(about), "gemms": gemms})
+        for place, option in zip(self._places, chosen, strict=True):
+            kinds = {
+                kind: {"percentile": _plain(percentile), "beta": _plain(beta)}
+                for kind, (percentile, beta) in option.settings.items()
+            }
+            gemms[glob.escape(place.name)] = {**kinds, "bits": option.bits}
+        return plan_from({"schema": 1, "gemms": gemms})
 
 
 def _plain(beta: float) -> float:
@@ -240,16 +255,17 @@ class Tuning:
         self._verification, self._backend = verification, backend
         self._folder, self._say = folder, say
 
-    def verified(self, label: str, solution: Solution, predicted: bool = True) -> TuneRecord:
-        """Return the record of a choice; evaluate it, if there is none."""
+    def verified(self, label: str, solution: Solution, plan: Plan | None = None) -> TuneRecord:
+        """Return the record of a choice, or of the plan with its cost; evaluate it if need be."""
         about = {"model": self._subject.name, "target": self._target.text, "found": label}
-        plan = self._search.plan(solution, about)
+        values = (self._search.plan(solution) if plan is None else plan).to_dict()
+        plan = plan_from({"schema": values["schema"], "about": about, "gemms": values["gemms"]})
         known = {record.plan_sha256: record for record in self._folder.records}
         if plan.hash in known:
             return known[plan.hash]
         start = time.perf_counter()
-        values = self._verification.values(plan)
-        harm = self._verification.harm(self._target, values)
+        found = self._verification.values(plan)
+        harm = self._verification.harm(self._target, found)
         counted = count(self._subject, self._verification.one, plan, self._backend)
         record = TuneRecord(
             model=self._subject.name,
@@ -258,11 +274,11 @@ class Tuning:
             plan=plan.to_dict(),
             plan_sha256=plan.hash,
             target=self._target.text,
-            predicted=solution.error if predicted else None,
+            predicted=solution.error,
             metric=self._target.metric,
             floats=self._verification.float_value,
-            tuned=values[0],
-            held_out=values[1],
+            tuned=found[0],
+            held_out=found[1],
             harm=harm,
             meets=harm <= self._target.budget,
             cost=solution.cost,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from accelsim.records import RunFolder
 from accelsim.records.folder import RECORDS
 from accelsim.records.lines import parse_lines
 from accelsim.records.tuning import SensitivityRecord, TuneRecord
-from accelsim.tuning.curves import Counting, Curves, Grid
+from accelsim.tuning.curves import Counting, Curve, Curves, Grid, Setting
 from accelsim.tuning.places import Place, survey
 from accelsim.tuning.prices import Price, accelerator_backend
 from accelsim.tuning.search import Predictions, Search, Tuning
@@ -111,12 +111,12 @@ def read_sensitivities(folder: Path, subject: Subject, grid: Grid) -> list[Sensi
     subject : Subject
         The model, which has to be the one of the records.
     grid : Grid
-        Its rounding has to be that of the records.
+        Its granularity has to be that of the records.
 
     Raises
     ------
     InputError
-        If there are none, or they are of another model or rounding.
+        If there are none, or they are of another model or granularity.
     """
     path = folder / RECORDS
     if not path.is_file():
@@ -125,7 +125,6 @@ def read_sensitivities(folder: Path, subject: Subject, grid: Grid) -> list[Sensi
     for record in records:
         for name, found, asked in (
             ("model", record.model, subject.name),
-            ("percentile", record.percentile, grid.percentile),
             ("granularity", record.granularity, grid.granularity),
         ):
             if found != asked:
@@ -162,8 +161,10 @@ def tune(
     """
     folder.begin()
     verification = Verification(subject, how.windows, how.tokens)
-    places, curves = _counted(subject, how, verification, folder.path / CURVES, say)
-    search = Search(places, how.grid, Predictions(sensitivities), curves, price)
+    predictions = Predictions(sensitivities)
+    kept = folder.path / CURVES
+    places, curves = _counted(subject, how, predictions.settings, verification, kept, say)
+    search = Search(places, how.grid, predictions, curves, price)
 
     def backend(bits: int) -> Any:
         return accelerator_backend(how.accelerator, bits)
@@ -176,32 +177,47 @@ def tune(
         for part in FRONT:
             tuning.cheapest(part * how.target.budget, f"{part:g} of the target")
         for bits in how.grid.bits:
-            for beta in how.grid.betas:
-                tuning.verified(f"β = {beta:g}, {bits} bits", search.uniform(bits, beta))
+            for percentile, beta in how.grid.settings:
+                plan, solution = search.uniform(bits, (percentile, beta))
+                label = f"β = {beta:g} at percentile {percentile:g}, {bits} bits"
+                tuning.verified(label, solution, plan)
     records = list(folder.records)
     return Tuned(records, best, min(records, key=lambda record: record.harm))
 
 
 def _counted(
-    subject: Subject, how: Tune, verification: Verification, path: Path, say: Say
+    subject: Subject,
+    how: Tune,
+    measured: Sequence[Setting],
+    verification: Verification,
+    path: Path,
+    say: Say,
 ) -> tuple[list[Place], Curves]:
-    """Return the places of a model and their unpack ratios at each β."""
+    """Return the places of a model, and their unpack ratios and noise at each setting."""
 
     def run() -> None:
         verification.read_one()
 
     places = survey(subject.model, run)
-    asked = how.to_dict(subject)
+    asked = {**how.to_dict(subject), "measured": [list(setting) for setting in measured]}
     if path.is_file():
         known = json.loads(path.read_text("utf-8"))
         if known.get("settings") == asked:  # the file of a run that was replaced is another's
-            return places, known["curves"]
-    say(f"counting the unpack ratios of {len(places)} GEMMs at {len(how.grid.betas)} values of β")
+            return places, {
+                place: {kind: Curve(**curve) for kind, curve in own.items()}
+                for place, own in known["curves"].items()
+            }
+    number = len(how.grid.settings)
+    say(f"counting the unpack ratios of {len(places)} GEMMs at {number} settings of rounding")
     progress = Progress(say, len(places), 0)
-    counting = Counting(subject.model, places, how.grid, progress.step)
+    counting = Counting(subject.model, places, how.grid, measured, progress.step)
     with counting:
         run()
-    found = {"settings": asked, "curves": counting.curves}
+    curves = {
+        place: {kind: asdict(curve) for kind, curve in own.items()}
+        for place, own in counting.curves.items()
+    }
+    found = {"settings": asked, "curves": curves}
     write_atomically(path, json.dumps(found).encode())
     return places, counting.curves
 
@@ -243,7 +259,7 @@ def examine_first(
         Called with what is being done.
     """
     examination = Examination(
-        percentile=grid.percentile,
+        percentile=grid.percentiles[0],
         granularity=grid.granularity,
         bits=grid.bits,
         strategy=grid.strategy,

@@ -6,7 +6,7 @@ from torch import nn
 
 from accelsim.parity import forecast
 from accelsim.parity.progress import Course, ExpectedTime, Part
-from accelsim.parity.treatments import TreatmentSweep
+from accelsim.parity.sweep import TreatmentSweep
 
 
 def course(parts, times):

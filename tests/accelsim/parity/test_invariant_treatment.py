@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from accelsim.cli.eval import command
 from accelsim.errors import InputError
-from accelsim.parity.treatments import TreatmentSweep
+from accelsim.parity.sweep import TreatmentSweep
 
 CONFIG = """
 model: MODEL

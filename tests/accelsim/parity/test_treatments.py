@@ -14,7 +14,7 @@ from accelsim.config import BackendChoice
 from accelsim.config.plans import load_plan
 from accelsim.errors import InputError
 from accelsim.parity.quality import embeddings, likeness, perplexity, windows
-from accelsim.parity.treatments import TreatmentSweep
+from accelsim.parity.sweep import TreatmentSweep
 from gemm_backends import Accumulator, GemmBackend, register
 from gemm_backends.loading import registry
 

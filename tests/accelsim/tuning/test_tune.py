@@ -1,16 +1,19 @@
 """The search: plans that hold, counts that are those of a run, and targets out of reach."""
 
+import math
+
 import pytest
 import torch
 
 import accelsim
+from accelsim.arithmetic.rounding import quantize
 from accelsim.config.plans import load_plan, plan_from
 from accelsim.errors import InputError
 from accelsim.records import RunFolder
 from accelsim.records.tuning import SensitivityRecord, TuneRecord
 from accelsim.report.figures.tuning import draw_front
 from accelsim.report.tuning import front, tuning_rows
-from accelsim.tuning.curves import Grid
+from accelsim.tuning.curves import Curve, Grid, Noise
 from accelsim.tuning.places import survey
 from accelsim.tuning.prices import Macs, price_of
 from accelsim.tuning.search import Predictions
@@ -21,7 +24,7 @@ from accelsim.tuning.verifying import count
 from accelsim.types import StrategyChoice
 from gemm_backends import load_backend
 
-GRID = Grid((7, 31, 127), (4, 8), 95, "row", StrategyChoice("block"), 16)
+GRID = Grid((7, 31, 127), (4, 8), (95, 100), "row", StrategyChoice("block"), 16)
 
 
 @pytest.fixture(scope="session")
@@ -126,11 +129,41 @@ def test_predictions_between_and_beyond_what_was_measured(sensitivities):
     record = next(r for r in sensitivities if r.kind == "weights")
     other = next(r for r in sensitivities if r.key[:2] == record.key[:2] and r is not record)
     low, high = sorted((record, other), key=lambda r: r.beta)
-    found = Predictions(sensitivities).of(record.gemm, "weights", [3.5, 7, 31, 62])
-    expected = [4 * low.divergence, low.divergence, high.divergence, high.divergence / 4]
+    predictions = Predictions(sensitivities)
+    assert predictions.settings == [(95, 7), (95, 31)]
+    between = math.sqrt(low.divergence * high.divergence)
+    curve = Curve({}, noise=[4e-2, 1e-2, 1e-3, 1e-4, 5e-5], measured=[1e-2, 1e-4])
+    found = predictions.of(record.gemm, "weights", curve)
+    expected = [4 * low.divergence, low.divergence, between, high.divergence, high.divergence / 2]
     assert found == pytest.approx(expected)
     with pytest.raises(InputError, match="the sensitivity of nothing, weights was not measured"):
-        Predictions(sensitivities).of("nothing", "weights", [7])
+        predictions.of("nothing", "weights", curve)
+
+
+def test_the_noise_is_that_of_the_product():
+    torch.manual_seed(0)
+    a, b = torch.randn(64, 96), torch.randn(48, 96)
+    a[:, 3] *= 30
+    for percentile, beta in ((95, 15), (100, 254)):
+        rounded = quantize(a, percentile, beta, "row", "nonzero")
+        floats = rounded.values.double() / rounded.scale.double()
+        exact = a.double() @ b.double().T
+        error = (floats - a.double()) @ b.double().T
+        expected = float(error.square().sum() / exact.square().sum())
+        assert Noise(a, b, a @ b.T).of(rounded) == pytest.approx(expected, rel=0.1)
+
+
+def test_a_percentile_is_chosen_where_it_is_cheaper_at_less_error(
+    unchanged, sensitivities, tmp_path
+):
+    found = search(unchanged, sensitivities, tmp_path / "run", "perplexity +3%")
+    chosen = {
+        (kind["percentile"], kind["beta"])
+        for gemm in found.best.plan["gemms"].values()
+        for kind in gemm.values()
+        if isinstance(kind, dict) and "beta" in kind
+    }
+    assert {percentile for percentile, _ in chosen} == {95, 100}
 
 
 @pytest.mark.parametrize("what", ["macs", "cycles", "energy", "time", "bytes"])
