@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from accelsim.arithmetic.rounding import Quantized, quantize
+from accelsim.errors import DataError
 from accelsim.integer_mode import Replacing
 from accelsim.tuning.places import Place
 from accelsim.tuning.ratios import ratio_of, sampled
-from accelsim.types import SIDES, PerOperand, StrategyChoice
+from accelsim.types import SIDES, PerOperand, Side, StrategyChoice
 from accelsim.unpack import DigitSystem, load_strategy
 from workloads.tracing import GemmCall
+
+LARGEST = 2**31
+"""Settings that make larger integers are not chosen: on another text they might reach 2^62."""
 
 Setting = tuple[float, float]
 """A percentile and a β."""
@@ -72,7 +77,7 @@ class Curve:
     ----------
     ratios : dict
         For each number of bits, as text: the unpack ratio at each setting, beside an operand that
-        fits one digit.
+        fits one digit; infinite, as the noise, where an entry may become too large.
     noise : list of float
         At each setting: the expected square of the error of the place's products, over that of the
         products, if no other operand is rounded.
@@ -151,17 +156,33 @@ class Counting(Replacing):
             x, other = sampled(operands.of(side)), operands.of("b" if side == "a" else "a")
             noise = Noise(x, other, product if side == "a" else product.mT)
             own = found[place.kinds.of(side)]
-            for index, (percentile, beta) in enumerate(settings):
-                rounded = quantize(x, percentile, beta, grid.granularity, "nonzero")
-                own.noise[index] += noise.of(rounded)
+            for index, setting in enumerate(settings):
+                rounded = _rounded(x, setting, grid)
+                own.noise[index] += math.inf if rounded is None else noise.of(rounded)
                 for bits in grid.bits:
-                    system = DigitSystem("balanced", bits)
-                    ratio, _ = ratio_of(rounded, side, other.shape[-2], system, self._strategy)
-                    own.ratios[str(bits)][index] *= ratio
-            for index, (percentile, beta) in enumerate(self._measured):
-                rounded = quantize(x, percentile, beta, grid.granularity, "nonzero")
-                own.measured[index] += noise.of(rounded)
+                    own.ratios[str(bits)][index] *= self._ratio(rounded, side, other, bits)
+            for index, setting in enumerate(self._measured):
+                rounded = _rounded(x, setting, grid)
+                own.measured[index] += math.inf if rounded is None else noise.of(rounded)
         return found
+
+    def _ratio(self, rounded: Quantized | None, side: Side, other: Tensor, bits: int) -> float:
+        if rounded is None:
+            return math.inf
+        system = DigitSystem("balanced", bits)
+        return ratio_of(rounded, side, other.shape[-2], system, self._strategy)[0]
+
+
+def _rounded(x: Tensor, setting: Setting, grid: Grid) -> Quantized | None:
+    """Round an operand; None where an entry is so large that on another text it may be too large.
+
+    Probabilities of attention can be: the percentile of a row of them may be 1e-20.
+    """
+    try:
+        found = quantize(x, *setting, grid.granularity, "nonzero")
+    except DataError:
+        return None
+    return found if found.largest < LARGEST else None
 
 
 class Noise:

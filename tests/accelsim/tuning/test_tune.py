@@ -13,10 +13,10 @@ from accelsim.records import RunFolder
 from accelsim.records.tuning import SensitivityRecord, TuneRecord
 from accelsim.report.figures.tuning import draw_front
 from accelsim.report.tuning import front, tuning_rows
-from accelsim.tuning.curves import Curve, Grid, Noise
+from accelsim.tuning.curves import Counting, Curve, Grid, Noise, _rounded
 from accelsim.tuning.places import survey
 from accelsim.tuning.prices import Macs, price_of
-from accelsim.tuning.search import Predictions
+from accelsim.tuning.search import Predictions, Search
 from accelsim.tuning.sensitivity import Examination, examine, settings_hash
 from accelsim.tuning.target import Target
 from accelsim.tuning.tune import Tune, tune, write_plan
@@ -188,3 +188,30 @@ def test_a_target_is_that_of_its_model():
         Target.parse("perplexity +1%").check(generates=False)
     with pytest.raises(InputError, match="this is a language model"):
         Target.parse("cosine 0.99").check(generates=True)
+
+
+def test_a_setting_that_makes_an_entry_too_large_is_never_chosen(unchanged):
+    x = torch.full((1, 40), 1e-12)
+    x[0, 0] = 1.0  # 95% of the row is so small that the first entry becomes 4e13
+    assert _rounded(x, (95, 127), GRID) is None
+    assert _rounded(x, (100, 127), GRID) is not None
+    assert _rounded(x * 1e-30, (95, 127), GRID) is None
+    x[0, 1:] = 1e-25
+    assert _rounded(x, (95, 254), GRID) is None, "beyond 2^62"
+
+
+def test_options_that_cannot_be_are_left_out_of_the_search(unchanged, sensitivities):
+    (reading,) = unchanged.readings(1, 16)
+    places = survey(unchanged.model, reading.run)
+    predictions = Predictions(sensitivities)
+    counting = Counting(unchanged.model, places, GRID, predictions.settings, lambda name: None)
+    with counting:
+        reading.run()
+    first = counting.curves[places[0].name]["weights"]
+    index = GRID.settings.index((100, 31))
+    first.noise[index] = first.ratios["4"][index] = first.ratios["8"][index] = math.inf
+    found = Search(places, GRID, predictions, counting.curves, Macs())
+    for budget in (1.0, 1e-2, 1e-3):
+        plan = found.plan(found.solve(budget)).to_dict()
+        chosen = plan["gemms"][places[0].name]["weights"]
+        assert (chosen["percentile"], chosen["beta"]) != (100, 31)
