@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic import quotients as on_cpu
 from accelsim.arithmetic.exactly import widened
 from accelsim.arithmetic.granularity import along_columns
 from accelsim.types import PerOperand, Wide
@@ -18,12 +19,6 @@ CHUNK = 1 << 18
 """Entries that are widened to float64 at a time, so that they stay in the cache."""
 
 FLOAT64_EXACT = 2**53
-
-BETWEEN = 1 << 28
-"""Floats of up to 24 bits and the points halfway between them are float64s without these bits."""
-
-CLOSE = 8
-"""A quotient computed in float64 is off by at most 2 units; closer to such a point is doubtful."""
 
 
 def dequantize(
@@ -54,13 +49,15 @@ def dequantize(
 
     Notes
     -----
-    The product of two scales is exact in float64. Its quotient there is off by less than two units
-    of the last place, which decides the rounding unless it lies next to a point halfway between two
+    The product of two scales is exact in float64. The quotient there is off by a few units of the
+    last place, which decides the rounding unless it lies next to a point halfway between two
     results. There the exact remainder is worked out, and the quotient rounded to odd, so that one
     further rounding is correct (Boldo and Melquiond, IEEE Trans. Computers 57(4), 2008).
     """
     exponent = 0 if exponents is None else -(exponents.a + exponents.b)
     a, b = widened(scales.a), along_columns(widened(scales.b))
+    if isinstance(product, Tensor) and product.is_cpu and product.numel():
+        return _on_cpu(product, a, b, 2.0**exponent, dtype)
     result = torch.empty(product.shape, dtype=dtype, device=a.device)
     for place in _pieces(tuple(product.shape), a.device):
         divisor = _at(a, place) * _at(b, place)
@@ -72,6 +69,24 @@ def dequantize(
         )
         result[place] = round_once(quotients * 2.0**exponent, dtype)
     return result
+
+
+def _on_cpu(product: Tensor, a: Tensor, b: Tensor, power: float, dtype: torch.dtype) -> Tensor:
+    """Divide in one pass, and once more the lines in which that does not decide the rounding."""
+    shape = product.shape
+    lines, width, heads = shape[:-1].numel(), shape[-1], shape[:-2].numel()
+    flat = product.contiguous().view(lines, width)
+    a = a.expand(*shape[:-1], 1).reshape(lines)
+    b = b.expand(*shape[:-2], 1, width).reshape(heads, width)
+    quotients, doubtful = on_cpu.quick_quotients(
+        flat.numpy(), (1 / a).numpy(), (1 / b).numpy(), power, dtype != torch.float32
+    )
+    result = torch.from_numpy(quotients).to(dtype)
+    left = torch.from_numpy(doubtful).nonzero().squeeze(1)
+    for some in torch.split(left, max(1, CHUNK // width)):
+        divisor = a[some].unsqueeze(1) * b[some // (lines // heads)]
+        result[some] = round_once(_quotients(flat[some], divisor) * power, dtype)
+    return result.view(shape)
 
 
 def round_once(values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -123,7 +138,8 @@ def _quotients(integers: Tensor, divisor: Tensor) -> Tensor:
 
 
 def _is_doubtful(quotients: Tensor) -> Tensor:
-    return (quotients.view(torch.int64) + CLOSE) & (BETWEEN - 1) <= 2 * CLOSE
+    close = on_cpu.CLOSE
+    return (quotients.view(torch.int64) + close) & (on_cpu.BETWEEN - 1) <= 2 * close
 
 
 def _rounded_to_odd(integers: Tensor, divisor: Tensor) -> Tensor:
