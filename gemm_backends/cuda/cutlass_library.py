@@ -26,7 +26,7 @@ SEGMENTS = 12
 
 
 @dataclass(frozen=True)
-class Segment:
+class TileRun:
     """Tiles of K that lie side by side in the rows of A and B; all sizes in tiles of 128 digits.
 
     Parameters
@@ -58,7 +58,7 @@ class DigitGroups:
         K begins with this many tiles of weight ``2**(3*shift)``, ``2**(2*shift)`` and ``2**shift``.
     shift : int
         Bits of a digit.
-    segments : sequence of Segment
+    segments : sequence of TileRun
         Where the tiles lie, in the order of K; `SEGMENTS` at most.
     corrections : Tensor, optional
         ``[tiles of C, room, 2]`` int32, for a dequantizing kernel: numbers to add to entries of C
@@ -68,7 +68,7 @@ class DigitGroups:
 
     high_tiles: tuple[int, int, int]
     shift: int
-    segments: Sequence[Segment]
+    segments: Sequence[TileRun]
     corrections: Tensor | None = None
 
 

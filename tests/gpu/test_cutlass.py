@@ -9,7 +9,7 @@ from gemm_backends import GemmSpec, load_backend
 from gemm_backends.conformance import BackendConformance
 from gemm_backends.cuda.cutlass_int4 import KERNELS, is_native
 from gemm_backends.cuda.cutlass_kernels import HOPPER, OTHERS, has_wgmma
-from gemm_backends.cuda.cutlass_library import DigitGroups, Segment
+from gemm_backends.cuda.cutlass_library import DigitGroups, TileRun
 
 SHAPES = [
     (1, 1, 1),
@@ -99,7 +99,7 @@ def test_segments_lie_where_each_tile_of_the_result_wants_them():
         pytest.skip("needs compute capability 9.0")
     n, h = 700, 520
     a, b = digits(8, 1, n, 128 * 7), digits(8, 1, h, 128 * 6)
-    segments = [Segment(1, 2, 1), Segment(1, 1, 3, a_step=2), Segment(2, 5, 0, b_step=2)]
+    segments = [TileRun(1, 2, 1), TileRun(1, 1, 3, a_step=2), TileRun(2, 5, 0, b_step=2)]
     expected = torch.zeros((n, h), dtype=torch.int64, device="cuda")
     for i in range(0, n, 256):
         for j in range(0, h, 256):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from accelsim.kernels.launches import Launch, at_once, cleared, launch_now
 from accelsim.types import SIDES, PerOperand, Side
-from gemm_backends.cuda.cutlass_library import DigitGroups, Segment
+from gemm_backends.cuda.cutlass_library import DigitGroups, TileRun
 from gemm_backends.cuda.fused.layout import (
     DIGIT_BITS,
     Layout,
@@ -169,7 +169,7 @@ class DenseWay(Way):
         """Return the products of one weight whose sums fit 32 bits."""
         return list(slices(self._segments(weight)))
 
-    def _segments(self, weight: int) -> list[Segment]:
+    def _segments(self, weight: int) -> list[TileRun]:
         return plane_segments(self.digits.a.layout, self.digits.b.layout, self._count, weight)
 
     def _accumulate(self, totals: Tensor) -> list[Launch]:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gemm_backends.cuda.cutlass_library import HIGH_GROUPS, SEGMENTS, DigitGroups, Segment
+from gemm_backends.cuda.cutlass_library import HIGH_GROUPS, SEGMENTS, DigitGroups, TileRun
 from gemm_backends.cuda.fused.plan import BLOCK, TILE, Columns, Side
 
 DIGIT_BITS = 8
@@ -114,7 +114,7 @@ def column_groups(a: Layout, b: Layout) -> DigitGroups:
     more: sums are modulo ``2**32``.
     """
     weights = [list(_column_segments(a, b, weight)) for weight in range(HIGH_GROUPS, 0, -1)]
-    return _groups([*weights, [Segment(a.low, 0, 0)]])
+    return _groups([*weights, [TileRun(a.low, 0, 0)]])
 
 
 def plane_groups(a: Layout, b: Layout, digits: tuple[int, int]) -> DigitGroups:
@@ -122,24 +122,24 @@ def plane_groups(a: Layout, b: Layout, digits: tuple[int, int]) -> DigitGroups:
     return _groups([plane_segments(a, b, digits, weight) for weight in range(HIGH_GROUPS, -1, -1)])
 
 
-def plane_segments(a: Layout, b: Layout, digits: tuple[int, int], weight: int) -> list[Segment]:
+def plane_segments(a: Layout, b: Layout, digits: tuple[int, int], weight: int) -> list[TileRun]:
     """Return the pairs of planes whose products weigh ``2**(8*weight)``."""
     return [
-        Segment(a.low, a.plane(level), b.plane(weight - level))
+        TileRun(a.low, a.plane(level), b.plane(weight - level))
         for level in range(digits[0])
         if 0 <= weight - level < digits[1]
     ]
 
 
-def slices(segments: list[Segment]) -> Iterator[DigitGroups]:
+def slices(segments: list[TileRun]) -> Iterator[DigitGroups]:
     """Cut segments of one weight into products whose sums certainly fit 32 bits."""
-    taken: list[Segment] = []
+    taken: list[TileRun] = []
     room = LONGEST_K
     for segment in segments:
         done = 0
         while done < segment.tiles:
             tiles = min(room, segment.tiles - done)
-            taken.append(Segment(tiles, segment.a + done, segment.b + done))
+            taken.append(TileRun(tiles, segment.a + done, segment.b + done))
             done, room = done + tiles, room - tiles
             if not room or len(taken) == SEGMENTS:
                 yield _groups([[], [], [], taken])
@@ -148,22 +148,22 @@ def slices(segments: list[Segment]) -> Iterator[DigitGroups]:
         yield _groups([[], [], [], taken])
 
 
-def _groups(weights: list[list[Segment]]) -> DigitGroups:
+def _groups(weights: list[list[TileRun]]) -> DigitGroups:
     """Return the groups of K; `weights` has the segments of each weight, the highest first."""
     first, second, third, _ = (sum(segment.tiles for segment in found) for found in weights)
     return DigitGroups((first, second, third), DIGIT_BITS, [s for found in weights for s in found])
 
 
-def _column_segments(a: Layout, b: Layout, weight: int) -> Iterator[Segment]:
+def _column_segments(a: Layout, b: Layout, weight: int) -> Iterator[TileRun]:
     found = [
-        Segment(a.slot_tiles, a.slot(level), b.slot(weight - level))
+        TileRun(a.slot_tiles, a.slot(level), b.slot(weight - level))
         for level in range(a.own.groups + 1)
         if 0 <= weight - level <= b.own.groups
     ]
     if weight <= a.own.groups:
         tiles = a.own.place_tiles
-        found.append(Segment(tiles, a.place(weight), b.place(0), b_step=tiles))
+        found.append(TileRun(tiles, a.place(weight), b.place(0), b_step=tiles))
     if weight <= b.own.groups:
         tiles = b.own.place_tiles
-        found.append(Segment(tiles, a.place(0), b.place(weight), a_step=tiles))
+        found.append(TileRun(tiles, a.place(0), b.place(weight), a_step=tiles))
     return (segment for segment in found if segment.tiles)
