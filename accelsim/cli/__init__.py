@@ -26,6 +26,7 @@ COMMANDS = {
         "sensitivity",
         "Find the GEMMs of a model that need fine integers.",
     ),
+    "ladder": ("ladder", "See the error of integers fall to float32's as β grows."),
     "tune": ("tune", "Find the cheapest plan that keeps the quality of a model."),
     "lm-eval": ("lm_eval", "Run lm-evaluation-harness on integer GEMMs."),
     "invariance": ("invariance", "Compare a model's bits over batches, padding, caches, backends."),
