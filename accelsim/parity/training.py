@@ -27,7 +27,8 @@ from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
 from accelsim.records import RunFolder
 from accelsim.records.experiments import TrainRecord, training_key
 from accelsim.records.folder import CHECKPOINTS
-from workloads.models.tasks import TASKS, Task
+from workloads.models.task import Task
+from workloads.models.tasks import TASKS
 
 Say = Callable[[str], None]
 

@@ -7,7 +7,7 @@ from torch.optim import AdamW
 from accelsim import integer_gemms
 from accelsim.arithmetic.rounding import quantize
 from accelsim.errors import InputError
-from workloads.models.tasks import TextTask
+from workloads.models.text_tasks import NextTokenTask
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (4, 256, 256)])
@@ -22,7 +22,7 @@ def test_the_integers_are_those_of_the_cpu(shape, percentile, granularity):
 
 def steps(**options):
     """The losses of three training steps on integers, and the weights after them."""
-    task = TextTask(batch=4, context=32, width=64, layers=2, heads=4)
+    task = NextTokenTask(batch=4, context=32, width=64, layers=2, heads=4)
     torch.manual_seed(0)
     model = task.model().cuda()
     optimizer = AdamW(model.parameters(), lr=1e-3)

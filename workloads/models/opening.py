@@ -14,7 +14,8 @@ from accelsim.errors import InputError
 from workloads.models.catalog import CatalogEntry, find, find_weights
 from workloads.models.huggingface import Loaded, hf_runnable, load
 from workloads.models.runnable import Runnable
-from workloads.models.tasks import TASKS, Task
+from workloads.models.task import Task
+from workloads.models.tasks import TASKS
 from workloads.models.text import Text, shipped_text
 from workloads.models.wheels import fetch
 
