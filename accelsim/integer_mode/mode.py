@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +23,7 @@ from accelsim.integer_mode.tally import Tally
 from accelsim.integer_mode.weights import Weights
 from accelsim.measure.timing import Untimed
 from accelsim.routes import GeneralRoute, SimulatedRoute, expected, judge, wrong_floats
-from accelsim.types import PerOperand, PreparedOperand, Request, Route, Side
+from accelsim.types import Counts, PerOperand, PreparedOperand, Request, Route, Side
 from workloads.tracing import GemmCall
 from workloads.tracing.modules import in_backward
 
@@ -52,6 +53,8 @@ class IntegerGemms(Replacing):
     ----------
     tally : Tally
         What was multiplied so far.
+    watch : callable or None
+        Called with every GEMM, its request and the counts of its route, as soon as it is computed.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class IntegerGemms(Replacing):
         super().__init__(model, selection, planned.globs)
         self._planned, self._checking, self._pinning = planned, check, pinning
         self.tally = Tally(self.left, self.not_chosen, pinning)
+        self.watch: Callable[[GemmCall, Request, Counts], None] | None = None
         self._nonfinite = nonfinite
         self._overflowed = False
         self._routes = Routes()
@@ -247,6 +251,8 @@ class IntegerGemms(Replacing):
             exact = judge(route.integers(), right).exact and not wrong_floats(result, right)
             found |= {"checked": 1, "inexact": int(not exact)}
         self.tally.add(call, **found)
+        if self.watch is not None:
+            self.watch(call, request, counts)
 
     def writing(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Notice operators that write to weights, which have to be prepared again."""

@@ -24,7 +24,9 @@ from accelsim.errors import InputError
 from accelsim.parity.sweep import TreatmentSweep, in_folder
 from accelsim.parity.treatments import Treatment
 from accelsim.settings import Unpacking
+from workloads.corpora.tokens import FEWEST, TEXTS
 from workloads.models.catalog import find_weights
+from workloads.models.image_tasks import IMAGES
 from workloads.paths import from_folder
 
 
@@ -61,11 +63,20 @@ class EvalSections(_Common):
 class ProbeSection(UnpackSection):
     """Steps that run on a backend, for the unpack ratio; the results are the same.
 
-    The keys of ``unpack`` have one value each here; what `backend` names is checked apart.
+    With several values for keys of ``unpack`` such a step is computed in each way. What `backend`
+    names is checked apart.
     """
 
     every: int = Field(default=50, ge=1, description="a whole number of steps, at least 1")
     backend: Any = Field(description="the name of a backend, or {name: ..., options}")
+
+
+class TrainTreatment(TreatmentSweep):
+    """Treatments of ``accelsim train``, which may have seeds of their own."""
+
+    seeds: Sweep[int] | None = Field(
+        default=None, description="a whole number, or a list of these; by default those of all"
+    )
 
 
 @dataclass(frozen=True)
@@ -78,13 +89,13 @@ class Probe:
         In steps.
     backend : BackendChoice
         What multiplies.
-    unpacking : Unpacking
-        How integers become its low-bit products.
+    unpackings : tuple of Unpacking
+        How integers become its low-bit products; such a step is computed once in each way.
     """
 
     every: int
     backend: BackendChoice
-    unpacking: Unpacking
+    unpackings: tuple[Unpacking, ...]
 
 
 class TrainSections(_Common):
@@ -92,7 +103,16 @@ class TrainSections(_Common):
 
     command = "train"
 
-    task: Literal["gpt", "vit"] = Field(description="gpt or vit")
+    treatments: Annotated[tuple[TrainTreatment, ...], BeforeValidator(_listed)] = Field(
+        min_length=1, description="a list of mappings such as {beta: [255, 127]}"
+    )
+    task: Literal["gpt", "roberta", "t5", "vit"] = Field(description="gpt, roberta, t5 or vit")
+    data: Literal["pydoc", "gcide", "digits", "glyphs"] | None = Field(
+        default=None, description="pydoc or gcide for text; digits or glyphs for a vit"
+    )
+    vocabulary: int | None = Field(
+        default=None, ge=FEWEST, le=1 << 16, description=f"a whole number, at least {FEWEST}"
+    )
     batch: int | None = Field(default=None, ge=1, description="a whole number, at least 1")
     context: int | None = Field(default=None, ge=2, description="a whole number, at least 2")
     width: int = Field(default=64, ge=8, description="a whole number, at least 8")
@@ -103,6 +123,8 @@ class TrainSections(_Common):
     evaluate_every: int = Field(default=50, ge=1, description="a whole number, at least 1")
     seeds: Sweep[int] = Field(default=(0,), description="a whole number, or a list of these")
     probe: ProbeSection | None = Field(default=None, description="a mapping")
+    check_steps: int = Field(default=0, ge=0, description="a whole number, at least 0")
+    keep: bool = Field(default=False, description="true or false")
     device: str = Field(default="cpu", description="cpu, cuda or cuda:N")
 
 
@@ -127,6 +149,8 @@ class ParityConfig(Generic[S]):
         The folder for the results.
     probe : Probe or None
         Of `accelsim train`.
+    seeds : tuple
+        Of `accelsim train`: the seeds of each treatment, None for those of all.
     """
 
     path: Path
@@ -135,11 +159,15 @@ class ParityConfig(Generic[S]):
     treatments: tuple[Treatment, ...]
     output: Path
     probe: Probe | None = None
+    seeds: tuple[tuple[int, ...] | None, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON types."""
         rest = self.sections.to_config()
         treatments = [treatment.to_record() for treatment in self.treatments]
+        for treatment, seeds in zip(treatments, self.seeds, strict=True):
+            if seeds is not None:
+                treatment["seeds"] = list(seeds)
         return {k: v for k, v in rest.items() if k != "output"} | {
             "name": self.name,
             "treatments": treatments,
@@ -199,8 +227,13 @@ def load_train_config(
         document.report(
             ("heads",), f"found {sections.heads}; expected a divisor of width {sections.width}"
         )
-    if sections.task == "vit" and sections.context is not None:
-        document.report(("context",), "a vit has no context; expected none", at_key=True)
+    for key in ("context", "vocabulary") if sections.task == "vit" else ():
+        if getattr(sections, key) is not None:
+            document.report((key,), f"a vit has no {key}; expected none", at_key=True)
+    data = IMAGES if sections.task == "vit" else TEXTS
+    if sections.data is not None and sections.data not in data:
+        message = f"found {sections.data}; expected {' or '.join(data)} for a {sections.task}"
+        document.report(("data",), message)
     probe = None if sections.probe is None else _probe(document, sections.probe)
     document.raise_problems()
     return replace(config, sections=sections, probe=probe)
@@ -212,11 +245,8 @@ def _probe(document: Document, section: ProbeSection) -> Probe | None:
     if document.problems or backend is None:
         return None
     folder = document.path.parent
-    unpackings = [in_folder(found, folder) for found in section.unpackings(folder)]
-    if len(unpackings) > 1:
-        message = f"found {len(unpackings)} ways to unpack; expected one value for each key"
-        document.report(("probe",), message)
-    return Probe(section.every, backend, unpackings[0])
+    unpackings = tuple(in_folder(found, folder) for found in section.unpackings(folder))
+    return Probe(section.every, backend, unpackings)
 
 
 def _load(
@@ -228,19 +258,21 @@ def _load(
     sections = validated(document, kind, document.data)
     document.raise_problems()
     assert sections is not None, "sections that are not valid have left a problem"
-    treatments: dict[str, Treatment] = {}
+    treatments: dict[str, tuple[Treatment, tuple[int, ...] | None]] = {}
     for index, sweep in enumerate(sections.treatments):
         for treatment in _treatments(document, sweep, ("treatments", index)):
             key = json.dumps(treatment.to_record(), sort_keys=True)
             if key in treatments:
                 document.report(("treatments", index), f"{treatment.label} already exists")
-            treatments[key] = treatment
+            own = sweep.seeds if isinstance(sweep, TrainTreatment) else None
+            treatments[key] = treatment, own
     for plan in plans:
         (treatment,) = TreatmentSweep().treatments(plans=[load_plan(plan)])
-        treatments[json.dumps(treatment.to_record(), sort_keys=True)] = treatment
+        treatments[json.dumps(treatment.to_record(), sort_keys=True)] = treatment, None
     name = sections.name or path.stem
     output = Path(sections.output or f"runs/{name}").expanduser()
-    return document, ParityConfig(path, name, sections, tuple(treatments.values()), output)
+    found, seeds = zip(*treatments.values(), strict=True) if treatments else ((), ())
+    return document, ParityConfig(path, name, sections, found, output, seeds=seeds)
 
 
 def _treatments(document: Document, sweep: TreatmentSweep, loc: Loc) -> list[Treatment]:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from accelsim.config.schema import DIALECT, list_names, show_defaults
-from accelsim.parity.configs import EvalSections, ProbeSection, TrainSections
+from accelsim.parity.configs import EvalSections, ProbeSection, TrainSections, TrainTreatment
 from accelsim.parity.sweep import TreatmentSweep
 
 
@@ -21,8 +21,9 @@ def parity_schema(kind: str) -> dict[str, Any]:
     """
     sections: type[BaseModel] = EvalSections if kind == "eval" else TrainSections
     schema = sections.model_json_schema()
-    treatment = schema["$defs"]["TreatmentSweep"]["properties"]
-    show_defaults(treatment, TreatmentSweep())
+    entry = TreatmentSweep if kind == "eval" else TrainTreatment
+    treatment = schema["$defs"][entry.__name__]["properties"]
+    show_defaults(treatment, entry())
     list_names(treatment)
     if kind == "train":
         probe = schema["$defs"]["ProbeSection"]["properties"]

@@ -31,7 +31,7 @@ class TreatmentSweep(ModelQuantizeSection, UnpackSection):
     """
 
     method: Method = Field(
-        default="integers", description="float, integers, clip, absmax or torchao"
+        default="integers", description="float, bf16, integers, clip, absmax or torchao"
     )
     group: fields.Selection[Annotated[int, Field(ge=2)]] = Field(
         default=(), description="a whole number of columns, at least 2, or a list of these"

@@ -1,29 +1,23 @@
-"""``accelsim train``: a small model from scratch under each treatment of its GEMMs."""
+"""``accelsim train``: a model from scratch under each treatment of its GEMMs."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch.optim import AdamW
-
-from accelsim.errors import AccelsimError, DataError
-from accelsim.files import commit, stage_by
-from accelsim.integer_mode import IntegerGemms
+from accelsim.errors import AccelsimError, DataError, InputError
 from accelsim.measure.durations import duration
-from accelsim.parity.configs import ParityConfig, Probe, TrainSections
-from accelsim.parity.coverage import add_tally
+from accelsim.parity.configs import ParityConfig, TrainSections
 from accelsim.parity.devices import check_device
 from accelsim.parity.forecast import BUDGET_S, seconds_of
 from accelsim.parity.progress import Course, ExpectedTime, Part, Show, unseen
-from accelsim.parity.treatments import NOTHING_REPLACED, Treatment
+from accelsim.parity.repeatable import repeatable, weights_hash
+from accelsim.parity.steps import Run
+from accelsim.parity.treatments import Treatment
 from accelsim.records import RunFolder
 from accelsim.records.experiments import TrainRecord, training_key
 from accelsim.records.folder import CHECKPOINTS
@@ -33,38 +27,69 @@ from workloads.models.tasks import TASKS
 Say = Callable[[str], None]
 
 
-class _Run:
-    """A training run on its way: everything that a checkpoint holds."""
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs of a config are to be made now; the others are left for later.
 
-    def __init__(self, task: Task, sections: TrainSections, seed: int) -> None:
-        torch.manual_seed(seed)
-        self.model = task.model().to(sections.device)
-        self.optimizer = AdamW(self.model.parameters(), lr=sections.learning_rate)
-        self.curves: dict[str, Any] = {
-            "step": 0,
-            "losses": [],
-            "evaluations": [],
-            "probes": [],
-            "tally": {},
-            "seconds": 0.0,
-        }
+    Parameters
+    ----------
+    treatments : sequence of int
+        Places in the config's list of treatments, from 1; empty for all.
+    seeds : sequence of int
+        Empty for all.
+    """
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint; a crash leaves the old one or the new one."""
-        path.parent.mkdir(exist_ok=True)
-        state: dict[str, Any] = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        state["curves"] = self.curves
-        commit(stage_by(path, lambda temporary: torch.save(state, temporary)), path)
+    treatments: Sequence[int] = ()
+    seeds: Sequence[int] = ()
 
-    def restore(self, path: Path, device: str) -> None:
-        """Continue from a checkpoint."""
-        state = torch.load(path, map_location=device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.curves = {**self.curves, **state["curves"]}
+    def check(self, config: ParityConfig[TrainSections]) -> None:
+        """See that the config has them.
+
+        Raises
+        ------
+        InputError
+            If it has not.
+        """
+        for number in self.treatments:
+            if not 1 <= number <= len(config.treatments):
+                raise InputError(
+                    f"--treatment {number}: the config has {len(config.treatments)} treatments"
+                )
+        known = {seed for seed, _ in _all_runs(config)}
+        for seed in self.seeds:
+            if seed not in known:
+                raise InputError(
+                    f"--seed {seed}: the config has {', '.join(map(str, sorted(known)))}"
+                )
+
+    def has(self, number: int, seed: int) -> bool:
+        """Whether a run is wanted, by the place of its treatment and its seed."""
+        return (not self.treatments or number in self.treatments) and (
+            not self.seeds or seed in self.seeds
+        )
+
+
+ALL_RUNS = Wanted()
+
+
+def make_task(sections: TrainSections) -> Task:
+    """Return the task that a config describes.
+
+    Raises
+    ------
+    InputError
+        If its data are not there.
+    """
+    sizes = {"width": sections.width, "layers": sections.layers, "heads": sections.heads}
+    given = {name: getattr(sections, name) for name in ("batch", "context", "data", "vocabulary")}
+    return TASKS[sections.task](**sizes, **{k: v for k, v in given.items() if v is not None})
+
+
+def checkpoint_of(folder: Path, treatment: dict[str, object], seed: int) -> Path:
+    """Return the file of a run's checkpoint in the folder of the results."""
+    key = training_key(treatment, seed)
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+    return folder / CHECKPOINTS / f"{digest}.pt"
 
 
 def train(
@@ -72,6 +97,7 @@ def train(
     folder: RunFolder[TrainRecord],
     say: Say,
     show: Show = unseen,
+    wanted: Wanted = ALL_RUNS,
 ) -> list[TrainRecord]:
     """Train under every treatment with every seed that the folder does not have yet.
 
@@ -87,34 +113,46 @@ def train(
         Called with lines that are worth keeping.
     show : callable, optional
         Called with the progress.
+    wanted : Wanted, optional
+        Which of these runs.
 
     Raises
     ------
     InputError
-        If the device is missing or a backend does not run here.
+        If the device or the data are missing, a backend does not run here, or there are no such
+        runs.
     """
-    sections = config.sections
-    sizes = {"width": sections.width, "layers": sections.layers, "heads": sections.heads}
-    given = {"batch": sections.batch, "context": sections.context}
-    task = TASKS[sections.task](**sizes, **{k: v for k, v in given.items() if v is not None})
+    wanted.check(config)
+    task = make_task(config.sections)
     folder.note(data=task.source)
     done = folder.done_keys()
     runs = [
-        _Planned(treatment, seed, folder.path / CHECKPOINTS / f"{_digest(key)}.pt")
-        for seed in sections.seeds
-        for treatment in config.treatments
-        if (key := training_key(treatment.to_record(), seed)) not in done
+        _Planned(how, seed, checkpoint_of(folder.path, how.to_record(), seed))
+        for seed, number in _all_runs(config)
+        if training_key((how := config.treatments[number - 1]).to_record(), seed) not in done
+        and wanted.has(number, seed)
     ]
+    device = config.sections.device
     if runs:
-        check_device(sections.device)
-    course = Course(_parts(task, config, runs), show)
-    if runs:
-        about = duration(course.seconds)
-        say(f"models to train: {len(runs)}, {sections.steps} steps each; about {about} in all")
-    for place, planned in enumerate(runs):
-        folder.append(_train(task, config, planned, folder, say, course, place))
-        planned.checkpoint.unlink(missing_ok=True)
+        check_device(device)
+    with repeatable(device):
+        course = Course(_parts(task, config, runs), show)
+        if runs:
+            about = duration(course.seconds)
+            steps = config.sections.steps
+            say(f"models to train: {len(runs)}, {steps} steps each; about {about} in all")
+        for place, planned in enumerate(runs):
+            folder.append(_train(task, config, planned, folder, say, course, place))
+            if not config.sections.keep:
+                planned.checkpoint.unlink(missing_ok=True)
     return list(folder.records)
+
+
+def _all_runs(config: ParityConfig[TrainSections]) -> list[tuple[int, int]]:
+    """Return the seed and the place of the treatment, from 1, of every run: seed by seed."""
+    of = [config.sections.seeds if own is None else own for own in config.seeds]
+    seeds = dict.fromkeys([*config.sections.seeds, *(seed for own in of for seed in own)])
+    return [(seed, n) for seed in seeds for n, own in enumerate(of, start=1) if seed in own]
 
 
 @dataclass(frozen=True)
@@ -128,10 +166,6 @@ class _Planned:
     @property
     def label(self) -> str:
         return f"{self.treatment.label}, seed {self.seed}"
-
-
-def _digest(key: tuple[str, ...]) -> str:
-    return hashlib.sha256(repr(key).encode()).hexdigest()[:16]
 
 
 def _parts(task: Task, config: ParityConfig[TrainSections], runs: Sequence[_Planned]) -> list[Part]:
@@ -153,12 +187,12 @@ def _parts(task: Task, config: ParityConfig[TrainSections], runs: Sequence[_Plan
 
 def _seconds_per_step(task: Task, sections: TrainSections, treatment: Treatment) -> float:
     """Time a step and an evaluation of a model that is thrown away, after a first of each."""
-    run = _Run(task, sections, 0)
+    run = Run(task, sections, treatment, seed=0)
     step, evaluation = 0.0, 0.0
     with suppress(AccelsimError):  # what fails here fails in the experiment, with its message
         for _ in range(2):
-            step = seconds_of(lambda: _backward(run, task, treatment.context(run.model), 0))
-            evaluation = seconds_of(lambda: _evaluated(run, task, treatment))
+            step = seconds_of(run.backward)
+            evaluation = seconds_of(run.evaluate)
     return step + evaluation / sections.evaluate_every
 
 
@@ -172,18 +206,27 @@ def _train(
     place: int,
 ) -> TrainRecord:
     sections, treatment, seed = config.sections, planned.treatment, planned.seed
-    run = _Run(task, sections, seed)
+    run = Run(task, sections, treatment, seed, config.probe)
     if folder.begun and planned.checkpoint.is_file():
-        run.restore(planned.checkpoint, sections.device)
+        run.restore(planned.checkpoint)
         say(f"{planned.label}: going on after step {run.curves['step']}")
     curves, reason = run.curves, ""
+
+    def evaluated(loss: float, value: float) -> None:
+        folder.begin()
+        run.save(planned.checkpoint)
+        say(
+            f"{planned.label}, step {curves['step']}/{sections.steps}: "
+            f"loss {loss:.4f}, {task.metric} {value:.4f}"
+        )
+
     course.begin(place, curves["step"])
     try:
-        _steps(run, task, config, planned, folder, say, course)
+        run.go_on(course.reach, evaluated)
     except DataError as error:
         reason = f"step {curves['step']}: {error}"
     evaluations = curves["evaluations"]
-    final = evaluations[-1][1] if evaluations and not reason else None
+    count, seconds = curves["plain"]
     return TrainRecord(
         task=sections.task,
         treatment=treatment.to_record(),
@@ -191,86 +234,14 @@ def _train(
         seed=seed,
         parameters=sum(x.numel() for x in run.model.parameters()),
         metric=task.metric,
-        final=final,
+        final=evaluations[-1][1] if evaluations and not reason else None,
         losses=curves["losses"],
         evaluations=evaluations,
         probes=curves["probes"],
         seconds=curves["seconds"],
+        seconds_per_step=seconds / count if count else None,
         reason=reason,
         tally=curves["tally"],
+        checked_steps=[step for step in run.checked if step < curves["step"]],
+        weights_sha256=weights_hash(run.model),
     )
-
-
-def _steps(
-    run: _Run,
-    task: Task,
-    config: ParityConfig[TrainSections],
-    planned: _Planned,
-    folder: RunFolder[TrainRecord],
-    say: Say,
-    course: Course,
-) -> None:
-    sections, curves = config.sections, run.curves
-    start = time.perf_counter() - curves["seconds"]
-    losses: list[float] = []
-    while curves["step"] < sections.steps:
-        losses.append(_step(run, task, planned.treatment, config.probe, planned.seed))
-        curves["step"] += 1
-        course.reach(curves["step"])
-        if not math.isfinite(losses[-1]):
-            raise DataError(f"the loss is {losses[-1]}")
-        if curves["step"] % sections.evaluate_every == 0 or curves["step"] == sections.steps:
-            value = _evaluated(run, task, planned.treatment)
-            curves["losses"].append([curves["step"], sum(losses) / len(losses)])
-            curves["evaluations"].append([curves["step"], value])
-            curves["seconds"] = time.perf_counter() - start
-            folder.begin()
-            run.save(planned.checkpoint)
-            say(
-                f"{planned.label}, step {curves['step']}/{sections.steps}: "
-                f"loss {curves['losses'][-1][1]:.4f}, {task.metric} {value:.4f}"
-            )
-            losses = []
-
-
-def _step(run: _Run, task: Task, treatment: Treatment, probe: Probe | None, seed: int) -> float:
-    """Take one step of the optimizer and return the loss before it."""
-    number = run.curves["step"]
-    mode: Any = treatment.context(run.model)
-    probing = probe is not None and treatment.method == "integers" and number % probe.every == 0
-    if probe is not None and probing:
-        probed = replace(treatment, backend=probe.backend, unpacking=probe.unpacking, check=False)
-        mode = probed.integers(run.model)
-    loss = _backward(run, task, mode, seed)
-    if isinstance(mode, IntegerGemms):
-        if not mode.tally.total.gemms:
-            raise DataError(NOTHING_REPLACED)
-        run.curves["tally"] = add_tally(run.curves["tally"], mode.tally.summary())
-    run.optimizer.step()
-    if probing:
-        run.curves["probes"].append({"step": number, **_found(mode.tally)})
-    return loss
-
-
-def _backward(run: _Run, task: Task, mode: AbstractContextManager[Any], seed: int) -> float:
-    """Compute the gradients of the step's batch and return the loss."""
-    run.optimizer.zero_grad()
-    with mode:
-        loss = task.loss(run.model, task.batch(run.curves["step"], seed))
-        loss.backward()  # type: ignore[no-untyped-call]
-    return float(loss.detach())
-
-
-def _evaluated(run: _Run, task: Task, treatment: Treatment) -> float:
-    with treatment.context(run.model):
-        return task.evaluate(run.model)
-
-
-def _found(tally: Any) -> dict[str, float | None]:
-    """Return the unpack ratio and the out-of-bound share, of both passes."""
-    found: dict[str, float | None] = {}
-    for name, forward in (("forward", True), ("backward", False)):
-        counts = tally.sum(lambda phase, f=forward: (phase == "forward") == f)
-        share = counts.out_of_bound / counts.entries if counts.entries else None
-        found |= {f"{name}_ratio": counts.ratio, f"{name}_out_of_bound": share}
-    return found

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import nn
 
 from accelsim.config import BackendChoice
@@ -21,7 +22,7 @@ from accelsim.types import FUSED, Rounding, StrategyChoice
 from workloads.gemm import OPS
 from workloads.tracing import place
 
-Method: TypeAlias = Literal["float", "integers", "clip", "absmax", "torchao"]
+Method: TypeAlias = Literal["float", "bf16", "integers", "clip", "absmax", "torchao"]
 
 NOTHING_REPLACED = "no GEMM was computed in integers"
 """Why a treatment that left everything in floating point has no result."""
@@ -33,9 +34,10 @@ class Treatment:
 
     Parameters
     ----------
-    method : {"float", "integers", "clip", "absmax", "torchao"}
-        As they are; through integers without clipping; with clipped operands, not rounded; in
-        integers of b bits of which the largest magnitude is the largest; or as torchao does it.
+    method : {"float", "bf16", "integers", "clip", "absmax", "torchao"}
+        As they are; under autocast in bfloat16; through integers without clipping; with clipped
+        operands, not rounded; in integers of b bits of which the largest magnitude is the largest;
+        or as torchao does it.
     rounding : PerKind of Rounding
         How operands are rounded, or where they are clipped.
     unpacking : Unpacking
@@ -84,8 +86,8 @@ class Treatment:
     @property
     def label(self) -> str:
         """A short name for tables and figures."""
-        if self.method == "float":
-            return "float"
+        if self.method in ("float", "bf16"):
+            return self.method
         where = self._where()
         if self.method == "torchao":
             return f"torchao {self.scheme}{where}"
@@ -138,8 +140,8 @@ class Treatment:
 
     def to_record(self) -> dict[str, Any]:
         """Return what tells this treatment from others, as JSON types."""
-        if self.method == "float":
-            return {"method": "float"}
+        if self.method in ("float", "bf16"):
+            return {"method": self.method}
         record: dict[str, Any] = {"method": self.method}
         if self.method == "torchao":
             record["scheme"] = self.scheme
@@ -185,6 +187,8 @@ class Treatment:
         """
         if self.method == "float":
             return nullcontext()
+        if self.method == "bf16":
+            return torch.autocast(next(model.parameters()).device.type, torch.bfloat16)
         if self.method == "clip":
             percentile = self.rounding.map(lambda rounding: rounding.percentile)
             return ClippedGemms(model, percentile, self.selection)
@@ -213,8 +217,16 @@ class Treatment:
             plan=self.plan,
         )
 
-    def integers(self, model: nn.Module) -> IntegerGemms:
-        """Return the context of integer GEMMs; see `accelsim.integer_gemms`."""
+    def integers(self, model: nn.Module, check: bool = False) -> IntegerGemms:
+        """Return the context of integer GEMMs; see `accelsim.integer_gemms`.
+
+        Parameters
+        ----------
+        model : nn.Module
+            Whose.
+        check : bool
+            Compare every integer with the oracle's, whatever the treatment says.
+        """
         return integer_gemms(
             model,
             _mapping(self.rounding.map(lambda rounding: rounding.beta)),
@@ -222,7 +234,7 @@ class Treatment:
             granularity=self.rounding.weights.granularity,
             zero_alpha=self.rounding.weights.zero_alpha,
             plan=self.plan,
-            **self._multiplication(),
+            **{**self._multiplication(), **({"check": True} if check else {})},
             gemms=self.selection.gemms,
             skip=self.selection.skip,
             ops=self.selection.ops,

@@ -64,7 +64,7 @@ class TrainRecord(Keyed):
     Parameters
     ----------
     task : str
-        ``gpt`` or ``vit``.
+        ``gpt``, ``roberta``, ``t5`` or ``vit``.
     treatment : dict
         What was done with the model's GEMMs, forward and backward.
     label : str
@@ -82,15 +82,22 @@ class TrainRecord(Keyed):
     evaluations : list
         ``[step, metric]``.
     probes : list
-        For steps that ran on a backend: the step, the unpack ratio and the share of entries that
-        do not fit one digit, of the forward and of the backward GEMMs.
+        For steps that ran on a backend, one for each way to unpack: the step, the bits of the
+        digits, the unpack ratio, the share of entries that do not fit one digit, and that share
+        and the largest integer by kind of operand, of the forward and of the backward GEMMs.
     seconds : float
         On the wall clock, checkpoints and evaluations included.
+    seconds_per_step : float or None
+        The mean of the steps that were neither checked nor probed, without evaluations.
     reason : str
         Why a run failed.
     tally : dict
         Of all steps: multiplications in integers, not chosen, and those that stayed in floats, with
         the reasons; GEMMs checked and inexact, steps that overflowed; empty for other methods.
+    checked_steps : list of int
+        Steps whose integer products were compared with the oracle.
+    weights_sha256 : str
+        Of the weights after the last step.
     """
 
     task: str
@@ -102,10 +109,13 @@ class TrainRecord(Keyed):
     final: float | None
     losses: list[list[float]]
     evaluations: list[list[float]]
-    probes: list[dict[str, float | int | None]]
+    probes: list[dict[str, JsonValue]]
     seconds: float
+    seconds_per_step: float | None = None
     reason: str = ""
     tally: dict[str, JsonValue] = Field(default_factory=dict)
+    checked_steps: list[int] = Field(default_factory=list)
+    weights_sha256: str = ""
 
     @property
     def key(self) -> RecordKey:

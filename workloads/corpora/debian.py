@@ -110,7 +110,10 @@ def _member(content: bytes, prefix: str, path: str) -> bytes:
         name = content[at : at + 16].decode("latin-1").rstrip(" /")
         size = int(content[at + 48 : at + 58])
         if name.startswith(prefix):
-            return content[at + 60 : at + 60 + size]
+            found = content[at + 60 : at + 60 + size]
+            if len(found) < size:
+                raise InputError(f"{path}: is cut off")
+            return found
         at += 60 + size + size % 2
     raise InputError(f"{path}: has no {prefix}")
 

@@ -92,8 +92,8 @@ def plain_text(dictionary: str) -> str:
 
     What is left out: the notices in front, pronunciation and etymology of the headwords, names of
     sources and remarks in brackets. Letters with accents, which the dictionary spells in brackets,
-    become plain ones. A paragraph becomes one line, and an empty line is between entries. They are in
-    the order of their SHA-256, so that each part of the text is like any other.
+    become plain ones. A paragraph becomes one line, and an empty line is between entries. Entries
+    are in the order of their SHA-256, so that each part of the text is like any other.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from accelsim.cli.train import command
 from accelsim.errors import InputError
-from accelsim.parity import training
+from accelsim.parity import steps, training
 from accelsim.parity.configs import load_eval_config, load_train_config
 
 CONFIG = """
@@ -47,7 +47,8 @@ def records(folder):
 
 
 def without_times(found):
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in found]
+    times = {"seconds", "seconds_per_step"}
+    return [{k: v for k, v in record.items() if k not in times} for record in found]
 
 
 def test_curves_the_gap_and_the_table(config, tmp_path):
@@ -86,7 +87,7 @@ def test_a_probe_changes_nothing_but_tells_the_ratio(config, tmp_path):
 
 def test_a_run_that_was_cut_off_ends_the_same(config, tmp_path, monkeypatch):
     run(config, "--output", str(tmp_path / "whole"))
-    step, calls = training._step, []
+    step, calls = steps.Run._step, []
 
     def dies(*arguments):
         calls.append(arguments)
@@ -94,12 +95,12 @@ def test_a_run_that_was_cut_off_ends_the_same(config, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return step(*arguments)
 
-    monkeypatch.setattr(training, "_step", dies)
+    monkeypatch.setattr(steps.Run, "_step", dies)
     with pytest.raises(click.Abort):
         run(config, "--output", str(tmp_path / "cut"))
     assert len(records(tmp_path / "cut")) == 1
     assert len(list((tmp_path / "cut" / "checkpoints").iterdir())) == 1
-    monkeypatch.setattr(training, "_step", step)
+    monkeypatch.setattr(steps.Run, "_step", step)
     result = run(config, "--output", str(tmp_path / "cut"), "--resume")
     assert "going on after step 2" in result.stderr
     assert without_times(records(tmp_path / "cut")) == without_times(records(tmp_path / "whole"))
@@ -108,7 +109,7 @@ def test_a_run_that_was_cut_off_ends_the_same(config, tmp_path, monkeypatch):
 def test_a_run_that_overwrites_starts_from_no_checkpoint_of_the_old_one(
     config, tmp_path, monkeypatch
 ):
-    step = training._step
+    step = steps.Run._step
 
     def dies_at(count):
         calls = []
@@ -122,16 +123,16 @@ def test_a_run_that_overwrites_starts_from_no_checkpoint_of_the_old_one(
         return dies
 
     out = tmp_path / "out"
-    monkeypatch.setattr(training, "_step", dies_at(4))
+    monkeypatch.setattr(steps.Run, "_step", dies_at(4))
     with pytest.raises(click.Abort):
         run(config, "--output", str(out))
     (checkpoint,) = (out / "checkpoints").iterdir()
     before = checkpoint.read_bytes()
-    monkeypatch.setattr(training, "_step", dies_at(1))
+    monkeypatch.setattr(steps.Run, "_step", dies_at(1))
     with pytest.raises(click.Abort):
         run(config, "--output", str(out), "--overwrite")
     assert checkpoint.read_bytes() == before, "the new run had not begun"
-    monkeypatch.setattr(training, "_step", step)
+    monkeypatch.setattr(steps.Run, "_step", step)
     result = run(config, "--output", str(out), "--overwrite")
     assert "going on" not in result.stderr
     assert len(records(out)) == 4
@@ -211,7 +212,9 @@ def test_everything_comes_from_the_seed():
             "backend.bits: backend .* bits must be from 2",
         ),
         ("probe={backend: int46}", "did you mean 'int64'"),
-        ("probe={backend: int64, bits: [4, 8]}", "probe: found 2 ways to unpack"),
+        ("data=glyphs", "--set data=glyphs: data: found glyphs; expected pydoc or gcide for a gpt"),
+        ("vocabulary=300", "vocabulary: found 300; expected a whole number, at least 320"),
+        ("treatments.1.seeds=[]", "seeds: found"),
         ("probe={bits: 4}", "missing key 'backend'; expected the name of a backend"),
         ("treatments=[{beta: 3},{beta: [3]}]", "β = 3 already exists"),
     ],
