@@ -51,8 +51,8 @@ def fetch_command(name: str, given: Path | None) -> None:
     gcide, an English dictionary as plain text (GPL-2.0-or-later), and glyphs, letters and digits
     in some hundred fonts. `accelsim train` reads them from the cache.
     """
-    from workloads.corpora.sets import SETS
     from workloads.models.catalog import find_weights
+    from workloads.models.corpora.sets import SETS
     from workloads.models.wheels import fetch
 
     def say(message: str) -> None:

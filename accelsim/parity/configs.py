@@ -24,8 +24,8 @@ from accelsim.errors import InputError
 from accelsim.parity.sweep import TreatmentSweep, in_folder
 from accelsim.parity.treatments import Treatment
 from accelsim.settings import Unpacking
-from workloads.corpora.tokens import FEWEST, TEXTS
 from workloads.models.catalog import find_weights
+from workloads.models.corpora.tokens import FEWEST, TEXTS
 from workloads.models.image_tasks import IMAGES
 from workloads.paths import from_folder
 

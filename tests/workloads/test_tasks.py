@@ -5,7 +5,7 @@ import torch
 
 from accelsim import integer_gemms
 from accelsim.errors import InputError
-from workloads.corpora.tokens import RESERVED, corpus
+from workloads.models.corpora.tokens import RESERVED, corpus
 from workloads.models.tasks import TASKS
 from workloads.models.text_tasks import IGNORED, _lengths
 
@@ -111,7 +111,7 @@ def test_a_vocabulary_is_learnt_and_kept(tmp_path, monkeypatch):
     assert int(both.max()) < learnt.used
     (file,) = (tmp_path / "corpora").iterdir()
     corpus.cache_clear()
-    monkeypatch.setattr("workloads.corpora.tokens._encoded", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("workloads.models.corpora.tokens._encoded", lambda *arguments: 1 / 0)
     again = corpus("pydoc", 400)
     assert torch.equal(again.train, learnt.train)
     assert again.source == learnt.source

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from accelsim.errors import InputError, unknown_name
 from accelsim.plugins.extras import need
-from workloads.corpora.glyphs import CLASSES, SIDE, glyphs
+from workloads.models.corpora.glyphs import CLASSES, SIDE, glyphs
 from workloads.models.small import SmallViT
 from workloads.models.task import Task, generator
 

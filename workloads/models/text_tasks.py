@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from accelsim.errors import InputError
 from accelsim.plugins.extras import need
-from workloads.corpora.tokens import RESERVED, corpus
+from workloads.models.corpora.tokens import RESERVED, corpus
 from workloads.models.small import SmallGPT
 from workloads.models.task import Task, generator
 
@@ -40,7 +40,7 @@ class TextTask(Task):
     width, layers, heads : int
         Of the model.
     data : str
-        The text; see `workloads.corpora.tokens.TEXTS`.
+        The text; see `workloads.models.corpora.tokens.TEXTS`.
     vocabulary : int, optional
         How many tokens there are; by default the text is read by characters.
     """

@@ -3,12 +3,11 @@
 import os
 
 import pytest
+from debian_packages import deb, described
 
 from accelsim.errors import InputError
-from workloads.corpora import debian
-from workloads.corpora.debian import fetch_package, files_of
-
-from .packages import deb, described
+from workloads.models.corpora import debian
+from workloads.models.corpora.debian import fetch_package, files_of
 
 FILES = {"/usr/share/a": b"alpha", "/usr/share/b": b"beta" * 1000}
 

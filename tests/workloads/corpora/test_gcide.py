@@ -5,13 +5,12 @@ import hashlib
 
 import pytest
 from click.testing import CliRunner
+from debian_packages import deb, described
 
 from accelsim.cli.workload_models import fetch_command
 from accelsim.errors import InputError
-from workloads.corpora import gcide as module
-from workloads.corpora.gcide import fetch_gcide, gcide, plain_text
-
-from .packages import deb, described
+from workloads.models.corpora import gcide as module
+from workloads.models.corpora.gcide import fetch_gcide, gcide, plain_text
 
 DICTIONARY = """
 00-database-info

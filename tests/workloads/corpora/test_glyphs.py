@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from debian_packages import deb, package
 
 from accelsim.errors import InputError
-from workloads.corpora import glyphs as module
-from workloads.corpora.glyphs import CLASSES, draw, fetch_glyphs, font_packages, glyphs
-
-from .packages import deb, package
+from workloads.models.corpora import glyphs as module
+from workloads.models.corpora.glyphs import CLASSES, draw, fetch_glyphs, font_packages, glyphs
 
 matplotlib = pytest.importorskip("matplotlib", reason="needs accelsim[report], which has fonts")
 pytest.importorskip("PIL", reason="needs accelsim[models]")
@@ -62,7 +61,7 @@ def test_the_fonts_of_the_test_are_not_in_training(tmp_path, monkeypatch):
         assert torch.equal(labels, torch.arange(62))
     assert found.source["data"] == "letters and digits of 2 fonts of Debian"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"cannot be read: .*; remove it and fetch again"):
+    with pytest.raises(InputError, match=r"cannot be read: .*; remove it and fetch it again"):
         glyphs()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from workloads.corpora import gcide, glyphs
+from workloads.models.corpora import gcide, glyphs
 
 Say = Callable[[str], None]
 

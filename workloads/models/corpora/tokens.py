@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from accelsim.errors import InputError, unknown_name
 from accelsim.files import make_once
 from accelsim.kernels.cache import cache_folder
 from accelsim.plugins.extras import need
-from workloads.corpora.gcide import gcide
+from workloads.models.corpora.gcide import gcide
 from workloads.models.text import Text, shipped_text
 
 TEXTS: dict[str, Callable[[], Text]] = {"pydoc": shipped_text, "gcide": gcide}
@@ -101,7 +102,7 @@ def _learnt(name: str, text: Text, size: int) -> np.ndarray[Any, np.dtype[np.uin
     try:
         with np.load(make_once(path, fill)) as file:
             return np.asarray(file["tokens"], dtype=np.uint16)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(f"{path}: cannot be read: {error}; remove it") from error
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from accelsim.errors import InputError
 from accelsim.files import make_once
 from accelsim.kernels.cache import cache_folder
-from workloads.corpora.debian import Package, fetch_package, files_of
+from workloads.models.corpora.debian import Package, fetch_package, files_of
 from workloads.models.text import Text
 
 PACKAGE = Package(

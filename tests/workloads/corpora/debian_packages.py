@@ -4,7 +4,7 @@ import hashlib
 import io
 import tarfile
 
-from workloads.corpora.debian import Package
+from workloads.models.corpora.debian import Package
 
 
 def deb(files):

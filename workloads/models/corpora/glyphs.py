@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from accelsim.errors import InputError
 from accelsim.files import make_once
 from accelsim.kernels.cache import cache_folder
 from accelsim.plugins.extras import need
-from workloads.corpora.debian import Package, fetch_package, files_of
+from workloads.models.corpora.debian import Package, fetch_package, files_of
 
 SIDE = 32
 """Pixels of the side of an image."""
@@ -124,7 +125,7 @@ def glyphs() -> Glyphs:
                 grey = torch.from_numpy(images)[:, None].float() / 255
                 sets[name] = grey, torch.from_numpy(labels.astype(np.int64))
             fonts = int(file["fonts"].size)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(
             f"{path}: cannot be read: {error}; remove it and fetch it again"
         ) from error
