@@ -140,7 +140,8 @@ def command(
     elif details:
         click.echo(every, nl=False)
     else:
-        click.echo(brief(records, path, terminal_width()), nl=False)
+        shown = brief(records, path, terminal_width(), resolved.timing.prepared)
+        click.echo(shown, nl=False)
     if not kept and style == "table":
         click.echo("\n".join(next_steps(records, path)))
     elif not kept:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shlex import quote
@@ -23,6 +23,7 @@ from accelsim.report.limits import limits
 from accelsim.report.problems import failures, plural, verdict
 from accelsim.report.summary import EXECUTION
 from accelsim.report.summary_rows import Labels
+from accelsim.types import Side
 
 MOST_LINES = 30
 """Largest number of printed lines."""
@@ -34,6 +35,7 @@ NEXT_LINES = 3
 """Largest number of lines of `next_steps`."""
 
 _LEGEND_LINES = 5
+_LEGEND_LINES_BESIDE_DESIGNS = 3
 _MOST_FAILURES = 3
 _NOUNS: dict[Stage, str] = {
     "quantize": "quantizing",
@@ -45,7 +47,12 @@ _NOUNS: dict[Stage, str] = {
 }
 
 
-def brief(records: Iterable[Record], folder: Path = Path(), width: int = WIDTH) -> str:
+def brief(
+    records: Iterable[Record],
+    folder: Path = Path(),
+    width: int = WIDTH,
+    prepared: Sequence[Side] = (),
+) -> str:
     """Say what a run found: sums over its GEMMs, then the verdict.
 
     The tables are cut where it would take more than `MOST_LINES` lines together with `next_steps`;
@@ -59,6 +66,8 @@ def brief(records: Iterable[Record], folder: Path = Path(), width: int = WIDTH) 
         The run's folder, from where the reader is.
     width : int
         Columns of a line.
+    prepared : sequence of {"a", "b"}
+        Operands that the config wants prepared; where they were not, that is said.
 
     Returns
     -------
@@ -69,11 +78,12 @@ def brief(records: Iterable[Record], folder: Path = Path(), width: int = WIDTH) 
     ran = [record for record in records if record.status.ran]
     sums = sum_block(ran, width) if ran else None
     designs = design_block(records, width)
-    said = ["", *_verdict(records, folder, width)]
-    # What the tables leave is the legend's, which is cut only below `_LEGEND_LINES`.
+    said = ["", *_wrapped(_unprepared(ran, prepared), width, 2), *_verdict(records, folder, width)]
+    # What the tables leave is the legend's, which is cut only below a few lines.
     tables = (sums.lines if sums else 0) + (1 + designs.lines if designs else 0)
     spare = MOST_LINES - NEXT_LINES - tables - len(said) - 1
-    tail = _legend(ran, sums, width, max(_LEGEND_LINES, spare)) if sums else []
+    least = _LEGEND_LINES if designs is None else _LEGEND_LINES_BESIDE_DESIGNS
+    tail = _legend(ran, sums, width, max(least, spare)) if sums else []
     tail += said
     room = MOST_LINES - NEXT_LINES - len(tail)
     if sums is not None and designs is not None:
@@ -108,6 +118,32 @@ def _verdict(records: Sequence[Record], folder: Path, width: int) -> list[str]:
     for number, words in enumerate(failures(records, folder, _MOST_FAILURES)):
         lines += _wrapped(words, width, 1 if number else 5)
     return [*lines, *_wrapped(verdict(records), width, 3)]
+
+
+def _unprepared(ran: Sequence[Record], asked: Sequence[Side]) -> str:
+    """Say for how many records `timing.prepared` could not be had, and why."""
+    parts = []
+    for side in asked:
+        timed = [record for record in ran if record.time_ms]
+        without = [record for record in timed if side not in (record.prepared or ())]
+        if without:
+            why = Counter(map(_why_unprepared, without))
+            reasons = ", ".join(f"{reason} ({number})" for reason, number in why.items())
+            parts.append(
+                f"timing.prepared is without effect on {side.upper()} in {len(without)} of "
+                f"{plural(len(timed))}: {reasons}."
+            )
+    return " ".join(parts)
+
+
+def _why_unprepared(record: Record) -> str:
+    """Name what is new in every repeat."""
+    if (record.k_pieces or 1) > 1:
+        return "K is cut"
+    chosen = record.strategy_chosen or record.strategy
+    if "column" in chosen or "both" in chosen:
+        return "columns are covered"
+    return f"strategy {chosen}"
 
 
 def _dominant(records: Sequence[Record]) -> str:

@@ -13,6 +13,7 @@ from typing import TypeAlias, TypeVar
 from accelsim.measure.ratios import TimeRatio
 from accelsim.records import Record
 from accelsim.records.fields import FIELDS, STAGES
+from accelsim.records.folder import TABLE
 from accelsim.records.record import Stage
 from accelsim.report.cells import MISSING, count, milliseconds, ratio, text, time_ratio
 from accelsim.report.design_columns import COLUMNS, Compared
@@ -157,7 +158,16 @@ def design_block(records: Sequence[Record], width: int) -> CutTable | None:
                 shown = found
     columns = {name: partial(_of_design, title=name) for name in shown}
     head, *lines = _table(left | columns, rows, len(left))
-    return CutTable([head], lines, textwrap.wrap(_winners(groups, best), width, max_lines=2), ranks)
+    foot = textwrap.wrap(_winners(groups, best), width, max_lines=2)
+    hidden = [
+        title
+        for title in _IMPORTANT
+        if title not in shown and any(offered[title].value(row) is not None for row in rows)
+    ]
+    if hidden:
+        words = f"Only in {TABLE}, for lack of width: {', '.join(hidden)}."
+        foot += textwrap.wrap(words, width, max_lines=1, placeholder=" …")
+    return CutTable([head], lines, foot, ranks)
 
 
 def _area_time(design: Design) -> float:
@@ -169,13 +179,19 @@ def _winners(groups: Mapping[str, Sequence[Design]], best: Mapping[str, Design |
     where: dict[str, list[str]] = defaultdict(list)
     for asked, design in best.items():
         if design is not None and len(groups[asked]) > 1:
-            where[design.label].append(asked)
+            where[f"{design.label}{_accumulators(design)}"].append(asked)
     if not where:
         return ""
     parts = [label if not any(at) else f"{label} ({'; '.join(at)})" for label, at in where.items()]
     verified = any(design.exact for design in best.values() if design is not None)
     among = "exact designs" if verified else "designs counted"
     return f"Least area·time of the {among}: {', '.join(parts)}."
+
+
+def _accumulators(design: Design) -> str:
+    """Name the width of a design's accumulators, which its price depends on."""
+    bits = design.records[0].backend_options.get("accumulator_bits")
+    return f", {bits}-bit accumulators" if isinstance(bits, int) else ""
 
 
 def _of_design(row: Compared, title: str) -> str:

@@ -215,3 +215,44 @@ def test_a_long_name_leaves_room_for_the_columns(make_record):
     assert "MACs" in sums.splitlines()[0]
     assert "cycles" in designs.splitlines()[0]
     assert max(map(len, (*sums.splitlines(), *designs.splitlines()))) <= 80
+
+
+def test_operands_that_could_not_be_prepared_are_counted_with_the_reason(make_record):
+    records = [
+        make_record(gemm="q", prepared=["b"]),
+        make_record(gemm="k", prepared=[], strategy_chosen="row/column"),
+        make_record(gemm="v", prepared=[], k_pieces=3),
+        make_record(gemm="o", prepared=[], strategy="block", strategy_chosen=None),
+    ]
+    words = " ".join(brief(records, prepared=("b",)).split())
+    assert (
+        "timing.prepared is without effect on B in 3 of 4 records: columns are covered (1), "
+        "K is cut (1), strategy block (1)."
+    ) in words
+    assert "timing.prepared" not in brief(records)
+    assert "timing.prepared" not in brief(records[:1], prepared=("b",))
+    assert len(brief(records, prepared=("a", "b")).splitlines()) <= MOST_LINES - NEXT_LINES
+
+
+def test_columns_that_the_width_has_no_room_for_are_named(make_record):
+    records = [
+        modelled(make_record, bits=bits, area_time=1000.0 - bits, seconds=1.0, area_mm2=2.0)
+        for bits in (4, 8)
+    ]
+    narrow, wide = (brief(records, width=width) for width in (66, 200))
+    (words,) = (line for line in narrow.splitlines() if line.startswith("Only in table.txt"))
+    head = narrow.split("modelled")[1].splitlines()[0]
+    assert "mm²" in words
+    assert "mm²" not in head
+    assert "Only in" not in wide
+    assert {"seconds", "mm²"} <= {*wide.split("modelled")[1].splitlines()[0].split()}
+
+
+def test_the_cheapest_design_is_named_with_its_accumulators(make_record):
+    records = [
+        modelled(
+            make_record, bits=bits, area_time=100.0 * bits, backend_options={"accumulator_bits": 20}
+        )
+        for bits in (4, 8)
+    ]
+    assert "exact designs: 4 bits, emulator*, 20-bit accumulators." in brief(records)
