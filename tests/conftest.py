@@ -1,7 +1,9 @@
 """Settings of all tests."""
 
 import os
+from collections.abc import Callable
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Machines that run tests are shared: no test fails for taking long.
@@ -12,3 +14,15 @@ settings.load_profile("shared")
 if "PYTEST_XDIST_WORKER" in os.environ:
     for library in ("OMP", "MKL", "NUMBA"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return what prints a line at once, although the output of tests is captured."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def say(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"{request.node.name}: {line}", flush=True)
+
+    return say

@@ -15,7 +15,7 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
-from forks import Instead, Pool, preload, run_tests, survey
+from forks import Instead, Pool, compile_again, preload, run_tests, survey
 from mutants import Mutant, is_compiled, lines_of, mutants_of, tree_of
 
 HERE = Path(__file__).parent
@@ -91,10 +91,7 @@ def try_target(target: dict, most: int, jobs: int, again: set[str] | None) -> di
 
             def attempt(mutant=mutant, text=text, tests=tests, log=log) -> int:
                 if is_compiled(text, mutant):
-                    # Numba's cache knows neither constants nor what a function calls.
-                    import numba
-
-                    numba.config.CACHE_DIR = str(log.with_suffix(".numba"))
+                    compile_again(ROOT / mutant.file, ROOT, log.with_suffix(".numba"))
                 tree = tree_of(text, mutant)
                 sys.meta_path.insert(0, Instead(ROOT / mutant.file, ROOT, tree))
                 return run_tests(tests)

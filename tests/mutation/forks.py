@@ -6,7 +6,9 @@ The parent imports what is large and not under test, once, and nothing of the pr
 import ast
 import json
 import os
+import re
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -28,6 +30,45 @@ def preload() -> None:
         os.environ[f"{name}_NUM_THREADS"] = "1"
     for name in PRELOADED:
         __import__(name)
+    # What fails need not be made smaller.
+    from hypothesis import HealthCheck, Phase, settings
+
+    settings.register_profile(
+        "mutation",
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        phases=[Phase.explicit, Phase.generate],
+    )
+
+
+def compile_again(file: Path, root: Path, cache: Path) -> None:
+    """Let Numba take from its cache all but what a file compiles, and what may call that.
+
+    Its cache knows neither constants nor what a function calls.
+    """
+    import numba
+
+    shutil.copytree(numba.config.CACHE_DIR, cache)
+    numba.config.CACHE_DIR = str(cache)
+    compiled = [x for x in sources(root) if "njit" in x.read_text()]
+    changed, found = {file.stem}, {file}
+    while found:
+        found = {x for x in compiled if x.stem not in changed and _imports(x, changed)}
+        changed |= {x.stem for x in found}
+    for kept in cache.rglob("*.nb?"):
+        if kept.name.partition(".")[0] in changed:
+            kept.unlink()
+
+
+def sources(root: Path) -> list[Path]:
+    """Return the modules of the project."""
+    packages = ("accelsim", "gemm_backends", "workloads")
+    return [file for package in packages for file in sorted((root / package).rglob("*.py"))]
+
+
+def _imports(file: Path, stems: set[str]) -> bool:
+    imported = re.findall(r"^(?:from|import) .*", file.read_text(), re.MULTILINE)
+    return any(stems & set(re.findall(r"\w+", line)) for line in imported)
 
 
 class _Changed(SourceFileLoader):
@@ -94,7 +135,8 @@ def run_tests(tests: Sequence[str], plugins: Sequence[object] = ()) -> int:
     """Run tests in this process until one fails."""
     import pytest
 
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", "--hypothesis-seed=0"]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark"]
+    options += ["--hypothesis-seed=0", "--hypothesis-profile=mutation"]
     return int(pytest.main([*options, *tests], plugins=list(plugins)))
 
 
@@ -127,7 +169,10 @@ def survey(files: Sequence[Path], tests: Sequence[str], scratch: Path) -> tuple[
     SystemExit
         If a test fails without any mutant.
     """
+    import numba
+
     result, log = scratch / "survey.json", scratch / "survey.log"
+    numba.config.CACHE_DIR = str(scratch / "numba")
 
     def look() -> int:
         seen = Seen(files)

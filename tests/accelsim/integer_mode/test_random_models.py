@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timebox import timebox
+from timebox import search
 from torch import nn
 
 import accelsim
@@ -180,7 +180,5 @@ def test_random_models(case):
 
 
 @pytest.mark.slow
-@given(cases())
-@timebox(180)
-def test_random_models_for_three_minutes(case):
-    check(case)
+def test_random_models_for_three_minutes(say):
+    assert search(cases(), check, 180, say)

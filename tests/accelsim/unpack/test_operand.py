@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.arithmetic.rounding import quantize
+from accelsim.arithmetic.rounding import begin_quantizing, quantize
 from accelsim.unpack import DigitSystem, IntegerOperand
 from accelsim.unpack.kernels.generic import GenericKernels
 
@@ -95,3 +95,14 @@ def test_a_prepared_operand_writes_a_whole_matrix_once():
     assert operand.digits(0, rows[0], some, skip, skip == 0) is not first
     assert operand.kept(0) is deeper
     assert operand.kept(1) is other
+
+
+def test_an_operand_that_is_still_being_rounded_is_the_one_that_was():
+    x = torch.randn(4, 9, generator=torch.Generator().manual_seed(1)) ** 3
+    system = DigitSystem("balanced", 3)
+    finish = IntegerOperand.begin(begin_quantizing(x, 95, 31), system)
+    found, right = finish(), IntegerOperand(quantize(x, 95, 31), system)
+    assert found.system is system
+    assert torch.equal(found.heads, right.heads)
+    assert torch.equal(found.counts, right.counts)
+    assert not found.prepared

@@ -237,19 +237,25 @@ def test_a_third_digit_system_is_one_object(monkeypatch, strategy, bits):
 
 
 def brute_greedy(values, bits):
-    """Restate UnpackBoth step by step: always the line with the most out-of-bound entries."""
+    """Restate UnpackBoth step by step: always the line with the most out-of-bound entries.
+
+    Returns the levels of rows and columns. Of equal lines it takes rows, then the first.
+    """
     scale, matrix = 2 ** (bits - 1), values.copy()
+    row_of, column_of = (list(range(size)) for size in values.shape)
     while True:
         over = np.abs(matrix) >= scale
         rows, columns = over.sum(1), over.sum(0)
         if not over.any():
-            return matrix.shape
+            return np.bincount(row_of).tolist(), np.bincount(column_of).tolist()
         if rows.max() >= columns.max():
             i = rows.argmax()
+            row_of.append(row_of[i])
             matrix = np.vstack([matrix, matrix[i] // scale])
             matrix[i] %= scale
         else:
             j = columns.argmax()
+            column_of.append(column_of[j])
             matrix = np.hstack([matrix, matrix[:, [j]] // scale])
             matrix[:, j] %= scale
 
@@ -257,10 +263,24 @@ def brute_greedy(values, bits):
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_buckets_give_what_rescanning_gives(bits, seed):
-    values = (np.random.default_rng(seed).standard_normal((13, 17)) ** 3 * 2**bits).astype(np.int64)
+    generator = np.random.default_rng(seed)
+    values = (generator.standard_normal((13, 17)) ** 3 * 2**bits).astype(np.int64)
     operand = IntegerOperand(torch.from_numpy(values), DigitSystem("paper", bits))
-    levels = cover(operand, 0, "both")
-    assert (int(levels.rows.sum()), int(levels.columns.sum())) == brute_greedy(values, bits)
+    repeated = np.sort(generator.integers(0, 17, 9))
+    for columns in (np.arange(17), np.concatenate([np.arange(17), repeated])):
+        levels = cover(operand, 0, "both", torch.from_numpy(columns))
+        expected = brute_greedy(values[:, columns], bits)
+        assert (levels.rows.tolist(), levels.columns.tolist()) == expected
+    whole = cover(operand, 0, "both")
+    assert (whole.rows.tolist(), whole.columns.tolist()) == brute_greedy(values, bits)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_lines_of_equal_counts_are_unpacked_in_order(seed):
+    generator = np.random.default_rng(seed)
+    values = np.where(generator.random((6, 7)) < 0.4, generator.integers(8, 5000, (6, 7)), 1)
+    levels = cover(IntegerOperand(torch.from_numpy(values), DigitSystem("paper", 4)), 0, "both")
+    assert (levels.rows.tolist(), levels.columns.tolist()) == brute_greedy(values, 4)
 
 
 def test_balanced_digits_use_the_whole_range():

@@ -1,6 +1,7 @@
 """GEMMs corrected in place: exact in accumulators proved wide enough, and what registers hold."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from accelsim.runner import run
 from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from accelsim.unpack.corrected import CorrectedProduct, in_place
+from accelsim.unpack.problem import Segment
 from gemm_backends import load_backend
 
 
@@ -118,6 +120,21 @@ def test_products_of_another_form_are_not_joined():
     assert in_place([in_a, base]) is None
     other = type(in_a)(in_a.a, in_a.b.clone(), in_a.rows, in_a.columns, 0)
     assert in_place([base, other]) is None
+    for changed in ({"exponent": 4}, {"head": 1}):
+        for products in ([in_a, in_b, replace(pairs, **changed)], [replace(in_a, **changed)]):
+            assert in_place([base, *products]) is None
+        moved = [replace(p, **changed) for p in (base, in_a, in_b, pairs)]
+        assert in_place(moved) is not None
+    cut = (Segment(5, 0), Segment(base.rows[0].count - 5, 0))
+    chosen = (Segment(base.rows[0].count, 0, torch.arange(base.rows[0].count)),)
+    for rows in (cut, chosen):
+        assert in_place([replace(base, rows=rows), in_a, in_b, pairs]) is None
+        assert in_place([replace(base, columns=rows), in_a, in_b, pairs]) is None
+    stray = replace(pairs, a=pairs.a.between(0, pairs.a.shape[1]))
+    assert in_place([base, in_a, in_b, stray]) is None
+    assert in_place([base, in_a, in_b, replace(pairs, b=stray.a)]) is None
+    assert in_place([base, in_a, in_b, pairs, stray]) is None
+    assert in_place([base, base]) == [base, base]
 
 
 def config(tmp_path, option):
