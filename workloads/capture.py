@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -145,10 +146,10 @@ class Capture(Tracer):
             model(batch).loss.backward()
 
     The model is not changed and computes the same bits; see `Tracer` for what is switched off.
-    Operands go straight to the file. float64 operands are rounded to float32. A GEMM that gradient
-    checkpointing runs again is captured once. If the model ends with an error, no file is left; if
-    the file cannot take all, as on a full disk, the model runs to its end and what was captured
-    before is kept, and the context ends with an error that reports this.
+    Operands go straight to the file; those of float64 are rounded to float32, with a warning. A
+    GEMM that gradient checkpointing runs again is captured once. If the model ends with an error,
+    no file is left; if the file cannot take all, as on a full disk, the model runs to its end and
+    what was captured before is kept, and the context ends with an error that reports this.
 
     Parameters
     ----------
@@ -296,4 +297,11 @@ _NOTHING = torch.empty(0, device="cpu")
 
 
 def _storable(operand: Tensor) -> Tensor:
-    return operand if operand.dtype in DTYPE_NAMES else operand.float()
+    if operand.dtype in DTYPE_NAMES:
+        return operand
+    warnings.warn(
+        f"operands of {operand.dtype} are rounded to float32 in the bundle, which holds no wider "
+        "numbers; convert the model with .float() to run what is captured",
+        stacklevel=2,
+    )
+    return operand.float()

@@ -1,8 +1,8 @@
-"""The precision in which a float32 GEMM multiplies: PyTorch may be set to use TF32 or bfloat16.
+"""How floats are rounded here: the precision of a float32 GEMM, and the processor's rounding mode.
 
-There are two sets of settings: ``torch.set_float32_matmul_precision`` and, in newer versions,
-``torch.backends.*.fp32_precision``. Where both have been used, PyTorch refuses to answer through
-the first.
+PyTorch may be set to multiply float32 operands in TF32 or bfloat16. There are two sets of settings:
+``torch.set_float32_matmul_precision`` and, in newer versions, ``torch.backends.*.fp32_precision``.
+Where both have been used, PyTorch refuses to answer through the first.
 """
 
 from __future__ import annotations
@@ -13,8 +13,28 @@ from typing import Any
 
 import torch
 
+from accelsim.errors import InputError
+
 _FULL = ("ieee", "none")
 """Values of ``fp32_precision`` that shorten nothing."""
+
+
+_ONE, _LITTLE = 1.0, 2.0**-60
+
+
+def check_rounding_mode() -> None:
+    """Check that this thread rounds to the nearest float, as processors do unless told otherwise.
+
+    Raises
+    ------
+    InputError
+        If it rounds up, down or towards zero, which C's ``fesetround`` sets for a whole thread.
+    """
+    if _ONE + _LITTLE != _ONE or _ONE - _LITTLE != _ONE:
+        raise InputError(
+            "the processor does not round to the nearest float, so that integers would be others; "
+            "call fesetround(FE_TONEAREST) in the library that set another mode"
+        )
 
 
 def float32_is_ieee(device: torch.device) -> bool:

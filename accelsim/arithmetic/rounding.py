@@ -16,6 +16,7 @@ from accelsim.arithmetic.digits import INTEGER_BITS
 from accelsim.arithmetic.exactly import times_power, widened_magnitudes
 from accelsim.arithmetic.granularity import GRANULARITIES, Granularity, granularity_of
 from accelsim.arithmetic.magnitudes import Floats, alpha, begin_search, nonzero_alphas, rank
+from accelsim.arithmetic.precision import check_rounding_mode
 from accelsim.arithmetic.scales import Scales, ideal_scales, in_float32
 from accelsim.errors import DataError, InputError
 
@@ -162,7 +163,8 @@ def quantize(
     DataError
         If an entry is NaN or infinite, if the scale is undefined, or if an integer reaches 2^62.
     InputError
-        If `beta` is not a positive number, or there is no such granularity.
+        If `beta` is not a positive number, there is no such granularity, or the processor is set to
+        round to another float than the nearest.
 
     Notes
     -----
@@ -208,8 +210,10 @@ def begin_quantizing(
     DataError
         If `x` is of another type than `quantize` takes, or on the device ``meta``.
     InputError
-        If `beta` is not a positive number, or there is no such granularity.
+        If `beta` is not a positive number, there is no such granularity, or the processor is set to
+        round to another float than the nearest.
     """
+    check_rounding_mode()
     if not x.is_floating_point() or x.dtype == torch.float64:
         hint = "; convert it with .float()" if x.dtype == torch.float64 else ""
         raise DataError(f"{name}: found {x.dtype}; expected float32, float16 or bfloat16{hint}")

@@ -54,7 +54,9 @@ class Weights:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        tensors = [*model.named_parameters(), *model.named_buffers()]
+        tensors = [
+            x for x in (*model.named_parameters(), *model.named_buffers()) if _has_memory(x[1])
+        ]
         self._names = {x.untyped_storage()._cdata: name for name, x in tensors}
         storages = [x.untyped_storage() for _, x in tensors]
         # The identity of a storage that is held here cannot be reused; its memory can.
@@ -138,7 +140,10 @@ class Weights:
     def written(self, tensors: Iterable[Any]) -> None:
         """Notice an operator that is about to write to tensors, through whichever view of them."""
         for tensor in tensors:
-            if isinstance(tensor, Tensor) and (address := _address(tensor)) in self._writes:
+            if not (isinstance(tensor, Tensor) and _has_memory(tensor)):
+                continue
+            address = _address(tensor)
+            if address in self._writes:
                 self._writes[address] += 1
 
 
@@ -156,6 +161,11 @@ def _view(tensor: Tensor) -> View:
 def _state(tensor: Tensor, writes: tuple[int, int | None]) -> _State:
     sum_of_values = checksum(tensor) if tensor.device.type in SHARED_MEMORY else None
     return writes, _version(tensor), sum_of_values
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """Whether a tensor is a view of some memory; sparse ones and oneDNN's are not."""
+    return tensor.layout is torch.strided
 
 
 def _address(tensor: Tensor) -> int:

@@ -93,10 +93,12 @@ def _unpack_both(counts: Any, transposed: Any, index: Any) -> Any:
     """Unpack the line with the most out-of-bound entries until there is none (UnpackBoth).
 
     Only an entry in the last level of its row and of its column can be out of bound, so counts per
-    line are enough. Ties go to rows, then to the line that was appended first, as in the paper's
-    published code. The heaps are lazy: a stored count is an upper bound. Column j is column
-    ``index[j]`` of the counts. Lines are compared as a whole, in the order of memory, which costs
-    less than a list of the entries out of bound, however few there are.
+    line are enough. Ties go to rows, as in the paper's published code. Which of several rows comes
+    first changes nothing: unpacking one takes no entry off another, and columns only get fewer, so
+    that all of them come before the next column; and likewise for columns. The heaps are lazy: a
+    stored count is an upper bound. Column j is column ``index[j]`` of the counts. Lines are
+    compared as a whole, in the order of memory, which costs less than a list of the entries out of
+    bound, however few there are.
     """
     n, d = len(counts), len(index)
     rows, columns = np.ones(n, np.uint8), np.ones(d, np.uint8)
@@ -106,35 +108,32 @@ def _unpack_both(counts: Any, transposed: Any, index: Any) -> Any:
         outside = transposed[index[j]] > 1
         in_row += outside
         in_column[j] = outside.sum()
-    row_heap = [(-in_row[i], i, i) for i in range(n)]
-    column_heap = [(-in_column[j], j, j) for j in range(d)]
+    row_heap = [(-in_row[i], i) for i in range(n)]
+    column_heap = [(-in_column[j], j) for j in range(d)]
     heapq.heapify(row_heap)
     heapq.heapify(column_heap)
-    next_row, next_column = n, d
     while True:
-        while -row_heap[0][0] != in_row[row_heap[0][2]]:
-            _, position, i = row_heap[0]
-            heapq.heapreplace(row_heap, (-in_row[i], position, i))
-        while -column_heap[0][0] != in_column[column_heap[0][2]]:
-            _, position, j = column_heap[0]
-            heapq.heapreplace(column_heap, (-in_column[j], position, j))
+        while -row_heap[0][0] != in_row[row_heap[0][1]]:
+            i = row_heap[0][1]
+            heapq.heapreplace(row_heap, (-in_row[i], i))
+        while -column_heap[0][0] != in_column[column_heap[0][1]]:
+            j = column_heap[0][1]
+            heapq.heapreplace(column_heap, (-in_column[j], j))
         most_row, most_column = -row_heap[0][0], -column_heap[0][0]
         if most_row == 0 and most_column == 0:
             return rows, columns
         if most_row >= most_column:
-            i = row_heap[0][2]
+            i = row_heap[0][1]
             for j in range(d):
                 line[j] = counts[i, index[j]]
             in_row[i] -= _brought_in(line, rows[i], columns, in_column)
             rows[i] += 1
-            heapq.heapreplace(row_heap, (-in_row[i], next_row, i))
-            next_row += 1
+            heapq.heapreplace(row_heap, (-in_row[i], i))
         else:
-            j = column_heap[0][2]
+            j = column_heap[0][1]
             in_column[j] -= _brought_in(transposed[index[j]], columns[j], rows, in_row)
             columns[j] += 1
-            heapq.heapreplace(column_heap, (-in_column[j], next_column, j))
-            next_column += 1
+            heapq.heapreplace(column_heap, (-in_column[j], j))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -131,10 +131,10 @@ def test_a_budget(tmp_path):
     assert len(loaded(path)) == len(done.gemms)
 
 
-def test_double_precision_is_rounded(tmp_path):
+def test_double_precision_is_rounded_with_a_warning(tmp_path):
     path = tmp_path / "x.safetensors"
     model = language().double()
-    with Capture(model, path):
+    with pytest.warns(UserWarning, match="float64 are rounded to float32"), Capture(model, path):
         model(ids())
     a, b = loaded(path)["head"].load()
     assert a.dtype == torch.float32

@@ -254,3 +254,44 @@ def test_operands_and_operators_of_other_kinds_pass_through(function, gemms):
     for result in (found, rounded):
         pair = [x.values() if x.is_nested else x for x in (result, expected)]
         torch.testing.assert_close(*pair, rtol=1e-3, atol=1e-4)
+
+
+class OnAGraph(nn.Module):
+    """A linear layer, then a product with a buffer that is no view of any memory."""
+
+    def __init__(self, convert):
+        super().__init__()
+        self.first = nn.Linear(8, 4)
+        self.register_buffer("adjacency", convert((torch.rand(6, 6) > 0.5).float()))
+
+    def forward(self, x):
+        known = self.adjacency
+        return (known.to_dense() if known.is_mkldnn else known) @ self.first(x)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        torch.Tensor.to_sparse,
+        torch.Tensor.to_sparse_csr,
+        lambda x: x.to_sparse_bsr((2, 2)),
+        torch.Tensor.to_mkldnn,
+    ],
+    ids=["coo", "csr", "bsr", "mkldnn"],
+)
+@pytest.mark.parametrize("way", [{"exact": "simulate"}, {"backend": "int64", "check": True}])
+@pytest.mark.filterwarnings("ignore")
+def test_buffers_without_strides_are_no_weights(convert, way):
+    model, x = OnAGraph(convert), torch.randn(6, 8)
+    with torch.no_grad():
+        expected = model(x)
+        with accelsim.integer_gemms(model, beta=2.0**20, percentile=100, **way) as mode:
+            found = model(x)
+            # An operator that says that it writes to a sparse operand.
+            both = torch.eye(6).to_sparse(), torch.eye(6)
+            both[0].sspaddmm(*both[:1], both[1])
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    assert any("sspaddmm" in reason for reason in mode.skipped)
+    dense = model.adjacency.is_mkldnn
+    assert mode.tally.total.gemms == (2 if dense else 1)
+    assert any("an operand is sparse" in reason for reason in mode.skipped) != dense

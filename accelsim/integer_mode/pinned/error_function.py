@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from decimal import Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 
 import torch
 from torch import Tensor
@@ -47,21 +47,21 @@ def gelu(x: Tensor) -> Tensor:
 @functools.cache
 def _on_device(device: torch.device) -> Tensor:
     """Return the coefficients, float64 ``[degree + 1, pieces]``."""
-    columns = [_expansion((Decimal(i) + Decimal("0.5")) * 6 / PIECES) for i in range(PIECES)]
+    # A context of its own: the caller's may have few digits, round otherwise, or raise an error.
+    with localcontext(Context(prec=_DIGITS, rounding=ROUND_HALF_EVEN, traps=[])):
+        columns = [_expansion((Decimal(i) + Decimal("0.5")) * 6 / PIECES) for i in range(PIECES)]
     return torch.tensor(columns, dtype=torch.float64, device="cpu").mT.contiguous().to(device)
 
 
 def _expansion(c: Decimal) -> list[float]:
     """Return the Taylor coefficients of erf at `c`, the constant one first."""
-    with localcontext() as context:
-        context.prec = _DIGITS
-        slope = 2 / _PI.sqrt() * (-c * c).exp()
-        hermite = [Decimal(1), 2 * c]
-        for n in range(1, _DEGREE):
-            hermite.append(2 * c * hermite[n] - 2 * n * hermite[n - 1])
-        derivatives = [slope * h * (-1) ** n for n, h in enumerate(hermite[:_DEGREE])]
-        terms = [d / math.factorial(n + 1) for n, d in enumerate(derivatives)]
-        return [float(t) for t in (_erf(c), *terms)]
+    slope = 2 / _PI.sqrt() * (-c * c).exp()
+    hermite = [Decimal(1), 2 * c]
+    for n in range(1, _DEGREE):
+        hermite.append(2 * c * hermite[n] - 2 * n * hermite[n - 1])
+    derivatives = [slope * h * (-1) ** n for n, h in enumerate(hermite[:_DEGREE])]
+    terms = [d / math.factorial(n + 1) for n, d in enumerate(derivatives)]
+    return [float(t) for t in (_erf(c), *terms)]
 
 
 def _erf(c: Decimal) -> Decimal:

@@ -86,6 +86,9 @@ def test_the_reach_of_some_levels_is_what_they_write_and_no_more(system):
 @example(DigitSystem("balanced", 2), [MOST, -MOST], 40)
 @example(DigitSystem("paper", 2), [MOST, -MOST], 61)
 @example(DigitSystem("paper", 16), [MOST, -MOST, 0, 1, -1], 4)
+@example(DigitSystem("balanced", 3), [MOST, -MOST], 22)
+@example(DigitSystem("balanced", 7), [MOST, -MOST], 10)
+@example(DigitSystem("balanced", 9), [MOST, -MOST], 8)
 def test_splits_one_by_one_and_at_once(system, values, splits):
     x, radix = torch.tensor(values), 2**system.shift
     low, high = system.split(x)

@@ -1,12 +1,18 @@
 """Settings of torch that shorten float32 GEMMs."""
 
+import ctypes
+import ctypes.util
+import platform
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
 
 from accelsim.arithmetic.precision import float32_is_ieee
+from accelsim.arithmetic.rounding import quantize
+from accelsim.errors import InputError
 from accelsim.measure.timing import Untimed
 from accelsim.routes import SimulatedRoute
 from accelsim.types import PerOperand, Request, Rounding
@@ -60,3 +66,44 @@ def test_autocast_shortens_float32_products_and_no_exact_one():
         assert (a @ b.T).dtype == torch.bfloat16
         assert torch.equal(SimulatedRoute(request).run(a, b, Untimed()), right[0])
         assert torch.equal(backend.multiply(*digits), right[1])
+
+
+@contextmanager
+def rounding_mode(mode):
+    libm = ctypes.CDLL(ctypes.util.find_library("m"))
+    before = libm.fegetround()
+    assert libm.fesetround(mode) == 0
+    try:
+        yield
+    finally:
+        libm.fesetround(before)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the modes have other numbers elsewhere")
+@pytest.mark.parametrize("mode", [0x400, 0x800, 0xC00], ids=["down", "up", "towards zero"])
+def test_another_rounding_mode_is_refused(mode):
+    x = torch.tensor([[1.0, 2.0]])
+    with rounding_mode(mode), pytest.raises(InputError, match="does not round to the nearest"):
+        quantize(x, 95, 31)
+    assert quantize(x, 95, 31).values.tolist() == [[8, 16]]
+
+
+def test_error_function_whatever_the_caller_s_decimal_arithmetic_is():
+    """It is worked out once, so that each process is one of its own."""
+    code = """
+import decimal, hashlib, sys
+TRAPS = [decimal.Inexact] if sys.argv[1:] == ['errors'] else []
+if sys.argv[1:]:
+    decimal.setcontext(decimal.Context(prec=3, rounding=decimal.ROUND_UP, traps=TRAPS))
+import torch
+from accelsim.integer_mode.pinned.error_function import erf
+x = torch.linspace(-6, 6, 10_001)
+print(hashlib.sha256(erf(x).numpy().tobytes()).hexdigest())
+"""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code, *other], check=True, capture_output=True, text=True
+        ).stdout
+        for other in ([], ["few digits"], ["errors"])
+    }
+    assert len(found) == 1

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from accelsim.arithmetic.magnitudes import Search
 from accelsim.arithmetic.rounding import alpha, begin_quantizing, quantize, rank
+from accelsim.arithmetic.scales import in_float32
 from accelsim.errors import DataError, InputError
 
 
@@ -258,3 +259,22 @@ def test_the_float32_product_decides_next_to_two_to_the_62():
 def test_operands_without_values_are_refused():
     with pytest.raises(DataError, match="net/a: lies on the device 'meta', which has no values"):
         quantize(torch.ones(2, 2, device="meta"), 95, 15, name="net/a")
+
+
+@pytest.mark.parametrize(
+    ("ideal", "exponent", "value"),
+    [
+        (2.0**-126, 0, 2.0**-126),
+        (1.5 * 2.0**-127, -1, 1.5 * 2.0**-126),
+        (2.0**-127, -1, 2.0**-126),
+        (2.0**-127 + 2.0**-150, -1, 2.0**-126),
+        (2.0**-127 + 3 * 2.0**-150, -1, 2.0**-126 + 2.0**-147),
+        (2.0**-149, -23, 2.0**-126),
+        (1.5 * 2.0**124, 0, 1.5 * 2.0**124),
+        (2.0**125, 1, 2.0**124),
+        (2.0**140, 16, 2.0**124),
+    ],
+)
+def test_a_power_of_two_goes_with_scales_just_beyond_normal_numbers(ideal, exponent, value):
+    scales = in_float32(np.array([ideal]), np.array([1e-9]), "x")
+    assert (scales.exponent, scales.values.tolist()) == (exponent, [value])

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.arithmetic.rounding import begin_quantizing, quantize
-from accelsim.unpack import DigitSystem, IntegerOperand
+from accelsim.unpack import DigitSystem, IntegerOperand, list_strategies, load_strategy
 from accelsim.unpack.kernels.generic import GenericKernels
 
+SYSTEM = DigitSystem("balanced", 4)
 SYSTEMS = st.builds(DigitSystem, st.sampled_from(["paper", "balanced"]), st.integers(2, 16))
 
 
@@ -95,6 +96,32 @@ def test_a_prepared_operand_writes_a_whole_matrix_once():
     assert operand.digits(0, rows[0], some, skip, skip == 0) is not first
     assert operand.kept(0) is deeper
     assert operand.kept(1) is other
+
+
+class Spy:
+    """Kernels that look at what they are asked to write."""
+
+    def __init__(self, kernels):
+        self._kernels = kernels
+
+    def __getattr__(self, name):
+        return getattr(self._kernels, name)
+
+    def digits(self, head, row_levels, columns, skip, last):
+        for levels in (row_levels, skip, *([] if columns is None else [columns])):
+            assert levels.dtype == torch.int64
+        assert last.dtype == torch.bool
+        width = self.shape[2] if columns is None else len(columns)
+        assert (len(row_levels), len(skip), len(last)) == (self.shape[1], width, width)
+        return self._kernels.digits(head, row_levels, columns, skip, last)
+
+
+@pytest.mark.parametrize("strategy", list_strategies())
+def test_strategies_ask_for_digits_as_kernels_take_them(strategy):
+    pair = [IntegerOperand(heavy(9, 12, seed, 900.0).int(), SYSTEM) for seed in (1, 2)]
+    for operand in pair:
+        operand.__dict__["kernels"] = Spy(operand.kernels)
+    assert load_strategy(strategy).unpack(*pair).low_bit_macs > 9 * 12 * 9
 
 
 def test_an_operand_that_is_still_being_rounded_is_the_one_that_was():

@@ -16,7 +16,7 @@ from accelsim.errors import InputError
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from accelsim.unpack.frontier import LeastCover, SupportLine, least_cover
 from accelsim.unpack.mincut import CAPACITY, CoverNetwork
-from accelsim.unpack.optimal import search
+from accelsim.unpack.optimal import _alternate, _Operand, search
 from accelsim.unpack.products import repeats
 from workloads import open_bundle
 from workloads.shipped import shipped_bundles
@@ -160,6 +160,17 @@ def test_neither_cover_of_a_found_pair_can_be_improved_alone(pair, bits):
     best_b = least_cover(CoverNetwork.of(b.counts[0].numpy()), levels_a.columns.numpy()).point.cost
     assert best_a * int(levels_b.rows.sum()) == found.pair.macs
     assert best_b * int(levels_a.rows.sum()) == found.pair.macs
+
+
+@given(pairs(), st.integers(2, 6))
+@settings(max_examples=30)
+def test_covers_that_nothing_improves_cost_what_bounds_them(pair, bits):
+    sides = [operand(x, bits).counts[0].numpy() for x in pair]
+    start = np.ones(sides[0].shape[1], np.int64)
+    one, other = _alternate(*(_Operand(counts, None) for counts in sides), start)
+    levels = int((one.point.columns * other.point.columns).sum())
+    assert one.point.y == other.point.y == levels
+    assert [x.bound for x in (one, other)] == [x.point.x * levels for x in (one, other)]
 
 
 def random_operands():

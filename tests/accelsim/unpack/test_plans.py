@@ -97,9 +97,24 @@ def test_columns_are_copied_where_that_is_cheaper(data):
     rows = st.integers(0, n)
     dense = list(chain(*(data.draw(matrices(rows, st.just(d))) for _ in range(2))))
     first = data.draw(st.integers(0, min(n, len(dense))), "lines of the first level")
-    dense = dense[: first + n]
+    check_copies(n, dense[: first + n], first, data.draw(st.integers(1, d), "t"))
+
+
+@pytest.mark.parametrize("seed", [4, 13, 15, 31])
+def test_three_quarters_as_many_columns_may_be_cheaper_to_copy(seed):
+    generator = np.random.default_rng(seed)
+    n, d, t = (int(generator.integers(*ends)) for ends in ((8, 40), (10, 40), (2, 17)))
+    full = int(generator.integers(3, 9))
+    dense = np.where(generator.random((n, d)) < generator.choice([0.02, 0.1, 0.2]), 3, 0)
+    dense[:, generator.permutation(d)[:full]] = -2
+    dense = np.where(generator.random((n, d)) < 0.9, dense, 0)
+    check_copies(n, dense.tolist(), n, min(t, d))
+
+
+def check_copies(n, dense, first, t):
+    """Compare with the rules; the first lines are of level 1, the others of level 2."""
+    d = len(dense[0]) if dense else 1
     levels = [int(number >= first) for number in range(len(dense))]
-    t = data.draw(st.integers(1, d), "t")
     rows_of_lines = list(range(first)) + list(range(len(dense) - first))
     lines = tuple(
         Segment(len(own), 4 * (level + 1), torch.tensor(own, dtype=torch.int64))
@@ -107,7 +122,10 @@ def test_columns_are_copied_where_that_is_cheaper(data):
     )
     parted = Parted(torch.zeros((n, d), dtype=torch.int8), sparse(dense, d), lines)
     rest, panels = copy_columns(parted, t)
-    slots = lambda matrix: count_slots(sparse(matrix, d), t)  # noqa: E731
+
+    def slots(matrix):
+        return count_slots(sparse(matrix, d), t)
+
     taken, kept = plain.copied(dense, levels, n, t, slots)
     assert rest.high.to_dense().tolist() == kept
     assert rest.low is parted.low

@@ -294,6 +294,7 @@ def test_a_fitting_gemm_is_one_product_with_ratio_one():
     system = DigitSystem("balanced", 8)
     problem = unpacked(a, b, "mix", system, system)
     assert (problem.ratio, len(problem.products), problem.shift_adds) == (1.0, 2, 0)
+    assert (problem.gather_bytes, problem.scatter_bytes) == (0, 0)
 
 
 @pytest.mark.parametrize(
