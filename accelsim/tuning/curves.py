@@ -162,7 +162,7 @@ class Counting(Replacing):
                 for bits in grid.bits:
                     own.ratios[str(bits)][index] *= self._ratio(rounded, side, other, bits)
             for index, setting in enumerate(self._measured):
-                rounded = _rounded(x, setting, grid)
+                rounded = _rounded(x, setting, grid, most=math.inf)
                 own.measured[index] += math.inf if rounded is None else noise.of(rounded)
         return found
 
@@ -173,7 +173,7 @@ class Counting(Replacing):
         return ratio_of(rounded, side, other.shape[-2], system, self._strategy)[0]
 
 
-def _rounded(x: Tensor, setting: Setting, grid: Grid) -> Quantized | None:
+def _rounded(x: Tensor, setting: Setting, grid: Grid, most: float = LARGEST) -> Quantized | None:
     """Round an operand; None where an entry is so large that on another text it may be too large.
 
     Probabilities of attention can be: the percentile of a row of them may be 1e-20.
@@ -182,7 +182,7 @@ def _rounded(x: Tensor, setting: Setting, grid: Grid) -> Quantized | None:
         found = quantize(x, *setting, grid.granularity, "nonzero")
     except DataError:
         return None
-    return found if found.largest < LARGEST else None
+    return found if found.largest < most else None
 
 
 class Noise:

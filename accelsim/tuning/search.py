@@ -80,7 +80,16 @@ class Predictions:
             raise InputError(f"the sensitivity of {place}, {kind} was not measured")
         known = self._measured[place, kind]
         noise = dict(zip(self.settings, curve.measured, strict=True))
-        points = sorted((max(noise[setting], _NOTHING), known[setting]) for setting in known)
+        points = sorted(
+            (max(noise[setting], _NOTHING), known[setting])
+            for setting in known
+            if math.isfinite(noise[setting])
+        )
+        if not points:
+            raise InputError(
+                f"{place}, {kind}: what was measured makes too large integers on this text; "
+                "measure the sensitivity at a higher percentile"
+            )
         x, y = np.log(np.array(points)).T
         at = np.log(np.maximum(curve.noise, _NOTHING))
         found = np.interp(at, x, y)

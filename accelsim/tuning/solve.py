@@ -115,7 +115,8 @@ def _spend(
             saved, added = c[chosen[item]] - c, e - e[chosen[item]]
             fits = (saved > 0) & (added <= left)
             if fits.any():
-                gains = np.where(fits, saved / np.maximum(added, 1e-300), 0.0)
+                with np.errstate(over="ignore"):  # what adds no error gains without limit
+                    gains = np.where(fits, saved / np.maximum(added, 1e-300), 0.0)
                 option = int(np.argmax(gains))
                 if gains[option] > best:
                     best, exchange = float(gains[option]), (item, option)

@@ -140,6 +140,16 @@ def test_predictions_between_and_beyond_what_was_measured(sensitivities):
         predictions.of("nothing", "weights", curve)
 
 
+def test_what_was_measured_and_cannot_be_on_this_text_predicts_nothing(sensitivities):
+    low, high = (next(r for r in sensitivities if r.kind == "weights" and r.beta == beta)
+                 for beta in (7, 31))  # fmt: skip
+    predictions = Predictions(sensitivities)
+    one = Curve({}, noise=[1e-4, math.inf], measured=[math.inf, 1e-4])
+    assert predictions.of(low.gemm, "weights", one) == pytest.approx([high.divergence, math.inf])
+    with pytest.raises(InputError, match=f"{low.gemm}, weights: what was measured makes too large"):
+        predictions.of(low.gemm, "weights", Curve({}, [1e-4], [math.inf, math.inf]))
+
+
 def test_the_noise_is_that_of_the_product():
     torch.manual_seed(0)
     a, b = torch.randn(64, 96), torch.randn(48, 96)
