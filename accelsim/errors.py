@@ -58,7 +58,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
         All names that are allowed.
     """
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     if close and len(names) > MOST_NAMES:
         return f"unknown {kind} {str(name)!r}{hint} ({len(names)} are known)"

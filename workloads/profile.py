@@ -1,47 +1,52 @@
-"""Heavy hitters measured on real operands, and synthetic operands that have the same.
+"""Heavy hitters measured on real operands, so that synthetic operands can have the same.
 
-An operand is drawn with a two-way Gaussian copula: the magnitude of entry ij is the measured
-quantile of ``Φ(sqrt(1 - r - c) e_ij + sqrt(r) u_i + sqrt(c) v_j)`` with standard normal e, u and
-v. So the magnitudes have the measured distribution, and the shares r and c of the variance of their
-normal scores lie between rows and between columns, as measured (a two-way analysis of variance).
+Heavy hitters of real operands lie in few rows and columns, and it is the largest entry of a row or
+column that decides how often it is unpacked. So rows and columns are ranked by their root mean
+square and put into classes (`LINES`), and the magnitudes of every class of rows in every class of
+columns have quantiles of their own (`TAILS`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, median
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from scipy.special import ndtr, ndtri
-from torch import Tensor
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from accelsim.errors import InputError
 from workloads.gemm import Gemm
+from workloads.roles import role_of
 
-TAILS = (0, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
+FORMAT = 2
+"""Version of the file. The first had no classes of rows and columns."""
+
+LINES = (0, 0.002, 0.01, 0.03, 0.1, 0.3, 0.6, 1)
+"""The shares of rows, and of columns, at which a class ends; the heaviest come first."""
+
+TAILS = (0, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
 """The shares of the largest entries at whose end a quantile is measured; 0 is the largest entry."""
 
 SHIPPED = Path(__file__).parent / "data" / "heavy-hitters.json"
 
-_MOST = 1 << 17
-"""Entries of a matrix from which its rows and columns are compared."""
+CLASSES = len(LINES) - 1
 
-_CHUNK = 1 << 22
-"""Entries whose numbers are drawn together; which numbers an entry gets depends on it."""
+Array: TypeAlias = npt.NDArray[np.float64]
 
-Floats = npt.NDArray[np.floating]
+Quantiles: TypeAlias = Annotated[
+    tuple[Annotated[float, Field(ge=0)], ...],
+    Field(min_length=len(TAILS), max_length=len(TAILS)),
+]
 
-_Matrix = npt.NDArray[np.float32]
+_PerColumns: TypeAlias = Annotated[
+    tuple[Quantiles, ...], Field(min_length=CLASSES, max_length=CLASSES)
+]
 
 
 class OperandProfile(BaseModel):
@@ -49,155 +54,125 @@ class OperandProfile(BaseModel):
 
     Parameters
     ----------
-    quantiles : tuple of float
-        The magnitude that the share `TAILS` of all entries reaches, over α_95; not rising.
-    rows, columns : float
-        Share of the variance of the magnitudes' normal scores between rows, and between columns.
+    cells : tuple of tuple of tuple of float
+        For a class of rows and a class of columns the magnitudes that the shares `TAILS` of the
+        entries reach, over the operand's α_95; not rising.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    quantiles: tuple[float, ...] = Field(min_length=len(TAILS), max_length=len(TAILS))
-    rows: float = Field(ge=0, le=1)
-    columns: float = Field(ge=0, le=1)
+    cells: Annotated[tuple[_PerColumns, ...], Field(min_length=CLASSES, max_length=CLASSES)]
+
+    @field_validator("cells")
+    @classmethod
+    def _not_rising(cls, cells: tuple[_PerColumns, ...]) -> tuple[_PerColumns, ...]:
+        if np.any(np.diff(np.array(cells)) > 0):
+            raise ValueError("quantiles rise, and those of larger shares of entries are smaller")
+        return cells
 
 
-Profile = Mapping[str, OperandProfile]
-"""Profiles by ``op/phase/a`` and ``op/phase/b``."""
+Profile: TypeAlias = Mapping[str, OperandProfile]
+"""Profiles by ``op/phase/side``, and by ``op/phase/side/role`` for the roles that are known."""
+
+
+def bounds(lines: int) -> list[int]:
+    """Return where each class of `lines` ranked rows or columns starts, and where the last ends."""
+    return [int(share * lines + 0.5) for share in LINES]
 
 
 def measure(gemms: Iterable[Gemm]) -> dict[str, OperandProfile]:
-    """Measure the operands of GEMMs; those of one op and phase share a profile.
+    """Measure the operands of GEMMs; those of one op and phase, and of one role, share a profile.
 
     Parameters
     ----------
     gemms : iterable of Gemm
-        Loaded one at a time; an operand whose α_95 is 0 is left out.
+        Loaded one at a time; a matrix whose α_95 is 0 is left out.
 
     Returns
     -------
     dict
-        For every op, phase and operand the medians of the quantiles and the means of the shares.
+        The means over GEMMs, of which a batch has the mean over its matrices.
     """
-    found: dict[str, list[OperandProfile]] = defaultdict(list)
+    found: dict[str, list[Array]] = defaultdict(list)
     for gemm in gemms:
         for side, operand in zip("ab", gemm.load(), strict=True):
             values = operand.abs().float().numpy()
-            quantiles = _quantiles(values)
-            if quantiles is not None:
-                rows, columns = _shares(values.reshape(-1, *values.shape[-2:]))
-                profile = OperandProfile(quantiles=quantiles, rows=rows, columns=columns)
-                found[f"{gemm.op}/{gemm.phase}/{side}"].append(profile)
-    return {
-        key: OperandProfile(
-            quantiles=tuple(
-                float(f"{median(values):.4g}")
-                for values in zip(*(p.quantiles for p in profiles), strict=True)
-            ),
-            rows=round(fmean(p.rows for p in profiles), 4),
-            columns=round(fmean(p.columns for p in profiles), 4),
-        )
-        for key, profiles in sorted(found.items())
-    }
+            matrices = values if values.ndim == 3 else values[None]
+            measured = [cells for cells in map(_measured, matrices) if cells is not None]
+            if measured:
+                for key in keys(gemm.op, gemm.phase, side, gemm.name):
+                    found[key].append(_mean(measured))
+    return {key: _profile(_mean(measured)) for key, measured in sorted(found.items())}
 
 
-def _quantiles(magnitudes: Floats) -> tuple[float, ...] | None:
-    count = magnitudes.size
-    if not count:
-        return None
-    places = [count - 1 - min(count - 1, int(tail * count)) for tail in TAILS]
-    found = np.partition(magnitudes, sorted(set(places)), axis=None)[places]
-    center = float(found[TAILS.index(0.05)])
-    return tuple(float(value) / center for value in found) if center else None
+def keys(op: str, phase: str, side: str, name: str) -> list[str]:
+    """Return the keys of the profiles that an operand of a GEMM may have, the nearest first."""
+    role = role_of(name) if op == "linear" else None
+    general = f"{op}/{phase}/{side}"
+    return [general] if role is None else [f"{general}/{role}", general]
 
 
-def _shares(matrices: Floats) -> tuple[float, float]:
-    """Return the shares of the variance of normal scores between rows and between columns."""
-    _, n, d = matrices.shape
-    if n < 2 or d < 2:
-        return 0.0, 0.0
-    matrix = matrices[0][:: max(1, n * d // _MOST)][:, :_MOST]
-    n, d = matrix.shape
-    if n < 2:
-        return 0.0, 0.0
-    from scipy.stats import rankdata  # which takes two seconds, and most commands never get here
+def find(profile: Profile, op: str, phase: str, side: str, name: str) -> OperandProfile:
+    """Return the profile of an operand: that of its layer's role, or of all of its op and phase.
 
-    scores = ndtri((rankdata(matrix, axis=None) - 0.5) / matrix.size).reshape(n, d)
-    total = scores.var()
-    if not total:
-        return 0.0, 0.0
-    by_row, by_column = scores.mean(1), scores.mean(0)
-    rest = (scores - by_row[:, None] - by_column + scores.mean()).var()
-    rows = max(0.0, by_row.var() - rest / d) / total
-    columns = max(0.0, by_column.var() - rest / n) / total
-    over = max(1.0, rows + columns)
-    return float(rows / over), float(columns / over)
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A synthetic operand that is drawn when it is needed.
-
-    Parameters
-    ----------
-    profile : OperandProfile
-        Of its magnitudes.
-    shape : tuple of int
-        ``[n, d]`` or ``[batch, n, d]``.
-    signed : bool
-        Whether signs are drawn; attention probabilities have none.
-    key : str
-        What decides every entry, such as a GEMM's name with a seed.
+    Raises
+    ------
+    InputError
+        If there is neither.
     """
+    wanted = keys(op, phase, side, name)
+    for key in wanted:
+        if key in profile:
+            return profile[key]
+    raise InputError(
+        f"the profile has no {wanted[-1]}, which {name} needs (it has: {', '.join(profile)}); "
+        "measure one on a bundle with such GEMMs: accelsim workloads profile BUNDLE -o FILE"
+    )
 
-    profile: OperandProfile
-    shape: tuple[int, ...]
-    signed: bool
-    key: str
 
-    def draw(self) -> Tensor:
-        """Draw it: float32, α_95 close to 1, the same on every machine but for a last bit."""
-        seed = int.from_bytes(hashlib.sha256(self.key.encode()).digest()[:16], "little")
-        stream = np.random.Generator(np.random.Philox(key=seed))
-        *lead, n, d = self.shape
-        batch = int(np.prod(lead)) if lead else 1
-        result = np.empty((batch, n, d), np.float32)
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            for matrix in result:
-                self._fill(matrix, stream, threads)
-        return torch.from_numpy(result.reshape(self.shape))
+def _measured(matrix: npt.NDArray[np.float32]) -> Array | None:
+    """Return the quantiles of each cell over α_95, NaN where no row or no column is of a class."""
+    if not matrix.size:
+        return None
+    (center,) = _largest(matrix, (0.05,))
+    if center == 0:
+        return None
+    squares = np.square(matrix, dtype=np.float64)
+    ranked = matrix[np.argsort(-squares.mean(1), kind="stable")]
+    ranked = ranked[:, np.argsort(-squares.mean(0), kind="stable")]
+    cells = np.full((CLASSES, CLASSES, len(TAILS)), np.nan)
+    rows, columns = (list(pairwise(bounds(lines))) for lines in matrix.shape)
+    for i, (top, bottom) in enumerate(rows):
+        for j, (left, right) in enumerate(columns):
+            if top < bottom and left < right:
+                cells[i, j] = _largest(ranked[top:bottom, left:right], TAILS) / center
+    return cells
 
-    def _fill(
-        self,
-        matrix: _Matrix,
-        stream: np.random.Generator,
-        threads: ThreadPoolExecutor,
-    ) -> None:
-        """Fill one matrix, some rows at a time: numbers are drawn in order, the rest in threads."""
-        n, d = matrix.shape
-        share, columns = self.profile.rows, self.profile.columns
-        of_rows = np.sqrt(share) * stream.standard_normal((n, 1), np.float32)
-        of_columns = np.sqrt(columns) * stream.standard_normal(d, np.float32)
-        own = np.float32(np.sqrt(max(0.0, 1 - share - columns)))
 
-        def finish(part: _Matrix, noise: _Matrix, rows: _Matrix, signs: _Matrix | None) -> None:
-            scores = own * noise
-            scores += rows + of_columns
-            part[:] = np.interp(ndtr(-scores), TAILS, self.profile.quantiles)
-            if signs is not None:
-                part *= np.where(signs < 0.5, 1, -1)
+def _largest(magnitudes: npt.NDArray[np.float32], shares: Iterable[float]) -> Array:
+    """Return the magnitudes at the end of the largest shares of the entries."""
+    count = magnitudes.size
+    places = [count - 1 - min(count - 1, int(share * count)) for share in shares]
+    return np.partition(magnitudes, sorted(set(places)), axis=None)[places].astype(np.float64)
 
-        step = max(1, _CHUNK // max(1, d))
-        ahead: deque[Future[None]] = deque()
-        for start in range(0, n, step):
-            part, rows = matrix[start : start + step], of_rows[start : start + step]
-            noise = stream.standard_normal(part.shape, np.float32)
-            signs = stream.random(part.shape, np.float32) if self.signed else None
-            ahead.append(threads.submit(finish, part, noise, rows, signs))
-            if len(ahead) > 2 * torch.get_num_threads():
-                ahead.popleft().result()
-        for last in ahead:
-            last.result()
+
+def _mean(measured: list[Array]) -> Array:
+    """Return the means of cells, over those that have such cells."""
+    stacked = np.array(measured)
+    there = ~np.isnan(stacked)
+    count = there.sum(0)
+    total = np.where(there, stacked, 0).sum(0)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def _profile(cells: Array) -> OperandProfile:
+    """Round cells to four digits, and fill those that no operand had with the nearest class."""
+    for axis in (0, 1):
+        there = np.flatnonzero(~np.isnan(cells).all(axis=(1 - axis, 2)))
+        nearest = [there[np.argmin(np.abs(there - index))] for index in range(CLASSES)]
+        cells = cells.take(nearest, axis)
+    rounded = [[[float(f"{x:.4g}") for x in cell] for cell in row] for row in cells]
+    return OperandProfile.model_validate({"cells": rounded})
 
 
 def read_profile(path: Path) -> dict[str, OperandProfile]:
@@ -206,25 +181,46 @@ def read_profile(path: Path) -> dict[str, OperandProfile]:
     Raises
     ------
     InputError
-        If the file is none.
+        If the file is none, or one of another format.
     """
+    again = "as `accelsim workloads profile BUNDLE -o FILE` writes it"
     try:
-        text = path.read_text(encoding="utf-8")
-        return TypeAdapter(dict[str, OperandProfile]).validate_python(json.loads(text)["operands"])
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise InputError(
-            f"{path}: is not a profile as `accelsim workloads profile` writes it: {error}"
-        ) from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+        operands = content["operands"]
+        found = content.get("format", 1)
+        if found != FORMAT or content["lines"] != list(LINES) or content["tails"] != list(TAILS):
+            raise InputError(
+                f"{path}: is a profile of format {found}; expected format {FORMAT}, {again}"
+            )
+        return TypeAdapter(dict[str, OperandProfile]).validate_python(
+            {key: {"cells": cells} for key, cells in operands.items()}
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: is not a profile {again}: {error}") from error
 
 
 def write_profile(path: Path, profile: Profile, source: Mapping[str, object]) -> None:
     """Write a profile as JSON, with the bundle's account of where its operands come from."""
-    operands = {key: value.model_dump() for key, value in profile.items()}
-    content = {"source": dict(source), "tails": TAILS, "operands": operands}
+    head = {"format": FORMAT, "source": dict(source), "lines": LINES, "tails": TAILS}
+    parts = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    operands = [f"  {json.dumps(key)}: {_written(value)}" for key, value in profile.items()]
+    parts.append('"operands": {\n' + ",\n".join(operands) + "\n }")
     try:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        path.write_text("{\n " + ",\n ".join(parts) + "\n}\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _written(profile: OperandProfile) -> str:
+    """Return the cells of an operand as JSON, one class of rows a line."""
+    cells: list[Any] = [[[_short(x) for x in cell] for cell in row] for row in profile.cells]
+    return "[\n" + ",\n".join(f"   {json.dumps(row)}" for row in cells) + "\n  ]"
+
+
+def _short(value: float) -> float | int:
+    return int(value) if value.is_integer() else value
 
 
 @cache

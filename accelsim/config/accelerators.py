@@ -11,24 +11,32 @@ from accelsim.errors import InputError
 from gemm_backends.cost.accelerators import MODEL, accelerator_options, accelerator_path
 
 
-def add_accelerators(document: Document) -> None:
+def add_accelerators(document: Document) -> bool:
     """Add an entry to ``backends`` for each accelerator that a config names.
 
     The entries hold all that the descriptions say, so that records and the config's hash do too.
     Problems go to `document`, also those found later in such an entry: where they are in its file.
+
+    Returns
+    -------
+    bool
+        Whether all of them were found and read.
     """
     given = document.data.get("accelerator")
     names = given if isinstance(given, list) else [] if given is None else [given]
     old = document.data.get("backends")
     entries = list(old) if isinstance(old, list) else [] if old is None else [old]
+    complete = True
     for index, name in enumerate(names):
         if not isinstance(name, str):
-            continue  # for the check of the sections to report
+            complete = False  # which the check of the sections reports
+            continue
         loc = ("accelerator", index)
         try:
             options = accelerator_options(name, document.path.parent)
         except InputError as error:
             document.report(loc, str(error))
+            complete = False
             continue
         place = document.places.values[document.places.known_part(loc)]
         entry = ("backends", len(entries))
@@ -37,6 +45,7 @@ def add_accelerators(document: Document) -> None:
         entries.append({"name": MODEL, **options})
     if len(entries) > (len(old) if isinstance(old, list) else old is not None):
         document.data["backends"] = entries
+    return complete
 
 
 def _add_places(document: Document, entry: Loc, path: Path) -> None:

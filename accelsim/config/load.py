@@ -63,8 +63,10 @@ def load_config(
     path = find_config(path)
     document = read_document(path, overrides)
     refuse_other_kinds(document, "run")
-    add_accelerators(document)
-    data = {"backends": list(backends), **document.data} if backends else document.data
+    complete = add_accelerators(document)
+    # An accelerator that could not be read is a problem of its own, not a missing backend.
+    stand_in = list(backends) or ([] if complete else [None])
+    data = {"backends": stand_in, **document.data} if stand_in else document.data
     sections = validated(document, ConfigSections, data)
     workloads = check_workloads(document, _entries(document, "workloads"))
     widths = () if sections is None else tuple(dict.fromkeys(sections.unpack.bits))

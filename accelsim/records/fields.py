@@ -153,8 +153,8 @@ FIELDS: dict[str, Field] = {
         _field("ratio", "low-bit multiplications over those of the GEMM", short="r"),
         _field(
             "ratio_basis",
-            "`counted` on whole operands, or `sampled`: scaled from some of their rows or heads, "
-            "as `reason` says",
+            "`counted` on the operands; `drawn`: on operands drawn from a profile; `sampled`: "
+            "scaled from some rows or heads of such, as `reason` says",
         ),
         _count("dense_macs", "multiplications of the GEMM: batch · n · d · h"),
         _count("low_bit_macs", "multiplications of all low-bit products", short="MACs"),

@@ -143,9 +143,10 @@ class Record(Keyed):
     `relative_area` times `cycles`; `cost_basis` says of each such figure where it comes from.
     `prepared` are the operands that were ready before every repeat, `replans` says how often a
     fused route met operands beyond its plan, and `judged` says which kernel the verdict is about,
-    where that is not the timed one. `ratio_basis` says whether counts are those of whole operands
-    or scaled from a sample of their rows. `k_pieces` is 1 where no K had to be cut. None means that
-    the value does not exist, as for the times of a backend that is unavailable.
+    where that is not the timed one. `ratio_basis` says whether counts are those of operands that
+    were given, or drawn from a profile, or scaled from a sample of such rows. `k_pieces` is 1 where
+    no K had to be cut. None means that the value does not exist, as for the times of a backend that
+    is unavailable.
 
     Raises
     ------
@@ -237,7 +238,7 @@ class Record(Keyed):
     scale_exponent: Exponents | None = None
     judged: str = ""
     k_pieces: NonNegativeInt | None = None
-    ratio_basis: Literal["counted", "sampled"] | None = None
+    ratio_basis: Literal["counted", "drawn", "sampled"] | None = None
 
     plan: str | None = None
     tolerance: float | None = None

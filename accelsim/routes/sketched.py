@@ -15,7 +15,7 @@ ROWS, ENTRIES = 4096, 1 << 24
 """What a sample has at least, of each operand: rows, or as many as make up these entries."""
 
 STEADY = frozenset({"mix", "optimal", "best", "block", "row/row"})
-"""Strategies whose counts of a sample are within two percent of those of more rows, where operands
+"""Strategies whose counts of a sample are within three percent of those of more rows, where operands
 are drawn from a profile; ``docs/emulator.md`` has how far they are from those of real operands."""
 
 
@@ -23,8 +23,8 @@ def sampled_rows(strategy: str, block: int | None, d: int) -> int | None:
     """Return how many rows of an operand are drawn, to count on; None for all.
 
     The more rows there are, the larger is the largest entry of a column. So counts of a sample are
-    too low where columns are unpacked: by up to a half for 512 of 4096 rows, and with a strategy
-    that unpacks columns whether it is cheap or not, by 6% for 4096 of 9216. Sparse products, as
+    too low where columns are unpacked: with a strategy that unpacks columns whether it is cheap or
+    not, by 10% for 4096 of 9216 rows. Sparse products, as
     those of blocks of one column, are not scaled.
 
     Parameters

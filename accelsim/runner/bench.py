@@ -157,7 +157,7 @@ class CaseBench:
             relative_error_vs_float=trial.relative_error(),
             first_mismatch=first_mismatch(verdict),
             **count_fields(counts),
-            ratio_basis="counted",
+            ratio_basis="counted" if case.gemm.sketch is None else "drawn",
             prepared=list(found.prepared or ()),
             replans=found.replans,
             scale_exponent=Exponents(a=counts.scale_exponent.a, b=counts.scale_exponent.b),

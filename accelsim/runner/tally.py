@@ -64,7 +64,7 @@ class CaseCounter:
         sample = _sample(gemm, rows)
         if key not in self._known:
             counts = self._counts(case, device, kind, rows)
-            self._known[key] = _fields(counts, "sampled" if sample else "counted")
+            self._known[key] = _fields(counts, "sampled" if sample else "drawn")
         return self._known[key], f"{REASON}; operands are drawn from a profile{sample}"
 
     def _counts(self, case: Case, device: torch.device, kind: str, rows: int = 0) -> Counts:

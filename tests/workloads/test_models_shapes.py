@@ -1,24 +1,12 @@
-"""Shape-only models, and synthetic operands with measured heavy hitters."""
+"""Shape-only models."""
 
-import numpy as np
 import pytest
-import torch
 from small_models import ids, language, loss
 
-from accelsim.errors import InputError
-from workloads import Synthetic, open_bundle, shipped_bundles
 from workloads.capture import Capture, Sampling
 from workloads.models.catalog import Shapes, find
 from workloads.models.shapes import layers, shape_gemms
-from workloads.profile import (
-    TAILS,
-    Drawing,
-    OperandProfile,
-    measure,
-    read_profile,
-    shipped_profile,
-    write_profile,
-)
+from workloads.profile import shipped_profile
 
 
 def test_a_model_has_the_gemms_that_its_dimensions_say():
@@ -55,63 +43,6 @@ def test_sizes_are_the_published_ones(name, billions):
     assert weights / 1e9 == pytest.approx(billions, rel=0.01)
 
 
-def normal(n, d, **options):
-    return Synthetic(n=n, d=d, h=4, **options).gemm()
-
-
-@pytest.mark.parametrize("where", ["columns", "rows", "scattered"])
-def test_what_is_drawn_has_the_heavy_hitters_that_were_measured(where):
-    heavy = {"fraction": 0.02, "scale": 40.0, "where": where}
-    gemm = normal(256, 300, heavy_hitters=heavy)
-    real, _ = gemm.load()
-    profile = measure([gemm])["linear/forward/a"]
-    drawn = Drawing(profile, (256, 300), signed=True, key="x").draw()
-    again = measure([_gemm_of(drawn)])["linear/forward/a"]
-    inner = slice(TAILS.index(1e-3), -1)
-    found, expected = np.array(again.quantiles), np.array(profile.quantiles)
-    assert found[inner] == pytest.approx(expected[inner], rel=0.3)
-    assert again.rows == pytest.approx(profile.rows, abs=0.05)
-    assert again.columns == pytest.approx(profile.columns, abs=0.05)
-    assert 0.45 < float((drawn > 0).float().mean()) < 0.55
-    assert float(real.abs().max()) > 50
-
-
-def _gemm_of(a):
-    gemm = normal(*a.shape)
-    return type(gemm)(**{**gemm.__dict__, "load": lambda: (a, torch.ones(4, a.shape[1]))})
-
-
-def test_probabilities_have_no_sign_and_keep_their_zeros():
-    profile = shipped_profile()["pv/forward/a"]
-    assert profile.quantiles[TAILS.index(0.75)] == 0
-    drawn = Drawing(profile, (2, 64, 64), signed=False, key="x").draw()
-    assert float(drawn.min()) == 0
-    assert float((drawn == 0).float().mean()) > 0.25
-    assert torch.equal(drawn, Drawing(profile, (2, 64, 64), False, "x").draw())
-    assert not torch.equal(drawn, Drawing(profile, (2, 64, 64), False, "y").draw())
-
-
-def test_the_shipped_profile_has_every_kind_of_operand():
-    kinds = {
-        f"{op}/{phase}/{side}"
-        for op in ("linear", "qk", "pv")
-        for phase in ("forward", "grad_input", "grad_weight")
-        for side in "ab"
-    }
-    assert set(shipped_profile()) == kinds
-
-
-def test_files(tmp_path):
-    bundle = open_bundle(shipped_bundles()[0])
-    profile = measure(bundle.gemms)
-    write_profile(tmp_path / "x.json", profile, bundle.source)
-    assert read_profile(tmp_path / "x.json") == profile
-    (tmp_path / "y.json").write_text('{"operands": {"linear/forward/a": {"quantiles": [1]}}}')
-    for name in ("y.json", "z.json"):
-        with pytest.raises(InputError, match="is not a profile"):
-            read_profile(tmp_path / name)
-
-
 def test_cropping():
     shapes = find("llama-2-7b").shapes
     sampling = Sampling(gemms=["layers.3.attention.qk*", "head"], rows=5, heads=2)
@@ -122,8 +53,3 @@ def test_cropping():
         ("layers.3.attention.qk.dk", (2, 5, 16), (2, 5, 16)),
         ("head", (5, 4096), (5, 4096)),
     ]
-
-
-def test_a_profile_is_checked():
-    with pytest.raises(ValueError, match="quantiles"):
-        OperandProfile(quantiles=(1.0,), rows=0.0, columns=0.0)

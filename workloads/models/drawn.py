@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+from workloads.drawing import Drawing
 from workloads.gemm import Gemm, Operands
-from workloads.profile import Drawing, Profile
+from workloads.profile import Profile, find
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,11 @@ class Sketch:
 
     drawings: Mapping[str, Drawing]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What GEMMs of one kind share: shapes and profiles, not names."""
-        return repr([replace(drawing, key="") for drawing in self.drawings.values()])
+        kind = repr([replace(drawing, key="") for drawing in self.drawings.values()])
+        return hashlib.sha256(kind.encode()).hexdigest()
 
     def draw(self, lines: int) -> Operands:
         """Draw at most `lines` rows of A and of B, all columns, of one matrix of the batch."""
@@ -70,7 +74,7 @@ def drawn_gemm(
     shape : tuple of int
         n, d and h.
     profile : Profile
-        The heavy hitters of operands by ``op/phase/side``.
+        The heavy hitters of operands.
     seed : int
         Decides the operands, together with the GEMM's name.
     """
@@ -78,7 +82,7 @@ def drawn_gemm(
     lead = () if batch is None else (batch,)
     drawings = {
         side: Drawing(
-            profile[f"{op}/{phase}/{side}"],
+            find(profile, op, phase, side, name),
             (*lead, lines, d),
             _signed(op, phase, side),
             f"{workload}/{name}/{side}/{seed}",

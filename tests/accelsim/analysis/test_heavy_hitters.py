@@ -99,7 +99,7 @@ def test_profile_command(tmp_path):
     path = str(shipped_bundles()[0])
     done = CliRunner().invoke(command, ["profile", path, "-o", str(tmp_path / "x.json")])
     assert done.exit_code == 0, done.output
-    assert "2 kinds of operands" in done.output
+    assert "4 kinds of operands" in done.output  # of up alone, and of all linear layers
 
 
 def test_models():

@@ -71,6 +71,20 @@ def test_what_is_wrong_is_shown_where_it_stands(load, tmp_path, text, message):
         load(text)
 
 
+@pytest.mark.parametrize("names", ["edgy", "[edgy]", "[edge, edgy]", "none.yaml", "3"])
+def test_a_name_that_is_wrong_is_the_only_problem(load, names):
+    """Backends are not missing where the accelerator that is to be one is misspelt."""
+    with pytest.raises(InputError) as caught:
+        load(f"accelerator: {names}\n")
+    assert "backends" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_no_option_is_suggested_that_is_not_near(load):
+    with pytest.raises(InputError, match=r"unknown option 'clock_mhz' \(known: accumulator_bits, "):
+        load("backends: [{name: emulator, clock_mhz: 500}]\n")
+
+
 MEMORY = """
 workloads: [{{synthetic: {{n: 8, d: 8, h: 8}}}}]
 unpack: {{bits: {bits}}}

@@ -1,7 +1,9 @@
 """Counts from a sample of rows, and from a profile, beside those of whole and of real operands."""
 
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 import pytest
 import torch
@@ -10,8 +12,12 @@ from accelsim.arithmetic.rounding import quantize
 from accelsim.routes.sketched import ROWS, STEADY, Scaling, sampled_rows
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from workloads import open_bundle
+from workloads.capture import Sampling
+from workloads.drawing import Drawing
+from workloads.models.extraction import extract
 from workloads.models.opening import open_model
-from workloads.profile import Drawing, measure, shipped_profile
+from workloads.models.text import Text, shipped_text
+from workloads.profile import find, measure, shipped_profile
 from workloads.tiling import Tile, tiled
 
 DATA = Path(__file__).parents[3] / "workloads" / "data"
@@ -48,7 +54,7 @@ def sampled_and_whole(operands, bits, strategy):
 def test_a_sample_gives_the_ratio_of_the_whole(operands, bits, strategy):
     assert strategy in STEADY
     sampled, whole = sampled_and_whole(operands, bits, strategy)
-    assert sampled == pytest.approx(whole, rel=0.02)
+    assert sampled == pytest.approx(whole, rel=0.03)
 
 
 @pytest.mark.slow
@@ -61,7 +67,7 @@ def test_a_sample_gives_the_ratio_of_slow_strategies(operands, bits, strategy):
 
 def test_a_sample_of_what_unpacks_columns_in_any_case_is_too_low(operands):
     """The more rows, the larger the largest entry of a column; so these are counted whole."""
-    sampled, whole = sampled_and_whole(operands, 7, "column/column")
+    sampled, whole = sampled_and_whole(operands, 5, "column/column")
     assert sampled < 0.97 * whole
     assert sampled_rows("column/column", None, 4096) is None
     assert sampled_rows("both/row", None, 4096) is None
@@ -113,23 +119,74 @@ def test_a_sample_of_real_rows_is_too_low_where_few_rows_hold_the_largest_of_a_c
         assert (0.93 if bits == 5 else 0.998) < sampled / whole <= 1
 
 
+def drawn_over_real(gemm, profile, bits=range(2, 9)):
+    """r of operands drawn from a profile over that of the GEMM's own, for each width."""
+    real = [x if x.ndim == 3 else x[None] for x in gemm.load()]
+    drawn = [
+        Drawing(
+            find(profile, gemm.op, gemm.phase, side, gemm.name),
+            tuple(x.shape[1:]),
+            bool((x < 0).any()),
+            side,
+        ).draw()[None]
+        for side, x in zip("ab", real, strict=True)
+    ]
+    rounded = [[quantize(x.float(), 95, 15) for x in pair] for pair in (drawn, real)]
+    return [counted(rounded[0], b) / counted(rounded[1], b) for b in bits]
+
+
+def counted(operands, bits):
+    """The mean r of the matrices of a batch, which have one scale."""
+    system = DigitSystem("balanced", bits)
+    heads = [
+        [IntegerOperand(x.values[head], system) for x in operands]
+        for head in range(len(operands[0].values))
+    ]
+    return fmean(load_strategy("mix", None).unpack(*pair).ratio for pair in heads)
+
+
 def test_counts_of_a_profile_beside_those_of_the_operands_it_was_measured_on():
-    """Columns of real operands are more unequal than drawn ones: counts are mostly too high."""
-    found = []
-    for gemm in captures():
-        profile = measure([gemm])
-        heads = [x if x.ndim == 2 else x[0] for x in gemm.load()]
-        drawn = [
-            Drawing(
-                profile[f"{gemm.op}/{gemm.phase}/{side}"], tuple(x.shape), bool((x < 0).any()), side
-            ).draw()
-            for side, x in zip("ab", heads, strict=True)
-        ]
-        for bits in range(2, 9):
-            real, modelled = (
-                ratio([quantize(x.float(), 95, 15) for x in pair], bits, "mix", None)
-                for pair in (heads, drawn)
-            )
-            found.append(modelled / real)
-    assert 0.9 < min(found) < max(found) < 2
-    assert 1 < median(found) < 1.15
+    """Heavy columns and rows are drawn as they were; one distribution for all gave up to 2.14."""
+    found = [drawn_over_real(gemm, measure([gemm])) for gemm in captures()]
+    assert 0.9 < min(map(min, found)) < max(map(max, found)) < 1.4
+    assert 0.98 < median(chain(*found)) < 1.03
+
+
+def test_counts_of_the_shipped_profile_beside_those_of_captures_of_other_text():
+    found = [drawn_over_real(gemm, shipped_profile()) for gemm in captures()]
+    assert 0.85 < min(map(min, found)) < max(map(max, found)) < 1.7
+    assert 0.98 < median(chain(*found)) < 1.12
+
+
+def test_one_distribution_for_all_columns_would_be_seen():
+    """Entries in any order are what a profile without classes says of them."""
+    (gemm,) = (gemm for gemm in captures() if gemm.name == "smollm2.q")
+    profile = measure([gemm])
+    order = torch.Generator().manual_seed(0)
+    mixed = [
+        x.flatten()[torch.randperm(x.numel(), generator=order)].reshape(x.shape)
+        for x in gemm.load()
+    ]
+    without = measure([replace(gemm, load=lambda: mixed)])
+    assert max(drawn_over_real(gemm, without)) > 1.5 > 1.1 > max(drawn_over_real(gemm, profile))
+
+
+@pytest.mark.weights
+def test_counts_of_the_shipped_profile_beside_those_of_other_layers_and_other_text(tmp_path):
+    """Layers 7 and 20 are not among those that were measured; docs/emulator.md has the table."""
+    text = Text("its middle", shipped_text().content[200_000:400_000])
+    sampling = Sampling(gemms=["*.layers.7.*", "*.layers.20.*"], phases=("forward",), heads=3)
+    path = tmp_path / "others.safetensors"
+    extract(open_model("smollm2-135m", text, tokens=256), path, sampling)
+    gemms = open_bundle(path).gemms
+    linear, attention = (
+        [drawn_over_real(gemm, shipped_profile()) for gemm in gemms if (gemm.op == "linear") is one]
+        for one in (True, False)
+    )
+    assert (len(linear), len(attention)) == (14, 4)
+    for ratios in zip(*linear, strict=True):
+        assert 0.97 < median(ratios) < 1.1
+        assert 0.85 < min(ratios) <= max(ratios) < 1.3
+    for ratios in zip(*attention, strict=True):
+        assert 0.8 < median(ratios) < 1.25
+        assert 0.65 < min(ratios) <= max(ratios) < 1.5
