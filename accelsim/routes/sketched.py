@@ -15,8 +15,8 @@ ROWS, ENTRIES = 4096, 1 << 24
 """What a sample has at least, of each operand: rows, or as many as make up these entries."""
 
 STEADY = frozenset({"mix", "optimal", "best", "block", "row/row"})
-"""Strategies whose counts of a sample are within three percent of those of more rows, where operands
-are drawn from a profile; ``docs/emulator.md`` has how far they are from those of real operands."""
+"""Strategies whose counts of a sample are within three percent of those of more rows, where
+operands are drawn from a profile; ``docs/emulator.md`` has how far they are from real ones."""
 
 
 def sampled_rows(strategy: str, block: int | None, d: int) -> int | None:
