@@ -161,8 +161,9 @@ def _mean(measured: list[Array]) -> Array:
     stacked = np.array(measured)
     there = ~np.isnan(stacked)
     count = there.sum(0)
-    total = np.where(there, stacked, 0).sum(0)
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    total: Array = np.where(there, stacked, 0).sum(0)
+    result: Array = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return result
 
 
 def _profile(cells: Array) -> OperandProfile:

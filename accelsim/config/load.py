@@ -65,7 +65,7 @@ def load_config(
     refuse_other_kinds(document, "run")
     complete = add_accelerators(document)
     # An accelerator that could not be read is a problem of its own, not a missing backend.
-    stand_in = list(backends) or ([] if complete else [None])
+    stand_in: list[object] = [*backends] or ([] if complete else [None])
     data = {"backends": stand_in, **document.data} if stand_in else document.data
     sections = validated(document, ConfigSections, data)
     workloads = check_workloads(document, _entries(document, "workloads"))
