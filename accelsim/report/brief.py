@@ -124,14 +124,14 @@ def _unprepared(ran: Sequence[Record], asked: Sequence[Side]) -> str:
     """Say for how many records `timing.prepared` could not be had, and why."""
     parts = []
     for side in asked:
-        timed = [record for record in ran if record.time_ms]
-        without = [record for record in timed if side not in (record.prepared or ())]
+        known = [record for record in ran if record.prepared is not None]
+        without = [record for record in known if side not in (record.prepared or ())]
         if without:
             why = Counter(map(_why_unprepared, without))
             reasons = ", ".join(f"{reason} ({number})" for reason, number in why.items())
             parts.append(
                 f"timing.prepared is without effect on {side.upper()} in {len(without)} of "
-                f"{plural(len(timed))}: {reasons}."
+                f"{plural(len(known))}: {reasons}."
             )
     return " ".join(parts)
 

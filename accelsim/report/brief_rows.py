@@ -165,7 +165,7 @@ def design_block(records: Sequence[Record], width: int) -> CutTable | None:
         if title not in shown and any(offered[title].value(row) is not None for row in rows)
     ]
     if hidden:
-        words = f"Only in {TABLE}, for lack of width: {', '.join(hidden)}."
+        words = f"Only in {TABLE}, for lack of width: {'; '.join(hidden)}."
         foot += textwrap.wrap(words, width, max_lines=1, placeholder=" …")
     return CutTable([head], lines, foot, ranks)
 
