@@ -21,7 +21,8 @@ COMMANDS = {
     ),
     "report": ("report", "Write one HTML page about runs."),
     "eval": ("eval", "Evaluate a model with integer GEMMs, over a sweep of roundings."),
-    "train": ("train", "Train a small model in floats and in integers."),
+    "train": ("train", "Train a model in floats and in integers."),
+    "ratios": ("ratios", "Print the unpack ratios of trained models, by kind of GEMM."),
     "sensitivity": (
         "sensitivity",
         "Find the GEMMs of a model that need fine integers.",

@@ -120,6 +120,7 @@ class TrainSections(_Common):
     heads: int = Field(default=4, ge=1, description="a whole number, at least 1")
     steps: int = Field(default=300, ge=1, description="a whole number, at least 1")
     learning_rate: float = Field(default=3e-3, gt=0, description="a number above 0")
+    warmup: int = Field(default=0, ge=0, description="a whole number of steps, at least 0")
     evaluate_every: int = Field(default=50, ge=1, description="a whole number, at least 1")
     seeds: Sweep[int] = Field(default=(0,), description="a whole number, or a list of these")
     probe: ProbeSection | None = Field(default=None, description="a mapping")

@@ -144,18 +144,26 @@ class Run:
         number, check = self.curves["step"], self.curves["step"] in self._checked
         if self._probe is not None and number % self._probe.every == 0:
             loss = self._probed(self._probe, check)
-            self._optimizer.step()
+            self._update()
             return loss
         start = time.perf_counter()
         mode = self._treatment.integers(self.model, check=True) if check else None
         context = mode or self._treatment.context(self.model)
         loss = self.backward(context)
         self._count(context)
-        self._optimizer.step()
+        self._update()
         if not check:
             count, seconds = self.curves["plain"]
             self.curves["plain"] = [count + 1, seconds + time.perf_counter() - start]
         return loss
+
+    def _update(self) -> None:
+        """Let the optimizer take its step; over the first ones the learning rate rises linearly."""
+        sections = self._sections
+        share = min(1.0, (self.curves["step"] + 1) / max(1, sections.warmup))
+        for group in self._optimizer.param_groups:
+            group["lr"] = sections.learning_rate * share
+        self._optimizer.step()
 
     def _probed(self, probe: Probe, check: bool) -> float:
         """Compute the gradients once for each way to unpack; all are the same ones."""

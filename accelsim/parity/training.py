@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accelsim.errors import AccelsimError, DataError, InputError
 from accelsim.measure.durations import duration
@@ -85,7 +86,7 @@ def make_task(sections: TrainSections) -> Task:
     return TASKS[sections.task](**sizes, **{k: v for k, v in given.items() if v is not None})
 
 
-def checkpoint_of(folder: Path, treatment: dict[str, object], seed: int) -> Path:
+def checkpoint_of(folder: Path, treatment: dict[str, Any], seed: int) -> Path:
     """Return the file of a run's checkpoint in the folder of the results."""
     key = training_key(treatment, seed)
     digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]

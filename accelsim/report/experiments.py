@@ -65,6 +65,12 @@ def _megabytes(count: Any) -> float | None:
 def training_rows(records: Sequence[TrainRecord]) -> list[dict[str, Any]]:
     """Return the rows of the table: the final metric and its gap to floats, over the seeds."""
     floats = {r.seed: r.final for r in records if r.treatment["method"] == "float"}
+    bf16 = [
+        r.seconds_per_step
+        for r in records
+        if r.treatment["method"] == "bf16" and r.seconds_per_step is not None
+    ]
+    widths = list(dict.fromkeys(str(p.get("bits")) for r in records for p in r.probes))
     rows = []
     groups: dict[str, list[TrainRecord]] = {}
     for record in records:
@@ -81,17 +87,30 @@ def training_rows(records: Sequence[TrainRecord]) -> list[dict[str, Any]]:
             "minus float": _mean(gaps),
             "± (std of the differences)": _deviation(gaps),
         }
-        probes = [record.probes for record in own if record.probes]
-        for name in ("forward", "backward") if any(record.probes for record in records) else ():
-            for end, index in (("first", 0), ("last", -1)):
-                ratios = [run[index][f"{name}_ratio"] for run in probes]
-                row[f"r {name}, {end}"] = _mean([r for r in ratios if r is not None])
+        row |= {name: _mean(found) for name, found in _ratios(own, widths).items()}
         shares = [c for r in own if (c := r.tally.get("coverage")) is not None]
         row["% in integers"] = _percent(_mean(shares))
         row["seconds"] = sum(record.seconds for record in own)
+        each = [x for record in own if (x := record.seconds_per_step) is not None]
+        row["ms a step"] = 1e3 * fmean(each) if each else None
+        row["× bf16"] = fmean(each) / fmean(bf16) if each and bf16 else None
         row["failed"] = sum(record.failed for record in own)
         rows.append(row)
-    return rows
+    empty = {key for key in ("ms a step", "× bf16") if all(row[key] is None for row in rows)}
+    return [{key: value for key, value in row.items() if key not in empty} for row in rows]
+
+
+def _ratios(records: Sequence[TrainRecord], widths: Sequence[Any]) -> dict[str, list[Any]]:
+    """Return the unpack ratios of the first and of the last probed step by column."""
+    found: dict[str, list[Any]] = {}
+    for bits in widths:
+        at = f" at b = {bits}" if len(widths) > 1 else ""
+        runs = [[p for p in record.probes if str(p.get("bits")) == bits] for record in records]
+        for name in ("forward", "backward"):
+            for end, index in (("first", 0), ("last", -1)):
+                ratios = [run[index][f"{name}_ratio"] for run in runs if run]
+                found[f"r {name}{at}, {end}"] = [r for r in ratios if r is not None]
+    return found
 
 
 def _percent(share: Any) -> float | None:

@@ -17,13 +17,14 @@ from accelsim.report.figures.quality import quality
 from accelsim.report.figures.sensitivity import heat_map, local_errors
 from accelsim.report.figures.sheet import NARROW, WIDE
 from accelsim.report.figures.training import training
+from accelsim.report.figures.training_integers import largest, ratios
 from accelsim.report.figures.tuning import pareto_of_plans
 
 R = TypeVar("R", EvalRecord, TrainRecord)
 
 _DRAWN: dict[type[ExperimentRecord], dict[str, Callable[[Sequence[Any], float], Figure]]] = {
     EvalRecord: {"figure": quality},
-    TrainRecord: {"figure": training},
+    TrainRecord: {"figure": training, "ratios": ratios, "largest-integers": largest},
     SensitivityRecord: {"sensitivity": heat_map, "local-errors": local_errors},
     TuneRecord: {"plans": pareto_of_plans},
 }

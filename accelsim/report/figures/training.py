@@ -40,7 +40,7 @@ def training(records: Sequence[TrainRecord], width: float) -> Figure:
         for axes, curves in zip(
             all_axes, ([r.evaluations for r in of], [r.losses for r in of]), strict=True
         ):
-            _curve(axes, curves, "float (parity)" if is_float else label, index)
+            curve(axes, curves, "float (parity)" if is_float else label, index)
     metric = records[0].metric
     for axes, title in zip(all_axes, (metric, "training loss"), strict=True):
         axes.set(title=title, xlabel="step")
@@ -65,7 +65,7 @@ def training(records: Sequence[TrainRecord], width: float) -> Figure:
     )
 
 
-def _curve(
+def curve(
     axes: Any, curves: Iterable[Sequence[Sequence[float]]], label: str, index: int | None
 ) -> None:
     """Draw the mean of some curves, and the band that they span; without an index in ink."""

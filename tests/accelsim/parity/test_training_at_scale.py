@@ -17,7 +17,7 @@ from accelsim.errors import InputError
 from accelsim.parity import steps
 from accelsim.parity.configs import load_train_config
 from accelsim.parity.repeatable import repeatable, weights_hash
-from accelsim.parity.training import checkpoint_of
+from accelsim.parity.training import checkpoint_of, make_task
 
 CONFIG = """
 task: gpt
@@ -217,6 +217,18 @@ def test_on_a_gpu_everything_has_an_order(monkeypatch):
         assert torch.is_deterministic_algorithms_warn_only_enabled()
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_learning_rate_rises_over_the_first_steps(config):
+    sections = load_train_config(config, ["warmup=4", "learning_rate=0.008"]).sections
+    made = steps.Run(make_task(sections), sections, load_train_config(config).treatments[0], 0)
+    rates = []
+    for step in range(6):
+        made.curves["step"] = step
+        made.backward()
+        made._update()
+        rates.append(made._optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.002, 0.004, 0.006, 0.008, 0.008, 0.008])
 
 
 def test_text_is_learnt_by_all_models(config, tmp_path):

@@ -10,10 +10,12 @@ from accelsim.cli import main
 from accelsim.errors import InputError
 from accelsim.records.experiments import EvalRecord, TrainRecord
 from accelsim.records.loading import ExperimentRun, kind_of, load_experiment
+from accelsim.report.experiments import training_rows
 from accelsim.report.figures.figure import NothingToDrawError, style
 from accelsim.report.figures.quality import VISIBLE, quality
 from accelsim.report.figures.sheet import WIDE
 from accelsim.report.figures.training import training
+from accelsim.report.figures.training_integers import largest, ratios
 from accelsim.report.html import render_experiments
 
 TUNING = Path(__file__).parents[3] / "results" / "tuning"
@@ -138,6 +140,46 @@ def test_a_train_run_has_its_curves(tmp_path, trainings):
     assert list(lines) == ["float (parity)", "β = 31"]
     assert lines["float (parity)"].get_linestyle() == "--"
     assert lines["β = 31"].get_ydata().tolist() == pytest.approx([2.25, 2.2, 2.1833333])
+
+
+def test_probes_at_two_widths_and_times_beside_bf16(tmp_path, trainings):
+    def probes(growth):
+        return [
+            {"step": step, "bits": bits, "forward_ratio": 1 + growth * step / bits,
+             "backward_ratio": 2.0, "forward_largest": {"weights": 40},
+             "backward_largest": {"weights": 40, "gradients": 10**step}}
+            for step in (1, 2, 3) for bits in (4, 8)
+        ]  # fmt: skip
+
+    found = [
+        record.model_copy(update={"probes": probes(4 + record.seed), "seconds_per_step": 0.04})
+        if record.treatment["method"] == "integers"
+        else record.model_copy(update={"seconds_per_step": 0.02})
+        for record in trainings
+    ]
+    found.append(trained("bf16", 0, 2.0, "bf16").model_copy(update={"seconds_per_step": 0.01}))
+    floats, integers, bf16 = training_rows(found)
+    assert integers["r forward at b = 4, first"] == pytest.approx((2 + 2.25) / 2)
+    assert integers["r forward at b = 8, last"] == pytest.approx((2.5 + 2.875) / 2)
+    assert floats["r backward at b = 8, last"] is None
+    assert [row["× bf16"] for row in (floats, integers, bf16)] == pytest.approx([2, 4, 1])
+    assert integers["ms a step"] == pytest.approx(40)
+    with style():
+        ratio, most = (draw(found, WIDE) for draw in (ratios, largest))
+    forward, backward = ratio.canvas.axes
+    assert [axes.get_title() for axes in (forward, backward)] == ["forward", "backward"]
+    lines = {line.get_label(): line.get_ydata().tolist() for line in forward.get_lines()}
+    assert lines["β = 31, b = 4"] == pytest.approx([2.125, 3.25, 4.375])
+    assert list(lines) == ["β = 31, b = 4", "β = 31, b = 8"]
+    (line,) = most.canvas.axes[1].get_lines()
+    assert line.get_ydata().tolist() == [40, 100, 1000]
+    assert most.canvas.axes[1].get_yscale() == "log"
+
+
+def test_without_probes_there_is_nothing_to_draw_of_them(trainings):
+    for draw in (ratios, largest):
+        with pytest.raises(NothingToDrawError, match="no step ran on a backend"):
+            draw(trainings, WIDE)
 
 
 def test_several_runs_are_told_apart(tmp_path, trainings):
