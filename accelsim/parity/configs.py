@@ -106,7 +106,9 @@ class TrainSections(_Common):
     treatments: Annotated[tuple[TrainTreatment, ...], BeforeValidator(_listed)] = Field(
         min_length=1, description="a list of mappings such as {beta: [255, 127]}"
     )
-    task: Literal["gpt", "roberta", "t5", "vit"] = Field(description="gpt, roberta, t5 or vit")
+    task: Literal["gpt", "llama", "roberta", "t5", "vit"] = Field(
+        description="gpt, llama, roberta, t5 or vit"
+    )
     data: Literal["pydoc", "gcide", "digits", "glyphs"] | None = Field(
         default=None, description="pydoc or gcide for text; digits or glyphs for a vit"
     )

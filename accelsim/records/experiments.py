@@ -64,7 +64,7 @@ class TrainRecord(Keyed):
     Parameters
     ----------
     task : str
-        ``gpt``, ``roberta``, ``t5`` or ``vit``.
+        ``gpt``, ``llama``, ``roberta``, ``t5`` or ``vit``.
     treatment : dict
         What was done with the model's GEMMs, forward and backward.
     label : str

@@ -13,7 +13,7 @@ SMALL = {"batch": 2, "width": 16, "layers": 1, "heads": 2}
 
 
 def small(name, **options):
-    if name in ("roberta", "t5"):
+    if name in ("llama", "roberta", "t5"):
         pytest.importorskip("transformers", reason="needs accelsim[models]")
     return TASKS[name](**SMALL, **({} if name == "vit" else {"context": 16}), **options)
 

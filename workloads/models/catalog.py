@@ -96,7 +96,7 @@ class CatalogEntry(BaseModel):
     folder: str = ""
     gguf: str | None = None
     generates: bool = False
-    train: Literal["gpt", "vit", "roberta", "t5"] | None = None
+    train: Literal["gpt", "llama", "roberta", "t5", "vit"] | None = None
     shapes: Shapes | None = None
     batch: int = Field(default=1, ge=1)
     tokens: int = Field(default=256, ge=1)

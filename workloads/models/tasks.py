@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from workloads.models.image_tasks import ImageTask
 from workloads.models.task import Task
-from workloads.models.text_tasks import MaskedTokenTask, NextTokenTask, SpanTask
+from workloads.models.text_tasks import LlamaTask, MaskedTokenTask, NextTokenTask, SpanTask
 
 TASKS: dict[str, Callable[..., Task]] = {
     "gpt": NextTokenTask,
+    "llama": LlamaTask,
     "roberta": MaskedTokenTask,
     "t5": SpanTask,
     "vit": ImageTask,

@@ -109,6 +109,37 @@ class NextTokenTask(TextTask):
         return tokens
 
 
+class LlamaTask(NextTokenTask):
+    """Predict the next token with a model of Llama's shape; see `TextTask`.
+
+    It has rotary places, gated feed-forward layers and an output layer of its own.
+    """
+
+    def model(self) -> nn.Module:
+        """Make a Llama."""
+        transformers = need("transformers", "models")
+        width, heads = self._sizes["width"], self._sizes["heads"]
+        config = transformers.LlamaConfig(
+            vocab_size=self._vocabulary,
+            hidden_size=width,
+            intermediate_size=8 * width // 3,
+            num_hidden_layers=self._sizes["layers"],
+            num_attention_heads=heads,
+            max_position_embeddings=self._context,
+            tie_word_embeddings=False,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+        model: nn.Module = transformers.LlamaForCausalLM(config)
+        return model
+
+    def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+        """Return the mean cross-entropy in nats a token."""
+        device = next(model.parameters()).device
+        scores = model(input_ids=batch[:, :-1].to(device), use_cache=False).logits
+        return cross_entropy(scores.flatten(0, 1), batch[:, 1:].flatten().to(device))
+
+
 class _WithReserved(TextTask):
     """A task with tokens that no text has: padding, a mask, and sentinels."""
 

@@ -268,7 +268,7 @@ def test_a_backend_in_a_file_is_looked_for_from_the_configs_folder(tmp_path, mon
 
 def test_the_published_configs_are_right():
     configs = sorted((training.Path(__file__).parents[3] / "configs").glob("parity-*.yaml"))
-    assert len(configs) == 14
+    assert len(configs) == 15
     for path in configs:
         trains = "training" in path.stem or "real" in path.stem
         load = load_train_config if trains else load_eval_config
