@@ -95,7 +95,7 @@ class NextTokenTask(TextTask):
 
     further = 1
 
-    def model(self) -> SmallGPT:
+    def model(self) -> nn.Module:
         """Make a GPT."""
         return SmallGPT(self._vocabulary, self._context, **self._sizes)
 
