@@ -50,7 +50,7 @@ def contents(folder):
 def start(words, monkeypatch):
     """Carry out a command up to its first work; return whether it came there."""
 
-    def work(*arguments):
+    def work(*arguments, **options):
         raise Started
 
     monkeypatch.setattr(FIRST_WORK[words[1]], work)
