@@ -116,6 +116,16 @@ def test_quotients_that_float64_gives_one_unit_beside_a_tie(monkeypatch):
         check(integers, 16401.0, 8393271.0, torch.float32)
 
 
+def test_lines_wider_than_a_piece_are_divided_again_one_by_one(monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 2)
+    integers = [4614567645459868172, 4614982271469333224, 4619018129817771602, 4616634443237460566]
+    scales = torch.tensor(16401.0), torch.tensor(8393271.0)
+    found = dequantize(torch.tensor([integers] * 3), PerOperand(*scales), torch.float32)
+    expected = dequantize(torch.tensor([integers[:1]]), PerOperand(*scales), torch.float32)
+    assert torch.equal(found[:, :1], expected.expand(3, 1))
+    check(integers, 16401.0, 8393271.0, torch.float32)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_subnormal_and_huge_results(dtype):
     digits, lowest, limit = FORMATS[dtype]
