@@ -116,6 +116,16 @@ def test_quotients_that_float64_gives_one_unit_beside_a_tie(monkeypatch):
         check(integers, 16401.0, 8393271.0, torch.float32)
 
 
+def test_lines_that_are_divided_again_have_the_scales_of_their_own_head():
+    tie = 4614567645459868172
+    product = torch.tensor([[[7]], [[tie]]])
+    scales = torch.tensor([[[1.0]], [[16401.0]]]), torch.tensor([[[1.0]], [[8393271.0]]])
+    alone = PerOperand(torch.tensor(16401.0), torch.tensor(8393271.0))
+    found = dequantize(product, PerOperand(*scales), torch.float32)
+    right = dequantize(product[1:], alone, torch.float32)
+    assert found.flatten().tolist() == [7.0, right.item()]
+
+
 def test_lines_wider_than_a_piece_are_divided_again_one_by_one(monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 2)
     integers = [4614567645459868172, 4614982271469333224, 4619018129817771602, 4616634443237460566]
