@@ -143,7 +143,7 @@ def check(twin: LlamaModel, embedded: Tensor, floats: dict[int, Tensor]) -> dict
             (1, None, x.shape[-1], weight.h),
             x.device,
             x.dtype,
-            PerOperand(config.rounding.activations, config.rounding.weights),
+            PerOperand(config.rounding("activations"), config.rounding("weights")),
             config.systems,
         )
         right = expected(request, x.reshape(-1, x.shape[-1]), floats[id(weight.digits)])
