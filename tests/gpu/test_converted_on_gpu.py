@@ -48,7 +48,7 @@ def judged(monkeypatch):
             (1, None, x.shape[-1], weight.h),
             x.device,
             x.dtype,
-            PerOperand(config.rounding.activations, config.rounding.weights),
+            PerOperand(config.rounding("activations"), config.rounding("weights")),
             config.systems,
         )
         right = expected(request, x.reshape(-1, x.shape[-1]), floats[id(weight.digits)])
