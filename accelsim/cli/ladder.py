@@ -31,9 +31,7 @@ BETAS = (15.0, 63.0, 255.0, 1023.0, 4095.0, 2.0**14, 2.0**16, 2.0**18, 2.0**20, 
     "--bits", type=click.IntRange(2, 16), default=8, show_default=True, help="Width of a digit."
 )
 @unpacking_options
-@click.option(
-    "--backend", default="cpu-int8", show_default=True, metavar="NAME", help="What multiplies."
-)
+@click.option("--backend", default="int64", show_default=True, help="What multiplies.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
 @run_folder_options
 @click.option(

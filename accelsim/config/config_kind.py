@@ -21,7 +21,8 @@ OWN_KEYS: Mapping[str, frozenset[str]] = {
     "train": frozenset(
         {
             "task", "batch", "context", "width", "layers", "heads", "steps", "learning_rate",
-            "evaluate_every", "seeds", "probe",
+            "evaluate_every", "seeds", "probe", "data", "vocabulary", "warmup", "check_steps",
+            "keep",
         }
     ),
 }  # fmt: skip

@@ -13,6 +13,9 @@ ACCUMULATOR = "accumulator"
 """The cause of a check that found a register narrower than claimed, while products of two digits
 are right."""
 
+SIMPLEST = ("small_shapes", "extreme_digits")
+"""The checks whose wrong products say most plainly what is wrong."""
+
 
 def raised(error: BaseException) -> str:
     """Return the cause of a check in which the backend raised an error: the error's type."""
@@ -24,7 +27,7 @@ def followers(outcomes: Sequence[Outcome]) -> dict[str, str]:
 
     A wrong product fails nearly every check, since they all compare products; a backend that always
     raises fails them all with the same error. The root of wrong products is the accumulator where
-    it was identified, else the first check that saw one: the first checks are the simplest.
+    it was identified, else one of `SIMPLEST`, else the first check that saw one.
 
     Parameters
     ----------
@@ -38,10 +41,14 @@ def followers(outcomes: Sequence[Outcome]) -> dict[str, str]:
     """
     roots: dict[str, str] = {}
     failed = [outcome for outcome in outcomes if outcome.status == "failed" and outcome.cause]
-    for outcome in sorted(failed, key=lambda outcome: outcome.cause != ACCUMULATOR):
+    for outcome in sorted(failed, key=_complexity):
         roots.setdefault(_group(outcome), outcome.name)
     found = {outcome.name: roots[_group(outcome)] for outcome in failed}
     return {name: root for name, root in found.items() if name != root}
+
+
+def _complexity(outcome: Outcome) -> tuple[bool, bool]:
+    return outcome.cause != ACCUMULATOR, outcome.name not in SIMPLEST
 
 
 def _group(outcome: Outcome) -> str:

@@ -1,6 +1,7 @@
 """The page of eval and train runs: verdict, results, curves with the parity line, tally."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -222,7 +223,7 @@ class TestCommand:
         [
             ("sensitivity-minilm-l6", "172 measurements of 49 GEMMs", "rank correlation 0.68", 2),
             ("tune-minilm-l6-4bits", "7 of 15 plans keep 'cosine 0.995'", "ratio 2.82.", 1),
-            ("tune-smollm2-135m-8bits", "0 of 1 plans keep 'perplexity +0.5%'", "", 1),
+            ("tune-smollm2-135m-8bits", "1 of 1 plans keep 'perplexity +1%'", "", 1),
         ],
     )
     def test_sensitivity_and_tune_runs_have_pages(
@@ -237,8 +238,22 @@ class TestCommand:
         assert any(more in words for words in page.texts("p"))
         (results,) = tables(page)
         assert len(page.of("figure")) == figures
-        assert results.get("meets", ["no"])[0] == "no"
+        assert results.get("meets", ["no"])[0] == ("yes" if verdict.startswith("1 ") else "no")
         assert results.get("β", ["15"])[0] == "15"
+
+    def test_a_target_that_no_plan_keeps_is_no_success(self, tmp_path, capsys):
+        folder = tmp_path / "run"
+        shutil.copytree(TUNING / "tune-smollm2-135m-8bits", folder)
+        records = folder / "records.jsonl"
+        text = records.read_text()
+        assert text.count('"meets": true') == 1
+        records.write_text(text.replace('"meets": true', '"meets":false'))
+        target = tmp_path / "page.html"
+        assert self.report(capsys, folder, "-o", target)[0] == 0
+        page = Page(target.read_text())
+        assert any("0 of 1 plans keep" in words for words in page.texts("p"))
+        (banner,) = (p["class"] for p in page.of("p") if "verdict" in p.get("class", ""))
+        assert banner == "verdict bad"
 
     def test_a_page_and_files(self, write, evaluations, tmp_path, capsys):
         page, figures = tmp_path / "page.html", tmp_path / "figures"

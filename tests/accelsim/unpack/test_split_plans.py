@@ -3,8 +3,8 @@
 from functools import cache
 from itertools import chain
 
+import by_lists
 import numpy as np
-import plain
 import pytest
 import torch
 from hypothesis import given, settings
@@ -50,7 +50,7 @@ def test_blocks_are_those_of_the_rules(dense, data):
         patch.setattr(blocks, "COLLECTING", collecting)
         plan = plan_blocks(high, t)
         assert count_slots(high, t) == plan.lines.numel()
-    expected = plain.block_plan(dense, t, open_blocks, collecting)
+    expected = by_lists.block_plan(dense, t, open_blocks, collecting)
     assert plan.columns.tolist() == [columns for columns, _ in expected]
     assert plan.lines.tolist() == [number for _, lines in expected for number, _ in lines]
     assert plan.sizes == [len(lines) for _, lines in expected]
@@ -77,7 +77,7 @@ def test_lines_that_cross_a_panel_are_those_with_digits_in_its_columns(other, da
         for columns, digits in panels
     ]
     found = cross(made, sparse(other, d))
-    expected = [plain.crossing(columns, digits, other) for columns, digits in panels]
+    expected = [by_lists.crossing(columns, digits, other) for columns, digits in panels]
     assert [lines.tolist() for lines in found.lines] == [lines for lines, _ in expected]
     assert [digits.tolist() for digits in found.digits] == [digits for _, digits in expected]
     assert [digits.shape[1] for digits in found.digits] == [len(columns) for columns, _ in panels]
@@ -126,7 +126,7 @@ def check_copies(n, dense, first, t):
     def slots(matrix):
         return count_slots(sparse(matrix, d), t)
 
-    taken, kept = plain.copied(dense, levels, n, t, slots)
+    taken, kept = by_lists.copied(dense, levels, n, t, slots)
     assert rest.high.to_dense().tolist() == kept
     assert rest.low is parted.low
     found = [(panel.rows[0].exponent // 4 - 1, panel) for panel in panels]
@@ -165,7 +165,7 @@ def test_parts_are_digits_of_the_entries_that_do_not_fit(name, bits, values, dat
         return tuple(x.item() for x in system.split(torch.tensor(value)))
 
     parted = part(IntegerOperand(torch.tensor(values), system), 0)
-    low, lines = plain.high_digits(values, split, outside)
+    low, lines = by_lists.high_digits(values, split, outside)
     assert parted.low.tolist() == low
     assert parted.high.to_dense().tolist() == [digits for _, _, digits in lines]
     assert parted.row_of_line.tolist() == [row for row, _, _ in lines]
@@ -184,7 +184,7 @@ def test_the_bound_of_covers_counts_entries_that_share_no_line(first, second):
     def unrelated(matrix):
         taken = []
         for line in matrix:
-            taken += [j for j in plain.held(line) if j not in taken][:1]
+            taken += [j for j in by_lists.held(line) if j not in taken][:1]
         return len(taken)
 
     n, h, d = len(first), len(second), 5
