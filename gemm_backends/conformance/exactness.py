@@ -18,6 +18,13 @@ SMALL = tuple(itertools.product((1, 2, 3), (1, 2, 3), (1, 2, 3)))
 ODD = ((7, 13, 5), (1, 127, 31), (31, 1, 127), (17, 31, 23), (61, 127, 67), (29, 1009, 11))
 TILES = (8, 16, 32, 64, 128)
 LARGE_TILES = (256, 512)
+
+UNROLLED = (3, 5, 6, 7)
+"""Multiples of a tile that leave a rest where a loop over tiles takes two or four at a time."""
+
+SEVERAL_TILES: tuple[Shape, ...] = ((129, 257, 130), (288, 352, 40), (40, 352, 288))
+"""Shapes of several common tiles in two dimensions or three at once."""
+
 EMPTY = ((0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (0, 0, 5), (5, 0, 0), (17, 0, 33))
 LONG = (
     (2, 4096, 3),
@@ -67,14 +74,16 @@ def odd_shapes(subject: Subject) -> str:
 
 @check
 def tile_edges(subject: Subject) -> str:
-    """Products just under, at and just over the declared tile and common ones are exact."""
+    """Products at, beside and of odd multiples of the declared tile and common ones are exact."""
     shapes: list[Shape] = []
     for tile in dict.fromkeys((subject.backend.tile, *(Tile(t, t, t) for t in TILES[:-1]))):
         shapes += _edges(tile)
     for size in (TILES[-1], *LARGE_TILES):
         for edge in (size - 1, size, size + 1):
             shapes += [(edge, 3, 5), (3, edge, 5), (3, 5, edge)]
-    return _exact(subject, [*shapes, (129, 257, 130)])
+    for size, multiple in itertools.product(TILES, UNROLLED):
+        shapes += [(multiple * size, 3, 5), (3, multiple * size, 5), (3, 5, multiple * size)]
+    return _exact(subject, [*shapes, *SEVERAL_TILES])
 
 
 @check

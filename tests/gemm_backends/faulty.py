@@ -136,6 +136,27 @@ class DropsTheTail(Correct):
 
 
 @caught_by("tile_edges")
+class LosesTheRestOfAnUnrolledLoop(Correct):
+    """Takes two tiles of K at a time, and forgets the last one of an odd number."""
+
+    def matmul(self, a, b):
+        d = a.shape[-1]
+        if d > 64 and d % 64 == 32:
+            a, b = a[..., : d - 32], b[..., : d - 32]
+        return exact(a, b)
+
+
+@caught_by("tile_edges")
+class LosesATileOfLargeShapes(Correct):
+    """Right in either dimension alone, wrong where both have several tiles."""
+
+    def matmul(self, a, b):
+        if a.shape[-2] > 256 and a.shape[-1] > 320:
+            a, b = a[..., :-32], b[..., :-32]
+        return exact(a, b)
+
+
+@caught_by("tile_edges")
 class OffByOneAtTileEdges(Correct):
     """Takes the last full tile of rows for the first partial one."""
 
