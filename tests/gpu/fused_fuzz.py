@@ -39,6 +39,7 @@ KINDS = (
     "corners",
     "scattered",
     "few values",
+    "bursts",
 )
 RUNS = 4
 """Runs of each pair: the first one and three with new values of another kind."""
@@ -151,6 +152,11 @@ def draw_operand(kind, shape, dtype, generator, r):
         count = max(1, int(x.numel() * r.choice((1e-4, 1e-3, 1e-2))))
         where = torch.randint(x.numel(), (count,), generator=generator, device=DEVICE)
         x.view(-1)[where] *= factors(count)
+    elif kind == "bursts":
+        # A few lines have far more heavy hitters than all others, in few columns.
+        lines = torch.randperm(rows, generator=generator, device=DEVICE)[: r.randint(1, 4)]
+        columns = torch.randperm(d, generator=generator, device=DEVICE)[: max(1, d // 25)]
+        x[..., lines[:, None], columns] *= factors(len(lines), len(columns))
     elif kind == "few values":
         x = torch.randint(-3, 4, shape, generator=generator, device=DEVICE).float()
         x[..., 0, : max(1, d // 50)] *= factors(1)[0]

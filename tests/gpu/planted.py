@@ -32,8 +32,8 @@ PLANTED = {
     "search in rows": ("round_rows.cu", "    through += above;\n", ""),
     "search beyond the guess": (
         "search.hpp",
-        "known.high = first, known.at_high = at_first;",
-        "known.high = first;",
+        "known.at_high + 1 < rank;",
+        "known.at_high + 2 < rank;",
     ),
     "digits of rows": (
         "round_rows.cu",
