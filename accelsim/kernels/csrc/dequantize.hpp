@@ -66,7 +66,7 @@ __device__ inline __nv_bfloat16 round_beside(float near, double sum, double scal
 // An integer, the inverse of a row's scale (twice), that of a column's and two products are rounded: six
 // roundings of at most 2^-24 of a number's size, and so at most 6 units in the last place.
 struct LineScales {
-  static constexpr unsigned kMiddle = 0x8000u, kMargin = 8u;
+  static constexpr unsigned kMiddle = 0x8000u, kMargin = 7u;
   static constexpr float kLeast = 0x1p-100f;
 
   // 0 where the float32 quotients may overflow or be subnormal.

@@ -171,12 +171,13 @@ struct DequantizeSums {
           nearest = min(nearest, LineScales::from_middle(quotients[i]));
           least = fminf(least, fabsf(quotients[i]));
         }
-        if (LineScales::rounds_right(nearest, least)) {
-          CUTLASS_PRAGMA_UNROLL
-          for (int i = 0; i < kCount; ++i) rounded[i] = __float2bfloat16_rn(quotients[i]);
-        } else {
+        CUTLASS_PRAGMA_UNROLL
+        for (int i = 0; i < kCount; ++i) rounded[i] = __float2bfloat16_rn(quotients[i]);
+        if (!LineScales::rounds_right(nearest, least)) {
           CUTLASS_PRAGMA_UNROLL
           for (int i = 0; i < kCount; ++i) {
+            if (LineScales::rounds_right(LineScales::from_middle(quotients[i]), fabsf(quotients[i])))
+              continue;
             auto const place = part(vector * kCount + i);
             double const scale = common[0] * of_rows[cute::get<0>(place) == 0 ? 0 : 1] *
                                  of_column(column + cute::get<1>(place));
@@ -218,5 +219,10 @@ struct DequantizeSums {
   Params params_;
   float *shared_ = nullptr;
 };
+
+inline void describe_epilogue(GemmArguments const &args, DequantizeSums::Arguments &epilogue) {
+  epilogue = {args.scale, args.corrections, args.correction_room, args.row_scales,
+              args.column_scales};
+}
 
 }  // namespace accelsim

@@ -4,7 +4,7 @@
 // digits there are. B's rows are the rows of the instruction and A's are its columns. Blocks of a cluster
 // have different parts of K, as the warps of a block do; their sums meet in shared memory. What B has
 // above its low digits is rare: the result takes it from a list.
-#include <algorithm>
+#include <type_traits>
 
 #include <cooperative_groups.h>
 
@@ -46,6 +46,15 @@ __device__ inline uint4 load_once(int8_t const *address) {
   asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
                : "l"(address));
+  return x;
+}
+
+__device__ inline uint4 load_digits(int8_t const *address) {
+  uint4 x;
+  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+               : "l"(address)
+               : "memory");
   return x;
 }
 
@@ -96,16 +105,28 @@ __device__ Conclusion conclude_rows(FewRows const &args) {
   return found;
 }
 
+// `common`: the scale of all of C, NaN to poison it, and its inverse.
 template <class Out>
-__device__ Out converted(int sum, double scale) {
-  if constexpr (sizeof(Out) == sizeof(int64_t))
+__device__ Out converted(int sum, double const (&common)[2], float of_row, float of_column) {
+  double const scale = common[0] * static_cast<double>(of_row) * static_cast<double>(of_column);
+  if constexpr (sizeof(Out) == sizeof(int64_t)) {
     return isnan(scale) ? kPoison : sum;
-  else
+  } else if constexpr (std::is_same_v<Out, __nv_bfloat16>) {
+    float const quotient = LineScales::quotient(sum, LineScales::inverse_of_row(common, of_row),
+                                                LineScales::inverse_of_column(of_column));
+    bool const right = LineScales::rounds_right(LineScales::from_middle(quotient), fabsf(quotient));
+    return right ? __float2bfloat16_rn(quotient) : LineScales::exactly(sum, quotient, scale);
+  } else {
     return round_once<Out>(quotient_to_odd(static_cast<double>(sum), scale));
+  }
 }
 
 template <int kTiles, int kColumns>
 constexpr int kBlocks = kTiles * kColumns <= 16 ? 2 : 1;  // on an SM
+
+// The sums of half of a block's warps.
+template <int kGroups, int kTiles, int kColumns>
+constexpr int kSlabs = kWarps / kGroups / 2 * kGroups * kTiles * kColumns * 4 * 32;
 
 // A block has kGroups times kTiles times 16 rows of B, and up to kColumns times 8 rows of digits.
 template <class Out, int kGroups, int kTiles, int kColumns>
@@ -114,8 +135,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kTiles, kColumns>)
   constexpr int kRows = kGroups * kTiles * 16;
   constexpr int kParts = kWarps / kGroups;  // of K
   constexpr int kSums = kTiles * kColumns * 4;
-  extern __shared__ __align__(16) int shared[];  // sums of warps, and then [columns, kRows]
-  __shared__ double common;
+  // Sums of warps, and behind them what the blocks of the cluster send: [splits, columns, share].
+  extern __shared__ __align__(16) int shared[];
+  int *const received = shared + kSlabs<kGroups, kTiles, kColumns>;
+  __shared__ double common[2];
   auto const cluster = cg::this_cluster();
   int const rank = static_cast<int>(cluster.block_rank());
   int const warp = threadIdx.x / 32, lane = threadIdx.x % 32, line = lane / 4, quarter = lane % 4;
@@ -123,14 +146,22 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kTiles, kColumns>)
   int const first_row = static_cast<int>(blockIdx.x) / args.splits * kRows;
   int const columns = args.planes * args.n;
 
-  int8_t const *rows[kTiles][2];
+  // Of rows of B from the first one of the block, and of lines of digits: 32 bits are enough.
+  int8_t const *const first_of_b = args.b + first_row * args.stride_b + quarter * 16;
+  int rows[kTiles][2], lines[kColumns];
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      int const row = first_row + (group * kTiles + tile) * 16 + half * 8 + line;
-      rows[tile][half] = args.b + min(row, args.h - 1) * args.stride_b + quarter * 16;
+      int const row = (group * kTiles + tile) * 16 + half * 8 + line;
+      rows[tile][half] = min(row, args.h - 1 - first_row) * static_cast<int>(args.stride_b);
     }
+#pragma unroll
+  for (int tile = 0; tile < kColumns; ++tile) {
+    int const column = min(tile * 8 + line, columns - 1);
+    lines[tile] = column % args.n * static_cast<int>(args.stride_a) +
+                  column / args.n * static_cast<int>(args.padded) + quarter * 16;
+  }
   int const steps = static_cast<int>(args.padded / kDepth), apart = kParts * args.splits;
   int step = rank * kParts + part;
   uint4 b[kTiles][2];
@@ -139,7 +170,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kTiles, kColumns>)
     for (int tile = 0; tile < kTiles; ++tile)
 #pragma unroll
       for (int half = 0; half < 2; ++half)
-        b[tile][half] = load_once(rows[tile][half] + int64_t{step} * kDepth);
+        b[tile][half] = load_once(first_of_b + (rows[tile][half] + step * kDepth));
   };
   // B is there before A is: the kernel that writes A may still run.
   if (step < steps) load_b();
@@ -148,33 +179,35 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kTiles, kColumns>)
     for (int tile = 0; tile < kTiles; ++tile)
 #pragma unroll
       for (int half = 0; half < 2; ++half)
-        if (quarter % 2 == 0) prefetch(rows[tile][half] + int64_t{later} * kDepth);
-  // All results of a thread are in one column of C.
-  static_assert(kThreads % kRows == 0);
-  int const output = min(first_row + static_cast<int>(threadIdx.x) % kRows, args.h - 1);
-  int const first_entry = args.offsets[output], last_entry = args.offsets[output + 1];
-  float const scale_b = args.scale_b_step ? args.scale_b[output] : 1.0f;
-  if (first_entry < last_entry) prefetch(args.entries + first_entry);
+        if (quarter % 2 == 0) prefetch(first_of_b + (rows[tile][half] + later * kDepth));
+  // The blocks of a cluster have a share of its columns of C each; a thread has one of them.
+  int const share_bits = __ffs(kRows / args.splits) - 1, share = 1 << share_bits;
+  int const own = static_cast<int>(threadIdx.x) & (share - 1);
+  int const output = first_row + rank * share + own, inside = min(output, args.h - 1);
+  int const first_entry = args.offsets[inside], last_entry = args.offsets[inside + 1];
+  float const scale_b = args.scale_b_step ? args.scale_b[inside] : 1.0f;
+  Entry const entry_ahead = first_entry < last_entry ? args.entries[first_entry] : Entry{0, 0};
+  // No block writes to another one's memory before that one runs.
+  cluster.barrier_arrive();
   cudaGridDependencySynchronize();
 
-  int8_t const *lines[kColumns];
-#pragma unroll
-  for (int tile = 0; tile < kColumns; ++tile) {
-    int const column = min(tile * 8 + line, columns - 1);
-    lines[tile] = args.a + column % args.n * args.stride_a + column / args.n * args.padded +
-                  quarter * 16;
-  }
   int sums[kTiles][kColumns][4] = {};
   while (step < steps) {
+    constexpr int kAtOnce = kColumns < 4 ? kColumns : 4;
 #pragma unroll
-    for (int column = 0; column < kColumns; ++column) {
-      uint4 const a = *reinterpret_cast<uint4 const *>(lines[column] + int64_t{step} * kDepth);
+    for (int first = 0; first < kColumns; first += kAtOnce) {
+      uint4 a[kAtOnce];
 #pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) {
-        uint4 const &upper = b[tile][0], &lower = b[tile][1];
-        multiply(sums[tile][column], upper.x, lower.x, upper.y, lower.y, a.x, a.y);
-        multiply(sums[tile][column], upper.z, lower.z, upper.w, lower.w, a.z, a.w);
-      }
+      for (int i = 0; i < kAtOnce; ++i) a[i] = load_digits(args.a + (lines[first + i] + step * kDepth));
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i)
+#pragma unroll
+        for (int tile = 0; tile < kTiles; ++tile) {
+          uint4 const &upper = b[tile][0], &lower = b[tile][1];
+          int(&sum)[4] = sums[tile][first + i];
+          multiply(sum, upper.x, lower.x, upper.y, lower.y, a[i].x, a[i].y);
+          multiply(sum, upper.z, lower.z, upper.w, lower.w, a[i].z, a[i].w);
+        }
     }
     step += apart;
     if (step < steps) load_b();
@@ -194,6 +227,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kTiles, kColumns>)
     if (part < half) each([&](int &sum, int i) { sum += slab[i * 32]; });
     __syncthreads();
   }
+  cluster.barrier_wait();
   if (part == 0)
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile)
@@ -202,46 +236,44 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kTiles, kColumns>)
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           int const row = (group * kTiles + tile) * 16 + i / 2 * 8 + line;
-          shared[(column * 8 + quarter * 2 + i % 2) * kRows + row] = sums[tile][column][i];
+          int const at = column * 8 + quarter * 2 + i % 2;
+          int *const theirs = cluster.map_shared_rank(received, row >> share_bits);
+          theirs[(rank * kColumns * 8 + at) * share + (row & (share - 1))] = sums[tile][column][i];
         }
   if (warp == kWarps - 1) {
     Conclusion const conclusion = conclude_rows(args);
-    if (lane == 0) common = conclusion.scale;
+    if (lane == 0) common[0] = conclusion.scale, common[1] = 1.0 / conclusion.scale;
   }
   cluster.sync();
 
-  // The parts of K in the cluster, whose blocks share the results.
-  for (int i = rank * kThreads + threadIdx.x; i < args.n * kRows; i += args.splits * kThreads) {
-    int const token = i / kRows, row = i % kRows;
-    if (first_row + row >= args.h) continue;
+  // The parts of K in the cluster.
+  if (output >= args.h) return;
+  for (int token = threadIdx.x >> share_bits; token < args.n; token += kThreads >> share_bits) {
     unsigned sum = 0;
-    for (int other = 0; other < args.splits; ++other) {
-      int const *const theirs = cluster.map_shared_rank(shared, other) + row;
-      for (int plane = 0; plane < args.planes; ++plane)
-        sum += static_cast<unsigned>(theirs[(plane * args.n + token) * kRows]) << (8 * plane);
-    }
+    for (int other = 0; other < args.splits; ++other)
+      for (int plane = 0; plane < args.planes; ++plane) {
+        int const at = other * kColumns * 8 + plane * args.n + token;
+        sum += static_cast<unsigned>(received[at * share + own]) << (8 * plane);
+      }
     int8_t const *const digits = args.a + token * args.stride_a;
     for (int at = first_entry; at < last_entry; ++at) {
-      Entry const entry = args.entries[at];
+      Entry const entry = at == first_entry ? entry_ahead : args.entries[at];
       unsigned integer = 0;
       for (int plane = 0; plane < args.planes; ++plane)
         integer += static_cast<unsigned>(int{digits[plane * args.padded + entry.column]})
                    << (8 * plane);
       sum += (static_cast<unsigned>(entry.high) << 8) * integer;
     }
-    double const scale = common * static_cast<double>(args.scale_a[token]) *
-                         static_cast<double>(scale_b);
     static_cast<Out *>(args.c)[int64_t{token} * args.h + output] =
-        converted<Out>(static_cast<int>(sum), scale);
+        converted<Out>(static_cast<int>(sum), common, args.scale_a[token], scale_b);
   }
-  cluster.sync();
 }
 
 template <class Out, int kGroups, int kTiles, int kColumns>
 int launch(FewRows const &args, cudaStream_t stream) {
   constexpr int kRows = kGroups * kTiles * 16;
-  constexpr int kShared = std::max(kWarps / kGroups / 2 * kGroups * kTiles * kColumns * 4 * 32,
-                                   kRows * kColumns * 8) * static_cast<int>(sizeof(int));
+  constexpr int kShared = (kSlabs<kGroups, kTiles, kColumns> + kRows * kColumns * 8) *
+                          static_cast<int>(sizeof(int));
   auto *const kernel = few_rows<Out, kGroups, kTiles, kColumns>;
   cudaError_t status =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);

@@ -13,6 +13,7 @@ namespace accelsim {
 namespace {
 
 constexpr int kMostThreads = 1024;
+constexpr int kUsualThreads = 448;  // at most, of which an SM has three blocks at a time
 constexpr int kWarps = kMostThreads / 32;
 constexpr unsigned kAll = 0xffffffffu;
 
@@ -22,7 +23,8 @@ constexpr unsigned kAll = 0xffffffffu;
 struct RoundRows {
   void const *x;  // [rows, d], contiguous
   int64_t rows, d;
-  int64_t numerator, denominator;  // the share of a row's entries that is its alpha or larger
+  int64_t rank;                    // of alpha among a row's magnitudes, 1 for the largest
+  int64_t numerator, denominator;  // the share of them that is alpha or larger
   double beta;
   float *scales;                  // [rows]
   unsigned long long *nonfinite;  // becomes the largest entries - index of a NaN or infinity
@@ -369,8 +371,9 @@ __device__ inline void write_bytes(int8_t *where, unsigned const (&numbers)[kCou
     *reinterpret_cast<unsigned *>(where) = words[0];
 }
 
-template <class T, int kVectors, bool kTwoPlanes>
-__global__ void __launch_bounds__(kMostThreads) round_rows(__grid_constant__ RoundRows const args) {
+template <class T, int kVectors, bool kTwoPlanes, int kThreads>
+__global__ void __launch_bounds__(kThreads, kThreads == kUsualThreads ? 3 : 1)
+    round_rows(__grid_constant__ RoundRows const args) {
   using K = Keys<T>;
   constexpr int kCount = Vector<T>::kCount;
   constexpr float kMagic = 12582912.0f;       // as in `to_integer`
@@ -433,11 +436,11 @@ __global__ void __launch_bounds__(kMostThreads) round_rows(__grid_constant__ Rou
     auto const near = static_cast<T>(mean * ratio);
     auto const guess = static_cast<unsigned>(
         *reinterpret_cast<typename K::Bits const *>(&near)) & K::kMask;
-    Rank const rank{args.numerator, args.denominator};
-    int const ranked = static_cast<int>(rank.of(d));
+    int const ranked = static_cast<int>(args.rank);
     unsigned key = entries.find(ranked, largest, entries.look(x, ranked, d, largest, guess, bins));
     if (key == 0 && args.nonzero) {
       int const present = static_cast<int>(entries.count(1, 1) & 0xffffu);
+      Rank const rank{args.numerator, args.denominator};
       key = entries.find(static_cast<int>(rank.of(present)), largest, {0, largest + 1, d, 0});
     }
     float const alpha = K::magnitude(key);
@@ -528,8 +531,12 @@ __global__ void __launch_bounds__(kMostThreads) round_rows(__grid_constant__ Rou
 
 template <class T, int kVectors>
 int launch(RoundRows const &args, int threads, cudaStream_t stream) {
-  auto *const kernel =
-      args.planes > 1 ? round_rows<T, kVectors, true> : round_rows<T, kVectors, false>;
+  constexpr int kUsual = kVectors == 4 ? kUsualThreads : kMostThreads;
+  auto *kernel = args.planes > 1 ? round_rows<T, kVectors, true, kUsual>
+                                 : round_rows<T, kVectors, false, kUsual>;
+  if (threads > kUsual)
+    kernel = args.planes > 1 ? round_rows<T, kVectors, true, kMostThreads>
+                             : round_rows<T, kVectors, false, kMostThreads>;
   int const shared = args.copy_count > 0 ? static_cast<int>(args.padded) : 0;
   kernel<<<static_cast<unsigned>(args.rows), threads, shared, stream>>>(args);
   return cudaGetLastError();

@@ -1,24 +1,28 @@
 // Int8 GEMM on Hopper: TMA loads, warp-specialized wgmma, persistent tiles.
 #pragma once
 
-#include <type_traits>
-
+#include "cutlass/epilogue/collective/collective_builder.hpp"
 #include "cutlass/gemm/device/gemm_universal_adapter.h"
 #include "cutlass/gemm/kernel/gemm_universal.hpp"
 #include "cutlass/util/packed_stride.hpp"
-#include "dequantize_epilogue.hpp"
 #include "digit_groups.hpp"
 #include "gemm_arguments.h"
 
 namespace accelsim {
 
-template <class Output, class Tile, class Cluster, class Schedule, class EpilogueSchedule>
+namespace fusion = cutlass::epilogue::fusion;
+
+// Sums as they are; other epilogues have a function of their own.
+template <class Epilogue>
+void describe_epilogue(GemmArguments const &, Epilogue &epilogue) {
+  epilogue.alpha = 1;
+  epilogue.beta = 0;
+}
+
+template <class Output, class Tile, class Cluster, class Schedule, class EpilogueSchedule,
+          class Fusion = fusion::LinearCombination<Output, int32_t, void, int32_t>>
 struct Sm90Gemm {
-  static constexpr bool kDequantize = !std::is_same_v<Output, int32_t>;
   static constexpr int kAlignmentOut = 16 / sizeof(Output);
-  using Fusion =
-      std::conditional_t<kDequantize, DequantizeSums,
-                         fusion::LinearCombination<Output, int32_t, void, int32_t>>;
   using Epilogue = typename cutlass::epilogue::collective::CollectiveBuilder<
       cutlass::arch::Sm90, cutlass::arch::OpClassTensorOp, Tile, Cluster,
       cutlass::epilogue::collective::EpilogueTileAuto, int32_t, int32_t, void,
@@ -47,13 +51,7 @@ struct Sm90Gemm {
          {},
          static_cast<Output *>(args.c),
          Stride{args.row_stride_c, {}, args.batch_stride_c}}};
-    if constexpr (kDequantize) {
-      arguments.epilogue.thread = {args.scale, args.corrections, args.correction_room,
-                                   args.row_scales, args.column_scales};
-    } else {
-      arguments.epilogue.thread.alpha = 1;
-      arguments.epilogue.thread.beta = 0;
-    }
+    describe_epilogue(args, arguments.epilogue.thread);
     cudaGetDevice(&arguments.hw_info.device_id);
     arguments.hw_info.sm_count = args.sm_count;
     arguments.scheduler.max_swizzle_size = args.swizzle;
@@ -78,9 +76,9 @@ using Pingpong = cutlass::gemm::KernelTmaWarpSpecializedPingpong;
 using PingpongEpilogue = cutlass::epilogue::TmaWarpSpecialized;
 
 // Two warpgroups on one tile: the least to read for each multiplication.
-template <class Output>
+template <class Output, class Fusion>
 using WideTile = Sm90Gemm<Output, cute::Shape<_128, _256, _128>, cute::Shape<_2, _1, _1>,
-                          Cooperative, CooperativeEpilogue>;
+                          Cooperative, CooperativeEpilogue, Fusion>;
 // Two warpgroups in turn: one multiplies while the other one writes its tile.
 template <class Output, class Cluster>
 using LargeTile =

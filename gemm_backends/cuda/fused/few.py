@@ -25,6 +25,9 @@ FEW_ROWS = CudaSource(CSRC / "few_rows.cu")
 MOST_STACKED = 128
 """Rows of digits that the kernel takes."""
 
+ROWS, MOST_OFFSET = 128, (1 << 31) - 1
+"""Rows of a tile of B, between which the kernel counts bytes in 32 bits."""
+
 _P, _L, _I = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
 
 
@@ -63,6 +66,7 @@ def few_plan(sides: PerOperand[Incoming], shape: Shape) -> Few | None:
         and fits_registers(d, a.x.dtype)
         and isinstance(b, FusedOperand)
         and b.high_lists is not None
+        and b.digits.matrix.stride(0) * ROWS <= MOST_OFFSET
     )
     return Few(MOST_PLANES) if suits else None
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.rounding import rank
 from accelsim.kernels.launches import Launch, Pointer
 from accelsim.kernels.nvcc import CSRC, CudaSource
 from gemm_backends.cuda.fused.operand import ColumnDigits, Digits
@@ -31,7 +32,7 @@ class RowArguments(ctypes.Structure):
 
     _fields_ = (
         ("x", _P),
-        *((name, _L) for name in ("rows", "d", "numerator", "denominator")),
+        *((name, _L) for name in ("rows", "d", "rank", "numerator", "denominator")),
         ("beta", ctypes.c_double),
         *((name, _P) for name in ("scales", "nonfinite", "found", "flags", "ratio", "digits")),
         *((name, _L) for name in ("stride", "padded", "head_rows", "stored")),
@@ -66,6 +67,7 @@ class RowPass:
         self._facts = {
             "rows": rows,
             "d": d,
+            "rank": rank(d, rounding.percentile),
             "numerator": numerator,
             "denominator": denominator,
             "beta": float(rounding.beta),
