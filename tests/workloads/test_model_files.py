@@ -142,7 +142,8 @@ NAMES = ["layer.q.MatMul", "qk", "pv", "out"]
 
 def test_shapes_of_an_onnx_model(attention):
     path, *_ = attention
-    found = onnx_layers(path, 3, 5)
+    found, others = onnx_layers(path, 3, 5)
+    assert not others
     assert [layer.name for layer in found] == NAMES
     assert [layer.op for layer in found] == ["linear", "qk", "pv", "linear"]
     sizes = [(1, 15, 8, 8), (6, 5, 4, 5), (6, 5, 5, 4), (1, 15, 8, 3)]
@@ -165,7 +166,7 @@ def test_experts_of_an_onnx_model_are_a_batch(tmp_path):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path = tmp_path / "experts.onnx"
     onnx.save(model, str(path))
-    assert [tuple(layer[2:]) for layer in onnx_layers(path, 1, 1)] == [(3, 4, 8, 5)]
+    assert [tuple(layer[2:]) for layer in onnx_layers(path, 1, 1)[0]] == [(3, 4, 8, 5)]
     x = draw.normal(size=(3, 4, 8)).astype(np.float32)
     np.savez(tmp_path / "x.npz", x=x)
     (gemm,), skipped = onnx_gemms(path, tmp_path / "x.npz")
@@ -226,9 +227,9 @@ def test_products_that_are_not_read_are_named(tmp_path, monkeypatch, capsys):
             node("Add", ["branch", "e"], ["y"]),
         ],
     )
-    named = "1 Einsum, 2 MatMul in the body of If"
-    with pytest.warns(UserWarning, match=f"only MatMul and Gemm are read; left out: {named}"):
-        assert [layer.name for layer in onnx_layers(path, 1, 1)] == ["plain", "wide"]
+    layers, others = onnx_layers(path, 1, 1)
+    assert [layer.name for layer in layers] == ["plain", "wide"]
+    assert others == {"Einsum": 1, "MatMul in the body of If": 2}
     gemms, skipped = onnx_gemms(path, inputs)
     assert [gemm.name for gemm in gemms] == ["plain"]
     assert skipped == {
@@ -241,6 +242,12 @@ def test_products_that_are_not_read_are_named(tmp_path, monkeypatch, capsys):
         main(["extract", "--onnx", "m.onnx", "--input", "m.npz", "-o", "out.safetensors"])
     assert ended.value.code == 0
     assert "skipped 1: operands of float64" in capsys.readouterr().err
+    path = config(tmp_path, "{model: m.onnx}")
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(path)])
+    assert ended.value.code == 0
+    named = "only MatMul and Gemm are read; left out: 1 Einsum, 2 MatMul in the body of If"
+    assert capsys.readouterr().err.count(named) == 1
 
 
 def test_a_model_of_nothing_but_float64_says_so(tmp_path):
@@ -270,7 +277,7 @@ def test_functions_are_read_and_any_opset(tmp_path, opset):
     function = onnx.helper.make_function("mine", "Layer", ["p", "q"], ["r"], inner, opsets)
     nodes = [node("Layer", ["x", "w"], ["y"], domain="mine")]
     path, inputs = onnx_file(tmp_path / "m.onnx", nodes, [function], (opset,))
-    assert [tuple(layer[2:]) for layer in onnx_layers(path, 1, 1)] == [(1, 3, 8, 5)]
+    assert [tuple(layer[2:]) for layer in onnx_layers(path, 1, 1)[0]] == [(1, 3, 8, 5)]
     (gemm,), skipped = onnx_gemms(path, inputs)
     assert (gemm.n, gemm.d, gemm.h) == (3, 8, 5)
     assert not skipped
@@ -339,7 +346,7 @@ def test_without_onnx_the_extra_is_named(attention, monkeypatch):
     path, *_ = attention
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(InputError, match=r"onnx is missing: .*\[onnx\]"):
-        onnx_graph.load(path, weights=False)
+        onnx_graph.load(path)
 
 
 def test_what_is_no_model(tmp_path):
@@ -378,7 +385,7 @@ def test_a_model_that_a_package_ships(tmp_path, monkeypatch):
         main(["extract", "--onnx", str(path), "--input", "bytes.npz", "-o", "out.safetensors"])
     assert ended.value.code == 0
     gemms = open_bundle(tmp_path / "out.safetensors").gemms
-    shapes = [tuple(layer[2:]) for layer in onnx_layers(path, 2, 2048)]
+    shapes = [tuple(layer[2:]) for layer in onnx_layers(path, 2, 2048)[0]]
     assert [(g.batch, g.n, g.d, g.h) for g in gemms] == shapes
     assert len(gemms) == 2
     assert all(gemm.load()[0].std() > 0 for gemm in gemms)

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from accelsim.errors import InputError
 from accelsim.plugins.extras import need
 from workloads.models.layer import Layer
-
-EXTRA = "onnx"
-
-PRODUCTS = ("MatMul", "Gemm")
-"""The operators that are read."""
-
-OTHERS = frozenset(
-    (
-        *("Attention", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "FusedConv"),
-        *("FusedGemm", "FusedMatMul", "GRU", "GroupQueryAttention", "LSTM", "MatMulInteger"),
-        *("MatMulNBits", "MultiHeadAttention", "QAttention", "QGemm", "QLinearConv"),
-        *("QLinearMatMul", "RNN"),
-    )
+from workloads.models.onnx_operators import (
+    EXTRA,
+    constants,
+    is_product,
+    left_out,
+    probabilities,
 )
-"""Operators that multiply matrices and are not read, those of onnxruntime among them."""
-
-_SAME = {"Cast", "Dropout", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Where"}
-"""Operators that leave weights weights, and probabilities probabilities."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +30,10 @@ class Site:
     name : str
         Of its node, or else of what it computes; unique.
     op : str
-        ``linear`` where a side is a weight, ``pv`` where A comes from a Softmax, else ``qk``.
+        ``linear`` where a side depends on no input, ``pv`` where A comes from a Softmax, else
+        ``qk``.
     a, b : str
-        Its inputs.
+        Its inputs. Where the left one alone is a weight, that is B, and the product transposed.
     turned_a, turned_b : bool
         Whether an input is ``[d, n]``, or ``[d, h]``.
     """
@@ -61,33 +50,43 @@ class Site:
 
         A linear layer's leading dimensions are rows, unless both sides have some, as experts do;
         those and the ones of other products are the batch.
+
+        Raises
+        ------
+        InputError
+            If these shapes have no product.
         """
-        lead_a, n, d = _sizes(_matrix(a, 0), self.turned_a)
-        lead_b, h, _ = _sizes(_matrix(b, 1), self.turned_b)
+        lead_a, n, d = _sizes(a, self.turned_a)
+        lead_b, h, columns = _sizes(b, self.turned_b)
+        batch = _broadcast(lead_a, lead_b)
+        if d != columns or batch is None:
+            sizes = " and ".join(str(list(shape)) for shape in (a, b))
+            raise InputError(f"the operands of {self.name!r} do not match: {sizes}")
         if self.op == "linear" and min(math.prod(lead_a), math.prod(lead_b)) == 1:
             return Layer(self.name, self.op, 1, math.prod(lead_a) * n, d, math.prod(lead_b) * h)
-        return Layer(self.name, self.op, math.prod(_broadcast(lead_a, lead_b)), n, d, h)
-
-
-def _matrix(shape: Sequence[int], place: int) -> tuple[int, ...]:
-    """Read a vector as MatMul does: a row on the left, a column on the right."""
-    return tuple(shape) if len(shape) > 1 else ((1, *shape), (*shape, 1))[place]
+        return Layer(self.name, self.op, math.prod(batch), n, d, h)
 
 
 def _sizes(shape: Sequence[int], turned: bool) -> tuple[Sequence[int], int, int]:
-    """Return the leading sizes, the rows and the columns."""
+    """Return the leading sizes, the rows and the columns; a vector is one row of either side."""
+    if len(shape) == 1:
+        return (), 1, shape[0]
     *lead, rows, columns = shape
     return (lead, columns, rows) if turned else (lead, rows, columns)
 
 
-def _broadcast(a: Sequence[int], b: Sequence[int]) -> list[int]:
+def _broadcast(a: Sequence[int], b: Sequence[int]) -> list[int] | None:
+    """Return the common leading sizes, or None if there are none."""
     size = max(len(a), len(b))
     padded = ([1] * (size - len(shape)) + list(shape) for shape in (a, b))
-    return [max(pair) for pair in zip(*padded, strict=True)]
+    pairs = list(zip(*padded, strict=True))
+    if any(x != y and 1 not in (x, y) for x, y in pairs):
+        return None
+    return [y if x == 1 else x for x, y in pairs]
 
 
-def load(path: Path, weights: bool) -> Any:
-    """Read a model.
+def load(path: Path) -> Any:
+    """Read a model without its external data, with its functions in the places of their calls.
 
     Raises
     ------
@@ -96,133 +95,167 @@ def load(path: Path, weights: bool) -> Any:
     """
     onnx, inliner = need("onnx", EXTRA), need("onnx.inliner", EXTRA)
     try:
-        model = onnx.load(str(path), load_external_data=weights)
-        return inliner.inline_local_functions(model) if model.functions else model
+        model = onnx.load(str(path), load_external_data=False)
+        model = inliner.inline_local_functions(model) if model.functions else model
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
     except Exception as error:  # protobuf's and the checker's own
         raise InputError(f"{path}: is no ONNX model: {error}") from error
+    if not model.HasField("graph") or not model.opset_import:
+        raise InputError(f"{path}: is no ONNX model: it has no graph, or no version of operators")
+    return model
 
 
 def sites(model: Any) -> list[Site]:
     """Return the products of a model, in its order."""
-    makers = {output: node for node in model.graph.node for output in node.output}
-    weights = {tensor.name for tensor in model.graph.initializer}
+    fixed = constants(model)
+    from_softmax = probabilities(model, fixed)
     found, names = [], set()
-    for node in model.graph.node:
-        if node.op_type not in PRODUCTS:
-            continue
+    for node in filter(is_product, model.graph.node):
         flags = {attribute.name: attribute.i for attribute in node.attribute}
-        name = (node.name or node.output[0]).strip("/").replace("/", ".")
+        given = (text.strip("/") for text in (node.name, node.output[0], node.op_type))
+        name = next(filter(None, given)).replace("/", ".")
         while name in names:
             name += "_"
         names.add(name)
         a, b = node.input[:2]
-        op = "qk"
-        if any(_comes_from(x, makers, weights) for x in (a, b)):
-            op = "linear"
-        elif _comes_from(a, makers, set(), "Softmax"):
-            op = "pv"
-        turned_b = not flags.get("transB", 0)
-        found.append(Site(name, op, a, b, bool(flags.get("transA", 0)), turned_b))
+        turned_a, turned_b = bool(flags.get("transA", 0)), not flags.get("transB", 0)
+        if a in fixed and b not in fixed:
+            a, b, turned_a, turned_b = b, a, turned_b, turned_a
+        op = "linear" if b in fixed else "pv" if a in from_softmax else "qk"
+        found.append(Site(name, op, a, b, turned_a, turned_b))
     return found
 
 
-def left_out(model: Any) -> Counter[str]:
-    """Count what multiplies matrices and is not read, by what it is.
+class Value(NamedTuple):
+    """What is known of a tensor: its type, by ONNX's number, and its shape; None is unknown."""
 
-    These are `OTHERS`, and products in the bodies of If, Loop and Scan, which run any number of
-    times.
-    """
-    found = Counter(node.op_type for node in model.graph.node if node.op_type in OTHERS)
-    for node in model.graph.node:
-        for inner in _inside(node):
-            if inner.op_type in OTHERS or inner.op_type in PRODUCTS:
-                found[f"{inner.op_type} in the body of {node.op_type}"] += 1
-    return found
+    type: int
+    shape: list[int | None] | None
 
 
-def _inside(node: Any) -> Iterator[Any]:
-    """Yield the nodes in the bodies of a node."""
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield inner
-                yield from _inside(inner)
+def onnx_layers(path: Path, batch: int, tokens: int) -> tuple[list[Layer], Counter[str]]:
+    """Return the GEMMs of a model by their shapes, and what is left out, by what it is.
 
-
-def _comes_from(
-    name: str, makers: Mapping[str, Any], weights: set[str], operator: str = "Constant"
-) -> bool:
-    """Say whether a tensor is one of `weights`, or an operator's result, but for its layout."""
-    for tensor in _origins(name, makers):
-        if tensor in weights or (tensor in makers and makers[tensor].op_type == operator):
-            return True
-    return False
-
-
-def _origins(name: str, makers: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a tensor and, as long as only its layout or its type changed, what it came from."""
-    yield name
-    while name in makers and makers[name].op_type in _SAME:
-        node = makers[name]
-        name = node.input[1] if node.op_type == "Where" else node.input[0]
-        yield name
-
-
-def onnx_layers(path: Path, batch: int, tokens: int) -> list[Layer]:
-    """Return the GEMMs of a model by their shapes; no weight is read.
+    No weight is read. Products of integers, and those without an element, are left out.
 
     Parameters
     ----------
     path : Path
         The model.
     batch, tokens : int
-        What dimensions without a number stand for: the first of an input the batch, others the
-        tokens.
+        What dimensions of inputs without a number stand for: the first of an input the batch,
+        others the tokens. A name that is used for both is the tokens.
 
     Raises
     ------
     InputError
         If a shape cannot be told, or there is no GEMM.
     """
-    model = load(path, weights=False)
+    model = load(path)
     others = left_out(model)
-    if others:
-        named = ", ".join(f"{count} {what}" for what, count in others.items())
-        warnings.warn(f"{path}: only MatMul and Gemm are read; left out: {named}", stacklevel=2)
-    shapes = _shapes(model, path, batch, tokens)
-    found = []
-    for site in sites(model):
-        sizes = []
-        for name in (site.a, site.b):
-            if None in (shape := shapes.get(name, [None])):
-                raise InputError(
-                    f"{path}: the shape of {name!r}, an operand of {site.name!r}, cannot be told; "
-                    "give the inputs fixed dimensions, or extract operands with --onnx"
-                )
-            sizes.append([int(size) for size in shape if size is not None])
-        found.append(site.layer(*sizes))
+    try:
+        found = _layers(model, path, batch, tokens, others)
+    except InputError as error:
+        raise InputError(f"{error}{named(others)}") from error
     if not found:
-        raise InputError(f"{path}: the model has no MatMul and no Gemm")
+        raise InputError(f"{path}: the model has no MatMul and no Gemm{named(others)}")
+    return found, others
+
+
+def named(others: Mapping[str, int]) -> str:
+    """Say what is left out, as the end of a sentence; an empty text if nothing is."""
+    return "; left out: " * bool(others) + ", ".join(f"{n} {what}" for what, n in others.items())
+
+
+def _layers(model: Any, path: Path, batch: int, tokens: int, others: Counter[str]) -> list[Layer]:
+    """Return the GEMMs, and count what is left out in addition."""
+    values, float_types, found = _values(model, path, batch, tokens), _float_types(), []
+    for site in sites(model):
+        left, right = (values.get(name, Value(0, None)) for name in (site.a, site.b))
+        if left.type and left.type not in float_types:
+            others[f"product of {_type_name(left.type)}"] += 1
+            continue
+        layer = _layer(path, site, left.shape, right.shape)
+        if 0 in layer[2:]:
+            others["product without elements"] += 1
+        else:
+            found.append(layer)
     return found
 
 
-def _shapes(model: Any, path: Path, batch: int, tokens: int) -> dict[str, list[int | None]]:
+def _layer(
+    path: Path, site: Site, a: Sequence[int | None] | None, b: Sequence[int | None] | None
+) -> Layer:
+    """Return the GEMM of a site, or say which of its shapes is not known."""
+    sizes = []
+    for name, shape in ((site.a, a), (site.b, b)):
+        if not shape or None in shape:
+            raise InputError(
+                f"{path}: the shape of {name!r}, an operand of {site.name!r}, cannot be told; "
+                "give the inputs fixed dimensions, or extract operands with --onnx"
+            )
+        sizes.append([size for size in shape if size is not None])
+    try:
+        return site.layer(*sizes)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _float_types() -> set[int]:
+    kinds = need("onnx", EXTRA).TensorProto
+    return {kinds.FLOAT, kinds.FLOAT16, kinds.BFLOAT16, kinds.DOUBLE}
+
+
+def _type_name(number: int) -> str:
+    return str(need("onnx", EXTRA).TensorProto.DataType.Name(number)).lower()
+
+
+def _values(model: Any, path: Path, batch: int, tokens: int) -> dict[str, Value]:
+    """Tell types and shapes of a model's tensors, as ONNX infers them."""
     onnx = need("onnx", EXTRA)
-    weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-    for value in model.graph.input:
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    names = _names(inputs, batch, tokens)
+    for value in inputs:
         for place, size in enumerate(value.type.tensor_type.shape.dim):
-            if value.name not in weights and not size.dim_value:
-                size.dim_value = tokens if place else batch
+            if not size.HasField("dim_value"):
+                size.dim_value = names.get(size.dim_param, tokens if place else batch)
+    for value in model.graph.value_info:
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param in names:
+                size.dim_value = names[size.dim_param]
     for value in model.graph.output:
-        value.type.tensor_type.ClearField("shape")
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception as error:  # the library's own
         raise InputError(f"{path}: shapes cannot be told: {error}") from error
-    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
-    return {
-        value.name: [size.dim_value or None for size in value.type.tensor_type.shape.dim]
-        for value in values
-    } | weights
+    found = {
+        value.name: _value(value.type.tensor_type)
+        for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+    }
+    for tensor in model.graph.sparse_initializer:
+        found[tensor.values.name] = Value(tensor.values.data_type, list(tensor.dims))
+    for name, tensor in weights.items():
+        found[name] = Value(tensor.data_type, list(tensor.dims))
+    return found
+
+
+def _names(inputs: Sequence[Any], batch: int, tokens: int) -> Mapping[str, int]:
+    """Return what the names of the inputs' dimensions stand for."""
+    found: dict[str, int] = {}
+    for value in inputs:
+        for place, size in enumerate(value.type.tensor_type.shape.dim):
+            if size.dim_param and (place or size.dim_param not in found):
+                found[size.dim_param] = tokens if place else batch
+    return found
+
+
+def _value(kind: Any) -> Value:
+    """Read a tensor's type."""
+    if not kind.HasField("shape"):
+        return Value(kind.elem_type, None)
+    sizes = [size.dim_value if size.HasField("dim_value") else None for size in kind.shape.dim]
+    return Value(kind.elem_type, sizes)

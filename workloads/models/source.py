@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -21,7 +22,7 @@ from workloads.gemm import Gemm, select
 from workloads.models.catalog import catalog, find
 from workloads.models.extraction import check_space, estimate, extract
 from workloads.models.layer import Layer
-from workloads.models.onnx_graph import onnx_layers
+from workloads.models.onnx_graph import named, onnx_layers
 from workloads.models.opening import open_model
 from workloads.models.shapes import layer_gemms, shape_gemms
 from workloads.models.text import read_text
@@ -135,7 +136,10 @@ class ModelSource(WorkloadSource):
                 raise EntryError(f"{path.name} has all its shapes: {key} changes nothing", key)
         if path.suffix == ".csv":
             return read_topology(path)
-        return onnx_layers(path, self.batch or 1, self.tokens or TOKENS)
+        layers, others = onnx_layers(path, self.batch or 1, self.tokens or TOKENS)
+        if others:
+            _say_once(f"{path}: only MatMul and Gemm are read{named(others)}")
+        return layers
 
     def _matching(self, gemms: Sequence[Gemm]) -> list[Gemm]:
         for index, glob in enumerate(self.gemms):
@@ -175,3 +179,9 @@ def _version(package: str) -> str:
 
 def _say(message: str) -> None:
     print(f"accelsim: {message}", file=sys.stderr, flush=True)
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    """Say what is true of a file, however often it is opened."""
+    _say(text)
