@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -146,9 +145,10 @@ class Capture(Tracer):
             model(batch).loss.backward()
 
     The model is not changed and computes the same bits; see `Tracer` for what is switched off.
-    Operands go straight to the file; those of float64 are rounded to float32, with a warning. A
-    GEMM that gradient checkpointing runs again is captured once. If the model ends with an error,
-    no file is left; if the file cannot take all, as on a full disk, the model runs to its end and
+    Operands go straight to the file, in the type that they have. A bundle holds float32, float16
+    and bfloat16: a GEMM of float64 is not captured, which `skipped` reports with its name. A GEMM
+    that gradient checkpointing runs again is captured once. If the model ends with an error, no
+    file is left; if the file cannot take all, as on a full disk, the model runs to its end and
     what was captured before is kept, and the context ends with an error that reports this.
 
     Parameters
@@ -204,6 +204,7 @@ class Capture(Tracer):
         self._stream = None if path is None else BundleStream(Path(path))
         self._closing = ExitStack()
         self._full: InputError | None = None
+        self._refused: dict[str, None] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -243,27 +244,15 @@ class Capture(Tracer):
 
     def _record(self, call: GemmCall) -> None:
         a, b = call.a, call.b
-        if not a.is_floating_point():
-            reason = f"{call.name}: operands of {a.dtype} are not floating-point numbers"
-            self.left.add(reason, a.numel() * b.shape[-2])
-            return
-        itemsize = 4 if a.dtype == torch.float64 else a.element_size()
         place = call._replace(a=_NOTHING, b=_NOTHING)
-        gemm = Captured(place, tuple(a.shape), tuple(b.shape), itemsize)
-        if self._full is not None:
-            self.left.add("the bundle cannot be written any further", a.numel() * b.shape[-2])
-            return
-        if self._stream is not None and (a.is_meta or b.is_meta):
-            reason = f"{call.name}: operands on the device 'meta' have no values; load the weights"
+        gemm = Captured(place, tuple(a.shape), tuple(b.shape), a.element_size())
+        reason = self._refusal(call, gemm)
+        if reason is not None:
+            self._refused[reason] = None
             self.left.add(reason, a.numel() * b.shape[-2])
             return
         if self._stream is not None:
-            size = gemm.bytes(self._sampling)
-            if self._budget is not None and self._stream.written + size > self._budget:
-                reason = f"the budget of {self._budget:,} bytes is used up"
-                self.left.add(reason, a.numel() * b.shape[-2])
-                return
-            kept_a, kept_b = (_storable(self._sampling.crop(x)) for x in (a, b))
+            kept_a, kept_b = (self._sampling.crop(x) for x in (a, b))
             try:
                 self._stream.add(kept_a, kept_b, call.name)
             except InputError as error:  # the model continues; the end of the context reports it
@@ -271,6 +260,26 @@ class Capture(Tracer):
                 return
         self.gemms.append(gemm)
         self._progress(call.name)
+
+    def _refusal(self, call: GemmCall, gemm: Captured) -> str | None:
+        """Return why a GEMM cannot be captured; None if it can."""
+        for dtype in (call.a.dtype, call.b.dtype):
+            if not dtype.is_floating_point:
+                return f"{call.name}: operands of {dtype} are not floating-point numbers"
+            if dtype not in DTYPE_NAMES:
+                hint = "; convert the model with .float()" if dtype == torch.float64 else ""
+                held = "a bundle holds float32, float16 and bfloat16"
+                return f"{call.name}: operands of {dtype}; {held}{hint}"
+        if self._full is not None:
+            return "the bundle cannot be written any further"
+        if self._stream is None:
+            return None
+        if call.a.is_meta or call.b.is_meta:
+            return f"{call.name}: operands on the device 'meta' have no values; load the weights"
+        written = self._stream.written + gemm.bytes(self._sampling)
+        if self._budget is not None and written > self._budget:
+            return f"the budget of {self._budget:,} bytes is used up"
+        return None
 
     def _about(self) -> dict[str, Any]:
         crop = self._sampling.describe()
@@ -284,6 +293,10 @@ class Capture(Tracer):
         str
             The reason, with what could not be captured.
         """
+        if self._refused:
+            shown = "; ".join(list(self._refused)[:4])
+            more = f"; {len(self._refused) - 4} more" if len(self._refused) > 4 else ""
+            return f"no GEMM could be captured: {shown}{more}"
         globs, phases = ", ".join(self._sampling.gemms), ", ".join(self._sampling.phases)
         names = self._placing.sites.names()
         lost = "".join(f"; {reason}" for reason in list(self.skipped)[:4])
@@ -294,14 +307,3 @@ class Capture(Tracer):
 
 
 _NOTHING = torch.empty(0, device="cpu")
-
-
-def _storable(operand: Tensor) -> Tensor:
-    if operand.dtype in DTYPE_NAMES:
-        return operand
-    warnings.warn(
-        f"operands of {operand.dtype} are rounded to float32 in the bundle, which holds no wider "
-        "numbers; convert the model with .float() to run what is captured",
-        stacklevel=2,
-    )
-    return operand.float()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.rounding import check_type
 from accelsim.errors import DataError, InputError
 from accelsim.types import PerOperand
 
@@ -148,6 +150,37 @@ class Gemm:
                     "all entries must be finite"
                 )
         return digest.hexdigest()
+
+
+def checked(gemm: Gemm) -> Gemm:
+    """Return a GEMM whose operands are seen to be what it declares, each time they are loaded.
+
+    Parameters
+    ----------
+    gemm : Gemm
+        Of any source; what its `load` raises or returns wrongly becomes a `DataError` that names
+        the tensor.
+    """
+    return replace(gemm, load=partial(_load, gemm))
+
+
+def _load(gemm: Gemm) -> Operands:
+    try:
+        a, b = gemm.load()
+    except InputError:
+        raise
+    except Exception as error:  # a plug-in may raise anything
+        names = " and ".join(repr(x) for x in (gemm.tensor_names.a, gemm.tensor_names.b))
+        where = f"{gemm.file or gemm.workload}: tensors {names}"
+        raise DataError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error
+    for side, x, shape in zip("ab", (a, b), (gemm.shapes.a, gemm.shapes.b), strict=True):
+        where = gemm.where(side)
+        if not isinstance(x, Tensor):
+            raise DataError(f"{where}: found {type(x).__name__}; expected a tensor of PyTorch")
+        check_type(x, where)
+        if tuple(x.shape) != shape:
+            raise DataError(f"{where}: found shape {list(x.shape)}; expected {list(shape)}")
+    return a, b
 
 
 LISTED = 40

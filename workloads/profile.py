@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
+from accelsim.arithmetic.rounding import check_type
 from accelsim.errors import InputError
 from workloads.gemm import Gemm
 from workloads.roles import role_of
@@ -96,6 +97,7 @@ def measure(gemms: Iterable[Gemm]) -> dict[str, OperandProfile]:
     found: dict[str, list[Array]] = defaultdict(list)
     for gemm in gemms:
         for side, operand in zip("ab", gemm.load(), strict=True):
+            check_type(operand, gemm.where(side))
             values = operand.abs().float().numpy()
             matrices = values if values.ndim == 3 else values[None]
             measured = [cells for cells in map(_measured, matrices) if cells is not None]

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 from accelsim.errors import InputError
 from accelsim.plugins.registry import Registry
 from workloads.bundle import open_bundle
-from workloads.gemm import Gemm, select
+from workloads.gemm import Gemm, checked, select
 from workloads.shipped import bundle_path
 from workloads.synthetic import Synthetic
 from workloads.tiling import FLOAT_TYPES, FloatType, Tile, in_type, tiled
@@ -105,6 +105,24 @@ class WorkloadSource(BaseModel, ABC):
         InputError
             If the entry cannot be used; as an `EntryError` where one value is to blame.
         """
+
+
+def open_source(source: WorkloadSource, folder: Path) -> list[Gemm]:
+    """Return the GEMMs of a source, whose operands are checked whenever they are loaded.
+
+    Parameters
+    ----------
+    source : WorkloadSource
+        An entry of a config; a plug-in may be behind it.
+    folder : Path
+        What relative paths are relative to.
+
+    Raises
+    ------
+    InputError
+        If the entry cannot be used.
+    """
+    return [checked(gemm) for gemm in source.open(folder)]
 
 
 def _as_list(value: Any) -> Any:

@@ -11,6 +11,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from accelsim.arithmetic.rounding import check_type
 from accelsim.measure.timing import Untimed
 from accelsim.routes import open_route
 from accelsim.settings import Unpacking
@@ -88,7 +89,10 @@ class Ladder:
         UnsupportedError
             If the backend refuses a product.
         """
-        a, b = (x.float().reshape(-1, *x.shape[-2:]) for x in gemm.load())
+        operands = gemm.load()
+        for side, x in zip("ab", operands, strict=True):
+            check_type(x, gemm.where(side))
+        a, b = (x.float().reshape(-1, *x.shape[-2:]) for x in operands)
         exact = a.double() @ b.double().mT
         for beta in self.betas:
             yield self._integers(a, b, exact, beta)

@@ -127,6 +127,26 @@ class Quantizing:
     finish: Callable[[], Quantized]
 
 
+def check_type(x: Tensor, name: str) -> None:
+    """Refuse an operand whose entries float32 does not hold.
+
+    Parameters
+    ----------
+    x : Tensor
+        Of any type.
+    name : str
+        What messages call the operand.
+
+    Raises
+    ------
+    DataError
+        If it is float64, or not of floating-point numbers.
+    """
+    if not x.is_floating_point() or x.dtype == torch.float64:
+        hint = "; convert it with .float()" if x.dtype == torch.float64 else ""
+        raise DataError(f"{name}: found {x.dtype}; expected float32, float16 or bfloat16{hint}")
+
+
 def quantize(
     x: Tensor,
     percentile: float,
@@ -214,9 +234,7 @@ def begin_quantizing(
         round to another float than the nearest.
     """
     check_rounding_mode()
-    if not x.is_floating_point() or x.dtype == torch.float64:
-        hint = "; convert it with .float()" if x.dtype == torch.float64 else ""
-        raise DataError(f"{name}: found {x.dtype}; expected float32, float16 or bfloat16{hint}")
+    check_type(x, name)
     if x.is_meta:
         raise DataError(f"{name}: lies on the device 'meta', which has no values; load the weights")
     if not (beta > 0 and math.isfinite(beta)):

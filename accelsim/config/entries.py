@@ -20,7 +20,7 @@ from accelsim.types import FUSED, PerOperand, StrategyChoice
 from accelsim.unpack import load_strategy, split_options, strategy_class
 from gemm_backends import GemmBackend, backend_class
 from workloads.paths import from_folder
-from workloads.sources import SOURCE, EntryError, WorkloadSource
+from workloads.sources import SOURCE, EntryError, WorkloadSource, open_source
 from workloads.sources import registry as sources
 
 
@@ -88,7 +88,7 @@ def _one_of(names: Sequence[str]) -> str:
 
 def _open(document: Document, source: WorkloadSource, loc: Loc, seen: set[str]) -> None:
     try:
-        gemms = source.open(document.path.parent)
+        gemms = open_source(source, document.path.parent)
     except EntryError as error:
         document.report((*loc, *error.loc), str(error))
         return

@@ -11,7 +11,7 @@ from accelsim.errors import InputError
 from workloads.gemm import Gemm
 from workloads.models.source import ModelSource
 from workloads.paths import from_folder
-from workloads.sources import WorkloadSource
+from workloads.sources import WorkloadSource, open_source
 from workloads.tracing import place
 
 
@@ -59,7 +59,7 @@ def plans_of(
         path = own or common
         if path is not None:
             loc: Loc = ("workloads", index, "plan") if own else ("plan",)
-            groups.setdefault(loc, (path, []))[1].extend(source.open(folder))
+            groups.setdefault(loc, (path, []))[1].extend(open_source(source, folder))
     found: dict[str, Plan] = {}
     for loc, (path, gemms) in groups.items():
         try:

@@ -18,7 +18,7 @@ from accelsim.settings import Automatic, Unpacking
 from accelsim.types import PerOperand, Rounding, StrategyChoice
 from accelsim.unpack import Strategy, load_strategy
 from workloads.gemm import Gemm
-from workloads.sources import WorkloadSource
+from workloads.sources import WorkloadSource, open_source
 
 if TYPE_CHECKING:
     from gemm_backends import GemmBackend
@@ -138,7 +138,7 @@ class RunConfig:
         InputError
             If a file has changed since the config was loaded.
         """
-        return [gemm for source in self.workloads for gemm in source.open(self.path.parent)]
+        return [gemm for source in self.workloads for gemm in open_source(source, self.path.parent)]
 
     def at_workload(self, index: int, message: str) -> str:
         """Put the place of an entry of `workloads` in front of a message about it.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from accelsim.arithmetic.rounding import alpha
+from accelsim.arithmetic.rounding import alpha, check_type
 from accelsim.integer_mode.kinds import kinds
 from accelsim.integer_mode.replacing import ALL, Replacing, Selection
 from accelsim.settings import PerKind
@@ -45,6 +45,8 @@ class ClippedGemms(Replacing):
         """Return the product of the clipped operands."""
         weights = PerOperand(*(self._lineage.of(x).weight for x in (call.a, call.b)))
         kind = kinds(call, weights)
+        for side, x in (("A", call.a), ("B", call.b)):
+            check_type(x, f"{call.name} ({side})")
         return self._clipped(call.a, kind.a) @ self._clipped(call.b, kind.b).mT
 
     def _clipped(self, operand: Tensor, kind: str) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from accelsim.arithmetic.rounding import quantize
+from accelsim.arithmetic.rounding import check_type, quantize
 from accelsim.errors import DataError, UnsupportedError
 from accelsim.integer_mode.replacing import ALL, Replacing, Selection, macs
 from accelsim.integer_mode.tally import Tally
@@ -44,6 +44,7 @@ class Grouped:
 
         Columns that the last group lacks are zeros.
         """
+        check_type(x, name)
         padded = pad(x.detach().float(), (0, -x.shape[-1] % size))
         parts = padded.reshape(*padded.shape[:-1], -1, size)
         found = quantize(parts.flatten(0, -2), 100, absmax_beta(bits), "row", "nonzero", name)

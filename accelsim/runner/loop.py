@@ -18,6 +18,7 @@ from accelsim.runner.interrupts import Interrupts
 from accelsim.runner.makers import Here, Maker
 from accelsim.runner.mismatch import is_replay
 from accelsim.runner.progress import Progress, Steps
+from workloads.sources import open_source
 
 MOST_MINIMISED = 20
 """At most this many inexact records per run are minimised."""
@@ -46,7 +47,7 @@ def operand_hashes(config: RunConfig) -> dict[str, str]:
     """
     hashes = {}
     for index, source in enumerate(config.workloads):
-        for gemm in source.open(config.path.parent):
+        for gemm in open_source(source, config.path.parent):
             if config.product == "none" and gemm.sketch is not None:
                 continue
             try:

@@ -131,14 +131,42 @@ def test_a_budget(tmp_path):
     assert len(loaded(path)) == len(done.gemms)
 
 
-def test_double_precision_is_rounded_with_a_warning(tmp_path):
+class PartlyWide(nn.Module):
+    """A linear layer of float32 and one of float64."""
+
+    def __init__(self):
+        super().__init__()
+        self.narrow, self.wide = nn.Linear(8, 6), nn.Linear(6, 4).double()
+
+    def forward(self, x):
+        return self.wide(self.narrow(x).double())
+
+
+HINT = "operands of torch.float64; a bundle holds float32, float16 and bfloat16; convert the model"
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_gemms_of_float64_are_named_and_not_captured(tmp_path, writes):
+    """Their entries are not rounded in passing, and the others are captured as they are."""
+    path = tmp_path / "x.safetensors"
+    model, x = PartlyWide(), torch.randn(3, 8)
+    with Capture(model, path if writes else None) as done:
+        model(x).sum().backward()
+    assert [gemm.place.name for gemm in done.gemms] == ["narrow", "narrow.dw"]
+    names = ("wide", "wide.dx", "wide.dw")
+    assert done.skipped == {f"{name}: {HINT} with .float()": 1 for name in names}
+    assert sum(done.left.macs.values()) == 3 * (3 * 6 * 4)
+    if writes:
+        assert torch.equal(loaded(path)["narrow"].load()[0], x)
+
+
+def test_a_model_of_float64_alone_is_refused_with_the_way_out(tmp_path):
     path = tmp_path / "x.safetensors"
     model = language().double()
-    with pytest.warns(UserWarning, match="float64 are rounded to float32"), Capture(model, path):
-        model(ids())
-    a, b = loaded(path)["head"].load()
-    assert a.dtype == torch.float32
-    assert torch.equal(b, model.head.weight.detach().float())
+    with pytest.raises(InputError, match=f"no GEMM could be captured: .*{HINT}"):  # noqa: SIM117
+        with Capture(model, path):
+            model(ids())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

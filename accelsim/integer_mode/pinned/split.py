@@ -19,6 +19,7 @@ from torch import Tensor
 from accelsim.arithmetic.dequantize import dequantize
 from accelsim.arithmetic.exactly import times_power
 from accelsim.arithmetic.magnitudes import rank
+from accelsim.arithmetic.rounding import check_type
 from accelsim.arithmetic.scales import ideal_scales, in_float32
 from accelsim.errors import DataError, InputError, UnsupportedError
 from accelsim.integer_mode.pinned.attention import as_they_are
@@ -95,6 +96,7 @@ class SplitRoute:
     def prepare(self, side: Side, x: Tensor) -> PartOperand:
         """Round this process's columns with the scales of the whole rows."""
         how = self._request.rounding.of(side)
+        check_type(x, self._request.names.of(side))
         values = x.detach().to(torch.float32)[..., self._columns].contiguous()
         alphas, peaks = self._magnitudes(values, how, x.shape[-1], self._request.names.of(side))
         scales = in_float32(
