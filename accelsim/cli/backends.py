@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 COLUMNS = ("name", "available", "execution", "device", "bits", "accumulator", "reason")
 
+EXECUTIONS = """\
+execution  native: the unit that the backend is about multiplies. emulated: something
+           else stands in for it, a model in software or plain integer arithmetic, so
+           that its times say nothing about hardware. fallback: slower instructions.
+bits       the widest digits that it multiplies"""
+
 
 @click.command()
 @format_option("the list")
@@ -26,6 +32,8 @@ def command(style: Format) -> None:
     from gemm_backends.survey import survey
 
     click.echo(render([_row(surveyed) for surveyed in survey()], COLUMNS, style), nl=False)
+    if style == "table":
+        click.echo(f"\n{EXECUTIONS}")
 
 
 def _row(surveyed: Surveyed) -> dict[str, Any]:

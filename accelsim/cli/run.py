@@ -18,6 +18,7 @@ from accelsim.cli.shared import (
     set_option,
 )
 from accelsim.errors import InputError, NothingCouldRunError
+from accelsim.plugins.registry import split_reference
 from accelsim.report.formats import Format
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def command(
     elif details:
         click.echo(every, nl=False)
     else:
-        shown = brief(records, path, terminal_width(), resolved.timing.prepared)
+        own = [backend.target for backend in resolved.backends if split_reference(backend.target)]
+        shown = brief(records, path, terminal_width(), resolved.timing.prepared, own)
         click.echo(shown, nl=False)
     if not kept and style == "table":
         click.echo("\n".join(next_steps(records, path)))

@@ -99,7 +99,8 @@ def integer_gemms(
         GradScaler checks for those.
     check : bool
         Compare every integer with an independent oracle's, and every float with the exact quotient;
-        both are made from the operands as they are then, not from what was prepared of them.
+        both are made from the operands as they are then, not from what was prepared of them. Every
+        product is computed once more for it.
     invariant : bool
         Compute everything between the GEMMs by functions and sums that are the same on every
         device and in any batch; see `accelsim.invariant`. Needs one scale for each row.

@@ -135,10 +135,18 @@ class Tally:
     def summary(self) -> dict[str, Any]:
         """Return the counts of all GEMMs as JSON types, with their unpack ratio.
 
-        ``skipped`` has the calls by reason, ``skipped_macs`` the multiplications of those whose
-        size is known, and ``skipped_unknown`` the calls of the rest. ``checked`` and ``inexact``
-        are None where no product was compared with the oracle's. With `pinning` there are the
-        ``level`` that holds and the calls of what is ``unpinned``.
+        Returns
+        -------
+        dict
+            The fields of `Totals` (``gemms``, ``dense_macs``, ``unpacked``, ``unpacked_macs``,
+            ``low_bit_macs``, ``entries``, ``out_of_bound``, ``checked``, ``inexact``,
+            ``overflows``), where ``checked`` and ``inexact`` are None if no product was compared
+            with the oracle's; ``ratio``, r of all GEMMs together, ``low_bit_macs`` over
+            ``unpacked_macs``; ``coverage``, the share of the multiplications that were integer
+            ones; ``not_chosen_macs``, those of GEMMs that the selection leaves out; of what could
+            not be taken ``skipped``, the calls by reason, ``skipped_macs``, the multiplications of
+            those whose size is known, and ``skipped_unknown``, the calls of the rest. With
+            `pinning` there are the ``level`` that holds and the calls of what is ``unpinned``.
         """
         total = self.total
         unchecked = {} if total.checked else {"checked": None, "inexact": None}
@@ -160,9 +168,17 @@ class Tally:
         share = "" if self.coverage is None else f", {self.coverage:.1%} of the multiplications"
         plural = "" if total.gemms == 1 else "s"
         lines = [f"{total.gemms:,} GEMM{plural} in integers{share}"]
-        for row in self.rows():
+        rows = self.rows()
+        for row in rows:
             ratio = "" if row["ratio"] is None else f", r = {row['ratio']:.3f}"
             lines.append(f"  {row['op']}, {row['phase']}: {row['gemms']:,}{ratio}")
+        if len(rows) > 1 and total.ratio is not None:
+            meaning = "low-bit multiplications over those of the GEMMs"
+            lines.append(f"  together: r = {total.ratio:.3f}, {meaning}")
+        if any(phase != "forward" for *_, phase in self.by_place):
+            lines.append(
+                "  grad_input, grad_weight: the gradients of the first and of the second operand"
+            )
         if total.gemms and total.ratio is None:
             lines.append("  no unpack ratio r: without a backend nothing is unpacked")
         if total.checked:

@@ -60,9 +60,9 @@ FIELDS: dict[str, Field] = {
     for field in (
         _field("workload", "where the GEMM is from", said="workload {}"),
         _field("gemm", "name of the GEMM in its workload", short="GEMM"),
-        _field("op", "`linear`, `qk` or `pv`"),
+        _field("op", "`linear`, `qk` (queries and keys) or `pv` (probabilities and values)"),
         _field("layer", "the layer of the model"),
-        _field("phase", "`forward`, `grad_input` or `grad_weight`"),
+        _field("phase", "`forward`, `grad_input` (the gradient of A) or `grad_weight` (that of B)"),
         _field("batch", "matrix pairs, as many as heads: A is `[batch, n, d]`, B `[batch, h, d]`"),
         _field("n", "rows of A and of C"),
         _field("d", "columns of A and of B, over which products are summed"),
@@ -96,10 +96,15 @@ FIELDS: dict[str, Field] = {
         ),
         _field(
             "strategy",
-            "how entries that do not fit b bits are unpacked",
+            "how entries that do not fit b bits are unpacked; `mix`: the cheapest of row, column "
+            "and both for A with each for B",
             said="strategy {}",
         ),
-        _field("strategy_chosen", "what was used, if the strategy chooses among several"),
+        _field(
+            "strategy_chosen",
+            "what was used, if the strategy chooses among several: A's way/B's way; digits beyond "
+            "the first lie in further rows (`row`), further columns (`column`) or either (`both`)",
+        ),
         _field("digits", "the system of digits", said="{} digits"),
         _field(
             "block",
@@ -115,7 +120,11 @@ FIELDS: dict[str, Field] = {
         _field("tolerance", "the relative error for which β was chosen, where it was `auto`"),
         _field("backend", "what multiplies"),
         _field("backend_options", "all options of the backend, defaults included"),
-        _field("execution", "`native`, `emulated` or `fallback`"),
+        _field(
+            "execution",
+            "`native`: the backend's own unit multiplies; `emulated`: a model in software, or "
+            "plain integer arithmetic, stands in for it; `fallback`: slower instructions do",
+        ),
         _field("device", "the torch device"),
         _field(
             "status",

@@ -412,7 +412,7 @@ def _refuse_existing(path: Path) -> None:
     if path.exists() and any(entry.name != LOCK for entry in path.iterdir()):
         raise InputError(
             f"{path} exists: continue its run with --resume, replace it with --overwrite, "
-            "or choose another output"
+            "or choose another output with -o"
         )
 
 

@@ -23,6 +23,7 @@ from accelsim.report.limits import limits
 from accelsim.report.problems import failures, plural, verdict
 from accelsim.report.summary import EXECUTION
 from accelsim.report.summary_rows import Labels
+from accelsim.report.words import explain_strategies
 from accelsim.types import Side
 
 MOST_LINES = 30
@@ -52,6 +53,7 @@ def brief(
     folder: Path = Path(),
     width: int = WIDTH,
     prepared: Sequence[Side] = (),
+    own: Sequence[str] = (),
 ) -> str:
     """Say what a run found: sums over its GEMMs, then the verdict.
 
@@ -68,6 +70,8 @@ def brief(
         Columns of a line.
     prepared : sequence of {"a", "b"}
         Operands that the config wants prepared; where they were not, that is said.
+    own : sequence of str
+        Backends that are classes in files, as `accelsim verify` takes them.
 
     Returns
     -------
@@ -78,7 +82,8 @@ def brief(
     ran = [record for record in records if record.status.ran]
     sums = sum_block(ran, width) if ran else None
     designs = design_block(records, width)
-    said = ["", *_wrapped(_unprepared(ran, prepared), width, 2), *_verdict(records, folder, width)]
+    said = ["", *_wrapped(_unprepared(ran, prepared), width, 3), *_verdict(records, folder, width)]
+    said += _wrapped(_unverified(ran, own), width, 2)
     # What the tables leave is the legend's, which is cut only below a few lines.
     tables = (sums.lines if sums else 0) + (1 + designs.lines if designs else 0)
     spare = MOST_LINES - NEXT_LINES - tables - len(said) - 1
@@ -104,6 +109,8 @@ def _legend(ran: Sequence[Record], sums: CutTable, width: int, most: int) -> lis
     for execution, words in EXECUTION.items():
         if any(record.execution == execution for record in ran):
             terms.append(f"*: {words}")
+    if len({record.strategy for record in ran}) > 1:  # the table names them
+        terms += [f"{name}: {words}" for name, words in explain_strategies(ran).items()]
     terms += [note.removesuffix(".") for note in Labels(ran).notes()]
     terms += [f"{title}: {meaning}" for title, meaning in sums.meanings.items()]
     terms.append(f"{TABLE} explains every column")
@@ -136,13 +143,23 @@ def _unprepared(ran: Sequence[Record], asked: Sequence[Side]) -> str:
     return " ".join(parts)
 
 
+def _unverified(ran: Sequence[Record], own: Sequence[str]) -> str:
+    """Say that the verdict is about the GEMMs of this run, and what examines a new backend."""
+    if not own or not any(record.exact is not None for record in ran):
+        return ""
+    return (
+        f"That holds for these GEMMs: accelsim verify {quote(own[0])} also tries odd shapes, "
+        "extreme digits and long sums."
+    )
+
+
 def _why_unprepared(record: Record) -> str:
     """Name what is new in every repeat."""
     if (record.k_pieces or 1) > 1:
         return "K is cut"
     chosen = record.strategy_chosen or record.strategy
     if "column" in chosen or "both" in chosen:
-        return "columns are covered"
+        return "high digits lie in further columns, so that the layout depends on both operands"
     return f"strategy {chosen}"
 
 

@@ -210,6 +210,8 @@ def _meanings(
         number = str(low) if low == high else f"{low} to {high}"
         repeated = "1 repeat" if high == 1 else f"{number} repeats"
         meanings["total"] = f"median of {repeated}, summed over the GEMMs"
+        if any(record.timing is not None and not record.timing.warmup for record in ran):
+            meanings["total"] += "; without warm-up a backend's first may include compilation"
     if baselines:
         names = ", ".join(f"×{name}" for name in baselines)
         meanings[names] = "time of that GEMM over the total; above 1 is faster than it"

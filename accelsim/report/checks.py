@@ -81,14 +81,7 @@ def _row(outcome: Outcome, root: str | None) -> dict[str, Any]:
 
 def _explained(backend: GemmBackend, found: Sequence[Outcome], table: str) -> str:
     """Put what was checked above the table, and the failures and the counts below it."""
-    settings = ", ".join(f"{key}={value}" for key, value in backend.options.items())
-    a, b = backend.operand_bits
-    accumulator = backend.accumulator
-    parts = [
-        f"{backend.name}({settings}): {a} x {b} bits, "
-        f"{accumulator.bits}-bit accumulator, overflow: {accumulator.overflow}\n",
-        table,
-    ]
+    parts = [f"{heading(backend)}\n", table]
     following = followers(found)
     for outcome in found:
         if outcome.status == "failed" and outcome.name not in following:
@@ -98,6 +91,21 @@ def _explained(backend: GemmBackend, found: Sequence[Outcome], table: str) -> st
             if others:
                 words += f"  May follow from it, so mend it first: {', '.join(others)}\n"
             parts.append(words)
+    return "\n".join([*parts, f"{counted(found)}\n"])
+
+
+def heading(backend: GemmBackend) -> str:
+    """Name the backend with its options, its widths and its accumulator."""
+    settings = ", ".join(f"{key}={value}" for key, value in backend.options.items())
+    a, b = backend.operand_bits
+    accumulator = backend.accumulator
+    return (
+        f"{backend.name}({settings}): {a} x {b} bits, "
+        f"{accumulator.bits}-bit accumulator, overflow: {accumulator.overflow}"
+    )
+
+
+def counted(found: Sequence[Outcome]) -> str:
+    """Say how many checks passed, failed and were skipped."""
     statuses = [outcome.status for outcome in found]
-    counts = [f"{statuses.count(status)} {status}" for status in get_args(Status)]
-    return "\n".join([*parts, ", ".join(counts) + "\n"])
+    return ", ".join(f"{statuses.count(status)} {status}" for status in get_args(Status))

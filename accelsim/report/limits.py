@@ -19,7 +19,7 @@ def limits(found: Sequence[Design]) -> list[str]:
     found : sequence of Design
         What `accelsim.report.designs.designs` returned for one run.
     """
-    return [words for words in (_memory(found), *_accumulators(found)) if words]
+    return [words for words in (_memory(found), _front_end(found), *_accumulators(found)) if words]
 
 
 def _memory(found: Sequence[Design]) -> str:
@@ -35,6 +35,22 @@ def _memory(found: Sequence[Design]) -> str:
     if not shares:
         return f"{words}."
     return f"{words}; {_range([round(100 * share) for share in shares])}% of the cycles are stalls."
+
+
+def _front_end(found: Sequence[Design]) -> str:
+    """Say what share of the bytes of DRAM the pass that rounds and unpacks takes."""
+    shares = []
+    for design in found:
+        traffic = [record.traffic.get("dram", {}) for record in design.records]
+        bytes_read = sum(parts.get("front_end", 0) for parts in traffic)
+        if bytes_read and design.dram_bytes:
+            shares.append(round(100 * bytes_read / design.dram_bytes))
+    if not shares:
+        return ""
+    return (
+        f"{_range(shares)}% of the bytes of DRAM are the front end's, which reads the operands in "
+        "floats and writes their digits."
+    )
 
 
 def _range(values: Sequence[int]) -> str:

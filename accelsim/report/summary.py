@@ -16,6 +16,7 @@ from accelsim.report.line import Line
 from accelsim.report.problems import failures, not_run, place, verdict
 from accelsim.report.settings import Settings
 from accelsim.report.summary_rows import Columns
+from accelsim.report.words import explain_choices, explain_gemms, explain_strategies
 
 WIDTH = 80
 """Largest width of a line of text; a table is as wide as its numbers need."""
@@ -77,6 +78,7 @@ def _table(ran: Sequence[Record], records: Sequence[Record]) -> list[str]:
         sums = _groups(ran, lambda record: ", ".join(["All GEMMs", *settings.sweep(record)]))
         body |= _lines(sums, columns, summed=True)
     head, lines_of = columns.layout(list(body.values()))
+    chosen = groups.keys() <= body.keys() and columns.labels.kind == "backend"
     lines = [""]
     if shared:
         lines += _wrap(f"Everywhere: {', '.join(shared)}.")
@@ -87,7 +89,7 @@ def _table(ran: Sequence[Record], records: Sequence[Record]) -> list[str]:
     lines += ["", *head]
     for heading, rows in zip(body, lines_of, strict=True):
         lines += [*_wrap(heading), *rows]
-    return [*lines, "", *_notes(ran, columns)]
+    return [*lines, "", *_notes(ran, columns, chosen)]
 
 
 def _lines(
@@ -111,10 +113,13 @@ def _kind(record: Record, settings: Settings) -> str:
     return ", ".join([record.workload, record.op, record.phase, *settings.sweep(record)])
 
 
-def _notes(ran: Sequence[Record], columns: Columns) -> list[str]:
+def _notes(ran: Sequence[Record], columns: Columns, chosen: bool) -> list[str]:
     repeats = [times.repeats for record in ran for times in record.time_ms.values()]
     terms = {
         "n×d×h": "A is [n, d], B is [h, d]",
+        **(explain_choices(ran) if chosen else {}),
+        **explain_strategies(ran),
+        **explain_gemms(ran),
         "exact": "every integer of the product equals the oracle's",
         "r": "low-bit multiplications over those of the GEMM",
         "MACs": "low-bit multiply-adds",

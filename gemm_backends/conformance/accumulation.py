@@ -167,7 +167,13 @@ def _longest(subject: Subject, sign: int) -> int:
 
 def _extremes(subject: Subject, d: int, sign: int, n: int = 2, h: int = 3) -> tuple[Tensor, Tensor]:
     """Return operands of d such products a sum, zeros appended where the alignment needs them."""
-    x, y = subject.extremes(sign)
+    return _constant(subject, d, *subject.extremes(sign), n, h)
+
+
+def _constant(
+    subject: Subject, d: int, x: int, y: int, n: int = 2, h: int = 3
+) -> tuple[Tensor, Tensor]:
+    """Return operands whose digits are all x and all y."""
     return subject.padded(subject.full("a", n, d, x), subject.full("b", h, d, y))
 
 
@@ -237,14 +243,34 @@ def _identified(subject: Subject, a: Tensor, b: Tensor) -> tuple[str, str]:
             ("saturates", _saturated(total, register)),
         ):
             if value == result != total:
-                return f"; it behaves as a {bits}-bit accumulator that {does}", ACCUMULATOR
+                words = f"; it behaves as a {bits}-bit accumulator that {does}: {_NARROW}"
+                return words, ACCUMULATOR
     expected = subject.expected(a, b).to(torch.float64)
     error = (subject.backend.multiply(a, b).cpu().to(torch.float64) - expected).abs().max()
     relative = float(error / expected.abs().max())
     if relative < LARGEST_ROUNDING:
         words = f"; an error of {relative:.1e} of the sum, as of floating-point rounding"
         return words, ACCUMULATOR
-    return "", PRODUCT
+    return _not_the_width(subject, a.shape[1]), PRODUCT
+
+
+_NARROW = (
+    "claim that, or, if sums have more bits, look for a narrower type on their way to the result"
+)
+
+
+def _not_the_width(subject: Subject, d: int) -> str:
+    """Say what a wrong long sum may come from if no narrower accumulator explains it."""
+    found = int(subject.backend.multiply(*_constant(subject, d, 1, 1))[0, 0])
+    if found != d:
+        return (
+            f"; {d} products of 1 give {found}, too: what is wrong is how a sum of this length is "
+            "cut or read, and not the width of its accumulator"
+        )
+    return (
+        f"; {d} products of 1 are right, and no narrower accumulator gives this sum: it may be "
+        "clipped, or pass through a narrower type on its way to the result"
+    )
 
 
 def _total(subject: Subject, d: int) -> int:

@@ -31,6 +31,7 @@ from faulty import (
     WrongBatchOrder,
     WrongBeyond16BitK,
     WrongInARangeOfK,
+    exact,
 )
 
 from accelsim.plugins.extras import how_to_install
@@ -151,11 +152,20 @@ def test_nothing_is_asked_of_an_overflow_that_is_undefined():
         assert "claims nothing" in outcome.detail
 
 
+class Clips(Correct):
+    """Its result passes a limiter that is no register's."""
+
+    def matmul(self, a, b):
+        return exact(a, b).clamp(-20_000_000, 20_000_000).int()
+
+
 @pytest.mark.parametrize(
     ("double", "check", "explanation"),
     [
         (NarrowerThanClaimed, "accumulator_bound", "it behaves as a 24-bit accumulator that wraps"),
         (Float32, "accumulator_bound", "e-05 of the sum, as of floating-point rounding"),
+        (Clips, "accumulator_bound", "131071 products of 1 are right, and no narrower accumulator"),
+        (WrongBeyond16BitK, "accumulator_bound", "131071 products of 1 give "),
         (OffByOneAtTileEdges, "tile_edges", "the smallest that is wrong: [33, 1] x [1, 1]: "),
         (WrongBeyond16BitK, "long_sums", "the smallest that is wrong: [1, 65537] x [1, 65537]: "),
         (IgnoresTheMostNegativeDigit, "extreme_digits", "A = [[-128]], B = [[1]]: "),

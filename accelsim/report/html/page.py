@@ -20,6 +20,7 @@ from accelsim.report.html.template import filled
 from accelsim.report.limits import limits
 from accelsim.report.line import Line
 from accelsim.report.settings import Settings
+from accelsim.report.words import explain_gemms, explain_strategies
 
 if TYPE_CHECKING:
     from accelsim.report.figures import Figure
@@ -45,6 +46,7 @@ def render_page(runs: Sequence[Run], figures: Sequence[Figure], left_out: Mappin
     ran = [row for row in rows if row.record.status.ran]
     failed = [row for row in rows if row.record.status.failed]
     sums = _sums(ran)
+    measured = [row.record for row in ran]
     models = bool(ran) and all(row.record.cycles is not None for row in ran)
     comparisons = compared(described, TOLERANCE)
     hardware, best = design_grid(described)
@@ -65,6 +67,7 @@ def render_page(runs: Sequence[Run], figures: Sequence[Figure], left_out: Mappin
         summary=Grid("summary", summary_columns(sums, models), sums),
         marks=explain_doubts(marked),
         records=Grid("records", record_columns(rows, models), rows),
+        words=[*explain_strategies(measured).items(), *explain_gemms(measured).items()],
         shared=Settings([row.record for row in rows]).shared,
         figures=figures,
         left_out=left_out,

@@ -44,6 +44,7 @@ def test_all_formats_show_the_same():
     assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown[2:]] == expected
     table = run()
     assert "\x1b" not in table
+    assert "emulated: something" in table
     for row in expected:
         assert re.search(r"\s+".join(re.escape(cell) for cell in row), table)
 

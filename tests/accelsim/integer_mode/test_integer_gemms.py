@@ -355,6 +355,19 @@ def test_the_tally_reads_as_sentences():
     assert "1 not chosen" in str(mode.tally).splitlines()
 
 
+def test_a_tally_of_several_kinds_has_their_common_ratio_and_explains_gradients():
+    model = nn.Linear(8, 4)
+    with accelsim.integer_gemms(model, beta=255, backend="int64", bits=4) as mode:
+        model(torch.randn(3, 8, requires_grad=True)).sum().backward()
+    assert len({row["ratio"] for row in mode.tally.rows()}) > 1
+    lines = str(mode.tally).splitlines()
+    ratio = mode.tally.total.low_bit_macs / mode.tally.total.unpacked_macs
+    assert lines[4:] == [
+        f"  together: r = {ratio:.3f}, low-bit multiplications over those of the GEMMs",
+        "  grad_input, grad_weight: the gradients of the first and of the second operand",
+    ]
+
+
 @pytest.mark.parametrize("nonfinite", [None, "pass"])
 def test_float64_is_refused_instead_of_cut_to_float32(nonfinite):
     layer = nn.Linear(8, 4, bias=False).double()

@@ -226,12 +226,43 @@ def test_operands_that_could_not_be_prepared_are_counted_with_the_reason(make_re
     ]
     words = " ".join(brief(records, prepared=("b",)).split())
     assert (
-        "timing.prepared is without effect on B in 3 of 4 records: columns are covered (1), "
+        "timing.prepared is without effect on B in 3 of 4 records: high digits lie in "
+        "further columns, so that the layout depends on both operands (1), "
         "K is cut (1), strategy block (1)."
     ) in words
     assert "timing.prepared" not in brief(records)
     assert "timing.prepared" not in brief(records[:1], prepared=("b",))
     assert len(brief(records, prepared=("a", "b")).splitlines()) <= MOST_LINES - NEXT_LINES
+
+
+def test_the_first_time_may_include_compilation_without_warm_up(make_record):
+    notes = TimingNotes(
+        cache="warm", warmup=0, relative_error=None, outliers=0, load_per_core=0.1,
+        clock_mhz=[None, None],
+    )  # fmt: skip
+    said = "without warm-up a backend's first may include compilation"
+    assert said in " ".join(brief([make_record(timing=notes)]).split())
+    warm = notes.model_copy(update={"warmup": 1})
+    assert said not in " ".join(brief([make_record(timing=warm)]).split())
+
+
+def test_a_verdict_on_a_backend_of_the_users_own_says_what_else_to_ask(make_record):
+    records = [make_record(gemm="q"), make_record(gemm="k")]
+    lines = brief(records, own=("my files/mine.py:Mine",)).splitlines()
+    assert "2 of 2 exact" in lines
+    words = " ".join(lines)
+    assert "accelsim verify 'my files/mine.py:Mine' also tries odd shapes" in words
+    assert "accelsim verify" not in brief(records)
+    counted = [make_record(status="counted", exact=None, product="none")]
+    assert "accelsim verify" not in brief(counted, own=("mine.py:Mine",))
+
+
+def test_strategies_are_explained_where_the_table_names_them(make_record):
+    records = [make_record(strategy=strategy) for strategy in ("mix", "row/column")]
+    words = " ".join(brief(records).split())
+    assert "mix: high digits in further rows, columns or both" in words
+    assert "row, column, both: how A/B was unpacked" in words
+    assert "mix:" not in brief(records[:1])
 
 
 def test_columns_that_the_width_has_no_room_for_are_named(make_record):

@@ -42,9 +42,16 @@ def test_the_bound_and_the_stalls_are_said(tmp_path):
     memory = ", memory: {sram_kb: 64, bandwidth: {dram: 4}}"
     records = run(tmp_path, accumulator_bits=32, memory=memory)
     shares = sorted(round(100 * r.stall_cycles / r.cycles) for r in records)
+    front = sorted(
+        round(100 * r.traffic["dram"]["front_end"] / sum(r.traffic["dram"].values()))
+        for r in records
+    )
+    assert front[0] > 0
     assert limits(designs(records)) == [
         f"In the 2 designs DRAM bounds 1 of 1 GEMMs; {shares[0]} to {shares[1]}% of the cycles "
-        "are stalls."
+        "are stalls.",
+        f"{front[0]} to {front[1]}% of the bytes of DRAM are the front end's, which reads the "
+        "operands in floats and writes their digits.",
     ]
     roofline = records[0].roofline
     computing = [records[0].model_copy(update={"roofline": roofline.model_copy(

@@ -21,6 +21,9 @@ layers.0.q (linear, forward) 16×32×8, by row/column
   cpu-int8    yes 1.221 5.00k 0.000  0.250 0.750  1.00  ~2.00
 
 n×d×h  A is [n, d], B is [h, d]
+by     how A/B was unpacked: the high digits of an entry, those beyond its
+       first, lie in further rows, in further columns, or in both kinds of lines
+mix    high digits in further rows, columns or both, the cheapest for each GEMM
 exact  every integer of the product equals the oracle's
 r      low-bit multiplications over those of the GEMM
 MACs   low-bit multiply-adds
