@@ -253,7 +253,7 @@ def test_a_verdict_on_a_backend_of_the_users_own_says_what_else_to_ask(make_reco
     words = " ".join(lines)
     assert "accelsim verify 'my files/mine.py:Mine' also tries odd shapes" in words
     assert "accelsim verify" not in brief(records)
-    counted = [make_record(status="counted", exact=None, product="none")]
+    counted = [make_record(status="counted", exact=None, product="none", reason="as asked")]
     assert "accelsim verify" not in brief(counted, own=("mine.py:Mine",))
 
 
