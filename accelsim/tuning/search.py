@@ -32,8 +32,8 @@ ROUNDS = 6
 
 FINEST = "the finest of the grid"
 
-CLOSE = 0.75
-"""A plan that uses this share of the target is not made cheaper."""
+CLOSE = 1.1
+"""Budgets of the prediction, one that held and one that did not, are this close in the end."""
 
 _NOTHING = 1e-12
 """Errors below this, and those that noise makes negative, count as this."""
@@ -226,6 +226,41 @@ def _plain(beta: float) -> float:
     return int(beta) if float(beta).is_integer() else beta
 
 
+class Bracket:
+    """What may be predicted, between a budget that held when it was measured and one that did not.
+
+    Parameters
+    ----------
+    budget : float
+        The harm that is allowed.
+
+    Attributes
+    ----------
+    allowed : float
+        What the errors of the next plan may add up to.
+    """
+
+    def __init__(self, budget: float) -> None:
+        self._budget = self.allowed = budget
+        self._held, self._failed = 0.0, math.inf
+
+    def measured(self, harm: float) -> bool:
+        """Set the next `allowed` by the harm of this one; return whether it is worth a trial."""
+        if harm <= self._budget:
+            self._held = max(self._held, self.allowed)
+            factor = 0.95 * self._budget / max(harm, self._budget / 8)
+            factor = min(4.0, max(1.25, factor))
+        else:
+            self._failed = min(self._failed, self.allowed)
+            factor = max(0.25, 0.85 * self._budget / harm)
+        if self._failed <= CLOSE * self._held:
+            return False
+        self.allowed *= factor
+        if not self._held < self.allowed < self._failed:
+            self.allowed = math.sqrt(self._held * self._failed)
+        return True
+
+
 class Tuning:
     """Verifies plans, each once, and searches for the cheapest that keeps a target.
 
@@ -309,16 +344,16 @@ class Tuning:
     def cheapest(self, budget: float, label: str = "tuned") -> TuneRecord | None:
         """Search for the cheapest plan whose harm is within a budget, None if none was found.
 
-        What was measured corrects what may be predicted, until the target holds on both texts and
-        most of it is used.
+        What was measured corrects what may be predicted, until a plan holds on both texts and a
+        slightly cheaper one does not.
         """
-        allowed, best = budget, None
+        bracket, best = Bracket(budget), None
         seen: set[str] = set()
         for attempt in range(ROUNDS):
-            solution = self._search.solve(allowed)
+            solution = self._search.solve(bracket.allowed)
             if solution is None:  # what is predicted may be too much: the finest plan tells
                 solution = self._search.finest()
-                allowed = solution.error
+                bracket.allowed = solution.error
                 record = self.verified(FINEST, solution)
             else:
                 record = self.verified(f"{label}, attempt {attempt + 1}", solution)
@@ -327,11 +362,8 @@ class Tuning:
             seen.add(record.plan_sha256)
             if record.harm <= budget:
                 best = record if best is None or record.cost < best.cost else best
-                if record.harm >= CLOSE * budget:
-                    break
-                allowed *= min(4.0, 0.9 * budget / max(record.harm, budget / 8))
-            else:
-                allowed *= 0.85 * budget / record.harm
+            if not bracket.measured(record.harm):
+                break
         return best
 
     def nearest(self) -> TuneRecord:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from accelsim.config.document import content_hash
 from accelsim.errors import InputError
 from accelsim.files import write_atomically
 from accelsim.records import RunFolder
@@ -199,7 +200,13 @@ def _counted(
         verification.read_one()
 
     places = survey(subject.model, run)
-    asked = {**how.to_dict(subject), "measured": [list(setting) for setting in measured]}
+    asked = {
+        "model": subject.name,
+        "text": subject.text.source,
+        **how.grid.to_dict(),
+        "window": content_hash({"ids": verification.one.tolist()}),
+        "measured": [list(setting) for setting in measured],
+    }
     if path.is_file():
         known = json.loads(path.read_text("utf-8"))
         if known.get("settings") == asked:  # the file of a run that was replaced is another's

@@ -1,6 +1,7 @@
 """The search: plans that hold, counts that are those of a run, and targets out of reach."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from accelsim.report.tuning import front, tuning_rows
 from accelsim.tuning.curves import Counting, Curve, Grid, Noise, _rounded
 from accelsim.tuning.places import survey
 from accelsim.tuning.prices import Macs, price_of
-from accelsim.tuning.search import Predictions, Search
+from accelsim.tuning.search import ROUNDS, Bracket, Predictions, Search
 from accelsim.tuning.sensitivity import Examination, examine, settings_hash
 from accelsim.tuning.target import Target
 from accelsim.tuning.tune import Tune, tune, write_plan
@@ -115,14 +116,52 @@ def test_an_interrupted_search_goes_on(unchanged, sensitivities, tmp_path):
     assert not any("counting" in line for line in said), "the ratios were kept"
 
 
-def test_ratios_of_a_run_that_was_replaced_are_not_used(unchanged, sensitivities, tmp_path):
+def test_a_new_target_uses_the_ratios_that_were_counted(unchanged, sensitivities, tmp_path):
+    path, said = tmp_path / "run", []
+    search(unchanged, sensitivities, path, "perplexity +3%")
+    again = search(unchanged, sensitivities, path, "perplexity +2%", said, overwrite=True)
+    assert not any("counting" in line for line in said)
+    afresh = search(unchanged, sensitivities, tmp_path / "other", "perplexity +2%")
+    assert [r.plan_sha256 for r in again.records] == [r.plan_sha256 for r in afresh.records]
+
+
+def test_ratios_of_another_window_or_grid_are_not_used(
+    unchanged, sensitivities, tmp_path, monkeypatch
+):
     path = tmp_path / "run"
-    first = search(unchanged, sensitivities, path, "perplexity +3%")
-    said = []
-    search(unchanged, sensitivities, path, "perplexity +2%", said, overwrite=True)
-    assert said[0].startswith("counting the unpack ratios")
-    again = search(unchanged, sensitivities, path, "perplexity +3%", overwrite=True)
-    assert again.best.cost == first.best.cost
+    search(unchanged, sensitivities, path, "perplexity +3%")
+    later = replace(unchanged, ids=unchanged.ids[16:])
+    for subject, grid in ((later, GRID), (unchanged, replace(GRID, betas=(7, 63, 127)))):
+        monkeypatch.setattr(f"{__name__}.GRID", grid)
+        said = []
+        search(subject, sensitivities, path, "perplexity +3%", said, overwrite=True)
+        assert said[0].startswith("counting the unpack ratios")
+
+
+def test_the_bracket_closes_between_what_holds_and_what_does_not():
+    for error_of_harm in (0.4, 0.9, 2.5):  # the errors that are predicted for the harm allowed
+        bracket, tried = Bracket(1.0), []
+        for _ in range(ROUNDS):
+            tried.append(bracket.allowed)
+            if not bracket.measured(bracket.allowed / error_of_harm):
+                break
+        held = max(allowed for allowed in tried if allowed <= error_of_harm)
+        assert error_of_harm / 1.2 < held <= error_of_harm
+    bracket = Bracket(1.0)
+    assert bracket.measured(2.0)
+    after = bracket.allowed
+    assert after < 0.5
+    assert bracket.measured(0.99)
+    assert after < bracket.allowed < 1.0
+
+
+def test_a_search_that_can_be_cheaper_still_goes_on(unchanged, sensitivities, tmp_path):
+    found = search(unchanged, sensitivities, tmp_path / "run", "perplexity +3%")
+    held = [record for record in found.records if record.meets]
+    assert found.best.cost == min(record.cost for record in held)
+    failed = [record for record in found.records if not record.meets]
+    assert failed
+    assert all(record.predicted > found.best.predicted for record in failed)
 
 
 def test_predictions_between_and_beyond_what_was_measured(sensitivities):
