@@ -6,6 +6,8 @@ import functools
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from gemm_backends.corrections import Corrections
@@ -171,6 +173,19 @@ class Array:
         if block is None:
             return -(-d // tree)
         return d // block * -(-block // tree) + -(-(d % block) // tree)
+
+    def cuts(self, d: int) -> npt.NDArray[np.int64] | None:
+        """Return where the array's shares of d begin and end, if they are unlike.
+
+        An array through which sums pass takes as many steps of a sum at once as it has rows. Steps
+        are unlike where a K-block is no multiple of a tree's width: 5 by threes are 3 and 2.
+        """
+        tree, block, rows = self.datapath.tree, self.datapath.k_block, self.shape[0]
+        if self.dataflow == "output-stationary" or block is None or block % tree == 0:
+            return None
+        each = -(-block // tree)
+        step = rows * np.arange(-(-self.steps(d) // rows) + 1)
+        return np.minimum(step // each * block + np.minimum(step % each * tree, block), d)
 
     def clocks(self, n: Count, d: Count, h: Count) -> Count:
         """Return the clocks of ``[n, d] x [h, d] -> [n, h]``."""

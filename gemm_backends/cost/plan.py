@@ -88,7 +88,8 @@ class Planner:
 
     def _tiling(self, n: int, d: int, h: int) -> Tiling:
         array = self.array
-        return Tiling(array.dataflow, array.tile, n, d, h, self.widths, self.memory)
+        size = array.dataflow, array.tile, n, d, h
+        return Tiling(*size, self.widths, self.memory, cuts=array.cuts(d))
 
     def _default(self, n: int, d: int, h: int) -> Plan:
         """Take the array's tiles one after another."""

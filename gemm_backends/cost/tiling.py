@@ -73,6 +73,8 @@ class Tiling:
         The memories.
     lanes : tuple of float
         Bytes of A and of B that correction lanes read from SRAM, in every tile.
+    cuts : ndarray, optional
+        Where the steps of the inner loop begin and end, if they are not all as long as a tile.
     """
 
     dataflow: Dataflow
@@ -83,6 +85,7 @@ class Tiling:
     widths: Widths
     memory: MemorySystem
     lanes: tuple[float, float] = (0.0, 0.0)
+    cuts: Integers | None = None
 
     @functools.cached_property
     def _loops(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -97,15 +100,20 @@ class Tiling:
     def turns(self) -> tuple[int, int]:
         """How many steps the outer and the inner loop have."""
         (outer, by), (inner, step) = self._loops
-        return -(-outer // by), -(-inner // step)
+        return -(-outer // by), -(-inner // step) if self.cuts is None else len(self.cuts) - 1
+
+    @functools.cached_property
+    def _order(self) -> Order:
+        """Tiles that stand for all, or all of them where they are unlike."""
+        return _standing(*self.turns) if self.cuts is None else every(*self.turns)
 
     @functools.cached_property
     def _chosen(self) -> Moves:
-        return self.at(_standing(*self.turns).place)
+        return self.at(self._order.place)
 
     def moved(self) -> tuple[Moved, Moved]:
         """Return the bytes of all tiles: between DRAM and SRAM, and between SRAM and the array."""
-        order, found = _standing(*self.turns), self._chosen
+        order, found = self._order, self._chosen
         dram, sram = (
             Moved(*(float(order.summed(part)) for part in level))
             for level in (found.dram, found.sram)
@@ -124,7 +132,7 @@ class Tiling:
         if memory.dram_bandwidth is None and memory.sram_bandwidth is None:
             return 0
         if isinstance(clocks, int):
-            order, moves = _standing(*self.turns), self._chosen
+            order, moves = self._order, self._chosen
             each, busy = np.full(len(order.count), clocks), clocks * math.prod(self.turns)
         else:
             order = every(*self.turns)
@@ -138,6 +146,8 @@ class Tiling:
             np.where(index == turns - 1, length - (turns - 1) * step, step)
             for index, turns, (length, step) in zip(place, self.turns, self._loops, strict=True)
         )
+        if self.cuts is not None:
+            down = np.diff(self.cuts)[inner]
         if self.dataflow == "output-stationary":
             return self._where_sums_stay(outer, inner, across, down)
         return self._where_sums_pass(outer, inner, across, down)

@@ -127,6 +127,33 @@ def test_traffic_is_that_of_a_walk_over_all_tiles(dataflow, shape, n, d, h, fits
     assert found.c_write == found.c_read + 1025 * n * h
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(DATAFLOWS[1:]),
+    st.sampled_from([(3, 17), (1, 5), (7, 2), (4, 4)]),
+    *[st.integers(1, 60)] * 3,
+    st.integers(2, 4),
+    st.integers(1, 9),
+    st.sampled_from([1, 3, 16]),
+)
+def test_trees_that_do_not_divide_a_k_block(dataflow, shape, n, d, h, tree, block, speed):
+    """Rows take unlike numbers of products then, and tiles of d are unlike."""
+    options = {"array": list(shape), "dataflow": dataflow, "tree": tree, "k_block": block}
+    memory = kb({"a": 2, "b": 2, "c": 2}, speed, word_bits=32)
+    found = load_backend("emulator", bits=8, memory=memory, **options).cost(GemmSpec(8, 8, n, d, h))
+    of_k = walked.shares(d, shape[0], tree, block)
+    assert [k for part in of_k for k in part] == list(range(d))
+    is_held = [4 * words < 1024 for words in (n * d, h * d)]
+    sums = n * min(h, shape[1]) if dataflow == "weight-stationary" else h * min(n, shape[1])
+    walk = walked.default(dataflow, n, d, h, shape, *is_held, 4 * sums < 1024, of_k)
+    assert found.cycles - found.stall_cycles == sum(tile.clocks for tile in walk)
+    dram = found.traffic["dram"]
+    assert dram["a"] == 4 * sum(tile.a for tile in walk)
+    assert dram["b"] == 4 * sum(tile.b for tile in walk)
+    assert dram["c_read"] + dram["c_write"] == 4 * sum(t.passing + t.behind for t in walk)
+    assert found.cycles == math.ceil(walked.played(walk, walked.Fraction(speed, 4)))
+
+
 def test_an_operand_stays_where_it_is_smaller_than_half_of_its_sram_and_not_at_half():
     """By hand: A is 64 x 128 digits of 8 bits, 8192 bytes; 5 column folds read it."""
     read = [

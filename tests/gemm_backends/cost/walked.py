@@ -35,8 +35,19 @@ def grid(x, y):
     return set(itertools.product(x, y))
 
 
-def default(dataflow, n, d, h, shape, holds_a, holds_b, holds_c):
-    """Walk over the tiles of the array: the outer loop over what the inner one keeps."""
+def shares(d, rows, tree, block):
+    """Give each row of an array a step of the sum: up to `tree` products of one K-block."""
+    steps = [step for part in folds(d, block) for step in folds(len(part), tree)]
+    ends = itertools.accumulate(len(step) for step in steps)
+    at = [0, *itertools.islice(ends, rows - 1, None, rows)]
+    return list(itertools.starmap(range, itertools.pairwise([*at, d] if at[-1] < d else at)))
+
+
+def default(dataflow, n, d, h, shape, holds_a, holds_b, holds_c, of_k=None):
+    """Walk over the tiles of the array: the outer loop over what the inner one keeps.
+
+    `of_k` are the parts of d that an array takes at once through which sums pass.
+    """
     rows, columns = shape
     held = {"a": set(), "b": set()}
     found = []
@@ -58,7 +69,7 @@ def default(dataflow, n, d, h, shape, holds_a, holds_b, holds_c):
     by_weights = dataflow == "weight-stationary"
     streamed = n if by_weights else h
     for across in folds(h if by_weights else n, columns):
-        for ks in folds(d, rows):
+        for ks in of_k or folds(d, rows):
             if by_weights:
                 a, b = need("a", grid(range(n), ks), holds_a), need("b", grid(across, ks), False)
             else:
