@@ -10,7 +10,10 @@ from accelsim.cli.actions import ActionCommand, chosen
 from accelsim.cli.shared import format_option
 from accelsim.report.formats import Format
 
-REMARKS = {"Extras": "optional: install what you need"}
+REMARKS = {
+    "Backends": "native: its own unit multiplies; emulated: software stands in for it",
+    "Extras": "optional: install what you need",
+}
 """What stands beside the title of a table."""
 
 

@@ -37,6 +37,7 @@ def list_command(files: tuple[Path, ...], style: Format) -> None:
     from accelsim.cli.gemms import gemms_of, is_model
     from accelsim.cli.workload_rows import shape_row
     from accelsim.report.tables import render
+    from accelsim.report.words import explain_gemms
     from workloads import shipped_bundles
     from workloads.models.listing import model_gemms
 
@@ -49,6 +50,8 @@ def list_command(files: tuple[Path, ...], style: Format) -> None:
     rows = [shape_row(gemm) for gemm in gemms]
     narrow = [name for name in rows[0] if name != "macs"]
     click.echo(render(rows, narrow if style == "table" else None, style), nl=False)
+    if style == "table" and (terms := explain_gemms(gemms)):
+        click.echo("\n" + "\n".join(f"{name:11} {words}" for name, words in terms.items()))
 
 
 @command.command("show", short_help="Show GEMMs and their heavy hitters.")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from accelsim.records import Record
 from accelsim.types import FUSED
+
+if TYPE_CHECKING:
+    from workloads import Gemm
 
 _STRATEGIES = {
     "mix": "high digits in further rows, columns or both, the cheapest for each GEMM",
@@ -64,15 +68,15 @@ def explain_choices(records: Sequence[Record]) -> dict[str, str]:
     return {"by": _WAYS} if any(map(_PAIR.match, chosen)) else {}
 
 
-def explain_gemms(records: Sequence[Record]) -> dict[str, str]:
-    """Return what the ops and phases of some records are, by name; none for linear and forward.
+def explain_gemms(gemms: Sequence[Record | Gemm]) -> dict[str, str]:
+    """Return what the ops and phases of some GEMMs are, by name; none for linear and forward.
 
     Parameters
     ----------
-    records : sequence of Record
-        Those that are shown.
+    gemms : sequence of Record or Gemm
+        Those that are shown, or their records.
     """
-    ops, phases = ({getattr(record, name) for record in records} for name in ("op", "phase"))
+    ops, phases = {gemm.op for gemm in gemms}, {gemm.phase for gemm in gemms}
     return {
         name: words
         for terms, present in ((_OPS, ops), (_PHASES, phases))

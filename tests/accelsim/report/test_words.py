@@ -1,7 +1,9 @@
 """What is said about the names of strategies, ops and phases."""
 
 import pytest
+from click.testing import CliRunner
 
+from accelsim import cli
 from accelsim.report.words import explain_choices, explain_gemms, explain_strategies
 from accelsim.types import FUSED
 from accelsim.unpack.loading import list_strategies
@@ -36,3 +38,11 @@ def test_names_of_gradients_are_explained_where_there_are_some(make_record):
     found = explain_gemms([make_record(op="qk", phase="grad_weight")])
     assert list(found) == ["qk", "grad_weight"]
     assert ".dk" in found["grad_weight"]
+
+
+def test_a_list_of_gemms_explains_them_below():
+    listed = CliRunner().invoke(cli.cli, ["workloads", "list", "smollm2"])
+    assert listed.exit_code == 0
+    rows, _, terms = listed.stdout.partition("\n\n")
+    assert "smollm2.qk.dq" in rows
+    assert [line.split()[0] for line in terms.splitlines()] == ["qk", "pv", "grad_input"]
