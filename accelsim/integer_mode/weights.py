@@ -89,7 +89,7 @@ class Weights:
         known = kept.prepared.get((id(route), side))
         if known is None:
             known = kept.prepared[id(route), side] = route, route.prepare(side, operand)
-            if kept.then is None and _is_compared_at_the_end(operand):
+            if kept.then is None and is_compared_at_the_end(operand):
                 kept.then = operand.detach(), checksum_there(operand)
         return known[1]
 
@@ -147,8 +147,14 @@ class Weights:
                 self._writes[address] += 1
 
 
-def _is_compared_at_the_end(tensor: Tensor) -> bool:
-    """Whether nothing else sees what kernels of the user's own write to a tensor."""
+def is_compared_at_the_end(tensor: Tensor) -> bool:
+    """Whether nothing else sees what kernels of the user's own write to a tensor.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Such as a weight.
+    """
     if tensor.device.type in (*SHARED_MEMORY, "meta"):
         return False
     return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
@@ -158,9 +164,25 @@ def _view(tensor: Tensor) -> View:
     return tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
 
 
-def _state(tensor: Tensor, writes: tuple[int, int | None]) -> _State:
+def state_of(tensor: Tensor) -> tuple[int, int | None, int | None]:
+    """Return what tells a tensor's values from others, as far as that is known without waiting.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        On any device.
+
+    Returns
+    -------
+    tuple
+        The address of its memory, its version, and on the CPU a checksum.
+    """
     sum_of_values = checksum(tensor) if tensor.device.type in SHARED_MEMORY else None
-    return writes, _version(tensor), sum_of_values
+    return _address(tensor), _version(tensor), sum_of_values
+
+
+def _state(tensor: Tensor, writes: tuple[int, int | None]) -> _State:
+    return writes, *state_of(tensor)[1:]
 
 
 def _has_memory(tensor: Tensor) -> bool:

@@ -188,14 +188,15 @@ def check(model: nn.Module) -> None:
     Raises
     ------
     DataError
-        If an operand held NaN or infinity, or a CUDA graph has too few digits for it.
+        If an operand held NaN or infinity, or a CUDA graph has too few digits for it; or if a
+        weight on a GPU changed without a write to it that was seen.
     InputError
         If no layer of the model is converted.
     """
     for module in _converted(model):
-        digits = [module.stored.digits] if isinstance(module, ExactLinear) else []
+        weights = [module.stored] if isinstance(module, ExactLinear) else []
         try:
-            products.check(digits, [module.settings])
+            products.check(weights, [module.settings])
         except DataError as error:
             raise DataError(f"{module.place}: {error}") from error
 

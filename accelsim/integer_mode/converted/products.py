@@ -16,9 +16,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 from accelsim.arithmetic.bounds import largest
 from accelsim.arithmetic.rounding import Quantized
 from accelsim.errors import DataError, InputError, UnsupportedError
+from accelsim.integer_mode.checksum import checksum_there
 from accelsim.integer_mode.converted.config import parsed
 from accelsim.integer_mode.converted.digits import StoredWeight
 from accelsim.integer_mode.routes import Opener, Routes, opener_of
+from accelsim.integer_mode.weights import is_compared_at_the_end, state_of
 from accelsim.measure.timing import Untimed
 from accelsim.routes import GeneralRoute, SimulatedRoute
 from accelsim.types import PerOperand, PreparedOperand, Request, Rounding, Route
@@ -38,21 +40,24 @@ class _Held:
     Parameters
     ----------
     state : tuple
-        The versions of the tensors.
+        What tells the tensors' values from others, as far as that is known without waiting.
     largest : int
         The largest magnitude of its integers.
     routes : OrderedDict
         Routes with the weight as they take it, by what they are for.
     norms : dict
         Bounds of its rows, and of its columns, where floats are proved to be exact by them.
+    then : tuple of Tensor or None
+        Checksums of the tensors when they were prepared, where these are compared at the end.
     """
 
-    state: tuple[int | None, ...]
+    state: tuple[Hashable, ...]
     largest: int
     routes: OrderedDict[Hashable, tuple[Route, PreparedOperand]] = field(
         default_factory=OrderedDict
     )
     norms: dict[bool, Tensor] = field(default_factory=dict)
+    then: tuple[Tensor, ...] | None = None
 
 
 _HELD: Any = WeakIdKeyDictionary()
@@ -130,19 +135,31 @@ def product(a: Tensor, b: Tensor, kind_a: str, kind_b: str, settings: str) -> Te
         return _poisoned(a, error).expand(shape).clone()
 
 
-def check(digits: Iterable[Tensor], settings: Iterable[str]) -> None:
+def check(weights: Iterable[StoredWeight], settings: Iterable[str]) -> None:
     """Wait for the products with weights, and of these settings, and raise what was found in them.
 
     Raises
     ------
     DataError
-        If an operand held NaN or infinity, or what a CUDA graph has no digits for.
+        If an operand held NaN or infinity, or what a CUDA graph has no digits for, or if a weight
+        changed on a GPU without a write to it that was seen.
     """
     with _LOCK:
-        for tensor in digits:
-            held = _HELD.get(tensor)
-            for route, _ in held.routes.values() if held else ():
+        for weight in weights:
+            held: _Held | None = _HELD.get(weight.digits)
+            if held is None:
+                continue
+            for route, _ in held.routes.values():
                 route.check()
+            if held.then is not None and held.state == _state(weight):
+                now = [checksum_there(x) for x in weight.tensors.values()]
+                if any(bool(x != then) for x, then in zip(now, held.then, strict=True)):
+                    del _HELD[weight.digits]
+                    raise DataError(
+                        "the weight's values changed, and no write to them was seen, so that "
+                        "products used what they had been; write to its tensors by PyTorch's "
+                        "operators and not through .data, or load a state_dict"
+                    )
         for each in settings:
             for route in _routes(each).opened():
                 route.check()
@@ -237,11 +254,17 @@ def _run(route: Route, a: Tensor, b: Tensor | PreparedOperand) -> Tensor:
 
 
 def _held(weight: StoredWeight, d: int) -> _Held:
-    state = tuple(None if x.is_inference() else x._version for x in weight.tensors.values())
+    state = _state(weight)
     held: _Held | None = _HELD.get(weight.digits)
     if held is None or held.state != state:
         held = _HELD[weight.digits] = _Held(state, largest(weight.integers(d)))
+        if is_compared_at_the_end(weight.digits):
+            held.then = tuple(checksum_there(x) for x in weight.tensors.values())
     return held
+
+
+def _state(weight: StoredWeight) -> tuple[Hashable, ...]:
+    return tuple(state_of(x) for x in weight.tensors.values())
 
 
 @functools.lru_cache(maxsize=64)
