@@ -13,7 +13,7 @@ namespace fusion = cutlass::epilogue::fusion;
 struct DequantizeSums {
   static constexpr int kMostColumns = 256;  // of a tile
   struct SharedStorage {
-    alignas(16) float columns[kMostColumns];  // inverse scales
+    alignas(16) float columns[2 * kMostColumns];  // inverse scales, and behind them the scales
   };
   struct Arguments {
     double const *scale = nullptr;
@@ -69,7 +69,6 @@ struct DequantizeSums {
     Correction at_hand[kAtHand];
     int found = 0;
     bool const by_lines;
-    double const *const common;
     float of_rows[2], inverses[2];
     float const *const columns;  // of the tile; null: none
     int const columns_left, thread;
@@ -84,7 +83,6 @@ struct DequantizeSums {
           list(list),
           room(room),
           by_lines(rows || columns),
-          common(scale),
           columns(columns),
           columns_left(columns_left),
           thread(thread),
@@ -117,14 +115,12 @@ struct DequantizeSums {
       }
     }
 
-    CUTLASS_DEVICE float of_column(int column) const {
-      return columns && column < columns_left ? __ldg(columns + column) : 1.0f;
-    }
-
     // Global memory would be waited for at every entry.
     CUTLASS_DEVICE void begin() {
-      if (by_lines && thread < kWidth)
-        shared[thread] = LineScales::inverse_of_column(of_column(thread));
+      if (!by_lines || thread >= kWidth) return;
+      float const scale = columns && thread < columns_left ? __ldg(columns + thread) : 1.0f;
+      shared[thread] = LineScales::inverse_of_column(scale);
+      shared[kMostColumns + thread] = scale;
     }
     CUTLASS_DEVICE bool begin_sync_needed() const { return by_lines; }
 
@@ -136,6 +132,39 @@ struct DequantizeSums {
         auto const place = part(vector * kCount + i);
         if (correction.place - first == cute::get<0>(place) * kWidth + cute::get<1>(place))
           values[i] += correction.value;
+      }
+    }
+
+    // One entry after the other by the same instructions: unrolled, they would not stay in the cache.
+    template <class Part, int kCount>
+    CUTLASS_DEVICE void round_doubtful(int const (&values)[kCount], float const (&quotients)[kCount],
+                                       __nv_bfloat16 (&rounded)[kCount], Part const &part,
+                                       int vector, int column) const {
+      unsigned doubtful = 0;
+      CUTLASS_PRAGMA_UNROLL
+      for (int i = 0; i < kCount; ++i) {
+        bool const right =
+            LineScales::rounds_right(LineScales::from_middle(quotients[i]), fabsf(quotients[i]));
+        doubtful |= static_cast<unsigned>(!right) << i;
+      }
+      CUTLASS_PRAGMA_NO_UNROLL
+      for (; doubtful; doubtful &= doubtful - 1) {
+        int const entry = __ffs(doubtful) - 1;
+        int value = 0, right = 0;
+        float quotient = 0, of_row = 0;
+        CUTLASS_PRAGMA_UNROLL
+        for (int i = 0; i < kCount; ++i) {
+          auto const place = part(vector * kCount + i);
+          if (i != entry) continue;
+          value = values[i], quotient = quotients[i];
+          of_row = of_rows[cute::get<0>(place) == 0 ? 0 : 1];
+          right = cute::get<1>(place);
+        }
+        double const scale = dequantize.scale * of_row * shared[kMostColumns + column + right];
+        __nv_bfloat16 const exact = LineScales::exactly(value, quotient, scale);
+        CUTLASS_PRAGMA_UNROLL
+        for (int i = 0; i < kCount; ++i)
+          if (i == entry) rounded[i] = exact;
       }
     }
 
@@ -173,17 +202,8 @@ struct DequantizeSums {
         }
         CUTLASS_PRAGMA_UNROLL
         for (int i = 0; i < kCount; ++i) rounded[i] = __float2bfloat16_rn(quotients[i]);
-        if (!LineScales::rounds_right(nearest, least)) {
-          CUTLASS_PRAGMA_UNROLL
-          for (int i = 0; i < kCount; ++i) {
-            if (LineScales::rounds_right(LineScales::from_middle(quotients[i]), fabsf(quotients[i])))
-              continue;
-            auto const place = part(vector * kCount + i);
-            double const scale = common[0] * of_rows[cute::get<0>(place) == 0 ? 0 : 1] *
-                                 of_column(column + cute::get<1>(place));
-            rounded[i] = LineScales::exactly(values[i], quotients[i], scale);
-          }
-        }
+        if (!LineScales::rounds_right(nearest, least))
+          round_doubtful(values, quotients, rounded, part, vector, column);
       } else {
         dequantize(values, rounded);
       }

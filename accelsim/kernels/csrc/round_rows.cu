@@ -13,7 +13,7 @@ namespace accelsim {
 namespace {
 
 constexpr int kMostThreads = 1024;
-constexpr int kUsualThreads = 448;  // at most, of which an SM has three blocks at a time
+constexpr int kUsualThreads = 384;  // at most; without spills an SM has three blocks at a time
 constexpr int kWarps = kMostThreads / 32;
 constexpr unsigned kAll = 0xffffffffu;
 
