@@ -110,3 +110,14 @@ def test_the_script_that_times_converted_layers_runs_on_a_small_shape():
     assert (exact["products"], exact["inexact"]) == (14, 0)
     assert exact["bytes"] < 0.7
     assert found["bf16"]["ms"] > 0
+
+
+@pytest.mark.slow
+def test_the_script_that_times_single_layers_runs_on_small_shapes():
+    script = [sys.executable, str(EXAMPLES / "exact_linear.py"), "--repeats=1"]
+    shapes = ["--shapes", "32x96x64", "3x64x80"]
+    done = subprocess.run([*script, *shapes], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()[2:]
+    assert len(lines) == 2
+    assert all(line.split()[-1] == "0" for line in lines)
