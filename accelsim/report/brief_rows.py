@@ -21,6 +21,7 @@ from accelsim.report.designs import Design, all_designs, cheapest
 from accelsim.report.line import Line
 from accelsim.report.settings import Settings
 from accelsim.report.summary_rows import Labels
+from accelsim.report.words import explain_rounding
 
 T = TypeVar("T")
 
@@ -203,7 +204,8 @@ def _of_design(row: Compared, title: str) -> str:
 def _meanings(
     ran: Sequence[Record], baselines: Sequence[str], stages: Sequence[Stage]
 ) -> dict[str, str]:
-    meanings = {}
+    meanings = {"r": "low-bit multiplications over those of the GEMMs"}
+    meanings |= explain_rounding(ran)
     repeats = [times.repeats for record in ran for times in record.time_ms.values()]
     if stages and repeats:
         low, high = min(repeats), max(repeats)
@@ -215,7 +217,6 @@ def _meanings(
     if baselines:
         names = ", ".join(f"×{name}" for name in baselines)
         meanings[names] = "time of that GEMM over the total; above 1 is faster than it"
-    meanings["r"] = "low-bit multiplications over those of the GEMMs"
     meanings["MACs"] = "low-bit multiply-adds"
     return meanings
 

@@ -16,7 +16,12 @@ from accelsim.report.line import Line
 from accelsim.report.problems import failures, not_run, place, verdict
 from accelsim.report.settings import Settings
 from accelsim.report.summary_rows import Columns
-from accelsim.report.words import explain_choices, explain_gemms, explain_strategies
+from accelsim.report.words import (
+    explain_choices,
+    explain_gemms,
+    explain_rounding,
+    explain_strategies,
+)
 
 WIDTH = 80
 """Largest width of a line of text; a table is as wide as its numbers need."""
@@ -120,6 +125,7 @@ def _notes(ran: Sequence[Record], columns: Columns, chosen: bool) -> list[str]:
         **(explain_choices(ran) if chosen else {}),
         **explain_strategies(ran),
         **explain_gemms(ran),
+        **explain_rounding(ran),
         "exact": "every integer of the product equals the oracle's",
         "r": "low-bit multiplications over those of the GEMM",
         "MACs": "low-bit multiply-adds",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from accelsim.records import Record
+from accelsim.report.settings import describe
 from accelsim.types import FUSED
 
 if TYPE_CHECKING:
@@ -54,6 +55,19 @@ def explain_strategies(records: Sequence[Record]) -> dict[str, str]:
     if any(map(_PAIR.fullmatch, asked)):
         found["row, column, both"] = _WAYS
     return found
+
+
+def explain_rounding(records: Sequence[Record]) -> dict[str, str]:
+    """Return what β means, with the percentile of some records if they share one.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        Those that are shown.
+    """
+    found = {*map(tuple, (describe(record, ["percentile"]) for record in records))}
+    (which,) = found.pop() if len(found) == 1 and () not in found else ("the percentile",)
+    return {"β": f"rounding maps {which} of the magnitudes to β/2, and clips nothing"}
 
 
 def explain_choices(records: Sequence[Record]) -> dict[str, str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import resource
 import time
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import gcd
 
 import torch
@@ -63,7 +65,7 @@ class _Sample:
 
 
 def estimate(config: RunConfig, gemms: Sequence[Gemm], settings: Sequence[Setting]) -> RunEstimate:
-    """Time backends and settings on a crop of a GEMM of middling size, and scale the times up.
+    """Time backends and settings on a crop of a typical GEMM, and scale the times up.
 
     Times are taken to grow with the multiplications, memory with the operands, the product and the
     unpack ratio of the sample. A backend that is unavailable takes nothing. For a large sweep as
@@ -87,8 +89,7 @@ def estimate(config: RunConfig, gemms: Sequence[Gemm], settings: Sequence[Settin
         kind = (str(setting.unpack.strategy), setting.choice.key)
         if kind[1] in devices:
             kinds[kind].append(setting)
-    middle = sorted(gemms, key=lambda gemm: gemm.macs)[len(gemms) // 2]
-    samples = _samples(middle, kinds, devices, config)
+    samples = _samples(typical(gemms), kinds, devices, config)
     macs = sum(gemm.macs for gemm in gemms)
     repeats = config.timing.warmup + config.timing.repeats
     every = [sample for found in samples.values() for sample in found]
@@ -100,6 +101,22 @@ def estimate(config: RunConfig, gemms: Sequence[Gemm], settings: Sequence[Settin
     most = max(_bytes(gemm, ratio) for gemm in gemms) if ratio else 0
     here = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return RunEstimate(seconds, here + most, len(every), sum(map(len, kinds.values())))
+
+
+def typical(gemms: Sequence[Gemm]) -> Gemm:
+    """Return the GEMM up to whose size half of all multiplications are.
+
+    Small GEMMs, of which there may be many, cost far more for each multiplication than those that
+    take the time.
+
+    Parameters
+    ----------
+    gemms : sequence of Gemm
+        At least one.
+    """
+    ordered = sorted(gemms, key=lambda gemm: gemm.macs)
+    sums = [*accumulate(gemm.macs for gemm in ordered)]
+    return ordered[bisect_left(sums, sums[-1] / 2)]
 
 
 def _seconds_per_mac(samples: Sequence[_Sample]) -> float:

@@ -24,6 +24,7 @@ n×d×h  A is [n, d], B is [h, d]
 by     how A/B was unpacked: the high digits of an entry, those beyond its
        first, lie in further rows, in further columns, or in both kinds of lines
 mix    high digits in further rows, columns or both, the cheapest for each GEMM
+β      rounding maps percentile 95 of the magnitudes to β/2, and clips nothing
 exact  every integer of the product equals the oracle's
 r      low-bit multiplications over those of the GEMM
 MACs   low-bit multiply-adds

@@ -4,7 +4,12 @@ import pytest
 from click.testing import CliRunner
 
 from accelsim import cli
-from accelsim.report.words import explain_choices, explain_gemms, explain_strategies
+from accelsim.report.words import (
+    explain_choices,
+    explain_gemms,
+    explain_rounding,
+    explain_strategies,
+)
 from accelsim.types import FUSED
 from accelsim.unpack.loading import list_strategies
 
@@ -46,3 +51,12 @@ def test_a_list_of_gemms_explains_them_below():
     rows, _, terms = listed.stdout.partition("\n\n")
     assert "smollm2.qk.dq" in rows
     assert [line.split()[0] for line in terms.splitlines()] == ["qk", "pv", "grad_input"]
+
+
+def test_beta_is_explained_by_the_percentile_that_all_share(make_record):
+    def said(*percentiles):
+        return explain_rounding([make_record(percentile=value) for value in percentiles])["β"]
+
+    assert said(95.0, 95.0).startswith("rounding maps percentile 95 of the magnitudes to β/2")
+    assert said(95.0, 99.0).startswith("rounding maps the percentile of the magnitudes to β/2")
+    assert said().startswith("rounding maps the percentile of the magnitudes")
