@@ -17,6 +17,7 @@ from accelsim.errors import InputError
 from workloads.bundle_stream import DTYPE_NAMES, BundleStream, Described
 from workloads.gemm import PHASES
 from workloads.tracing import GemmCall, Multiplication, Tracer
+from workloads.tracing.modes import is_fake
 
 
 @dataclass(frozen=True)
@@ -274,6 +275,8 @@ class Capture(Tracer):
             return "the bundle cannot be written any further"
         if self._stream is None:
             return None
+        if is_fake(call.a) or is_fake(call.b):
+            return f"{call.name}: operands without values"
         if call.a.is_meta or call.b.is_meta:
             return f"{call.name}: operands on the device 'meta' have no values; load the weights"
         written = self._stream.written + gemm.bytes(self._sampling)

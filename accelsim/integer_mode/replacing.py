@@ -19,6 +19,7 @@ from accelsim.errors import InputError, unknown_name
 from accelsim.integer_mode.unmatched import Globs
 from workloads.gemm import OPS
 from workloads.tracing import GemmCall, GemmOperands, Multiplication, Skipped, Tracer, place
+from workloads.tracing.modes import is_fake
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,9 @@ class Replacing(Tracer):
     def _chooses(self, call: GemmCall) -> bool:
         if not self._wants(call.site.layer, call.site.op):
             self.not_chosen.add(call.site.op, macs(call))
+            return False
+        if is_fake(call.a) or is_fake(call.b):
+            self.left.add(f"{call.name}: operands without values", macs(call))
             return False
         if call.a.is_floating_point() and call.b.is_floating_point():
             return True

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from accelsim.errors import DataError
 from accelsim.integer_mode.checksum import checksum, checksum_there
 from accelsim.types import PreparedOperand, Route, Side
+from workloads.tracing.modes import is_fake
 
 View: TypeAlias = tuple[Any, ...]
 _State: TypeAlias = tuple[Any, ...]
@@ -186,8 +187,8 @@ def _state(tensor: Tensor, writes: tuple[int, int | None]) -> _State:
 
 
 def _has_memory(tensor: Tensor) -> bool:
-    """Whether a tensor is a view of some memory; sparse ones and oneDNN's are not."""
-    return tensor.layout is torch.strided
+    """Whether a tensor is a view of some memory; sparse ones, oneDNN's and fake ones are not."""
+    return tensor.layout is torch.strided and not is_fake(tensor)
 
 
 def _address(tensor: Tensor) -> int:

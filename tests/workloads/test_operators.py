@@ -295,3 +295,50 @@ def test_buffers_without_strides_are_no_weights(convert, way):
     dense = model.adjacency.is_mkldnn
     assert mode.tally.total.gemms == (2 if dense else 1)
     assert any("an operand is sparse" in reason for reason in mode.skipped) != dense
+
+
+NESTED = [torch.randn(3, 8), torch.randn(5, 8)]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, w: nn.functional.linear(torch.nested.nested_tensor(NESTED), w),
+        lambda x, w: torch.nested.nested_tensor(NESTED) @ torch.nested.nested_tensor([w.T, w.T]),
+    ],
+)
+@pytest.mark.parametrize("guard", [torch.no_grad, torch.inference_mode])
+def test_nested_operands_of_any_layout_pass_with_a_count(function, guard):
+    """Their sizes are unknown, and so are the multiplications; the model runs on."""
+    model, x = Calls(function), torch.randn(2, 8)
+    with guard():
+        plain = model(x)
+        with accelsim.integer_gemms(model, beta=15) as mode:
+            found = model(x)
+    assert all(torch.equal(*pair) for pair in zip(found.unbind(), plain.unbind(), strict=True))
+    (reason,) = mode.skipped
+    assert "an operand is nested" in reason
+    assert mode.tally.summary()["skipped_unknown"] == 1
+
+
+def test_composite_operators_with_kernels_of_their_own_are_named():
+    """Inference mode shows them; elsewhere the dispatcher does not."""
+    x = torch.randn(6, 8)
+    try:
+        packed = torch.ops.aten.fbgemm_pack_gemm_matrix_fp16(torch.randn(5, 8))
+    except (RuntimeError, AttributeError) as error:
+        pytest.skip(f"no FBGEMM here: {error}")
+    multiply = torch.ops.aten.fbgemm_linear_fp16_weight_fp32_activation
+    model = Calls(lambda x, w: multiply(x, packed, torch.zeros(5)))
+    with torch.inference_mode(), accelsim.integer_gemms(model, beta=15) as mode:
+        model(x)
+    (reason,) = mode.skipped
+    assert reason.startswith("aten::fbgemm_linear_fp16_weight_fp32_activation: multiplies matrices")
+
+
+def test_operators_that_the_dispatcher_does_not_know_run():
+    """TorchScript's own, which `torch.export` calls."""
+    model = Calls(lambda x, w: torch.ops.prim.device(x) == w.device and x @ w.T)
+    with torch.no_grad(), accelsim.integer_gemms(model, beta=15) as mode:
+        assert model(torch.randn(2, 8)).shape == (2, 6)
+    assert mode.tally.summary()["gemms"] == 1

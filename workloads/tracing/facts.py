@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from workloads.tracing.multiplication import multiplies
-from workloads.tracing.operators import gathers, holds_no_gemm, is_softmax, may_write
+from workloads.tracing.operators import gathers, has_kernel, holds_no_gemm, is_softmax, may_write
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +72,4 @@ def _is_simple(func: Any) -> bool:
 
 
 def _is_made_of_others(func: Any) -> bool:
-    return bool(
-        torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
-    )
+    return has_kernel(func, "CompositeImplicitAutograd")

@@ -12,6 +12,9 @@ from torch._ops import HigherOrderOperator
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
+from accelsim.errors import InputError
+from workloads.tracing.operators import has_kernel
+
 
 class OperatorMode(TorchDispatchMode):
     """Hands every operator on plain tensors to a function, in the thread that enters it.
@@ -49,6 +52,8 @@ class OperatorMode(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if is_recorded():
+            return self._hidden(func, args, kwargs or {}, "recorded, to run later")
         if func is _LINEAR and not kwargs:
             out = self._linear(args)
             if out is not None:
@@ -79,6 +84,33 @@ def _takes_itself_apart(kind: Any) -> bool:
     return own and not issubclass(kind, FakeTensor)
 
 
+def is_recorded() -> bool:
+    """Whether operators are recorded for later, and have to be those that the model calls.
+
+    What else computed their results would be recorded as a constant.
+
+    Raises
+    ------
+    InputError
+        If TorchScript records: it takes some operators for constants that a mode has seen.
+    """
+    if _torchscript() is not None:
+        raise InputError(
+            "torch.jit.trace cannot record a model inside of the context; leave it before, or "
+            "record by torch.export"
+        )
+    return _mode_of(_RECORDING) is not None
+
+
+_mode_of, _torchscript = torch._C._get_dispatch_mode, torch._C._get_tracing_state
+_RECORDING = torch._C._TorchDispatchModeKey.PROXY
+
+
+def is_fake(value: Any) -> bool:
+    """Whether a value is a tensor without entries, though it claims to be on a device with them."""
+    return isinstance(value, FakeTensor)
+
+
 def is_seen_by(owner: Any) -> bool:
     """Whether an `OperatorMode` of this owner sees what the current thread runs."""
     modes = _get_current_dispatch_mode_stack()
@@ -102,7 +134,7 @@ def _kernel(func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     if len(devices) != 1 or any(x.layout != torch.strided or x.is_nested for x in tensors):
         return None
     for name in (*devices, "CompositeExplicitAutograd"):
-        if name and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), name):
+        if name and has_kernel(func, name):
             return getattr(torch._C.DispatchKey, name)
     return None
 
@@ -114,8 +146,7 @@ def is_composite(func: Any) -> bool:
     """Whether an operator consists only of others; inference mode shows these whole."""
     if func not in _COMPOSITE:
         made_of, *kernels = (
-            torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
-            for key in ("CompositeImplicitAutograd", "CPU", "CUDA")
+            has_kernel(func, key) for key in ("CompositeImplicitAutograd", "CPU", "CUDA")
         )
         _COMPOSITE[func] = made_of and not any(kernels) and not func.is_view
     return _COMPOSITE[func]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -56,6 +58,10 @@ HIDDEN = _names(
     _sparse_semi_structured_mm _sparse_sparse_matmul _transformer_encoder_layer_fwd
     _triton_multi_head_attention _triton_scaled_dot_attention _weight_int4pack_mm
     _weight_int4pack_mm_for_cpu _weight_int4pack_mm_with_scales_and_zeros _weight_int8pack_mm
+    _wrapped_quantized_linear_prepacked fbgemm_linear_fp16_weight
+    fbgemm_linear_fp16_weight_fp32_activation fbgemm_linear_int8_weight
+    fbgemm_linear_int8_weight_fp32_activation quantized_gru_cell quantized_lstm_cell
+    quantized_rnn_relu_cell quantized_rnn_tanh_cell
     affine_grid_generator conv_depthwise3d conv_tbc cudnn_affine_grid_generator
     cudnn_affine_grid_generator_backward cudnn_convolution cudnn_convolution_add_relu
     cudnn_convolution_relu cudnn_convolution_transpose hspmm linear_backward
@@ -204,6 +210,18 @@ def holds_no_gemm(func: Any) -> bool:
     if namespace in KNOWN_NAMESPACES:
         return name not in FACTORIZATIONS
     return namespace == "aten" and (bool(func.is_view) or plain(name) in WITHOUT_GEMMS)
+
+
+def has_kernel(func: Any, key: str) -> bool:
+    """Whether an operator has a kernel of its own for a dispatch key.
+
+    Those that only TorchScript knows, such as ``prim::device``, have none.
+    """
+    name = func.name()
+    return bool(
+        torch._C._dispatch_has_kernel(name)
+        and torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+    )
 
 
 def may_write(func: Any) -> bool:

@@ -68,12 +68,16 @@ def product_macs(product: GemmOperands) -> int:
 
 def operator_macs(func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> int | None:
     """Estimate the multiplications of an operator whose GEMMs are not seen; None if unknown."""
+    try:
+        return _estimate(func, args, kwargs, out)
+    except Exception:  # an operand that a formula does not foresee ends no model
+        return None
+
+
+def _estimate(func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> int | None:
     formula = flop_registry.get(getattr(func, "overloadpacket", func))
     if formula is not None:
-        try:
-            return int(formula(*args, **kwargs, out_val=out)) // 2
-        except (TypeError, ValueError, AssertionError, AttributeError, RuntimeError):
-            return None  # an operand that the formula does not foresee
+        return int(formula(*args, **kwargs, out_val=out)) // 2
     namespace, _, name = name_of(func).partition("::")
     if namespace == "quantized" and name.startswith("linear"):
         return _linear(args, out)

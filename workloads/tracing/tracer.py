@@ -265,7 +265,7 @@ class Tracer(ABC):
         elif func.overloadpacket in STEPS:
             out = self._stepwise(mode, func, args, kwargs)
         elif modes.is_composite(func):
-            why = unusual((args, kwargs))
+            why = _HIDDEN if is_hidden(func) else unusual((args, kwargs))
             if why is not None:  # whose kernel is another one
                 return self._pass_through(func, args, kwargs, why)
             with mode:
@@ -360,6 +360,9 @@ class Tracer(ABC):
             macs = operator_macs(func, args, kwargs, out)
             self.left.add(stays(name_of(func), *_why(func)), macs)
         return out
+
+
+_HIDDEN = "multiplies matrices in a kernel of its own"
 
 
 def _nothing() -> None:

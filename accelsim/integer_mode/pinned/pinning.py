@@ -16,7 +16,7 @@ from accelsim.integer_mode.pinned.exact_operators import is_exact
 from accelsim.integer_mode.pinned.operators import FLOATS, OPERATORS
 from accelsim.types import Request
 from workloads.tracing import GemmCall
-from workloads.tracing.modes import is_composite
+from workloads.tracing.modes import is_composite, is_fake, is_recorded
 from workloads.tracing.operators import name_of
 
 LEVEL = 2
@@ -106,7 +106,8 @@ class _PinningMode(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not isinstance(func, HigherOrderOperator):
+        later = is_recorded() or any(is_fake(x) for x in tree_leaves((args, kwargs)))
+        if not later and not isinstance(func, HigherOrderOperator):
             pinned = _pinned(func, args, kwargs)
             if pinned is not None:
                 result = _run(pinned, func, args, kwargs)
@@ -117,7 +118,7 @@ class _PinningMode(TorchDispatchMode):
                     return func.decompose(*args, **kwargs)
         result = func(*args, **kwargs)
         # Division and addition are exact but for the forms that are pinned.
-        if self._matters() and not is_exact(func, args, kwargs, result):
+        if self._matters() and (later or not is_exact(func, args, kwargs, result)):
             self._unpinned[name_of(func)] += 1
         return result
 
