@@ -35,7 +35,7 @@ class Step:
         The first case that has no record yet, of a backend that runs here: the one that is made
         now, or one of several.
     seconds_left : float or None
-        Estimate of the remaining time; None until a few records were made.
+        Estimate of the remaining time; None until a few records were made, and at the end.
     """
 
     done: int
@@ -86,7 +86,9 @@ class Steps:
         self._open.pop(case.number, None)
         if not record.available:
             self._unavailable.add(case.choice.key)
-        return Step(self._done, self._total, record, self._following(), self._left.seconds)
+        following = self._following()
+        left = None if following is None else self._left.seconds
+        return Step(self._done, self._total, record, following, left)
 
     def _following(self) -> Case | None:
         """Return the first open case of a backend that is not known to be unavailable."""

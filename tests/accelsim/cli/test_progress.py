@@ -113,3 +113,11 @@ def test_a_resumed_run_counts_what_is_there(cases):
     step = Steps(cases[2:], len(cases)).begin()
     assert (step.done, step.total, step.record, step.seconds_left) == (2, 12, None, None)
     assert step.following is cases[2]
+
+
+def test_no_time_is_left_where_nothing_is(cases):
+    clock = iter([0.1 * step**1.5 for step in range(100)]).__next__
+    steps = Steps(cases, len(cases), clock)
+    *earlier, last = [steps.made(case, record(case)) for case in cases]
+    assert (last.following, last.seconds_left) == (None, None)
+    assert all(step.seconds_left > 0 for step in earlier[2:])
