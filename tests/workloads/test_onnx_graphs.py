@@ -201,6 +201,63 @@ def test_shapes_and_operands(name, save):
         np.testing.assert_allclose(product.ravel(), result.ravel(), tolerance, tolerance)
 
 
+def test_shapes_that_the_model_computes(save):
+    """By operators that ONNX's own inference does not follow, twice in a row."""
+    nodes = [
+        node("Shape", ["x"], ["s"]),
+        node("Slice", ["s", "zero", "two"], ["lead"]),
+        node("ReduceProd", ["lead"], ["rows"], keepdims=1),
+        node("Concat", ["rows", "four"], ["flat"], axis=0),
+        node("Reshape", ["x", "flat"], ["x2"]),
+        node("MatMul", ["x2", "w"], ["h"], name="first"),
+        node("Shape", ["h"], ["sh"]),
+        node("ReduceProd", ["sh"], ["all"], keepdims=1),
+        node("Div", ["all", "four"], ["many"]),
+        node("Concat", ["many", "four"], ["flat2"], axis=0),
+        node("Reshape", ["h", "flat2"], ["h2"]),
+        node("MatMul", ["h2", "w"], ["y"], name="second"),
+    ]
+    numbers = {name: np.array([n]) for name, n in (("zero", 0), ("two", 2), ("four", 4))}
+    weights = {"w": floats(4, 20), **numbers}
+    made = model(nodes, [("x", [2, 5, 4])], weights)
+    inferred = onnx.shape_inference.infer_shapes(made, data_prop=True).graph.value_info
+    (own,) = (each.type.tensor_type for each in inferred if each.name == "x2")
+    assert not own.shape.dim[0].HasField("dim_value"), "ONNX alone does not know it"
+    path, given = save(model(nodes, [X], weights), x=floats(2, 5, 4))
+    assert shapes(path) == [("first", "linear", 1, 10, 4, 20), ("second", "linear", 1, 50, 4, 20)]
+    assert gemm_shapes(onnx_gemms(path, given)[0]) == shapes(path)
+
+
+def test_what_depends_on_a_value_is_not_folded(save):
+    """The number of entries that are not zero, and one that is drawn."""
+    nodes = [
+        node("NonZero", ["x"], ["places"]),
+        node("Cast", ["places"], ["p"], to=FLOAT),
+        node("MatMul", ["w", "p"], ["y"], name="g"),
+    ]
+    path, _ = save(model(nodes, [("x", [3])], {"w": floats(6, 1)}))
+    with pytest.raises(InputError, match="the shape of 'p', an operand of 'g', cannot be told"):
+        onnx_layers(path, BATCH, TOKENS)
+    nodes = [
+        node("RandomUniform", [], ["r"], shape=[1], low=1.0, high=9.0),
+        node("Cast", ["r"], ["many"], to=onnx.TensorProto.INT64),
+        node("Concat", ["many", "minus"], ["to"], axis=0),
+        node("Expand", ["x", "to"], ["p"]),
+        node("MatMul", ["p", "w"], ["y"], name="g"),
+    ]
+    weights = {"w": floats(4, 1), "minus": np.array([1])}
+    path, _ = save(model(nodes, [("x", [1, 4])], weights))
+    with pytest.raises(InputError, match="the shape of 'p', an operand of 'g', cannot be told"):
+        onnx_layers(path, BATCH, TOKENS)
+
+
+def test_a_negative_dimension_is_an_unknown_one(save):
+    nodes = [node("MatMul", ["x", "w"], ["y"], name="g")]
+    path, given = save(model(nodes, [("x", [-1, -1, 4])], {"w": floats(4, 6)}), x=floats(2, 5, 4))
+    assert shapes(path) == [("g", "linear", 1, 10, 4, 6)]
+    assert gemm_shapes(onnx_gemms(path, given)[0]) == shapes(path)
+
+
 def test_alpha_beta_and_the_bias_are_outside_of_the_product(save):
     nodes, inputs, weights, arrays = gemm(0, 1, alpha=0.5, beta=2.0)
     weights["c"] = floats(6)

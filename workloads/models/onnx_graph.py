@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from accelsim.errors import InputError
 from accelsim.plugins.extras import need
 from workloads.models.layer import Layer
+from workloads.models.onnx_folding import fold, forget_weights
 from workloads.models.onnx_operators import (
     EXTRA,
     constants,
@@ -170,8 +171,10 @@ def named(others: Mapping[str, int]) -> str:
 
 def _layers(model: Any, path: Path, batch: int, tokens: int, others: Counter[str]) -> list[Layer]:
     """Return the GEMMs, and count what is left out in addition."""
-    values, float_types, found = _values(model, path, batch, tokens), _float_types(), []
-    for site in sites(model):
+    products = sites(model)
+    wanted = {name for site in products for name in (site.a, site.b)}
+    values, float_types, found = _values(model, path, batch, tokens, wanted), _float_types(), []
+    for site in products:
         left, right = (values.get(name, Value(0, None)) for name in (site.a, site.b))
         if left.type and left.type not in float_types:
             others[f"product of {_type_name(left.type)}"] += 1
@@ -211,15 +214,30 @@ def _type_name(number: int) -> str:
     return str(need("onnx", EXTRA).TensorProto.DataType.Name(number)).lower()
 
 
-def _values(model: Any, path: Path, batch: int, tokens: int) -> dict[str, Value]:
-    """Tell types and shapes of a model's tensors, as ONNX infers them."""
-    onnx = need("onnx", EXTRA)
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+def _values(model: Any, path: Path, batch: int, tokens: int, wanted: set[str]) -> dict[str, Value]:
+    """Tell types and shapes of a model's tensors, above all of those that are wanted."""
+    _fix_inputs(model, batch, tokens)
+    forget_weights(model)
+    found = _inferred(model, path)
+    while not all(_is_known(found.get(name)) for name in wanted) and fold(
+        model, {name: value.shape for name, value in found.items()}
+    ):
+        found = _inferred(model, path)
+    return found
+
+
+def _is_known(value: Value | None) -> bool:
+    return value is not None and value.shape is not None and None not in value.shape
+
+
+def _fix_inputs(model: Any, batch: int, tokens: int) -> None:
+    """Give dimensions without a number one, and leave those of the outputs to be inferred."""
+    weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     names = _names(inputs, batch, tokens)
     for value in inputs:
         for place, size in enumerate(value.type.tensor_type.shape.dim):
-            if not size.HasField("dim_value"):
+            if _size(size) is None:
                 size.dim_value = names.get(size.dim_param, tokens if place else batch)
     for value in model.graph.value_info:
         for size in value.type.tensor_type.shape.dim:
@@ -228,6 +246,11 @@ def _values(model: Any, path: Path, batch: int, tokens: int) -> dict[str, Value]
     for value in model.graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
+
+
+def _inferred(model: Any, path: Path) -> dict[str, Value]:
+    """Infer types and shapes as ONNX does."""
+    onnx = need("onnx", EXTRA)
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception as error:  # the library's own
@@ -238,8 +261,8 @@ def _values(model: Any, path: Path, batch: int, tokens: int) -> dict[str, Value]
     }
     for tensor in model.graph.sparse_initializer:
         found[tensor.values.name] = Value(tensor.values.data_type, list(tensor.dims))
-    for name, tensor in weights.items():
-        found[name] = Value(tensor.data_type, list(tensor.dims))
+    for tensor in model.graph.initializer:
+        found[tensor.name] = Value(tensor.data_type, list(tensor.dims))
     return found
 
 
@@ -257,5 +280,10 @@ def _value(kind: Any) -> Value:
     """Read a tensor's type."""
     if not kind.HasField("shape"):
         return Value(kind.elem_type, None)
-    sizes = [size.dim_value if size.HasField("dim_value") else None for size in kind.shape.dim]
-    return Value(kind.elem_type, sizes)
+    return Value(kind.elem_type, [_size(size) for size in kind.shape.dim])
+
+
+def _size(dimension: Any) -> int | None:
+    """Read a dimension; some tools write a negative number where they know none."""
+    is_known = dimension.HasField("dim_value") and dimension.dim_value >= 0
+    return dimension.dim_value if is_known else None

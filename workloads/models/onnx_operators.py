@@ -104,6 +104,11 @@ def _unread(node: Any) -> str:
     return f"{node.domain}.{node.op_type}"
 
 
+def has_body(node: Any) -> bool:
+    """Return whether a node runs others, as If, Loop and Scan do."""
+    return next(_inside(node), None) is not None
+
+
 def _inside(node: Any) -> Iterator[Any]:
     """Yield the nodes in the bodies of a node."""
     for attribute in node.attribute:
@@ -119,7 +124,7 @@ def constants(model: Any) -> set[str]:
     found |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     for node in model.graph.node:
         inputs = [name for name in node.input if name]
-        is_constant = all(name in found for name in inputs) and next(_inside(node), None) is None
+        is_constant = all(name in found for name in inputs) and not has_body(node)
         if is_constant and (inputs or node.op_type == "Constant"):
             found.update(node.output)
     return found
