@@ -25,14 +25,14 @@ _NEEDED = ("jinja2", "seaborn")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @output_option(
     "The page to write [default: report.html in the folder of the run, or in the current folder "
-    "for several runs; none with --figures]"
+    "for several runs]"
 )
 @click.option(
     "--figures",
     "folder",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write each figure here, as PDF and PNG.",
+    help="Write each figure here, too, as PDF and PNG.",
 )
 def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) -> None:
     """Write one HTML page about RUNS: run folders, or the records.jsonl of one.
@@ -53,7 +53,7 @@ def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) ->
             raise InputError("one page shows one file of accelsim invariance, without figures")
         _write(output or runs[0].with_suffix(".html"), render_invariance(runs[0]))
         return
-    page = output or (None if folder else _default_page(runs))
+    page = output or _default_page(runs)
     kinds = {kind_of(path) for path in runs}
     if len(kinds) > 1:
         raise InputError(
@@ -77,7 +77,7 @@ def _default_page(runs: Sequence[Path]) -> Path:
     return (run if run.is_dir() else run.parent) / PAGE
 
 
-def _report_runs(paths: Sequence[Path], page: Path | None, folder: Path | None) -> None:
+def _report_runs(paths: Sequence[Path], page: Path, folder: Path | None) -> None:
     """Write the page and the figures of runs of GEMMs."""
     from accelsim.records import load_run
     from accelsim.report.figures import draw
@@ -85,17 +85,16 @@ def _report_runs(paths: Sequence[Path], page: Path | None, folder: Path | None) 
 
     runs = [load_run(path) for path in paths]
     _refuse_empty(paths, runs)
-    figures, left_out = draw(runs, narrow=page is not None)
+    figures, left_out = draw(runs)
     if folder is not None:
         _save(figures, left_out, folder)
-    if page is not None:
-        _write(page, render_page(runs, figures, left_out))
+    _write(page, render_page(runs, figures, left_out))
 
 
 def _report_experiments(
     paths: Sequence[Path],
     kind: type[Any],
-    page: Path | None,
+    page: Path,
     folder: Path | None,
 ) -> None:
     """Write the page and the figures of experiments with models."""
@@ -111,8 +110,7 @@ def _report_experiments(
         about = [AboutExperiment(run, name) for run, name in zip(runs, names, strict=True)]
         for one in about:
             _save(one.figures, one.left_out, folder)
-    if page is not None:
-        _write(page, render_experiments(runs, names))
+    _write(page, render_experiments(runs, names))
 
 
 def _refuse_empty(paths: Sequence[Path], runs: Sequence[Run | ExperimentRun]) -> None:
@@ -124,7 +122,7 @@ def _refuse_empty(paths: Sequence[Path], runs: Sequence[Run | ExperimentRun]) ->
 def _save(figures: Sequence[Figure], left_out: Mapping[str, str], folder: Path) -> None:
     """Write the files of figures, and report which are not drawn."""
     written = [path for figure in figures for path in figure.save(folder)]
-    click.echo(f"{len(written)} files in {folder}", err=True)
+    click.echo(f"wrote {len(written)} files of figures in {folder}", err=True)
     for name, reason in left_out.items():
         click.echo(f"accelsim: note: not drawn: {name}: {reason}", err=True)
 

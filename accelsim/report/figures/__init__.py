@@ -50,15 +50,15 @@ MEASURED: tuple[Draw, ...] = (
 FIGURES = (*MEASURED, *OF_MODELS)
 
 
-def draw(runs: Sequence[Run], narrow: bool = True) -> tuple[list[Figure], dict[str, str]]:
+def draw(runs: Sequence[Run]) -> tuple[list[Figure], dict[str, str]]:
     """Draw every figure that the records allow, those of models first where all are models.
+
+    Each is drawn for wide and for narrow screens.
 
     Parameters
     ----------
     runs : sequence of Run
         What is drawn.
-    narrow : bool
-        Draw each for a narrow screen too.
 
     Returns
     -------
@@ -74,9 +74,8 @@ def draw(runs: Sequence[Run], narrow: bool = True) -> tuple[list[Figure], dict[s
         try:
             with style():
                 figure = function(data, described, WIDE)
-                if narrow:
-                    figure = replace(figure, narrow=function(data, described, NARROW).canvas)
-                figures.append(figure)
+                narrow = function(data, described, NARROW).canvas
+                figures.append(replace(figure, narrow=narrow))
         except NothingToDrawError as error:
             left_out[function.__name__.replace("_", " ")] = str(error)
     return figures, left_out

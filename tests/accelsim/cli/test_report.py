@@ -1,6 +1,7 @@
 """``accelsim report`` from the command line."""
 
 import importlib.util
+import shutil
 
 import pytest
 
@@ -47,6 +48,13 @@ def test_the_page_of_one_run_is_beside_it_and_that_of_several_here(
         assert f"wrote {tmp_path / 'report.html'}" in said
         (tmp_path / "report.html").unlink()
     report(lines, lines)
+    (tmp_path / "report.html").unlink(missing_ok=True)
+    code, said = report(lines, "--figures", other / "figures")
+    assert code == 0
+    assert f"wrote {tmp_path / 'report.html'}" in said
+    assert f"files of figures in {other / 'figures'}" in said
+    assert any((other / "figures").iterdir())
+    shutil.rmtree(other / "figures")
     assert [path.name for path in other.iterdir()] == ["report.html"]
 
 

@@ -253,7 +253,7 @@ def test_scatter_plots_show_a_sample_of_very_many_records(make_record, make_run)
         make_record(gemm=f"g{index}", ratio=1 + index / 1000, gemm_bytes=2048)
         for index in range(MOST_POINTS + 500)
     ]
-    figures, _ = draw([make_run(records)], narrow=False)
+    figures, _ = draw([make_run(records)])
     for name in ("speedup-by-ratio", "roofline"):
         assert f"{MOST_POINTS} of {MOST_POINTS + 500} records are shown" in (
             named(figures, name).caption
@@ -290,7 +290,7 @@ def test_the_same_records_give_the_same_files(sweep, make_run, tmp_path):
     for suffix in ("svg", "pdf", "png"):
         files = [tmp_path / f"{name}.{suffix}" for name in ("one", "two")]
         for file in files:
-            named(draw([make_run(sweep)], narrow=False)[0], "ratio-by-bits").write(file)
+            named(draw([make_run(sweep)])[0], "ratio-by-bits").write(file)
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
