@@ -34,7 +34,7 @@ class Sketched(Protocol):
     def key(self) -> str:
         """What GEMMs of one kind share: shapes and distributions of entries."""
 
-    def draw(self, lines: int) -> Operands:
+    def draw(self, lines: PerOperand[int]) -> Operands:
         """Draw at most `lines` rows of A and of B, all columns, of one matrix of the batch."""
 
 

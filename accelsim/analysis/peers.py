@@ -15,7 +15,7 @@ from accelsim.arithmetic.rounding import quantize
 from accelsim.errors import InputError
 from accelsim.routes.sketched import Scaling, sampled_rows
 from accelsim.settings import Unpacking
-from accelsim.types import Rounding
+from accelsim.types import PerOperand, Rounding
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from workloads import Gemm
 
@@ -95,7 +95,7 @@ def _unpacked(gemm: Gemm, rounding: Rounding, unpacking: Unpacking) -> tuple[Lay
         operands = gemm.load()
     else:
         rows = sampled_rows(unpacking.strategy.name, unpacking.block, gemm.d)
-        operands = gemm.sketch.draw(rows or max(gemm.n, gemm.h))
+        operands = gemm.sketch.draw(rows or PerOperand(gemm.n, gemm.h))
     a, b = (
         quantize(
             x,

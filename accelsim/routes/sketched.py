@@ -8,19 +8,23 @@ import torch
 from torch import Tensor
 
 from accelsim.errors import UnsupportedError
+from accelsim.types import PerOperand
 from accelsim.unpack import LowBitProblem
 from accelsim.unpack.problem import LineMap, Product
 
-ROWS, ENTRIES = 4096, 1 << 24
-"""What a sample has at least, of each operand: rows, or as many as make up these entries."""
+ROWS, ENTRIES = 4096, PerOperand(1 << 26, 1 << 24)
+"""What a sample has at least: rows, or as many as make up these entries.
+
+A has more: it is the activations of linear layers, in whose columns more rows are larger, whereas
+the rows of weights are alike."""
 
 STEADY = frozenset({"mix", "optimal", "best", "block", "row/row"})
-"""Strategies whose counts of a sample are within three percent of those of more rows, where
+"""Strategies whose counts of a sample are within two percent of those of more rows, where
 operands are drawn from a profile; ``docs/emulator.md`` has how far they are from real ones."""
 
 
-def sampled_rows(strategy: str, block: int | None, d: int) -> int | None:
-    """Return how many rows of an operand are drawn, to count on; None for all.
+def sampled_rows(strategy: str, block: int | None, d: int) -> PerOperand[int] | None:
+    """Return how many rows of each operand are drawn, to count on; None for all.
 
     The more rows there are, the larger is the largest entry of a column. So counts of a sample are
     too low where columns are unpacked: with a strategy that unpacks columns whether it is cheap or
@@ -34,9 +38,11 @@ def sampled_rows(strategy: str, block: int | None, d: int) -> int | None:
     block : int or None
         Columns of a K-block, for strategies that cut any.
     d : int
-        Columns of the operand.
+        Columns of the operands.
     """
-    return max(ROWS, ENTRIES // max(1, d)) if strategy in STEADY and block != 1 else None
+    if strategy not in STEADY or block == 1:
+        return None
+    return ENTRIES.map(lambda entries: max(ROWS, entries // max(1, d)))
 
 
 class Scaling:

@@ -43,7 +43,7 @@ def rounding_of(gemm: Gemm, asked: PerOperand[Rounding] | Automatic) -> PerOpera
 
 @lru_cache(maxsize=4096)
 def _found(gemm: Gemm, asked: Automatic) -> PerOperand[Rounding]:
-    operands = gemm.load() if gemm.sketch is None else gemm.sketch.draw(SAMPLE)
+    operands = gemm.load() if gemm.sketch is None else gemm.sketch.draw(PerOperand.both(SAMPLE))
     try:
         beta, _ = least_beta(*operands, asked.tolerance, asked.with_beta)
     except AccelsimError as error:

@@ -19,6 +19,8 @@ from accelsim.runner.opening import general_route, request_of
 from accelsim.types import Counts, PerOperand
 from workloads import Gemm
 
+NONE = PerOperand.both(0)
+
 REASON = "nothing was multiplied, as asked: product is none"
 
 
@@ -57,9 +59,10 @@ class CaseCounter:
         gemm = case.gemm
         if gemm.sketch is None:
             return _fields(self._counts(case, device, gemm.id), "counted"), REASON
-        unpack, most = case.unpack, max(gemm.n, gemm.h)
-        rows = min(most, sampled_rows(unpack.strategy.name, unpack.block, gemm.d) or most)
-        kind = f"{gemm.sketch.key} {gemm.batch} {rows}"
+        unpack, most = case.unpack, PerOperand(gemm.n, gemm.h)
+        drawn = sampled_rows(unpack.strategy.name, unpack.block, gemm.d) or most
+        rows = PerOperand(min(most.a, drawn.a), min(most.b, drawn.b))
+        kind = f"{gemm.sketch.key} {gemm.batch} {rows.a} {rows.b}"
         key = (kind, repr((case.quantize, case.unpack)), case.choice.key, str(device))
         sample = _sample(gemm, rows)
         if key not in self._known:
@@ -67,7 +70,9 @@ class CaseCounter:
             self._known[key] = _fields(counts, "sampled" if sample else "drawn")
         return self._known[key], f"{REASON}; operands are drawn from a profile{sample}"
 
-    def _counts(self, case: Case, device: torch.device, kind: str, rows: int = 0) -> Counts:
+    def _counts(
+        self, case: Case, device: torch.device, kind: str, rows: PerOperand[int] = NONE
+    ) -> Counts:
         operands = self._drawn(case.gemm, device, kind, rows)
         route = general_route(case, request_of(case, operands, self._config), self._config)
         key = (kind, repr(case.quantize), str(device))
@@ -83,7 +88,7 @@ class CaseCounter:
         return route.count(self._unpacked[1], whole)
 
     def _drawn(
-        self, gemm: Gemm, device: torch.device, kind: str, rows: int
+        self, gemm: Gemm, device: torch.device, kind: str, rows: PerOperand[int]
     ) -> tuple[Tensor, Tensor]:
         if gemm.sketch is None:
             return self._load(gemm, device)
@@ -98,13 +103,13 @@ class CaseCounter:
         self._operands = self._rounded = self._unpacked = None
 
 
-def _sample(gemm: Gemm, rows: int) -> str:
+def _sample(gemm: Gemm, rows: PerOperand[int]) -> str:
     """Say of how much of a GEMM the counts are, if not of the whole."""
     parts = [f"1 of {gemm.batch} matrices"] if gemm.batch > 1 else []
     parts += [
-        f"{rows} of {lines} rows of {name}"
-        for name, lines in (("A", gemm.n), ("B", gemm.h))
-        if lines > rows
+        f"{drawn} of {lines} rows of {name}"
+        for name, drawn, lines in (("A", rows.a, gemm.n), ("B", rows.b, gemm.h))
+        if lines > drawn
     ]
     return f", and counts are scaled from {', '.join(parts)}" if parts else ""
 

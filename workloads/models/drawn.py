@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from accelsim.types import PerOperand
 from workloads.drawing import Drawing
 from workloads.gemm import Gemm, Operands
 from workloads.profile import Profile, find
@@ -30,10 +31,9 @@ class Sketch:
         kind = repr([replace(drawing, key="") for drawing in self.drawings.values()])
         return hashlib.sha256(kind.encode()).hexdigest()
 
-    def draw(self, lines: int) -> Operands:
+    def draw(self, lines: PerOperand[int]) -> Operands:
         """Draw at most `lines` rows of A and of B, all columns, of one matrix of the batch."""
-        a, b = (self._drawing(side, lines).draw() for side in ("a", "b"))
-        return a, b
+        return self._drawing("a", lines.a).draw(), self._drawing("b", lines.b).draw()
 
     def _drawing(self, side: str, lines: int) -> Drawing:
         drawing = self.drawings[side]

@@ -92,7 +92,7 @@ def test_every_tool_gets_the_same_layers(export):
 
 
 def test_a_shape_only_model_is_exported_from_a_sample(export, tmp_path, monkeypatch):
-    monkeypatch.setattr("accelsim.analysis.peers.sampled_rows", lambda *_: 16)
+    monkeypatch.setattr("accelsim.analysis.peers.sampled_rows", lambda *_: PerOperand.both(16))
     (tmp_path / "run.yaml").write_text(
         "workloads: [{model: llama-2-7b, tokens: 64, gemms: ['layers.0.attention.qk']}]\n"
         "backends: [emulator]\n"

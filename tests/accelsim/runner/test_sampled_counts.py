@@ -10,6 +10,7 @@ import torch
 
 from accelsim.arithmetic.rounding import quantize
 from accelsim.routes.sketched import ROWS, STEADY, Scaling, sampled_rows
+from accelsim.types import PerOperand
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
 from workloads import open_bundle
 from workloads.capture import Sampling
@@ -22,8 +23,10 @@ from workloads.tiling import Tile, tiled
 
 DATA = Path(__file__).parents[3] / "workloads" / "data"
 
-N, D, H = 6144, 256, 9216
-"""More rows than a sample has at least, and few columns, so that whole counts take seconds."""
+N, D, H = 20480, 256, 9216
+"""More rows than a sample of 4096 columns has, and few columns, so that counts take seconds."""
+FEWER = 6144
+"""Rows of A where a strategy takes long."""
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +40,27 @@ def operands():
     return [quantize(x, 95, 15) for x in drawn]
 
 
-def ratio(operands, bits, strategy, rows):
+def ratio(operands, bits, strategy, rows, most=N):
     system = DigitSystem("balanced", bits)
-    integers = [IntegerOperand(x.values[:rows], system) for x in operands]
+    integers = [
+        IntegerOperand(x.values[:count], system)
+        for x, count in zip(operands, (rows.a, rows.b), strict=True)
+    ]
     problem = load_strategy(strategy, 32 if strategy == "block" else None).unpack(*integers)
     (n, d), (h, _) = (x.values.shape for x in operands)
+    n = min(n, most)
     return Scaling(problem.shape, (1, n, d, h)).problem(problem).ratio
 
 
 def sampled_and_whole(operands, bits, strategy):
-    return [ratio(operands, bits, strategy, rows) for rows in (ROWS, H)]
+    sample = sampled_rows(strategy, 32, 4096)
+    assert (sample.a, sample.b) == (16384, 4096)
+    return [ratio(operands, bits, strategy, rows) for rows in (sample, PerOperand(N, H))]
+
+
+def fewer_and_more(operands, bits, strategy):
+    counts = (PerOperand.both(ROWS), PerOperand(FEWER, H))
+    return [ratio(operands, bits, strategy, rows, FEWER) for rows in counts]
 
 
 @pytest.mark.parametrize("strategy", ["mix", "row/row", "block"])
@@ -54,29 +68,37 @@ def sampled_and_whole(operands, bits, strategy):
 def test_a_sample_gives_the_ratio_of_the_whole(operands, bits, strategy):
     assert strategy in STEADY
     sampled, whole = sampled_and_whole(operands, bits, strategy)
-    assert sampled == pytest.approx(whole, rel=0.03)
+    assert sampled == pytest.approx(whole, rel=0.02)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["optimal", "best"])
 @pytest.mark.parametrize("bits", range(3, 9))
 def test_a_sample_gives_the_ratio_of_slow_strategies(operands, bits, strategy):
-    sampled, whole = sampled_and_whole(operands, bits, strategy)
+    sampled, whole = fewer_and_more(operands, bits, strategy)
     assert sampled == pytest.approx(whole, rel=0.02)
 
 
 def test_a_sample_of_what_unpacks_columns_in_any_case_is_too_low(operands):
     """The more rows, the larger the largest entry of a column; so these are counted whole."""
-    sampled, whole = sampled_and_whole(operands, 5, "column/column")
+    sampled, whole = fewer_and_more(operands, 5, "column/column")
     assert sampled < 0.97 * whole
     assert sampled_rows("column/column", None, 4096) is None
     assert sampled_rows("both/row", None, 4096) is None
 
 
+def test_as_few_rows_of_activations_as_of_weights_would_be_too_low(operands):
+    """Their columns are larger the more rows there are; rows of weights are alike."""
+    whole = ratio(operands, 5, "mix", PerOperand(N, H))
+    assert ratio(operands, 5, "mix", PerOperand(ROWS, H)) < 0.95 * whole
+    assert ratio(operands, 5, "mix", PerOperand(N, ROWS)) > 0.99 * whole
+
+
 def test_how_many_rows_are_drawn():
-    assert sampled_rows("mix", None, 11008) == ROWS
-    assert sampled_rows("mix", None, 1024) == 1 << 14
-    assert sampled_rows("block", 32, 0) >= ROWS
+    assert sampled_rows("mix", None, 11008) == PerOperand(6096, ROWS)
+    assert sampled_rows("mix", None, 1 << 14) == PerOperand.both(ROWS)
+    assert sampled_rows("mix", None, 1024) == PerOperand(1 << 16, 1 << 14)
+    assert sampled_rows("block", 32, 0).b >= ROWS
     assert sampled_rows("block", 1, 11008) is None
 
 
@@ -112,10 +134,12 @@ def test_a_sample_of_real_rows_is_too_low_where_few_rows_hold_the_largest_of_a_c
     with torch.no_grad():
         opened.forward()
     operands = [quantize(x, 95, 15) for x in (inputs[0], shuffled(head.weight.detach(), 0))]
-    rows = sampled_rows("mix", None, 576)
+    rows = sampled_rows("mix", None, 576).b
     assert rows == 29127 < len(head.weight)
     for bits in range(2, 9):
-        sampled, whole = (ratio(operands, bits, "mix", count) for count in (rows, 49152))
+        sampled, whole = (
+            ratio(operands, bits, "mix", PerOperand.both(count)) for count in (rows, 49152)
+        )
         assert (0.93 if bits == 5 else 0.998) < sampled / whole <= 1
 
 

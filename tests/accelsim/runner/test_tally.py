@@ -9,6 +9,7 @@ from accelsim.report.problems import verdict
 from accelsim.routes.sketched import Scaling
 from accelsim.runner import run, tally
 from accelsim.runner.cases import list_cases
+from accelsim.types import PerOperand
 from workloads.drawing import Drawing
 from workloads.models.drawn import drawn_gemm
 from workloads.profile import shipped_profile
@@ -38,7 +39,7 @@ def config(tmp_path):
 
 
 def counts(config, lines, monkeypatch):
-    monkeypatch.setattr(tally, "sampled_rows", lambda *_: lines)
+    monkeypatch.setattr(tally, "sampled_rows", lambda *_: PerOperand.both(lines))
     counter = tally.CaseCounter(config, lambda gemm, device: gemm.load())
     cases = list_cases(config, config.gemms())
     return [counter.count(case, torch.device("cpu")) for case in cases]
@@ -62,7 +63,7 @@ def test_all_rows_are_no_sample(monkeypatch, config):
     gemm = case.gemm
     shape = (gemm.n, gemm.d, gemm.h)
     single = drawn_gemm("w", "x", "linear", "", "forward", None, shape, shipped_profile())
-    operands = single.sketch.draw(96)
+    operands = single.sketch.draw(PerOperand.both(96))
     given = type(single)("w", "x", "linear", "", "forward", 1, *shape, load=lambda: operands)
     counter = tally.CaseCounter(settings, lambda gemm, device: gemm.load())
     found = [
@@ -83,7 +84,7 @@ def test_layers_of_a_kind_share_their_counts_and_nothing_is_drawn_whole(
     drawn = []
     draw = Drawing.draw
     monkeypatch.setattr(Drawing, "draw", lambda self: drawn.append(self.shape) or draw(self))
-    monkeypatch.setattr(tally, "sampled_rows", lambda *_: 32)
+    monkeypatch.setattr(tally, "sampled_rows", lambda *_: PerOperand.both(32))
     settings = config("'layers.[01].attention.[qo]', 'layers.1.down'")
     folder = tmp_path / "out"
     with RunFolder.open(folder, settings.to_dict(), settings.config_hash) as out:
