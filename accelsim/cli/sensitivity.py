@@ -10,6 +10,7 @@ from accelsim.cli.shared import (
     format_option,
     model_options,
     output_option,
+    refuse_given,
     rounding_options,
     run_folder_options,
     say_next,
@@ -103,8 +104,8 @@ def command(
     from accelsim.report.figures.sensitivity import draw_heat_map, draw_local_errors
     from accelsim.report.sensitivity import correlation_line, sensitivity_rows
     from accelsim.report.tables import render
+    from accelsim.tuning.opening import open_subject
     from accelsim.tuning.sensitivity import Examination, examine, settings_hash
-    from accelsim.tuning.subject import open_subject
     from accelsim.types import StrategyChoice
     from accelsim.unpack import load_strategy, split_options
 
@@ -122,6 +123,8 @@ def command(
         click.echo(line, err=True)
 
     subject = open_subject(model, gguf, text, say)
+    if not subject.reads_text:
+        refuse_given(("windows", "tokens"), f"{subject.name} reads no text")
     settings = examination.to_dict(subject)
     path = output or Path(f"runs/sensitivity-{subject.name}")
     with RunFolder.open(

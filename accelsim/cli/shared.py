@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from accelsim.errors import InputError
 from accelsim.report.formats import FORMATS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -51,6 +52,27 @@ def say_next(*commands: tuple[str, str]) -> None:
     width = max(len(line) for line, _ in commands)
     for index, (line, what) in enumerate(commands):
         click.echo(f"{'      ' if index else 'Next: '}{line:{width}}  {what}", err=True)
+
+
+def refuse_given(names: Sequence[str], why: str) -> None:
+    """Refuse options that the user has given.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the command's parameters.
+    why : str
+        What the message says of them.
+
+    Raises
+    ------
+    InputError
+        If one of them stands in the command line.
+    """
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise InputError(f"--{name}: {why}")
 
 
 def format_option(what: str) -> Callable[[Command], Command]:

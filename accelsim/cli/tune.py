@@ -11,6 +11,7 @@ from accelsim.cli.shared import (
     granularity_option,
     model_options,
     output_option,
+    refuse_given,
     run_folder_options,
     say_next,
     unpacking_options,
@@ -25,7 +26,10 @@ PERCENTILES = (95.0, 98.0, 99.0, 99.5, 100.0)
 @click.command("tune")
 @click.argument("model")
 @click.option(
-    "--target", required=True, help="Such as 'perplexity +0.5%' or, for an encoder, 'cosine 0.995'."
+    "--target",
+    required=True,
+    help="Such as 'perplexity +0.5%', for an encoder 'cosine 0.995', for a classifier "
+    "'accuracy -1%', for training 'loss +1% after 100 steps'.",
 )
 @click.option(
     "--cost",
@@ -140,9 +144,9 @@ def command(
     from accelsim.report.tables import render
     from accelsim.report.tuning import front, tuning_rows
     from accelsim.tuning.curves import Grid
+    from accelsim.tuning.opening import open_subject
     from accelsim.tuning.prices import accelerator_backend, price_of
     from accelsim.tuning.sensitivity import settings_hash
-    from accelsim.tuning.subject import open_subject
     from accelsim.tuning.target import Target
     from accelsim.tuning.tune import (
         SENSITIVITY,
@@ -170,8 +174,9 @@ def command(
     def say(line: str) -> None:
         click.echo(line, err=True)
 
-    subject = open_subject(model, gguf, text, say)
-    asked.check(subject.loaded.generates)
+    subject = open_subject(model, gguf, text, say, asked)
+    if not subject.reads_text:
+        refuse_given(("windows", "tokens"), f"{subject.name} reads no text")
     path = output or Path(f"runs/tune-{subject.name}")
     settings = how.to_dict(subject)
     with RunFolder.open(

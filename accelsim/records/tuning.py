@@ -6,6 +6,9 @@ from pydantic import JsonValue, NonNegativeInt
 
 from accelsim.records.keyed import Keyed, RecordKey, canonical_json
 
+PERPLEXITY, COSINE, ACCURACY, LOSS = "perplexity", "cosine to float", "accuracy", "loss"
+"""What plans may have to keep."""
+
 
 class SensitivityRecord(Keyed):
     """The effect of one kind of operand of one place of a model in integers, all else in floats.
@@ -26,7 +29,8 @@ class SensitivityRecord(Keyed):
         Cross-entropy beyond that of floats, in nats a token; for an encoder, one minus the cosine.
     divergence : float
         The Kullback-Leibler divergence of the predictions from those of floats, in nats a token;
-        for an encoder as `loss`.
+        for an encoder as `loss`; in training the square of the error of all gradients, relative to
+        that of the gradients.
     local_error : float
         The Frobenius norm of the change of the place's products over that of the products.
     ratio : dict
@@ -92,13 +96,13 @@ class TuneRecord(Keyed):
     predicted : float or None
         The sum of the errors of its operands, each alone; None for a plan that was not predicted.
     metric : str
-        ``perplexity`` or ``cosine to float``.
+        ``perplexity``, ``cosine to float``, ``accuracy`` or, of training, ``loss``.
     floats, tuned, held_out : float
-        The metric of floats and of the plan on the text of the search, and of the plan on the text
-        between.
+        The metric of floats and of the plan on what the search uses, and of the plan on what it
+        does not see.
     harm : float
-        The worse of both beside floats: the logarithm of the perplexity's growth, or one minus the
-        cosine.
+        The worse of both beside floats: the logarithm of the perplexity's growth, one minus the
+        cosine, the accuracy that is lost, or the growth of the loss.
     meets : bool
         Whether both are within the target.
     cost : float
@@ -106,7 +110,7 @@ class TuneRecord(Keyed):
     cost_unit : str
         What it counts.
     dense_macs, low_bit_macs : int
-        Multiplications of one window, as they are and in low-bit products, counted.
+        Multiplications of one window or batch, as they are and in low-bit products, counted.
     cycles, energy : float or None
         Of one window on the described accelerator; energy in joules.
     seconds : float

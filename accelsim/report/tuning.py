@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from accelsim.records.tuning import TuneRecord
+from accelsim.records.tuning import ACCURACY, COSINE, LOSS, PERPLEXITY, TuneRecord
 
 
 def tuning_rows(records: Sequence[TuneRecord]) -> list[dict[str, Any]]:
@@ -14,13 +14,7 @@ def tuning_rows(records: Sequence[TuneRecord]) -> list[dict[str, Any]]:
     rows = []
     for record in records:
         row: dict[str, Any] = {"plan": record.label}
-        if record.metric == "perplexity":
-            row["% above float"] = 100 * math.expm1(record.harm)
-            predicted = record.predicted
-            row["% predicted"] = None if predicted is None else 100 * math.expm1(predicted)
-        else:
-            row["cosine"] = 1 - record.harm
-            row["cosine predicted"] = None if record.predicted is None else 1 - record.predicted
+        row |= _quality(record)
         row["meets"] = record.meets
         row["bits"] = _bits(record)
         row["r"] = record.ratio
@@ -45,6 +39,24 @@ def front(records: Sequence[TuneRecord]) -> list[TuneRecord]:
             for other in records
         )
     ]
+
+
+def harm_in_percent(record: TuneRecord) -> float:
+    """Return the growth of a perplexity or a loss, or the accuracy that is lost."""
+    return 100 * (math.expm1(record.harm) if record.metric == PERPLEXITY else record.harm)
+
+
+def _quality(record: TuneRecord) -> dict[str, float | None]:
+    predicted = record.predicted
+    if record.metric == COSINE:
+        found = {"cosine": 1 - record.harm}
+        return {**found, "cosine predicted": None if predicted is None else 1 - predicted}
+    if record.metric == ACCURACY:
+        return {"accuracy lost, %": harm_in_percent(record)}
+    if record.metric == LOSS:
+        return {"% above float": harm_in_percent(record)}
+    growth = None if predicted is None else 100 * math.expm1(predicted)
+    return {"% above float": harm_in_percent(record), "% predicted": growth}
 
 
 def _bits(record: TuneRecord) -> str:

@@ -31,7 +31,7 @@ class RoundedAlone(Replacing):
     Attributes
     ----------
     operands : PerOperand of Tensor
-        Those of the first GEMM, as floats.
+        Those of the first GEMM with an operand of this kind, as floats.
     seen : bool
         Whether there was any.
     """
@@ -51,16 +51,18 @@ class RoundedAlone(Replacing):
 
     def product(self, call: GemmCall) -> Tensor:
         """Return the product of the rounded operands, back in floating point."""
+        exact = call.a @ call.b.mT
+        if not self._place.gemm(call.phase).sides(self._kind):
+            return exact
         if not self.seen:
             self.operands, self.seen = PerOperand(call.a, call.b), True
-        exact = call.a @ call.b.mT
         rounded = self._rounded(call.a, "a", call) @ self._rounded(call.b, "b", call).mT
         self._error += float((rounded - exact).double().square().sum())
         self._whole += float(exact.double().square().sum())
         return rounded
 
     def _rounded(self, x: Tensor, side: Side, call: GemmCall) -> Tensor:
-        kind = self._place.kinds.of(side)
+        kind = self._place.gemm(call.phase).kinds.of(side)
         if kind != self._kind:
             return x
         how, name = self._rounding, f"{call.name} ({kind})"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from accelsim.arithmetic.rounding import Quantized, quantize
 from accelsim.errors import DataError
 from accelsim.integer_mode import Replacing
-from accelsim.tuning.places import Place
+from accelsim.tuning.places import Place, Shape
 from accelsim.tuning.ratios import ratio_of, sampled
 from accelsim.types import SIDES, PerOperand, Side, StrategyChoice
 from accelsim.unpack import DigitSystem, load_strategy
@@ -76,11 +76,12 @@ class Curve:
     Parameters
     ----------
     ratios : dict
-        For each number of bits, as text: the unpack ratio at each setting, beside an operand that
-        fits one digit; infinite, as the noise, where an entry may become too large.
+        For each GEMM of the place and number of bits, see `of_gemm`: the unpack ratio at each
+        setting, beside an operand that fits one digit; infinite, as the noise, where an entry may
+        become too large.
     noise : list of float
         At each setting: the expected square of the error of the place's products, over that of the
-        products, if no other operand is rounded.
+        products, if no other operand is rounded; the sum over its GEMMs.
     measured : list of float
         The noise at the settings whose harm was measured.
     """
@@ -88,6 +89,11 @@ class Curve:
     ratios: dict[str, list[float]]
     noise: list[float]
     measured: list[float]
+
+
+def of_gemm(gemm: Shape, bits: int) -> str:
+    """Return the key of the ratios of a GEMM in digits of b bits."""
+    return f"{gemm.phase}, {bits} bits"
 
 
 Curves = dict[str, dict[str, Curve]]
@@ -111,7 +117,7 @@ class Counting(Replacing):
     measured : sequence of tuple
         Percentiles and values of β at which the noise is wanted, too.
     counted : callable
-        Called with the name of each place that is done.
+        Called with the name of each GEMM that is done.
 
     Attributes
     ----------
@@ -131,40 +137,51 @@ class Counting(Replacing):
         self._places = {place.name: place for place in places}
         self._grid, self._measured, self._counted = grid, measured, counted
         self._strategy = load_strategy(grid.strategy, grid.block)
-        self.curves: Curves = {}
+        self._done: set[tuple[str, str]] = set()
+        self.curves: Curves = {place.name: self._empty(place) for place in places}
 
     def product(self, call: GemmCall) -> Tensor:
         """Return the product in floating point."""
         name, product = call.site.place, call.a @ call.b.mT
-        if name in self._places and name not in self.curves:
-            self.curves[name] = self._count(self._places[name], call, product)
-            self._counted(name)
+        if name in self._places and (name, call.phase) not in self._done:
+            self._done.add((name, call.phase))
+            self._count(self._places[name].gemm(call.phase), self.curves[name], call, product)
+            self._counted(call.name)
         return product
 
-    def _count(self, place: Place, call: GemmCall, product: Tensor) -> dict[str, Curve]:
-        grid, settings = self._grid, self._grid.settings
-        found = {
+    def _empty(self, place: Place) -> dict[str, Curve]:
+        settings = len(self._grid.settings)
+        return {
             kind: Curve(
-                {str(bits): [1.0] * len(settings) for bits in grid.bits},
-                [0.0] * len(settings),
+                {
+                    of_gemm(gemm, bits): [1.0] * settings
+                    for gemm in place.gemms
+                    if gemm.sides(kind)
+                    for bits in self._grid.bits
+                },
+                [0.0] * settings,
                 [0.0] * len(self._measured),
             )
             for kind in place.distinct_kinds
         }
+
+    def _count(self, gemm: Shape, found: dict[str, Curve], call: GemmCall, product: Tensor) -> None:
+        grid = self._grid
         operands = PerOperand(call.a, call.b)
         for side in SIDES:
             x, other = sampled(operands.of(side)), operands.of("b" if side == "a" else "a")
             noise = Noise(x, other, product if side == "a" else product.mT)
-            own = found[place.kinds.of(side)]
-            for index, setting in enumerate(settings):
+            own = found[gemm.kinds.of(side)]
+            for index, setting in enumerate(grid.settings):
                 rounded = _rounded(x, setting, grid)
                 own.noise[index] += math.inf if rounded is None else noise.of(rounded)
                 for bits in grid.bits:
-                    own.ratios[str(bits)][index] *= self._ratio(rounded, side, other, bits)
+                    own.ratios[of_gemm(gemm, bits)][index] *= self._ratio(
+                        rounded, side, other, bits
+                    )
             for index, setting in enumerate(self._measured):
                 rounded = _rounded(x, setting, grid, most=math.inf)
                 own.measured[index] += math.inf if rounded is None else noise.of(rounded)
-        return found
 
     def _ratio(self, rounded: Quantized | None, side: Side, other: Tensor, bits: int) -> float:
         if rounded is None:

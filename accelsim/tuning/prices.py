@@ -1,4 +1,4 @@
-"""What the dense product of a place costs in digits of b bits; unpacking multiplies it by r."""
+"""What the dense product of a GEMM costs in digits of b bits; unpacking multiplies it by r."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from accelsim.errors import InputError
-from accelsim.tuning.places import Place
+from accelsim.tuning.places import Shape
 from gemm_backends import GemmBackend, GemmSpec, load_backend
 from gemm_backends.cost.accelerators import MODEL, accelerator_options
 
@@ -25,30 +25,30 @@ class Price(ABC):
     """What the numbers count."""
 
     @abstractmethod
-    def dense(self, place: Place, bits: int) -> float:
-        """Return the cost of one product of digits as large as the place's GEMM.
+    def dense(self, gemm: Shape, bits: int) -> float:
+        """Return the cost of one product of digits as large as a GEMM.
 
         Parameters
         ----------
-        place : Place
+        gemm : Shape
             Which GEMM.
         bits : int
             Width of the digits.
         """
 
-    def cost(self, place: Place, bits: int, ratios: tuple[float, float]) -> float:
-        """Return the cost of a place whose operands are unpacked to these ratios.
+    def cost(self, gemm: Shape, bits: int, ratios: tuple[float, float]) -> float:
+        """Return the cost of a GEMM whose operands are unpacked to these ratios.
 
         Parameters
         ----------
-        place : Place
+        gemm : Shape
             Which GEMM.
         bits : int
             Width of the digits.
         ratios : tuple of float
             Of A and of B, each beside an operand that fits one digit.
         """
-        return self.dense(place, bits) * ratios[0] * ratios[1]
+        return self.dense(gemm, bits) * ratios[0] * ratios[1]
 
 
 class Macs(Price):
@@ -56,9 +56,9 @@ class Macs(Price):
 
     unit = "multiplications of 8 bits"
 
-    def dense(self, place: Place, bits: int) -> float:
+    def dense(self, gemm: Shape, bits: int) -> float:
         """Return the multiplications, weighed by their size."""
-        return place.macs * bits**2 / 64
+        return gemm.macs * bits**2 / 64
 
 
 class Bytes(Price):
@@ -66,14 +66,14 @@ class Bytes(Price):
 
     unit = "bytes"
 
-    def dense(self, place: Place, bits: int) -> float:
+    def dense(self, gemm: Shape, bits: int) -> float:
         """Return the bytes of both operands in one digit."""
-        return place.batch * (place.n + place.h) * place.d * bits / 8
+        return gemm.batch * (gemm.n + gemm.h) * gemm.d * bits / 8
 
-    def cost(self, place: Place, bits: int, ratios: tuple[float, float]) -> float:
+    def cost(self, gemm: Shape, bits: int, ratios: tuple[float, float]) -> float:
         """Return the bytes of the digits; those of an operand grow by its own ratio."""
         a, b = ratios
-        return place.batch * (place.n * a + place.h * b) * place.d * bits / 8
+        return gemm.batch * (gemm.n * a + gemm.h * b) * gemm.d * bits / 8
 
 
 class Modelled(Price):
@@ -93,15 +93,15 @@ class Modelled(Price):
         self._accelerator, self._what, self._backend = accelerator, what, cache(backend)
         self.unit = "cycles" if what == "cycles" else "pJ"
 
-    def dense(self, place: Place, bits: int) -> float:
+    def dense(self, gemm: Shape, bits: int) -> float:
         """Return what the model predicts for the product."""
-        found = self._backend(bits).cost(GemmSpec(bits, bits, place.n, place.d, place.h))
+        found = self._backend(bits).cost(GemmSpec(bits, bits, gemm.n, gemm.d, gemm.h))
         value = (
             None if found is None else found.cycles if self._what == "cycles" else found.energy_pj
         )
         if value is None:
             raise InputError(f"{self._accelerator}: models no {self._what}")
-        return place.batch * float(value)
+        return gemm.batch * float(value)
 
 
 class Time(Price):
@@ -122,12 +122,12 @@ class Time(Price):
             raise InputError(f"backend {name!r} cannot run here: {availability.reason}")
         self._known: dict[tuple[int, ...], float] = {}
 
-    def dense(self, place: Place, bits: int) -> float:
+    def dense(self, gemm: Shape, bits: int) -> float:
         """Return the least of some times of the product."""
-        key = place.n, place.d, place.h, bits
+        key = gemm.n, gemm.d, gemm.h, bits
         if key not in self._known:
             self._known[key] = self._measured(*key)
-        return place.batch * self._known[key]
+        return gemm.batch * self._known[key]
 
     def _measured(self, n: int, d: int, h: int, bits: int) -> float:
         half, backend = 1 << (bits - 1), self._backend.for_bits(bits, bits)

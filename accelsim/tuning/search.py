@@ -16,16 +16,14 @@ from accelsim.config.plans import Plan, plan_from
 from accelsim.errors import InputError
 from accelsim.records import RunFolder
 from accelsim.records.tuning import SensitivityRecord, TuneRecord
-from accelsim.tuning.curves import Curve, Curves, Grid, Setting
+from accelsim.tuning.counts import count
+from accelsim.tuning.curves import Curve, Curves, Grid, Setting, of_gemm
 from accelsim.tuning.places import Place
 from accelsim.tuning.prices import Price
 from accelsim.tuning.solve import Floats, Solution, cheapest, least
-from accelsim.tuning.subject import Subject
+from accelsim.tuning.subject import Say, Subject, Verification
 from accelsim.tuning.target import Target
-from accelsim.tuning.verifying import Verification, count
 from gemm_backends import GemmBackend
-
-Say = Callable[[str], None]
 
 ROUNDS = 6
 """Verifications of one search, at most."""
@@ -146,7 +144,7 @@ class Search:
                 (bits, dict(zip(place.distinct_kinds, chosen, strict=True)))
                 for bits in grid.bits
                 for chosen in product(
-                    *(self._worthwhile(place.name, kind, bits) for kind in place.distinct_kinds)
+                    *(self._worthwhile(place, kind, bits) for kind in place.distinct_kinds)
                 )
             ]
             found = [self._option(place, bits, indices) for bits, indices in options]
@@ -154,13 +152,17 @@ class Search:
             self._costs.append(np.array([cost for _, cost, _ in found]))
             self._errors.append(np.array([error for _, _, error in found]))
 
-    def _worthwhile(self, place: str, kind: str, bits: int) -> list[int]:
-        """Return the settings of a kind that no other beats in both ratio and error."""
-        ratios = np.array(self._curves[place][kind].ratios[str(bits)])
-        errors = self._errors_of[place, kind]
+    def _worthwhile(self, place: Place, kind: str, bits: int) -> list[int]:
+        """Return the settings of a kind that no other beats in both ratios and error."""
+        own = self._curves[place.name][kind].ratios
+        ratios = np.array([own[of_gemm(g, bits)] for g in place.gemms if g.sides(kind)])
+        errors = self._errors_of[place.name, kind]
         kept: list[int] = []
-        for index in np.lexsort((errors, ratios)):
-            if not kept or errors[index] < errors[kept[-1]]:
+        for index in np.lexsort((errors, ratios.sum(0))):
+            beaten = (errors[kept] <= errors[index]) & np.all(
+                ratios[:, kept] <= ratios[:, [index]], axis=0
+            )
+            if not beaten.any():
                 kept.append(int(index))
         return kept
 
@@ -170,14 +172,15 @@ class Search:
         """Return an option by the indices of its settings, with its cost and its error."""
         settings = {kind: self._grid.settings[index] for kind, index in indices.items()}
         curves = self._curves[place.name]
-        ratios = {kind: curves[kind].ratios[str(bits)][index] for kind, index in indices.items()}
-        if len(ratios) == 1:
-            both = math.sqrt(next(iter(ratios.values())))
-            pair = both, both
-        else:
-            pair = ratios[place.kinds.a], ratios[place.kinds.b]
+        cost = 0.0
+        for gemm in place.gemms:
+            key, (a, b) = of_gemm(gemm, bits), (gemm.kinds.a, gemm.kinds.b)
+            pair = tuple(curves[kind].ratios[key][indices[kind]] for kind in (a, b))
+            if a == b:  # it is the product of both
+                pair = math.sqrt(pair[0]), math.sqrt(pair[1])
+            cost += self._price.cost(gemm, bits, (pair[0], pair[1]))
         errors = (self._errors_of[place.name, kind][index] for kind, index in indices.items())
-        return Option(bits, settings), self._price.cost(place, bits, pair), float(sum(errors))
+        return Option(bits, settings), cost, float(sum(errors))
 
     def solve(self, budget: float) -> Solution | None:
         """Return the cheapest choice within a budget of errors, None if there is none."""
@@ -310,17 +313,17 @@ class Tuning:
         start = time.perf_counter()
         found = self._verification.values(plan)
         harm = self._verification.harm(self._target, found)
-        counted = count(self._subject, self._verification.one, plan, self._backend)
+        counted = count(self._subject.model, self._verification.run_one, plan, self._backend)
         record = TuneRecord(
             model=self._subject.name,
-            text_sha256=self._subject.text.source["text_sha256"],
+            text_sha256=self._subject.digest,
             label=label,
             plan=plan.to_dict(),
             plan_sha256=plan.hash,
             target=self._target.text,
             predicted=solution.error,
             metric=self._target.metric,
-            floats=self._verification.float_value,
+            floats=self._verification.floats[0],
             tuned=found[0],
             held_out=found[1],
             harm=harm,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,22 +11,17 @@ from typing import Any
 from accelsim.arithmetic.rounding import quantize
 from accelsim.config.document import content_hash
 from accelsim.errors import InputError
-from accelsim.measure.durations import duration
 from accelsim.records import RunFolder
 from accelsim.records.tuning import SensitivityRecord, sensitivity_key
 from accelsim.tuning.alone import RoundedAlone
 from accelsim.tuning.places import Place, chain, survey
 from accelsim.tuning.prefix import Prefix, within
+from accelsim.tuning.progress import Progress
 from accelsim.tuning.ratios import ratio_of, sampled
-from accelsim.tuning.subject import Harm, Reading, Subject
-from accelsim.types import SIDES, Rounding, StrategyChoice
+from accelsim.tuning.subject import Harm, Reading, Say, Subject
+from accelsim.types import Rounding, StrategyChoice
 from accelsim.unpack import DigitSystem, load_strategy
 from workloads.gemm import listed
-
-Say = Callable[[str], None]
-
-SECONDS_BETWEEN = 5.0
-"""The least time between two lines about the progress."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ class Examination:
         return {
             "command": "sensitivity",
             "model": subject.name,
-            "text": subject.text.source,
+            "text": subject.source,
             **{name: _json(value) for name, value in vars(self).items()},
         }
 
@@ -115,7 +110,7 @@ class Examined:
             for place in every
             if any(fnmatchcase(place.name, glob) for glob in examination.gemms)
         ]
-        self._chain = chain(subject.model)
+        self._chain = chain(subject.model) if subject.replays else {}
         self._readings = [(reading, Prefix(self._chain, reading.run)) for reading in readings]
 
     def record(self, place: Place, kind: str, beta: float) -> SensitivityRecord:
@@ -124,19 +119,19 @@ class Examined:
         rounding = self.examination.rounding(beta)
         alone = RoundedAlone(self.subject.model, place, kind, rounding)
         harms = [self._harm(reading, prefix, place, alone) for reading, prefix in self._readings]
-        harm = Harm.mean(harms)
+        harm, gemm = Harm.mean(harms), place.first(kind)
         ratio, outside = self._ratios(place, kind, alone, rounding)
         return SensitivityRecord(
             model=self.subject.name,
-            text_sha256=self.subject.text.source["text_sha256"],
+            text_sha256=self.subject.digest,
             gemm=place.name,
             op=place.op,
             kind=kind,
-            sides=[side for side in SIDES if place.kinds.of(side) == kind],
-            batch=place.batch,
-            n=place.n,
-            d=place.d,
-            h=place.h,
+            sides=[*gemm.sides(kind)],
+            batch=gemm.batch,
+            n=gemm.n,
+            d=gemm.d,
+            h=gemm.h,
             beta=beta,
             percentile=rounding.percentile,
             granularity=rounding.granularity,
@@ -150,7 +145,8 @@ class Examined:
 
     def _harm(self, reading: Reading, prefix: Prefix, place: Place, alone: RoundedAlone) -> Harm:
         """Run the model from the module of the chain that has the place; only that is traced."""
-        own = [name for name in self._chain if place.name.startswith(f"{name}.")]
+        layer = place.name if place.op == "linear" else place.name.rpartition(".")[0]
+        own = [name for name in self._chain if layer.startswith(f"{name}.")]
         with prefix.replayed(place.before):
             with within(self._chain[own[0]], alone) if own else alone:
                 harm = reading.harm()
@@ -166,12 +162,11 @@ class Examined:
         ratios = {str(bits): 1.0 for bits in self.examination.bits}
         outside = {str(bits): 0.0 for bits in self.examination.bits}
         strategy = load_strategy(self.examination.strategy, self.examination.block)
-        for side in SIDES:
-            if place.kinds.of(side) != kind:
-                continue
+        gemm = place.first(kind)
+        for side in gemm.sides(kind):
             x = sampled(alone.operands.of(side))
             found = quantize(x, how.percentile, how.beta, how.granularity, how.zero_alpha)
-            rows = place.h if side == "a" else place.n
+            rows = gemm.h if side == "a" else gemm.n
             for bits in self.examination.bits:
                 system = DigitSystem("balanced", bits)
                 ratio, share = ratio_of(found, side, rows, system, strategy)
@@ -220,35 +215,3 @@ def spread(tasks: Sequence[tuple[Place, str, float]]) -> list[tuple[Place, str, 
     """Put one task of every eighth first, so that the time of the rest can be told from them."""
     first = tasks[:: max(1, len(tasks) // 8)]
     return [*first, *(task for task in tasks if task not in first)]
-
-
-class Progress:
-    """Says beforehand how long the work takes, and now and then what is done and what is left.
-
-    Parameters
-    ----------
-    say : callable
-        Called with lines.
-    total, done : int
-        Steps, and how many of them were done before.
-    """
-
-    def __init__(self, say: Say, total: int, done: int) -> None:
-        self._say, self._total, self._before, self._done = say, total, done, done
-        self._start = self._said = time.monotonic()
-        if done:
-            say(f"{done} of {total} measurements are there already")
-
-    def step(self, name: str) -> None:
-        """Note that a step is done."""
-        self._done += 1
-        now = time.monotonic()
-        own = self._done - self._before
-        left = (now - self._start) / own * (self._total - self._done)
-        if own == min(8, self._total - self._before):
-            whole = duration((now - self._start) / own * (self._total - self._before))
-            self._say(f"{self._total - self._before} measurements take about {whole}")
-            self._said = now
-        elif now - self._said >= SECONDS_BETWEEN and self._done < self._total:
-            self._say(f"[{self._done}/{self._total}] {duration(left)} left: {name}")
-            self._said = now

@@ -1,22 +1,19 @@
-"""The model that is examined, on the text that it reads, and how far a result is from floats."""
+"""What is examined: a model with what it reads, and how far a result is from that of floats."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, log_softmax
+from torch import nn
 
-from accelsim.errors import InputError
-from accelsim.parity.quality import windows
-from workloads.models.huggingface import Loaded, load
-from workloads.models.opening import load_catalog_model
-from workloads.models.text import Text, read_text
+from accelsim.config.document import content_hash
+from accelsim.config.plans import Plan
+from accelsim.tuning.target import Target
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -43,125 +40,101 @@ class Harm:
         return cls(sum(x.loss for x in several) / count, sum(x.divergence for x in several) / count)
 
 
-class Reading:
-    """A model that reads one window of a text.
+class Reading(ABC):
+    """A model with its input, and what it made of that in floating point."""
 
-    Parameters
-    ----------
-    model : nn.Module
-        A causal language model or an encoder.
-    window : Tensor
-        int64 ``[tokens]``.
-    generates : bool
-        Whether it is a language model.
-    """
-
-    def __init__(self, model: nn.Module, window: Tensor, generates: bool) -> None:
-        self._model, self._window, self._generates = model, window, generates
-        self._reference = self._result()
-
+    @abstractmethod
     def run(self) -> Any:
         """Run the model; return all that it returns."""
-        ids = self._window[None]
-        with torch.no_grad():
-            if self._generates:
-                return self._model(input_ids=ids, use_cache=False)
-            return self._model(input_ids=ids, attention_mask=torch.ones_like(ids))
 
+    @abstractmethod
     def harm(self) -> Harm:
         """Run the model as it is now, and compare it with what it was in the beginning."""
-        found, reference = self._result(), self._reference
-        if not self._generates:
-            away = 1 - float(cosine_similarity(found, reference, dim=-1))
-            return Harm(away, away)
-        loss = _loss(found, self._window) - _loss(reference, self._window)
-        parts = self._probabilities * (reference - found)
-        return Harm(loss, float(parts.sum(dtype=torch.float64)) / len(found))
-
-    @cached_property
-    def _probabilities(self) -> Tensor:
-        return self._reference.exp()
-
-    def _result(self) -> Tensor:
-        output = self.run()
-        if self._generates:
-            logits: Tensor = output.logits[0, :-1]
-            return log_softmax(logits.float(), dim=-1)
-        hidden: Tensor = output.last_hidden_state[0]
-        return hidden.mean(0).double()
 
 
-def _loss(log_probabilities: Tensor, window: Tensor) -> float:
-    right = log_probabilities.gather(1, window[1:, None])
-    return -float(right.mean(dtype=torch.float64))
+class Verification(ABC):
+    """The quality of plans on what a search uses and on what it does not see.
+
+    Attributes
+    ----------
+    floats : tuple of float
+        The metric of floats on both.
+    source : dict
+        What was read, for the key of counts.
+    """
+
+    floats: tuple[float, float]
+    source: dict[str, Any]
+
+    @abstractmethod
+    def run_one(self) -> None:
+        """Run the model on a part of what the search uses."""
+
+    @abstractmethod
+    def values(self, plan: Plan) -> tuple[float, float]:
+        """Return the metric under a plan, on what the search uses and on what it does not see.
+
+        Parameters
+        ----------
+        plan : Plan
+            It has settings for every GEMM.
+        """
+
+    def harm(self, target: Target, values: tuple[float, float]) -> float:
+        """Return the worse of two values beside floats; see `Target.harm`."""
+        pairs = zip(values, self.floats, strict=True)
+        return max(target.harm(value, floats) for value, floats in pairs)
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(ABC):
     """A model, and what it reads.
 
-    Parameters
+    Attributes
     ----------
     name : str
         Of the model.
-    loaded : Loaded
-        The model.
-    text : Text
-        What it reads.
-    ids : Tensor
-        int64, all tokens of the text.
+    model : nn.Module
+        The model itself.
+    source : dict
+        What it reads, as JSON values.
+    metrics : tuple of str
+        Of targets that it may have; see `Target`.
+    reads_text : bool
+        Whether it reads windows of a text.
+    replays : bool
+        Whether what the model computed before a layer may stand for computing it again.
     """
 
     name: str
-    loaded: Loaded
-    text: Text
-    ids: Tensor
+    model: nn.Module
+    source: dict[str, Any]
+    metrics: tuple[str, ...]
+    reads_text = False
+    replays = True
 
     @property
-    def model(self) -> nn.Module:
-        """The model itself."""
-        return self.loaded.model
+    def digest(self) -> str:
+        """SHA-256 (hexadecimal) of what it reads."""
+        return content_hash(self.source)
 
-    def readings(self, count: int, tokens: int, held_out: bool = False) -> list[Reading]:
-        """Return windows of the text, evenly spaced; those held out lie between the others.
+    @abstractmethod
+    def readings(self, count: int, tokens: int) -> Sequence[Reading]:
+        """Return what sensitivities are measured on.
 
-        Raises
-        ------
-        InputError
-            If the text is too short for windows that do not overlap.
+        Parameters
+        ----------
+        count, tokens : int
+            How many windows of a text, of how many tokens.
         """
-        if len(self.ids) < 2 * count * tokens:
-            raise InputError(
-                f"the text has {len(self.ids):,} tokens, too few for {2 * count} windows of "
-                f"{tokens}, half of them held out"
-            )
-        both = windows(self.ids, 2 * count, tokens)
-        return [Reading(self.model, window, self.loaded.generates) for window in both[held_out::2]]
 
+    @abstractmethod
+    def verification(self, count: int, tokens: int, say: Say) -> Verification:
+        """Return what verifies plans.
 
-def open_subject(
-    model: str, gguf: str | None, text: Path | None, say: Callable[[str], None]
-) -> Subject:
-    """Load a model and the text that it reads.
-
-    Parameters
-    ----------
-    model : str
-        In the catalog, or the path of a folder.
-    gguf : str or None
-        The name of a GGUF file in that folder.
-    text : Path or None
-        A UTF-8 file; by default the shipped text.
-    say : callable
-        Called with what is being done.
-
-    Raises
-    ------
-    InputError
-        If there is no such model, or it cannot be loaded.
-    """
-    folder = Path(model)
-    loaded = load(folder, gguf) if folder.is_dir() else load_catalog_model(model, say)
-    content = read_text(text)
-    ids = loaded.tokenizer(content.content, add_special_tokens=False, verbose=False)["input_ids"]
-    return Subject(folder.name, loaded, content, torch.tensor(ids, device="cpu"))
+        Parameters
+        ----------
+        count, tokens : int
+            How many windows of a text, of how many tokens, for the search, and as many between.
+        say : callable
+            Called with the progress.
+        """

@@ -7,8 +7,23 @@ import re
 from dataclasses import dataclass
 
 from accelsim.errors import InputError
+from accelsim.records.tuning import ACCURACY, COSINE, LOSS, PERPLEXITY
 
-_TARGET = re.compile(r"^(perplexity) \+(\d+\.?\d*)%$|^(cosine) (0?\.\d+)$")
+EXAMPLES = {
+    PERPLEXITY: "perplexity +0.5%",
+    COSINE: "cosine 0.995",
+    ACCURACY: "accuracy -1%",
+    LOSS: "loss +1% after 100 steps",
+}
+"""A target of each metric."""
+
+_NUMBER = r"(\d+\.?\d*)"
+_WRITTEN = {
+    PERPLEXITY: re.compile(rf"perplexity \+{_NUMBER}%"),
+    COSINE: re.compile(r"cosine (0?\.\d+)"),
+    ACCURACY: re.compile(rf"accuracy -{_NUMBER}%"),
+    LOSS: re.compile(rf"loss \+{_NUMBER}% after (\d+) steps?"),
+}
 
 
 @dataclass(frozen=True)
@@ -20,15 +35,18 @@ class Target:
     text : str
         As it was written.
     metric : str
-        ``perplexity`` or ``cosine to float``.
+        One of `EXAMPLES`.
     budget : float
-        The harm that is allowed: the logarithm of the perplexity's growth, in nats a token, or one
-        minus the cosine.
+        The harm that is allowed: the logarithm of the perplexity's growth, in nats a token; one
+        minus the cosine; the share of inputs that accuracy may lose; or the growth of the loss.
+    steps : int
+        Of training, for a loss.
     """
 
     text: str
     metric: str
     budget: float
+    steps: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Target:
@@ -39,37 +57,52 @@ class Target:
         InputError
             If it is something else.
         """
-        found = _TARGET.match(text.strip())
-        budget = 0.0
-        if found is not None:
-            budget = math.log1p(float(found[2]) / 100) if found[1] else 1 - float(found[4])
-        if found is None or budget <= 0:
-            raise InputError(
-                f"target: found {text!r}; expected 'perplexity +0.5%' or 'cosine 0.995'"
-            )
-        return cls(text, "perplexity" if found[1] else "cosine to float", budget)
+        for metric, written in _WRITTEN.items():
+            if found := written.fullmatch(text.strip()):
+                value, steps = float(found[1]), int(found[2]) if metric == LOSS else 0
+                budget = {PERPLEXITY: math.log1p(value / 100), COSINE: 1 - value}.get(
+                    metric, value / 100
+                )
+                if budget > 0 and (steps > 0 or metric != LOSS):
+                    return cls(text, metric, budget, steps)
+        examples = [repr(example) for example in EXAMPLES.values()]
+        raise InputError(
+            f"target: found {text!r}; expected {', '.join(examples[:-1])} or {examples[-1]}"
+        )
 
-    def check(self, generates: bool) -> None:
+    def check(self, model: str, metrics: tuple[str, ...]) -> None:
         """See that a model has this metric.
+
+        Parameters
+        ----------
+        model : str
+            Its name.
+        metrics : tuple of str
+            Those that it has.
 
         Raises
         ------
         InputError
-            If it has another.
+            If it has others.
         """
-        if generates != (self.metric == "perplexity"):
-            own = "a language model; its target is 'perplexity +0.5%'"
-            other = "an encoder; its target is 'cosine 0.995'"
-            raise InputError(f"target {self.text!r}: this is {own if generates else other}")
+        if self.metric not in metrics:
+            own = " or ".join(repr(EXAMPLES[metric]) for metric in metrics)
+            raise InputError(f"target {self.text!r}: that of {model} is one such as {own}")
 
     def harm(self, value: float, floats: float) -> float:
         """Return what a value of the metric is beside that of floats."""
         if not math.isfinite(value):
             return math.inf
-        return math.log(value / floats) if self.metric == "perplexity" else 1 - value
+        if self.metric == PERPLEXITY:
+            return math.log(value / floats)
+        return value / floats - 1 if self.metric == LOSS else floats - value
 
     def shown(self, harm: float) -> str:
         """Write a harm as a target is written."""
-        if self.metric == "perplexity":
+        if self.metric == PERPLEXITY:
             return f"perplexity {math.expm1(harm):+.2%}"
-        return f"cosine {1 - harm:.4f}"
+        if self.metric == COSINE:
+            return f"cosine {1 - harm:.4f}"
+        if self.metric == ACCURACY:
+            return f"accuracy {-harm:+.2%}"
+        return f"loss {harm:+.2%}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from accelsim.config.document import content_hash
 from accelsim.errors import InputError
 from accelsim.files import write_atomically
 from accelsim.records import RunFolder
@@ -20,13 +19,11 @@ from accelsim.records.tuning import SensitivityRecord, TuneRecord
 from accelsim.tuning.curves import Counting, Curve, Curves, Grid, Setting
 from accelsim.tuning.places import Place, survey
 from accelsim.tuning.prices import Price, accelerator_backend
+from accelsim.tuning.progress import Progress
 from accelsim.tuning.search import Predictions, Search, Tuning
-from accelsim.tuning.sensitivity import Examination, Progress, examine, settings_hash
-from accelsim.tuning.subject import Subject
+from accelsim.tuning.sensitivity import Examination, examine, settings_hash
+from accelsim.tuning.subject import Say, Subject, Verification
 from accelsim.tuning.target import Target
-from accelsim.tuning.verifying import Verification
-
-Say = Callable[[str], None]
 
 CURVES = "curves.json"
 """The file of a run with the unpack ratios that were counted ahead."""
@@ -72,7 +69,7 @@ class Tune:
         return {
             "command": "tune",
             "model": subject.name,
-            "text": subject.text.source,
+            "text": subject.source,
             "target": self.target.text,
             "cost": self.cost,
             **self.grid.to_dict(),
@@ -161,7 +158,7 @@ def tune(
         Called with what is being done.
     """
     folder.begin()
-    verification = Verification(subject, how.windows, how.tokens)
+    verification = subject.verification(how.windows, how.tokens, say)
     predictions = Predictions(sensitivities)
     kept = folder.path / CURVES
     places, curves = _counted(subject, how, predictions.settings, verification, kept, say)
@@ -195,16 +192,11 @@ def _counted(
     say: Say,
 ) -> tuple[list[Place], Curves]:
     """Return the places of a model, and their unpack ratios and noise at each setting."""
-
-    def run() -> None:
-        verification.read_one()
-
-    places = survey(subject.model, run)
+    places = survey(subject.model, verification.run_one)
     asked = {
         "model": subject.name,
-        "text": subject.text.source,
+        "read": verification.source,
         **how.grid.to_dict(),
-        "window": content_hash({"ids": verification.one.tolist()}),
         "measured": [list(setting) for setting in measured],
     }
     if path.is_file():
@@ -215,11 +207,12 @@ def _counted(
                 for place, own in known["curves"].items()
             }
     number = len(how.grid.settings)
-    say(f"counting the unpack ratios of {len(places)} GEMMs at {number} settings of rounding")
-    progress = Progress(say, len(places), 0)
+    gemms = sum(len(place.gemms) for place in places)
+    say(f"counting the unpack ratios of {gemms} GEMMs at {number} settings of rounding")
+    progress = Progress(say, gemms, 0, "GEMMs")
     counting = Counting(subject.model, places, how.grid, measured, progress.step)
     with counting:
-        run()
+        verification.run_one()
     curves = {
         place: {kind: asdict(curve) for kind, curve in own.items()}
         for place, own in counting.curves.items()

@@ -104,14 +104,16 @@ def test_pip_s_own_words(tmp_path, monkeypatch):
 def test_every_model_says_which_commands_take_it():
     takes = {name: entry.commands for name, entry in catalog().items()}
     assert takes["llama-2-7b"] == ("run",)
-    assert takes["gpt-small"] == ("run", "extract")
+    assert takes["gpt-small"] == ("run", "extract", "sensitivity", "tune")
     assert "tune" in takes["minilm-l6"]
     assert "lm-eval" not in takes["minilm-l6"]  # an encoder
     assert "lm-eval" in takes["smollm2-135m"]
 
 
 def test_a_model_without_weights_is_refused_with_what_it_is_for():
-    with pytest.raises(InputError, match=r"^gpt-small is trained here, for run and extract alone"):
+    with pytest.raises(
+        InputError, match=r"^gpt-small is trained here, for run, extract, sensitivity, tune alone"
+    ):
         find_weights("gpt-small")
     with pytest.raises(InputError, match=r"did you mean 'minilm-l6'.*or a local folder"):
         find_weights("minilm-l7")

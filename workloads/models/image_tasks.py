@@ -86,6 +86,12 @@ class ImageTask(Task):
         each = max(1, len(found.held_out[1]) // EVALUATED)
         self._held_out = tuple(x[::each] for x in found.held_out)
 
+    @property
+    def held_out(self) -> tuple[Tensor, Tensor]:
+        """Images that no batch has, and their labels."""
+        images, labels = self._held_out
+        return images, labels
+
     def model(self) -> SmallViT:
         """Make a vision Transformer."""
         return SmallViT(**self._sizes)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -69,7 +69,7 @@ def open_model(
     entry = find(name)
     batch, tokens = batch or entry.batch, tokens or entry.tokens
     if entry.train is not None:
-        return _trained(name, entry, batch, tokens, say)
+        return _trained(name, batch, tokens, say)
     if entry.wheel is None:
         raise InputError(f"{name}: there are shapes alone; its operands are synthetic")
     source = {"model": name, "package": entry.wheel.requirement, "license": entry.license}
@@ -88,10 +88,49 @@ def open_folder(
     )
 
 
-def _trained(name: str, entry: CatalogEntry, batch: int, tokens: int, say: Say) -> Runnable:
-    """Train a small model and make it ready to run on a batch that it has not seen."""
+class Trained(NamedTuple):
+    """A small model that was trained here.
+
+    Parameters
+    ----------
+    task : Task
+        Its data, and its loss.
+    model : nn.Module
+        In evaluation mode.
+    source : dict
+        What it was trained on, and for how long.
+    steps : int
+        How many batches it has seen.
+    """
+
+    task: Task
+    model: nn.Module
+    source: dict[str, Any]
+    steps: int = STEPS
+
+
+def trained(
+    name: str,
+    batch: int | None = None,
+    tokens: int | None = None,
+    say: Say = lambda message: None,
+) -> Trained:
+    """Train a small model of the catalog.
+
+    Parameters
+    ----------
+    name : str
+        In the catalog, of a model that is trained here.
+    batch, tokens : int, optional
+        How many sequences of how many tokens; what the catalog says by default.
+    say : callable
+        Called with what is being done.
+    """
+    entry = find(name)
     assert entry.train is not None
-    options = {"batch": batch, "context": tokens} if entry.train == "gpt" else {"batch": batch}
+    options = {"batch": batch or entry.batch}
+    if entry.train == "gpt":
+        options["context"] = tokens or entry.tokens
     task: Task = TASKS[entry.train](**options)
     say(f"training {name} for {STEPS} steps")
     torch.manual_seed(0)
@@ -109,8 +148,10 @@ def _trained(name: str, entry: CatalogEntry, batch: int, tokens: int, say: Say) 
         **task.source,
         "torch": torch.__version__,
     }
-    return Runnable(model.eval(), partial(_loss, task, model), source)
+    return Trained(task, model.eval(), source)
 
 
-def _loss(task: Task, model: nn.Module) -> torch.Tensor:
-    return task.loss(model, task.batch(STEPS, seed=0))
+def _trained(name: str, batch: int, tokens: int, say: Say) -> Runnable:
+    """Make a small model ready to run on a batch that it has not seen."""
+    task, model, source, steps = trained(name, batch, tokens, say)
+    return Runnable(model, lambda: task.loss(model, task.batch(steps, seed=0)), source)

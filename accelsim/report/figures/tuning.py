@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from accelsim.errors import InputError
-from accelsim.records.tuning import TuneRecord
+from accelsim.records.tuning import ACCURACY, COSINE, LOSS, PERPLEXITY, TuneRecord
 from accelsim.report.figures.figure import Figure, style
 from accelsim.report.figures.sheet import WIDE, legend, panels, plain_ticks, trace
-from accelsim.report.tuning import front
+from accelsim.report.tuning import front, harm_in_percent
+
+_HARMS = {
+    PERPLEXITY: "perplexity, % above float",
+    COSINE: "1 - cosine",
+    ACCURACY: "accuracy lost, %",
+    LOSS: "loss, % above float",
+}
 
 
 def draw_front(records: Sequence[TuneRecord], path: Path) -> None:
@@ -44,10 +50,10 @@ def pareto_of_plans(records: Sequence[TuneRecord], width: float = WIDE) -> Figur
         kind = "one β for all" if record.label.startswith("β = ") else "tuned"
         groups.setdefault(kind, []).append(record)
     best = front(records)
-    perplexity = records[0].metric == "perplexity"
+    metric = records[0].metric
 
     def shown(record: TuneRecord) -> float:
-        return max(1e-4, 100 * math.expm1(record.harm) if perplexity else record.harm)
+        return max(1e-4, record.harm if metric == COSINE else harm_in_percent(record))
 
     for index, (kind, own) in enumerate(groups.items()):
         ordered = sorted(own, key=lambda record: record.cost)
@@ -61,7 +67,7 @@ def pareto_of_plans(records: Sequence[TuneRecord], width: float = WIDE) -> Figur
     )  # fmt: skip
     plain_ticks(axes.yaxis)
     unit = records[0].cost_unit
-    axes.set(xlabel=unit, ylabel="perplexity, % above float" if perplexity else "1 - cosine")
+    axes.set(xlabel=unit, ylabel=_HARMS[metric])
     legend(canvas)
     return Figure(
         name="plans",

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from accelsim.tuning.subject import Subject
+from accelsim.tuning.texts import TextSubject
 from workloads.models.huggingface import Loaded
 from workloads.models.text import Text
 
@@ -34,7 +34,7 @@ def made():
     model = planted()
     torch.manual_seed(1)
     ids = torch.randint(64, (400,))
-    return Subject("planted", Loaded(model, None, True), Text("random", "random"), ids)
+    return TextSubject("planted", Loaded(model, None, True), Text("random", "random"), ids)
 
 
 @pytest.fixture

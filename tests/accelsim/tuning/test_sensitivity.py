@@ -34,7 +34,8 @@ def test_places_and_what_runs_before_them(subject):
     places = {place.name: place for place in survey(subject.model, reading.run)}
     assert len(places) == 3 * (7 + 2) + 1
     down = places["model.layers.1.mlp.down_proj"]
-    assert (down.kinds.a, down.kinds.b, down.n, down.d, down.h) == (
+    (gemm,) = down.gemms
+    assert (gemm.kinds.a, gemm.kinds.b, gemm.n, gemm.d, gemm.h) == (
         "activations", "weights", 16, 48, 32,
     )  # fmt: skip
     assert down.before == {"model.layers.0"}

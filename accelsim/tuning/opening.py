@@ -1,0 +1,69 @@
+"""Open what is examined, by the name of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from accelsim.errors import InputError
+from accelsim.records.tuning import ACCURACY, LOSS
+from accelsim.tuning.subject import Say, Subject
+from accelsim.tuning.target import EXAMPLES, Target
+from accelsim.tuning.tasks import ImageSubject, TrainingSubject
+from accelsim.tuning.texts import TextSubject
+from workloads.models.catalog import catalog
+from workloads.models.huggingface import load
+from workloads.models.image_tasks import ImageTask
+from workloads.models.opening import load_catalog_model, trained
+from workloads.models.text import read_text
+
+
+def open_subject(
+    model: str, gguf: str | None, text: Path | None, say: Say, target: Target | None = None
+) -> Subject:
+    """Load a model and what it reads.
+
+    Parameters
+    ----------
+    model : str
+        In the catalog, or the path of a folder.
+    gguf : str or None
+        The name of a GGUF file in that folder.
+    text : Path or None
+        A UTF-8 file; by default the shipped text.
+    say : callable
+        Called with what is being done.
+    target : Target, optional
+        What is asked of plans. A model that is trained here is examined in training if the target
+        is a loss, and without one if it classifies nothing.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, it cannot be loaded, or its target is another.
+    """
+    folder = Path(model)
+    if not folder.is_dir() and model in catalog() and catalog()[model].train is not None:
+        if gguf is not None or text is not None:
+            raise InputError(f"--gguf and --text: {model} is trained here, on data of its own")
+        return _open_trained(model, say, target)
+    loaded = load(folder, gguf) if folder.is_dir() else load_catalog_model(model, say)
+    content = read_text(text)
+    ids = loaded.tokenizer(content.content, add_special_tokens=False, verbose=False)["input_ids"]
+    subject = TextSubject(folder.name, loaded, content, torch.tensor(ids, device="cpu"))
+    if target is not None:
+        target.check(subject.name, subject.metrics)
+    return subject
+
+
+def _open_trained(model: str, say: Say, target: Target | None) -> Subject:
+    found = trained(model, say=say)
+    classifies = isinstance(found.task, ImageTask)
+    if target is not None:
+        target.check(model, (ACCURACY, LOSS) if classifies else (LOSS,))
+    in_training = target.metric == LOSS if target is not None else not classifies
+    if isinstance(found.task, ImageTask) and not in_training:
+        return ImageSubject(model, found.task, found)
+    asked = target or Target.parse(EXAMPLES[LOSS])
+    return TrainingSubject(model, found.task, found, asked.steps)
