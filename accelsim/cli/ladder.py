@@ -14,6 +14,7 @@ from accelsim.cli.shared import (
     output_option,
     rounding_options,
     run_folder_options,
+    say_next,
     unpacking_options,
 )
 from accelsim.report.formats import Format
@@ -138,3 +139,4 @@ def command(
     if figure is not None:
         draw_ladder(records, figure)
     click.echo(f"{len(records)} records in {path}", err=True)
+    say_next((f"accelsim report {path}", "a page with the table and the figure"))

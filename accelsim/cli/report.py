@@ -37,8 +37,8 @@ _NEEDED = ("jinja2", "seaborn")
 def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) -> None:
     """Write one HTML page about RUNS: run folders, or the records.jsonl of one.
 
-    RUNS are all of one command: run, eval, train, sensitivity or tune; or one file that invariance
-    wrote. The page needs no network:
+    RUNS are all of one command: run, eval, train, sensitivity, tune or ladder; or one file that
+    invariance wrote. The page needs no network:
     verdicts, tables that sort and filter, figures. Later runs of GEMMs are compared with the first.
     """
     missing = [name for name in _NEEDED if find_spec(name) is None]
@@ -57,8 +57,8 @@ def command(runs: tuple[Path, ...], output: Path | None, folder: Path | None) ->
     kinds = {kind_of(path) for path in runs}
     if len(kinds) > 1:
         raise InputError(
-            "the runs are of different kinds (run, eval, train, sensitivity, tune): write a page "
-            "for each"
+            "the runs are of different kinds (run, eval, train, sensitivity, tune, ladder): write "
+            "a page for each"
         )
     kind = kinds.pop()
     if kind is Record:

@@ -142,7 +142,7 @@ def command(
     from accelsim.report.figures.experiments import check_figure
     from accelsim.report.figures.tuning import draw_front
     from accelsim.report.tables import render
-    from accelsim.report.tuning import front, tuning_rows
+    from accelsim.report.tuning import front, saved, tuning_rows
     from accelsim.tuning.curves import Grid
     from accelsim.tuning.opening import open_subject
     from accelsim.tuning.prices import accelerator_backend, price_of
@@ -193,6 +193,10 @@ def command(
     if found.best is not None:
         write_plan(found.best, path / "plan.yaml")
         click.echo(f"{asked.shown(found.best.harm)}: {path / 'plan.yaml'}", err=True)
+        if found.uniform is None:
+            click.echo("no plan of one β for all that was tried keeps the target", err=True)
+        else:
+            click.echo(saved(found.best, found.uniform, accelerator), err=True)
     if pareto:
         for number, record in enumerate(front(found.records), start=1):
             write_plan(record, path / f"plan-{number}.yaml")

@@ -13,11 +13,14 @@ from accelsim.errors import InputError
 from accelsim.records.experiments import EvalRecord, TrainRecord
 from accelsim.records.folder import RECORDS, RUN, read_run_json
 from accelsim.records.keyed import Keyed
+from accelsim.records.ladder import LadderRecord
 from accelsim.records.lines import parse_lines
 from accelsim.records.record import Record
 from accelsim.records.tuning import SensitivityRecord, TuneRecord
 
-ExperimentRecord: TypeAlias = EvalRecord | TrainRecord | SensitivityRecord | TuneRecord
+ExperimentRecord: TypeAlias = (
+    EvalRecord | TrainRecord | SensitivityRecord | TuneRecord | LadderRecord
+)
 
 R = TypeVar("R", bound=Keyed)
 
@@ -59,7 +62,7 @@ class Run:
 
 @dataclass(frozen=True)
 class ExperimentRun:
-    """A run of ``accelsim eval``, ``train``, ``sensitivity`` or ``tune`` as it was read."""
+    """A run of ``accelsim eval``, ``train``, ``sensitivity``, ``tune`` or ``ladder``, as read."""
 
     path: Path
     config: Mapping[str, Any]
@@ -77,6 +80,7 @@ _TELLING: tuple[tuple[type[ExperimentRecord], frozenset[str]], ...] = (
     (EvalRecord, frozenset({"treatment"})),
     (TuneRecord, frozenset({"plan_sha256"})),
     (SensitivityRecord, frozenset({"divergence"})),
+    (LadderRecord, frozenset({"way", "relative_error"})),
 )
 """Fields that tell the records of a kind from those of the kinds below it."""
 

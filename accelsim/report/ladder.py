@@ -25,7 +25,7 @@ def ladder_rows(records: Sequence[LadderRecord]) -> list[dict[str, Any]]:
     return [
         {
             "way": rung.way,
-            "β": rung.beta,
+            "β": int(beta) if (beta := rung.beta) is not None and beta.is_integer() else beta,
             f"relative error{of}": rung.error,
             "r": rung.ratio,
             "ms": None if rung.seconds is None else 1e3 * rung.seconds,

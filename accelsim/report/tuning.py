@@ -41,6 +41,27 @@ def front(records: Sequence[TuneRecord]) -> list[TuneRecord]:
     ]
 
 
+def saved(best: TuneRecord, uniform: TuneRecord, accelerator: str) -> str:
+    """Say what a plan saves beside one of one β for all.
+
+    Parameters
+    ----------
+    best, uniform : TuneRecord
+        Both keep the target.
+    accelerator : str
+        The one whose cycles and energy were modelled.
+    """
+    pairs: dict[str, tuple[float | None, float | None]] = {
+        best.cost_unit: (best.cost, uniform.cost),
+        "cycles": (best.cycles, uniform.cycles),
+        "energy": (best.energy, uniform.energy),
+    }
+    found = [
+        f"{own / other - 1:+.1%} {what}" for what, (own, other) in pairs.items() if own and other
+    ]
+    return f"beside {uniform.label}: {', '.join(found)} (cycles and energy: {accelerator})"
+
+
 def harm_in_percent(record: TuneRecord) -> float:
     """Return the growth of a perplexity or a loss, or the accuracy that is lost."""
     return 100 * (math.expm1(record.harm) if record.metric == PERPLEXITY else record.harm)

@@ -20,6 +20,12 @@ from workloads.models.image_tasks import ImageTask
 from workloads.models.opening import LEARNING_RATE, Trained
 from workloads.models.task import Task
 
+EXAMINED = 32
+"""Images of the search, the first ones, whose sensitivities are measured."""
+
+COUNTED = 8
+"""Images of the search, the first ones, whose digits are counted."""
+
 AFTERWARDS = 8
 """Batches after the last step whose mean loss is that of a training run."""
 
@@ -73,9 +79,9 @@ class ImageVerification(Verification):
         self.floats = self._accuracies()
 
     def run_one(self) -> None:
-        """Classify the images of the search."""
+        """Classify some images of the search."""
         with torch.no_grad():
-            self._subject.model(self._subject.images(False)[0])
+            self._subject.model(self._subject.images(False)[0][:COUNTED])
 
     def values(self, plan: Plan) -> tuple[float, float]:
         """Return the accuracy under a plan, on the images of the search and on the others."""
@@ -117,8 +123,9 @@ class ImageSubject(Subject):
         return images[held_out::2], labels[held_out::2]
 
     def readings(self, count: int, tokens: int) -> list[ImageReading]:
-        """Return the images of the search."""
-        return [ImageReading(self.model, *self.images(False))]
+        """Return some images of the search."""
+        images, labels = self.images(False)
+        return [ImageReading(self.model, images[:EXAMINED], labels[:EXAMINED])]
 
     def verification(self, count: int, tokens: int, say: Say) -> ImageVerification:
         """Return what verifies plans, on both halves of the images."""

@@ -16,11 +16,12 @@ from accelsim.records import RunFolder
 from accelsim.records.folder import RECORDS
 from accelsim.records.lines import parse_lines
 from accelsim.records.tuning import SensitivityRecord, TuneRecord
+from accelsim.tuning.attempts import Tuning
 from accelsim.tuning.curves import Counting, Curve, Curves, Grid, Setting
 from accelsim.tuning.places import Place, survey
 from accelsim.tuning.prices import Price, accelerator_backend
 from accelsim.tuning.progress import Progress
-from accelsim.tuning.search import Predictions, Search, Tuning
+from accelsim.tuning.search import Predictions, Search, label_of
 from accelsim.tuning.sensitivity import Examination, examine, settings_hash
 from accelsim.tuning.subject import Say, Subject, Verification
 from accelsim.tuning.target import Target
@@ -92,11 +93,14 @@ class Tuned:
         The cheapest that keeps the target; None if none does.
     nearest : TuneRecord
         The plan of the least harm.
+    uniform : TuneRecord or None
+        The cheapest plan of one β for all that was found to keep the target.
     """
 
     records: list[TuneRecord]
     best: TuneRecord | None
     nearest: TuneRecord
+    uniform: TuneRecord | None
 
 
 def read_sensitivities(folder: Path, subject: Subject, grid: Grid) -> list[SensitivityRecord]:
@@ -169,18 +173,18 @@ def tune(
 
     tuning = Tuning(subject, search, price, how.target, verification, backend, folder, say)
     best = tuning.cheapest(how.target.budget)
+    uniform = None if best is None else tuning.beside(best, how.grid)
     if best is None:
         tuning.nearest()
     if how.pareto:
         for part in FRONT:
             tuning.cheapest(part * how.target.budget, f"{part:g} of the target")
         for bits in how.grid.bits:
-            for percentile, beta in how.grid.settings:
-                plan, solution = search.uniform(bits, (percentile, beta))
-                label = f"β = {beta:g} at percentile {percentile:g}, {bits} bits"
-                tuning.verified(label, solution, plan)
+            for setting in how.grid.settings:
+                plan, solution = search.uniform(bits, setting)
+                tuning.verified(label_of(bits, setting), solution, plan)
     records = list(folder.records)
-    return Tuned(records, best, min(records, key=lambda record: record.harm))
+    return Tuned(records, best, min(records, key=lambda record: record.harm), uniform)
 
 
 def _counted(

@@ -106,7 +106,7 @@ class Trained(NamedTuple):
     task: Task
     model: nn.Module
     source: dict[str, Any]
-    steps: int = STEPS
+    steps: int
 
 
 def trained(
@@ -114,6 +114,7 @@ def trained(
     batch: int | None = None,
     tokens: int | None = None,
     say: Say = lambda message: None,
+    steps: int = STEPS,
 ) -> Trained:
     """Train a small model of the catalog.
 
@@ -125,6 +126,8 @@ def trained(
         How many sequences of how many tokens; what the catalog says by default.
     say : callable
         Called with what is being done.
+    steps : int
+        For how long.
     """
     entry = find(name)
     assert entry.train is not None
@@ -132,11 +135,11 @@ def trained(
     if entry.train == "gpt":
         options["context"] = tokens or entry.tokens
     task: Task = TASKS[entry.train](**options)
-    say(f"training {name} for {STEPS} steps")
+    say(f"training {name} for {steps} steps")
     torch.manual_seed(0)
     model = task.model()
     optimizer = AdamW(model.parameters(), lr=LEARNING_RATE)
-    for step in range(STEPS):
+    for step in range(steps):
         optimizer.zero_grad()
         task.loss(model, task.batch(step, seed=0)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -144,11 +147,11 @@ def trained(
     source = {
         "model": name,
         "license": entry.license,
-        "trained": f"{STEPS} steps, seed 0",
+        "trained": f"{steps} steps, seed 0",
         **task.source,
         "torch": torch.__version__,
     }
-    return Trained(task, model.eval(), source)
+    return Trained(task, model.eval(), source, steps)
 
 
 def _trained(name: str, batch: int, tokens: int, say: Say) -> Runnable:

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 from accelsim.errors import InputError
 from accelsim.plugins.extras import need
 from accelsim.records.experiments import EvalRecord, TrainRecord
+from accelsim.records.ladder import LadderRecord
 from accelsim.records.loading import ExperimentRecord
 from accelsim.records.tuning import SensitivityRecord, TuneRecord
 from accelsim.report.figures.figure import Figure, NothingToDrawError, style
+from accelsim.report.figures.ladder import ladder
 from accelsim.report.figures.quality import quality
 from accelsim.report.figures.sensitivity import heat_map, local_errors
 from accelsim.report.figures.sheet import NARROW, WIDE
@@ -27,6 +29,7 @@ _DRAWN: dict[type[ExperimentRecord], dict[str, Callable[[Sequence[Any], float], 
     TrainRecord: {"figure": training, "ratios": ratios, "largest-integers": largest},
     SensitivityRecord: {"sensitivity": heat_map, "local-errors": local_errors},
     TuneRecord: {"plans": pareto_of_plans},
+    LadderRecord: {"ladder": ladder},
 }
 """What a page shows of each kind of records."""
 

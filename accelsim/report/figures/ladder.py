@@ -7,7 +7,7 @@ from pathlib import Path
 
 from accelsim.errors import InputError
 from accelsim.records.ladder import LadderRecord
-from accelsim.report.figures.figure import PALETTE, Figure, style
+from accelsim.report.figures.figure import PALETTE, Figure, NothingToDrawError, style
 from accelsim.report.figures.sheet import WIDE, legend, panels, trace
 from accelsim.report.ladder import rungs_of
 
@@ -23,15 +23,31 @@ def draw_ladder(records: Sequence[LadderRecord], path: Path) -> None:
     if not records:
         raise InputError("there is nothing to draw: no GEMM was computed")
     with style():
-        figure = _figure(records)
+        figure = ladder(records)
     figure.write(path)
 
 
-def _figure(records: Sequence[LadderRecord]) -> Figure:
-    canvas, (axes,) = panels(WIDE, 1, height=3.4)
+def ladder(records: Sequence[LadderRecord], width: float = WIDE) -> Figure:
+    """Draw the medians over the GEMMs.
+
+    Parameters
+    ----------
+    records : sequence of LadderRecord
+        At least one with integers.
+    width : float
+        In inches.
+
+    Raises
+    ------
+    NothingToDrawError
+        If nothing was computed in integers.
+    """
+    canvas, (axes,) = panels(width, 1, height=3.4)
     rungs = rungs_of(records)
     integers = [rung for rung in rungs if rung.ratio is not None]
     floats = [rung for rung in rungs if rung.ratio is None]
+    if not integers:
+        raise NothingToDrawError("nothing was computed in integers")
     trace(axes, [r.ratio for r in integers], [r.error for r in integers], 0, "integers")
     for rung in integers:
         axes.annotate(f" {rung.beta:,.7g}", (rung.ratio or 1, rung.error), fontsize="x-small")

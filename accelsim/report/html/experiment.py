@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from accelsim.records.experiments import EvalRecord, TrainRecord
+from accelsim.records.ladder import LadderRecord
 from accelsim.records.loading import ExperimentRecord, ExperimentRun
 from accelsim.records.tuning import SensitivityRecord, TuneRecord
 from accelsim.report.cells import count, number, text
@@ -16,6 +17,7 @@ from accelsim.report.figures.experiments import experiment_figures
 from accelsim.report.html.about import machine_facts, when
 from accelsim.report.html.grid import Column, Grid
 from accelsim.report.html.template import filled
+from accelsim.report.ladder import ladder_rows
 from accelsim.report.sensitivity import correlation_line, sensitivity_rows
 from accelsim.report.tuning import tuning_rows
 
@@ -57,6 +59,8 @@ LEDES: dict[type[ExperimentRecord], str] = {
     "else in floats.",
     TuneRecord: "Plans for the GEMMs of a model, each evaluated as a whole: the cheapest integers "
     "that keep its quality.",
+    LadderRecord: "GEMMs in exact integers of growing β, and in float formats: the relative error "
+    "of each beside its cost.",
 }
 """What a page says first."""
 
@@ -86,6 +90,10 @@ class AboutExperiment:
         return [record for record in self.records if isinstance(record, SensitivityRecord)]
 
     @property
+    def _rungs(self) -> list[LadderRecord]:
+        return [record for record in self.records if isinstance(record, LadderRecord)]
+
+    @property
     def good(self) -> bool:
         """Whether all treatments finished, no integer was wrong, and a plan keeps its target."""
         kept = not self._plans or any(record.meets for record in self._plans)
@@ -97,6 +105,9 @@ class AboutExperiment:
         if self._plans:
             kept = sum(record.meets for record in self._plans)
             return f"{kept} of {len(self._plans)} plans keep {self._plans[0].target!r}"
+        if self._rungs:
+            gemms = len({(record.workload, record.gemm) for record in self._rungs})
+            return f"{len(self._rungs):,} products of {gemms:,} GEMMs"
         if self._spots:
             places = len({record.gemm for record in self._spots})
             return f"{len(self._spots):,} measurements of {places:,} GEMMs"
@@ -216,6 +227,7 @@ _ROWS: dict[type[ExperimentRecord], Callable[[Sequence[Any]], list[dict[str, Any
     TrainRecord: training_rows,
     SensitivityRecord: sensitivity_rows,
     TuneRecord: tuning_rows,
+    LadderRecord: ladder_rows,
 }
 
 

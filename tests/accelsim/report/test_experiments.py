@@ -21,6 +21,7 @@ from accelsim.report.html import render_experiments
 
 TUNING = Path(__file__).parents[3] / "results" / "tuning"
 SENSITIVITIES, PLANS = "sensitivity-minilm-l6", "tune-minilm-l6-4bits"
+LADDER = "ladder-smollm2"
 
 WHOLE = {"method": "integers", "gemms": ["*"], "skip": [], "ops": ["linear", "qk", "pv"]}
 TALLY = {
@@ -215,14 +216,15 @@ class TestCommand:
             for name, records in (("a", [make_record()]), ("b", evaluations), ("c", trainings))
         ]
         assert [kind.__name__ for kind in kinds] == ["Record", "EvalRecord", "TrainRecord"]
-        tuned = [kind_of(TUNING / name).__name__ for name in (SENSITIVITIES, PLANS)]
-        assert tuned == ["SensitivityRecord", "TuneRecord"]
+        tuned = [kind_of(TUNING / name).__name__ for name in (SENSITIVITIES, PLANS, LADDER)]
+        assert tuned == ["SensitivityRecord", "TuneRecord", "LadderRecord"]
 
     @pytest.mark.parametrize(
         ("name", "verdict", "more", "figures"),
         [
             ("sensitivity-minilm-l6", "172 measurements of 49 GEMMs", "rank correlation 0.68", 2),
             ("tune-minilm-l6-4bits", "7 of 15 plans keep 'cosine 0.995'", "ratio 2.82.", 1),
+            ("ladder-smollm2", "65 products of 5 GEMMs", "float formats", 1),
             ("tune-smollm2-135m-8bits", "1 of 1 plans keep 'perplexity +1%'", "", 1),
         ],
     )

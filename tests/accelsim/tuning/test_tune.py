@@ -13,12 +13,13 @@ from accelsim.errors import InputError
 from accelsim.records import RunFolder
 from accelsim.records.tuning import ACCURACY, COSINE, LOSS, SensitivityRecord, TuneRecord
 from accelsim.report.figures.tuning import draw_front
-from accelsim.report.tuning import front, tuning_rows
+from accelsim.report.tuning import front, saved, tuning_rows
+from accelsim.tuning.attempts import ROUNDS, Bracket
 from accelsim.tuning.counts import count
 from accelsim.tuning.curves import Counting, Curve, Grid, Noise, _rounded, of_gemm
 from accelsim.tuning.places import survey
 from accelsim.tuning.prices import Macs, price_of
-from accelsim.tuning.search import ROUNDS, Bracket, Predictions, Search
+from accelsim.tuning.search import Predictions, Search
 from accelsim.tuning.sensitivity import Examination, examine, settings_hash
 from accelsim.tuning.target import Target
 from accelsim.tuning.texts import TextSubject
@@ -248,6 +249,25 @@ def test_a_target_is_that_of_its_model():
     with pytest.raises(InputError, match="is one such as 'accuracy -1%' or 'loss \\+1% after"):
         Target.parse("cosine 0.99").check("vit-digits", (ACCURACY, LOSS))
     Target.parse("loss +2% after 10 steps").check("vit-digits", (ACCURACY, LOSS))
+
+
+def test_the_plan_stands_beside_the_cheapest_of_one_beta_that_holds(
+    unchanged, sensitivities, tmp_path
+):
+    found = search(unchanged, sensitivities, tmp_path / "run", "perplexity +3%")
+    best, uniform = found.best, found.uniform
+    assert uniform.meets
+    assert uniform.label.startswith("β = ")
+    assert (best.cycles < uniform.cycles, best.energy < uniform.energy) == (True, True)
+    tried = [record for record in found.records if record.label.startswith("β = ")]
+    assert len(tried) <= 3
+    assert all(record.cost <= uniform.cost for record in tried)
+    words = saved(best, uniform, "edge")
+    assert words == (
+        f"beside {uniform.label}: {best.cost / uniform.cost - 1:+.1%} multiplications of 8 bits, "
+        f"{best.cycles / uniform.cycles - 1:+.1%} cycles, "
+        f"{best.energy / uniform.energy - 1:+.1%} energy (cycles and energy: edge)"
+    )
 
 
 def test_a_setting_that_makes_an_entry_too_large_is_never_chosen(unchanged):
