@@ -20,7 +20,9 @@ Examples
 ...     y = model(x)
 >>> print(mode.tally)
 1 GEMM in integers, 100.0% of the multiplications
-  linear, forward: 1
+  op      phase    GEMMs    MACs
+  linear  forward      1  16,384
+  MACs: multiplications of the GEMMs
   no unpack ratio r: without a backend nothing is unpacked
 """
 

@@ -6,9 +6,11 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
+from accelsim.errors import InputError, unknown_name
 from accelsim.integer_mode.pinned import Pinning
+from accelsim.integer_mode.tally_table import legend, table
 from workloads.tracing import GemmCall, Skipped
 
 
@@ -66,6 +68,9 @@ class Totals:
 class Tally:
     """Counts of the GEMMs of a model, by layer, op and phase, and of what stayed in floats.
 
+    Printed, it has the counts by op and phase; ``print(tally.table(by="layer"))`` prints them by
+    layer. `rows` returns either as numbers, and `summary` the counts of all GEMMs together.
+
     Parameters
     ----------
     skipped : Skipped
@@ -75,7 +80,7 @@ class Tally:
     pinning : Pinning or None
         What has the same bits everywhere, where that was asked for.
     by_place : dict
-        ``(layer, op, phase)`` to `Totals`.
+        ``(layer, op, phase)`` to `Totals`, in the order in which they first ran.
     """
 
     skipped: Skipped = field(default_factory=Skipped)
@@ -163,24 +168,13 @@ class Tally:
         }
 
     def __str__(self) -> str:
-        """Say in a few lines how much was in integers, at what ratio, and what stayed in floats."""
+        """Say how much was in integers, by op and phase, and what stayed in floats."""
         total = self.total
         share = "" if self.coverage is None else f", {self.coverage:.1%} of the multiplications"
         plural = "" if total.gemms == 1 else "s"
         lines = [f"{total.gemms:,} GEMM{plural} in integers{share}"]
-        rows = self.rows()
-        for row in rows:
-            ratio = "" if row["ratio"] is None else f", r = {row['ratio']:.3f}"
-            lines.append(f"  {row['op']}, {row['phase']}: {row['gemms']:,}{ratio}")
-        if len(rows) > 1 and total.ratio is not None:
-            meaning = "low-bit multiplications over those of the GEMMs"
-            lines.append(f"  together: r = {total.ratio:.3f}, {meaning}")
-        if any(phase != "forward" for *_, phase in self.by_place):
-            lines.append(
-                "  grad_input, grad_weight: the gradients of the first and of the second operand"
-            )
-        if total.gemms and total.ratio is None:
-            lines.append("  no unpack ratio r: without a backend nothing is unpacked")
+        if total.gemms:
+            lines += [f"  {line}" for line in self.table().splitlines()]
         if total.checked:
             lines.append(
                 f"{total.checked - total.inexact:,} of {total.checked:,} checked are exact"
@@ -196,12 +190,72 @@ class Tally:
             lines.append(str(self.pinning))
         return "\n".join(lines)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the counts by op and phase, as flat rows for a table or JSON."""
-        groups: dict[tuple[str, str], Totals] = defaultdict(Totals)
-        for (_, op, phase), counts in self.by_place.items():
-            groups[op, phase] += counts
+    def table(self, by: Literal["op", "layer"] = "op") -> str:
+        """Return the counts as a table to print, with a line that sums them up and a legend.
+
+        Parameters
+        ----------
+        by : {"op", "layer"}
+            As `rows` takes it.
+
+        Returns
+        -------
+        str
+            Its columns are GEMMs, MACs (their multiplications), low-bit MACs (those of their
+            digits) and the unpack ratio r; the last two only if something was unpacked.
+
+        Examples
+        --------
+        >>> import accelsim
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Linear(2, 1))
+        >>> with torch.no_grad(), accelsim.integer_gemms(model, beta=127) as mode:
+        ...     y = model(torch.ones(3, 4))
+        >>> print(mode.tally.table(by="layer"))
+        layer     op      phase    GEMMs  MACs
+        0         linear  forward      1    24
+        1         linear  forward      1     6
+        together                       2    30
+        MACs: multiplications of the GEMMs
+        no unpack ratio r: without a backend nothing is unpacked
+        """
+        counts = {key: asdict(found) for key, found in self.by_place.items()}
+        total = {**asdict(self.total), "ratio": self.total.ratio}
+        lines = table(_LABELS[by], self.rows(by), total) + legend(counts, total)
+        return "\n".join(lines)
+
+    def rows(self, by: Literal["op", "layer"] = "op") -> list[dict[str, Any]]:
+        """Return the counts as flat rows, for a table or JSON.
+
+        Parameters
+        ----------
+        by : {"op", "layer"}
+            What has a row of its own: each op and phase, or each layer, op and phase.
+
+        Returns
+        -------
+        list of dict
+            ``layer`` (only by layer: its name in ``model.named_modules()``), ``op``, ``phase``, the
+            fields of `Totals`, and their ``ratio`` r, None if nothing was unpacked. Layers come in
+            the order in which they first ran.
+
+        Raises
+        ------
+        InputError
+            If `by` is something else.
+        """
+        if by not in _LABELS:
+            raise InputError(f"by: {unknown_name('value', by, _LABELS)}")
+        labels = _LABELS[by]
+        groups: dict[tuple[str, ...], Totals] = defaultdict(Totals)
+        first = {layer: order for order, (layer, *_) in reversed([*enumerate(self.by_place)])}
+        places = sorted(self.by_place, key=lambda key: first[key[0]] if by == "layer" else 0)
+        for key in places:
+            groups[key[-len(labels) :]] += self.by_place[key]
         return [
-            {"op": op, "phase": phase, **asdict(counts), "ratio": counts.ratio}
-            for (op, phase), counts in groups.items()
+            {**dict(zip(labels, key, strict=True)), **asdict(counts), "ratio": counts.ratio}
+            for key, counts in groups.items()
         ]
+
+
+_LABELS = {"op": ("op", "phase"), "layer": ("layer", "op", "phase")}

@@ -341,6 +341,12 @@ def test_the_emulators_digits_are_asked_for():
     assert load_backend("emulator").for_bits(3, 3).operand_bits == (3, 3)
 
 
+LEGEND = (
+    "  MACs: multiplications of the GEMMs; low-bit MACs: those of their digits; "
+    "r: low-bit MACs over MACs"
+)
+
+
 def test_the_tally_reads_as_sentences():
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4))
     x = torch.randn(4, 8)
@@ -348,8 +354,10 @@ def test_the_tally_reads_as_sentences():
         model(x)
     lines = str(mode.tally).splitlines()
     assert lines[0] == "2 GEMMs in integers, 100.0% of the multiplications"
-    assert re.fullmatch(r"  linear, forward: 2, r = \d\.\d{3}", lines[1])
-    assert lines[2:] == ["2 of 2 checked are exact"]
+    assert lines[1].split() == ["op", "phase", "GEMMs", "MACs", "low-bit", "MACs", "r"]
+    assert re.fullmatch(r"  linear  forward      2   384 +[\d,]+  \d\.\d{3}", lines[2])
+    assert lines[3] == LEGEND
+    assert lines[4:] == ["2 of 2 checked are exact"]
     with accelsim.integer_gemms(model, beta=255, skip=["1"]) as mode:
         model(x)
     assert "1 not chosen" in str(mode.tally).splitlines()
@@ -361,10 +369,13 @@ def test_a_tally_of_several_kinds_has_their_common_ratio_and_explains_gradients(
         model(torch.randn(3, 8, requires_grad=True)).sum().backward()
     assert len({row["ratio"] for row in mode.tally.rows()}) > 1
     lines = str(mode.tally).splitlines()
-    ratio = mode.tally.total.low_bit_macs / mode.tally.total.unpacked_macs
-    assert lines[4:] == [
-        f"  together: r = {ratio:.3f}, low-bit multiplications over those of the GEMMs",
-        "  grad_input, grad_weight: the gradients of the first and of the second operand",
+    total = mode.tally.total
+    ratio = total.low_bit_macs / total.unpacked_macs
+    assert lines[5].split() == ["together", "3", "288", f"{total.low_bit_macs:,}", f"{ratio:.3f}"]
+    assert lines[6:] == [
+        LEGEND,
+        "  grad_input, grad_weight: the gradients of the first and of the second operand; the "
+        "second of a linear layer is its weights",
     ]
 
 
@@ -397,6 +408,8 @@ def test_a_tally_without_a_backend_says_that_there_is_no_ratio():
         model(torch.ones(3, 4))
     assert str(mode.tally).splitlines() == [
         "1 GEMM in integers, 100.0% of the multiplications",
-        "  linear, forward: 1",
+        "  op      phase    GEMMs  MACs",
+        "  linear  forward      1    24",
+        "  MACs: multiplications of the GEMMs",
         "  no unpack ratio r: without a backend nothing is unpacked",
     ]
