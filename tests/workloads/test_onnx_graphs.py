@@ -400,6 +400,10 @@ PLAIN = node("MatMul", ["x", "w"], ["plain"], name="plain")
             node("LinearRegressor", ["x"], ["y"], domain="ai.onnx.ml", coefficients=[1.0] * 4),
             "LinearRegressor",
         ),
+        (
+            node("FlexAttention", ["x", "x", "x"], ["y"], domain="ai.onnx.preview"),
+            "ai.onnx.preview.FlexAttention",
+        ),
         (node("Einsum", ["x", "w"], ["y"], equation="ij,jk->ik"), "Einsum"),
         (node("RNN", ["x", "w", "w"], ["y"], hidden_size=6), "RNN"),
     ],

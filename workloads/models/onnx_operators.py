@@ -97,7 +97,7 @@ def _unread(node: Any) -> str:
     if node.domain in STANDARD:
         is_known = need("onnx", EXTRA).defs.has(node.op_type)
         return node.op_type if node.op_type in OTHERS or not is_known else ""
-    if node.domain.startswith("ai.onnx."):
+    if node.domain == "ai.onnx.ml":
         return node.op_type if node.op_type in MACHINE_LEARNING else ""
     if node.domain == "com.microsoft" and node.op_type in WITHOUT_PRODUCTS:
         return ""
