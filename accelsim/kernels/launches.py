@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     import torch
 
 LAUNCHES = CudaSource(CSRC / "launches.cu")
-
-_DOUBLE, _UNSIGNED = struct.Struct("d"), struct.Struct("Q")
 
 
 class Pointer:
@@ -29,7 +26,7 @@ class Pointer:
 
         Parameters
         ----------
-        arguments : ctypes.Structure or ctypes.Array
+        arguments : ctypes.Structure
             Arguments of a launch.
         offset : int
             Where the place is in them, in bytes.
@@ -44,6 +41,37 @@ class Pointer:
             place.value = address
 
 
+class Arguments(ctypes.Structure):
+    """What a C function takes: a structure whose fields it has under the same names.
+
+    Every field has 64 bits.
+
+    Parameters
+    ----------
+    **values
+        One for each field: tensors, whose addresses are passed and which are kept; None, a null
+        pointer; `Pointer`, which writes the field later; integers and floats.
+
+    Raises
+    ------
+    TypeError
+        If a field has no value, or a value no field.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__()
+        self.kept = tuple(values.values())
+        names = [name for name, *_ in self._fields_]
+        if values.keys() != set(names):
+            wrong = sorted(values.keys() ^ set(names))
+            raise TypeError(f"{type(self).__name__} has the fields {names}; wrong: {wrong}")
+        for name, value in values.items():
+            if isinstance(value, Pointer):
+                value.fill(self, getattr(type(self), name).offset)
+            else:
+                setattr(self, name, value.data_ptr() if hasattr(value, "data_ptr") else value)
+
+
 class Launch:
     """A call of a C function that queues work on a stream, with its arguments made ready.
 
@@ -52,34 +80,22 @@ class Launch:
     source : CudaSource
         Where the function is.
     symbol : str
-        Its name. The source has it in its packed form as well (``packed.hpp``), but for functions
-        of a single structure, which have that form already.
+        Its name. It takes a structure and a stream.
     device : torch.device
         A CUDA device.
-    *arguments
-        What `CudaSource.launch` takes, and `Pointer`; tensors are kept.
+    arguments : ctypes.Structure
+        What it takes.
     """
 
     beside = False
     """Whether it is queued on the second stream of its list."""
 
     def __init__(
-        self, source: CudaSource, symbol: str, device: torch.device, *arguments: Any
+        self, source: CudaSource, symbol: str, device: torch.device, arguments: ctypes.Structure
     ) -> None:
-        self.symbol, self.device = symbol, device
-        self._kept: tuple[object, ...] = arguments
-        if len(arguments) == 1 and isinstance(arguments[0], ctypes.Structure):
-            function = source.function(symbol, device)
-            self.words: Any = arguments[0]
-        else:
-            function = source.function(f"{symbol}_packed", device)
-            self.words = (ctypes.c_uint64 * len(arguments))()
-            for index, value in enumerate(arguments):
-                if isinstance(value, Pointer):
-                    value.fill(self.words, index * ctypes.sizeof(ctypes.c_uint64))
-                else:
-                    self.words[index] = _word(value)
-        self.function = ctypes.cast(function, ctypes.c_void_p)
+        self.symbol, self.device, self.arguments = symbol, device, arguments
+        self._kept: tuple[object, ...] = ()
+        self.function = ctypes.cast(source.function(symbol, device), ctypes.c_void_p)
 
     def keep(self, *needed: object) -> None:
         """Keep what the arguments point to as long as the launch itself."""
@@ -118,7 +134,7 @@ class LaunchList:
         self._failed = ctypes.c_int64()
         self._calls = (_Call * len(launches))(
             *(
-                _Call(launch.function, ctypes.addressof(launch.words), launch.beside)
+                _Call(launch.function, ctypes.addressof(launch.arguments), launch.beside)
                 for launch in launches
             )
         )
@@ -168,9 +184,22 @@ def current_stream(device: torch.device) -> int:
     return int(torch._C._cuda_getCurrentRawStream(index))
 
 
+class _Clear(Arguments):
+    """What ``csrc/arguments.hpp`` describes."""
+
+    _fields_ = (("memory", ctypes.c_void_p), ("bytes", ctypes.c_int64))
+
+
+class _AtEvent(Arguments):
+    """What ``csrc/arguments.hpp`` describes."""
+
+    _fields_ = (("event", ctypes.c_void_p),)
+
+
 def cleared(memory: torch.Tensor) -> Launch:
     """Return what fills a contiguous tensor with zeros."""
-    return Launch(LAUNCHES, "accelsim_clear", memory.device, memory, memory.nbytes)
+    arguments = _Clear(memory=memory, bytes=memory.nbytes)
+    return Launch(LAUNCHES, "accelsim_clear", memory.device, arguments)
 
 
 def at_once(
@@ -187,7 +216,7 @@ def at_once(
     """
     if not beside or not meanwhile:
         return [*beside, *meanwhile]
-    begin, end = (ctypes.c_void_p(event.cuda_event) for event in events)
+    begin, end = (_AtEvent(event=event.cuda_event) for event in events)
     device = meanwhile[0].device
     return [
         Launch(LAUNCHES, "accelsim_record", device, begin),
@@ -235,16 +264,3 @@ class Arrival:
         torch.cuda.synchronize(self._device)
         if not self._arrives(self._word, number, self._spins):
             raise RuntimeError("a kernel of the fused route has not run to its end")
-
-
-def _word(value: Any) -> int:
-    """Return 64 bits of an argument."""
-    if value is None:
-        return 0
-    if isinstance(value, int):
-        return value & (2**64 - 1)
-    if isinstance(value, float):
-        return int(_UNSIGNED.unpack(_DOUBLE.pack(value))[0])
-    if isinstance(value, ctypes.c_void_p):
-        return value.value or 0
-    return int(value.data_ptr())

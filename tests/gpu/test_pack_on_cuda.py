@@ -9,6 +9,7 @@ import torch
 
 from accelsim.arithmetic.dequantize import dequantize
 from accelsim.types import PerOperand
+from gemm_backends.cuda.fused.arguments import Pack
 from gemm_backends.cuda.fused.way import OUT_TYPES, PACK
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -22,10 +23,20 @@ def packed(sums, common, dtype, rows=None, columns=None):
     lines = [None if x is None else x.cuda() for x in (rows, columns)]
     out = torch.full((n, h), 77, device="cuda").to(dtype)
     wide = sums.dtype is torch.int64
-    PACK.launch(
-        "accelsim_pack", out.device, padded, wide, padded.shape[1], n, n, h, scale, *lines, out,
-        OUT_TYPES[dtype],
-    )  # fmt: skip
+    arguments = Pack(
+        sums=padded,
+        wide=wide,
+        stride=padded.shape[1],
+        rows=n,
+        n=n,
+        h=h,
+        common=scale,
+        row_scales=lines[0],
+        column_scales=lines[1],
+        out=out,
+        type=OUT_TYPES[dtype],
+    )
+    PACK.launch("accelsim_pack", out.device, arguments)
     return out.cpu()
 
 

@@ -5,8 +5,9 @@
 // same columns of high digits for different columns of K. The other operand gets copies of its low
 // digits to multiply them with, slot by slot and, for every block, place by place. Products of two
 // high parts outside the slots are few: they are listed for each tile of C.
+#include "arguments.hpp"
 #include "entries.hpp"
-#include "packed.hpp"
+#include "export.h"
 
 namespace accelsim {
 namespace {
@@ -257,68 +258,57 @@ __global__ void __launch_bounds__(kThreads) gather_few(int8_t *digits, int64_t s
 }  // namespace
 }  // namespace accelsim
 
-ACCELSIM_EXPORT int accelsim_assign_slots(int const *counts_a, int const *counts_b, int d,
-                                          int threshold_a, int threshold_b, int threshold_product,
-                                          int room, int first, int *slots, int *taken,
-                                          int *sources_a, int *sources_b, unsigned *flags,
-                                          cudaStream_t stream) {
+ACCELSIM_EXPORT int accelsim_assign_slots(accelsim::AssignSlots const *args, cudaStream_t stream) {
   using namespace accelsim;
-  assign_slots<<<1, kNumbering, 0, stream>>>(counts_a, counts_b, d, threshold_a, threshold_b,
-                                             threshold_product, room, first != 0, slots, taken,
-                                             sources_a, sources_b, flags);
+  assign_slots<<<1, kNumbering, 0, stream>>>(
+      args->counts_a, args->counts_b, narrow(args->d), narrow(args->threshold_a),
+      narrow(args->threshold_b), narrow(args->threshold_product), narrow(args->room),
+      args->first != 0, args->slots, args->taken, args->sources_a, args->sources_b, args->flags);
   return cudaGetLastError();
 }
-ACCELSIM_PACKED(accelsim_assign_slots)
 
-ACCELSIM_EXPORT int accelsim_assign_places(uint8_t const *marks, int rows, int d, int const *slots,
-                                           int room, int *places, int *sources, unsigned *flags,
+ACCELSIM_EXPORT int accelsim_assign_places(accelsim::AssignPlaces const *args,
                                            cudaStream_t stream) {
   using namespace accelsim;
-  assign_places<<<(rows + kBlock - 1) / kBlock, kNumbering, 0, stream>>>(marks, d, slots, room,
-                                                                         places, sources, flags);
+  unsigned const blocks = static_cast<unsigned>((args->rows + kBlock - 1) / kBlock);
+  assign_places<<<blocks, kNumbering, 0, stream>>>(args->marks, narrow(args->d), args->slots,
+                                                   narrow(args->room), args->places, args->sources,
+                                                   args->flags);
   return cudaGetLastError();
 }
-ACCELSIM_PACKED(accelsim_assign_places)
 
-// `entries_b` and what follows it are for A alone; null without high parts in B.
-ACCELSIM_EXPORT int accelsim_fill(int8_t *digits, int64_t stride, int rows, int d, int groups,
-                                  int slots, int places, int written, int const *slot_of,
-                                  int const *place_of, void const *entries, int list_length,
-                                  int const *list_counts, unsigned *flags, void const *entries_b,
-                                  int list_length_b,
-                                  int const *chains, int const *next, int *counts,
-                                  void *corrections, int room, int tiles_across,
-                                  cudaStream_t stream) {
+ACCELSIM_EXPORT int accelsim_fill(accelsim::Fill const *args, cudaStream_t stream) {
   using namespace accelsim;
-  HighColumns const columns{digits, stride, groups, slots, places, written, slot_of, place_of};
-  Lists const lists{static_cast<Entry const *>(entries), list_length, list_counts};
-  Lists const lists_b{static_cast<Entry const *>(entries_b), list_length_b, nullptr};
-  Cross const cross{chains, next, lists_b, counts, static_cast<int2 *>(corrections), room,
-                    tiles_across};
-  unsigned const blocks = (int64_t{rows} * 32 + kThreads - 1) / kThreads;
-  fill<<<blocks, kThreads, 0, stream>>>(columns, lists, rows, d, cross, flags);
+  HighColumns const columns{args->digits, args->stride, narrow(args->groups), narrow(args->slots),
+                            narrow(args->places), narrow(args->written), args->slot_of,
+                            args->place_of};
+  Lists const lists{static_cast<Entry const *>(args->entries), narrow(args->list_length),
+                    args->list_counts};
+  Lists const lists_b{static_cast<Entry const *>(args->entries_b), narrow(args->list_length_b),
+                      nullptr};
+  Cross const cross{args->chains, args->next, lists_b, args->counts,
+                    static_cast<int2 *>(args->corrections), narrow(args->room),
+                    narrow(args->tiles_across)};
+  unsigned const blocks = static_cast<unsigned>((args->rows * 32 + kThreads - 1) / kThreads);
+  fill<<<blocks, kThreads, 0, stream>>>(columns, lists, narrow(args->rows), narrow(args->d), cross,
+                                        args->flags);
   return cudaGetLastError();
 }
-ACCELSIM_PACKED(accelsim_fill)
 
-// `rows` is a multiple of four, `columns` and `width` are of 128.
-ACCELSIM_EXPORT int accelsim_gather(int8_t *digits, int64_t stride, int64_t rows, int columns,
-                                    int64_t copies, int const *sources, int width,
-                                    cudaStream_t stream) {
+ACCELSIM_EXPORT int accelsim_gather(accelsim::Gather const *args, cudaStream_t stream) {
   using namespace accelsim;
   constexpr int kMostShared = 200 << 10, kFew = 16;
-  int const shared = columns * 4;
+  int const columns = narrow(args->columns), width = narrow(args->width), shared = columns * 4;
   if (width * kFew < columns || shared > kMostShared) {
-    int64_t const threads = rows * (width / 4);
+    int64_t const threads = args->rows * (width / 4);
     gather_few<<<static_cast<unsigned>((threads + kThreads - 1) / kThreads), kThreads, 0, stream>>>(
-        digits, stride, rows, copies, sources, width);
+        args->digits, args->stride, args->rows, args->copies, args->sources, width);
     return cudaGetLastError();
   }
   cudaError_t const status =
       cudaFuncSetAttribute(gather, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
   if (status != cudaSuccess) return status;
-  gather<<<static_cast<unsigned>(rows / 4), kThreads, shared, stream>>>(digits, stride, columns,
-                                                                        copies, sources, width);
+  gather<<<static_cast<unsigned>(args->rows / 4), kThreads, shared, stream>>>(
+      args->digits, args->stride, columns, args->copies, args->sources, width);
   return cudaGetLastError();
 }
-ACCELSIM_PACKED(accelsim_gather)

@@ -1,5 +1,8 @@
 // Goes through a list of calls that launch kernels, and what such a list needs beside kernels.
-#include "packed.hpp"
+#include <cuda_runtime.h>
+
+#include "arguments.hpp"
+#include "export.h"
 
 namespace {
 
@@ -36,17 +39,14 @@ ACCELSIM_EXPORT int accelsim_arrives(uint32_t const volatile *word, uint32_t val
   return 0;
 }
 
-ACCELSIM_EXPORT int accelsim_clear(void *memory, int64_t bytes, cudaStream_t stream) {
-  return cudaMemsetAsync(memory, 0, bytes, stream);
+ACCELSIM_EXPORT int accelsim_clear(accelsim::Clear const *args, cudaStream_t stream) {
+  return cudaMemsetAsync(args->memory, 0, args->bytes, stream);
 }
-ACCELSIM_PACKED(accelsim_clear)
 
-ACCELSIM_EXPORT int accelsim_record(void *event, cudaStream_t stream) {
-  return cudaEventRecord(static_cast<cudaEvent_t>(event), stream);
+ACCELSIM_EXPORT int accelsim_record(accelsim::AtEvent const *args, cudaStream_t stream) {
+  return cudaEventRecord(static_cast<cudaEvent_t>(args->event), stream);
 }
-ACCELSIM_PACKED(accelsim_record)
 
-ACCELSIM_EXPORT int accelsim_wait(void *event, cudaStream_t stream) {
-  return cudaStreamWaitEvent(stream, static_cast<cudaEvent_t>(event), 0);
+ACCELSIM_EXPORT int accelsim_wait(accelsim::AtEvent const *args, cudaStream_t stream) {
+  return cudaStreamWaitEvent(stream, static_cast<cudaEvent_t>(args->event), 0);
 }
-ACCELSIM_PACKED(accelsim_wait)

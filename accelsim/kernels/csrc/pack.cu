@@ -1,9 +1,10 @@
 // From the sums of a product to its result, where the product's own epilogue does not do it.
 #include <type_traits>
 
+#include "arguments.hpp"
 #include "dequantize.hpp"
 #include "entries.hpp"
-#include "packed.hpp"
+#include "export.h"
 
 namespace accelsim {
 namespace {
@@ -132,44 +133,38 @@ __global__ void __launch_bounds__(kThreads) pack(Sum const *sums, int64_t stride
 }  // namespace
 }  // namespace accelsim
 
-ACCELSIM_EXPORT int accelsim_correct(int *sums, int64_t stride, int tiles, int tiles_across,
-                                     void const *corrections, int room, cudaStream_t stream) {
-  accelsim::correct<<<tiles, 64, 0, stream>>>(sums, stride, tiles_across,
-                                              static_cast<int2 const *>(corrections), room);
+ACCELSIM_EXPORT int accelsim_correct(accelsim::Correct const *args, cudaStream_t stream) {
+  accelsim::correct<<<static_cast<unsigned>(args->tiles), 64, 0, stream>>>(
+      args->sums, args->stride, accelsim::narrow(args->tiles_across),
+      static_cast<int2 const *>(args->corrections), accelsim::narrow(args->room));
   return cudaGetLastError();
 }
-ACCELSIM_PACKED(accelsim_correct)
 
-ACCELSIM_EXPORT int accelsim_accumulate(int const *sums, int64_t count, int shift, int64_t *totals,
-                                        cudaStream_t stream) {
+ACCELSIM_EXPORT int accelsim_accumulate(accelsim::Accumulate const *args, cudaStream_t stream) {
   using namespace accelsim;
-  accumulate<<<static_cast<unsigned>((count + kThreads - 1) / kThreads), kThreads, 0, stream>>>(
-      sums, count, shift, totals);
+  unsigned const blocks = static_cast<unsigned>((args->count + kThreads - 1) / kThreads);
+  accumulate<<<blocks, kThreads, 0, stream>>>(args->sums, args->count, narrow(args->shift),
+                                              args->totals);
   return cudaGetLastError();
 }
-ACCELSIM_PACKED(accelsim_accumulate)
 
-// Sums [rows, stride] are int32, or int64 if `wide`; out [rows, h] has a type of common.hpp, or 3 for
-// int64.
-ACCELSIM_EXPORT int accelsim_pack(void const *sums, int wide, int64_t stride, int64_t rows, int64_t n,
-                                  int h, double const *common, float const *row_scales,
-                                  float const *column_scales, void *out, int type,
-                                  cudaStream_t stream) {
+ACCELSIM_EXPORT int accelsim_pack(accelsim::Pack const *args, cudaStream_t stream) {
   using namespace accelsim;
-  ResultScales const scales{common, row_scales, column_scales};
-  int64_t const threads = rows * ((h + kPerThread - 1) / kPerThread);
+  ResultScales const scales{args->common, args->row_scales, args->column_scales};
+  int const h = narrow(args->h);
+  int64_t const threads = args->rows * ((h + kPerThread - 1) / kPerThread);
   unsigned const blocks = static_cast<unsigned>((threads + kThreads - 1) / kThreads);
   auto const run = [&](auto element) {
-    using Out = decltype(element);
-    if (wide)
-      pack<<<blocks, kThreads, 0, stream>>>(static_cast<int64_t const *>(sums), stride, rows, n, h,
-                                            scales, static_cast<Out *>(out));
+    auto *const out = static_cast<decltype(element) *>(args->out);
+    auto const convert = [&](auto const *sums) {
+      pack<<<blocks, kThreads, 0, stream>>>(sums, args->stride, args->rows, args->n, h, scales, out);
+    };
+    if (args->wide)
+      convert(static_cast<int64_t const *>(args->sums));
     else
-      pack<<<blocks, kThreads, 0, stream>>>(static_cast<int const *>(sums), stride, rows, n, h,
-                                            scales, static_cast<Out *>(out));
+      convert(static_cast<int const *>(args->sums));
   };
-  if (type != 3) return with_type(type, run);
+  if (args->type != 3) return with_type(narrow(args->type), run);
   run(int64_t{});
   return cudaGetLastError();
 }
-ACCELSIM_PACKED(accelsim_pack)

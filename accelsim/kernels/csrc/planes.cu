@@ -1,7 +1,8 @@
 // From an operand to planes of digits: every entry has so many 8-bit digits, needed or not.
+#include "arguments.hpp"
 #include "entries.hpp"
+#include "export.h"
 #include "integers.hpp"
-#include "packed.hpp"
 
 namespace accelsim {
 namespace {
@@ -137,25 +138,25 @@ __global__ void __launch_bounds__(kThreads) planes(Source source, int64_t n, int
 
 // x [n, d] is floats of a type of common.hpp, or int64 (type 3). Three digits are had from int32, more
 // from int64; the sum of squares is right if no entry needs more digits than are written.
-ACCELSIM_EXPORT int accelsim_planes(void const *x, int type, int64_t n, int64_t d, float const *scale,
-                                    int scale_step, int8_t *digits, int64_t stride, int64_t padded,
-                                    int64_t rows, int64_t stored, int first, int count, void *found,
-                                    int const *gate, cudaStream_t stream) {
+ACCELSIM_EXPORT int accelsim_planes(accelsim::WritePlanes const *args, cudaStream_t stream) {
   using namespace accelsim;
-  Target const target{digits, stride, padded, rows, stored};
-  int64_t const wanted = (padded / kPerThread + 31) / 32 * 32;
+  Target const target{args->digits, args->stride, args->padded, args->rows, args->stored};
+  int const first = narrow(args->first), count = narrow(args->count);
+  int64_t const wanted = (args->padded / kPerThread + 31) / 32 * 32;
   unsigned const threads = static_cast<unsigned>(wanted < kThreads ? wanted : kThreads);
   auto const run = [&](auto source) {
     auto *const kernel = first + count == 1   ? planes<char, decltype(source)>
                          : first + count <= 3 ? planes<int, decltype(source)>
                                               : planes<int64_t, decltype(source)>;
     // Behind a gate few blocks look whether there is anything to do.
-    int64_t const blocks = gate && n > kBlocksBehind ? kBlocksBehind : n;
+    int64_t const blocks = args->gate && args->n > kBlocksBehind ? kBlocksBehind : args->n;
     kernel<<<static_cast<unsigned>(blocks), threads, 0, stream>>>(
-        source, n, d, target, first, count, static_cast<Found *>(found), gate);
+        source, args->n, args->d, target, first, count, static_cast<Found *>(args->found),
+        args->gate);
   };
-  if (type != 3) return with_floats(x, type, d, scale, scale_step, run);
-  run(Integers{static_cast<int64_t const *>(x), d});
+  if (args->type != 3)
+    return with_floats(args->x, narrow(args->type), args->d, args->scale, narrow(args->scale_step),
+                       run);
+  run(Integers{static_cast<int64_t const *>(args->x), args->d});
   return cudaGetLastError();
 }
-ACCELSIM_PACKED(accelsim_planes)

@@ -2,9 +2,10 @@
 //
 // A block has a row, which the cache keeps: a radix select looks at it once for every 11 bits of its
 // keys.
+#include "arguments.hpp"
 #include "entries.hpp"
+#include "export.h"
 #include "keys.hpp"
-#include "packed.hpp"
 
 namespace accelsim {
 namespace {
@@ -129,16 +130,13 @@ __global__ void __launch_bounds__(kThreads) row_scales(T const *x, int64_t d, Ra
 // The scale of each row of x [n, d]: beta / (2 alpha), alpha the magnitude of rank
 // d * numerator / denominator; 1 for a row of zeros, NaN and a flag where it is no float32. `nonzero`:
 // where alpha is 0 the percentile is that of the entries that are not.
-ACCELSIM_EXPORT int accelsim_row_scales(void const *x, int type, int64_t n, int64_t d,
-                                        int64_t numerator, int64_t denominator, int nonzero,
-                                        double beta, float *scales, unsigned long long *nonfinite,
-                                        void *found, cudaStream_t stream) {
+ACCELSIM_EXPORT int accelsim_row_scales(accelsim::RowScales const *args, cudaStream_t stream) {
   using namespace accelsim;
-  return with_type(type, [&](auto element) {
+  return with_type(narrow(args->type), [&](auto element) {
     using T = decltype(element);
-    row_scales<T><<<static_cast<unsigned>(n), kThreads, 0, stream>>>(
-        static_cast<T const *>(x), d, {numerator, denominator}, nonzero != 0, beta, scales,
-        nonfinite, static_cast<Found *>(found));
+    row_scales<T><<<static_cast<unsigned>(args->n), kThreads, 0, stream>>>(
+        static_cast<T const *>(args->x), args->d, {args->numerator, args->denominator},
+        args->nonzero != 0, args->beta, args->scales, args->nonfinite,
+        static_cast<Found *>(args->found));
   });
 }
-ACCELSIM_PACKED(accelsim_row_scales)

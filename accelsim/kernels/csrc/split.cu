@@ -2,9 +2,10 @@
 //
 // What is left of an entry above its low digit (its high part, rare) is written or listed row by row
 // in the same pass.
+#include "arguments.hpp"
 #include "entries.hpp"
+#include "export.h"
 #include "integers.hpp"
-#include "packed.hpp"
 
 namespace accelsim {
 namespace {
@@ -137,35 +138,31 @@ __global__ void __launch_bounds__(kThreads) sample_columns(Floats<T> source, int
 
 // x [n, d] is floats, or with `planes` rows of as many planes of digits, `x_stride` apart. `slots` is
 // null without columns that are known ahead.
-ACCELSIM_EXPORT int accelsim_split(void const *x, int type, int planes, int64_t x_stride, int64_t n,
-                                   int64_t d, int64_t padded, float const *scale, int scale_step,
-                                   int8_t *low, int64_t low_stride, int64_t slots_at,
-                                   int const *slots, int groups, int slot_count, void *entries,
-                                   int list_length, int *list_counts, int *column_counts,
-                                   uint8_t *marks, int *chains, int *next, void *found,
-                                   unsigned *flags, cudaStream_t stream) {
+ACCELSIM_EXPORT int accelsim_split(accelsim::Split const *args, cudaStream_t stream) {
   using namespace accelsim;
-  Slots const known{slots, groups, slot_count};
-  Lists const lists{static_cast<Entry *>(entries), list_length, list_counts, column_counts, marks,
-                    chains, next};
+  Slots const known{args->slots, narrow(args->groups), narrow(args->slot_count)};
+  Lists const lists{static_cast<Entry *>(args->entries), narrow(args->list_length),
+                    args->list_counts, args->column_counts, args->marks, args->chains, args->next};
+  Target const target{args->low, args->low_stride, args->padded, args->slots_at};
   auto const run = [&](auto source) {
-    split<<<static_cast<unsigned>(n), kThreads, 0, stream>>>(
-        source, d, Target{low, low_stride, padded, slots_at}, known, lists,
-        static_cast<Found *>(found), flags);
+    split<<<static_cast<unsigned>(args->n), kThreads, 0, stream>>>(
+        source, args->d, target, known, lists, static_cast<Found *>(args->found), args->flags);
   };
-  if (planes == 0) return with_floats(x, type, d, scale, scale_step, run);
-  run(Planes{static_cast<int8_t const *>(x), x_stride, padded, planes});
+  if (args->planes == 0)
+    return with_floats(args->x, narrow(args->type), args->d, args->scale, narrow(args->scale_step),
+                       run);
+  run(Planes{static_cast<int8_t const *>(args->x), args->x_stride, args->padded,
+             narrow(args->planes)});
   return cudaGetLastError();
 }
-ACCELSIM_PACKED(accelsim_split)
 
-ACCELSIM_EXPORT int accelsim_sample_columns(void const *x, int type, int64_t n, int64_t d,
-                                            int64_t step, float const *scale, int scale_step,
-                                            int *counts, cudaStream_t stream) {
+ACCELSIM_EXPORT int accelsim_sample_columns(accelsim::SampleColumns const *args,
+                                            cudaStream_t stream) {
   using namespace accelsim;
-  return with_floats(x, type, d, scale, scale_step, [&](auto source) {
-    sample_columns<<<static_cast<unsigned>((d + 31) / 32), kThreads, 0, stream>>>(source, n, step,
-                                                                                  counts);
-  });
+  auto const run = [&](auto source) {
+    sample_columns<<<static_cast<unsigned>((args->d + 31) / 32), kThreads, 0, stream>>>(
+        source, args->n, args->step, args->counts);
+  };
+  return with_floats(args->x, narrow(args->type), args->d, args->scale, narrow(args->scale_step),
+                     run);
 }
-ACCELSIM_PACKED(accelsim_sample_columns)

@@ -1,6 +1,7 @@
 // The conclusion about a run, when both operands are written.
+#include "arguments.hpp"
 #include "conclude.hpp"
-#include "packed.hpp"
+#include "export.h"
 
 namespace accelsim {
 namespace {
@@ -29,19 +30,15 @@ __global__ void conclude_run(Operand a, Operand b, unsigned const *flags, double
 }  // namespace
 }  // namespace accelsim
 
-ACCELSIM_EXPORT int accelsim_conclude(void const *found_a, unsigned long long const *nonfinite_a,
-                                      float const *scale_a, int planned_a, int dense_a,
-                                      void const *found_b, unsigned long long const *nonfinite_b,
-                                      float const *scale_b, int planned_b, int dense_b,
-                                      unsigned const *flags, double limit, int provable,
-                                      int sticks, int exponent, void *status, void *host,
-                                      unsigned serial, cudaStream_t stream) {
+ACCELSIM_EXPORT int accelsim_conclude(accelsim::Conclude const *args, cudaStream_t stream) {
   using namespace accelsim;
   conclude_run<<<1, 1, 0, stream>>>(
-      {static_cast<Found const *>(found_a), nonfinite_a, scale_a, planned_a, dense_a},
-      {static_cast<Found const *>(found_b), nonfinite_b, scale_b, planned_b, dense_b}, flags,
-      limit, provable != 0, sticks != 0, exponent, static_cast<Status *>(status),
-      static_cast<Status *>(host), serial);
+      {static_cast<Found const *>(args->found_a), args->nonfinite_a, args->scale_a,
+       narrow(args->planned_a), narrow(args->dense_a)},
+      {static_cast<Found const *>(args->found_b), args->nonfinite_b, args->scale_b,
+       narrow(args->planned_b), narrow(args->dense_b)},
+      args->flags, args->limit, args->provable != 0, args->sticks != 0, narrow(args->exponent),
+      static_cast<Status *>(args->status), static_cast<Status *>(args->host),
+      static_cast<unsigned>(args->serial));
   return cudaGetLastError();
 }
-ACCELSIM_PACKED(accelsim_conclude)

@@ -20,8 +20,9 @@ from torch import Tensor
 from accelsim.errors import AccelsimError
 from accelsim.kernels.launches import Launch, at_once, launch_now
 from accelsim.types import SIDES, PerOperand, Side
+from gemm_backends.cuda.fused.arguments import Correct
 from gemm_backends.cuda.fused.layout import Layout, column_groups, layouts, plane_groups
-from gemm_backends.cuda.fused.operand import ColumnDigits, Digits
+from gemm_backends.cuda.fused.operand import ColumnDigits, Cross, Digits
 from gemm_backends.cuda.fused.plan import PLANES_BEHIND, TILE, TILE_OF_C, Columns
 from gemm_backends.cuda.fused.prepared import FusedOperand
 from gemm_backends.cuda.fused.sides import FLAG_WORDS, Floats, Source
@@ -271,11 +272,8 @@ class ColumnsWay(Way):
             return [*places, *self._filled(a, slots)]
         return [
             *places,
-            a.fill(
-                slots, self.flags, b.lists, b.layout.own.list_length, b.chains, b.next,
-                self._cross_counts, lists, lists.shape[1], self._tiles_across,
-            ),
-        ]  # fmt: skip
+            a.fill(slots, self.flags, Cross(b, self._cross_counts, lists, self._tiles_across)),
+        ]
 
     def _high_digits_of_b(self, slots: Tensor | None) -> list[Launch]:
         copied = self._copied.a[self._layouts.a.copied_slots * TILE :]
@@ -290,15 +288,12 @@ class ColumnsWay(Way):
         lists = self._groups.corrections
         if lists is None:
             return []
-        launch = Launch(
-            PACK,
-            "accelsim_correct",
-            sums.device,
-            sums,
-            sums.stride(1),
-            lists.shape[0],
-            self._tiles_across,
-            lists,
-            lists.shape[1],
+        arguments = Correct(
+            sums=sums,
+            stride=sums.stride(1),
+            tiles=lists.shape[0],
+            tiles_across=self._tiles_across,
+            corrections=lists,
+            room=lists.shape[1],
         )
-        return [launch]
+        return [Launch(PACK, "accelsim_correct", sums.device, arguments)]

@@ -16,6 +16,7 @@ from torch import Tensor
 from accelsim.kernels.launches import Launch, at_once, cleared, launch_now
 from accelsim.types import SIDES, PerOperand, Side
 from gemm_backends.cuda.cutlass_library import DigitGroups, TileRun
+from gemm_backends.cuda.fused.arguments import Accumulate
 from gemm_backends.cuda.fused.layout import (
     DIGIT_BITS,
     Layout,
@@ -177,15 +178,10 @@ class DenseWay(Way):
         sums = torch.empty(totals.shape, dtype=torch.int32, device=totals.device)
         for weight in range(WEIGHTS):
             for groups in self._slices(weight):
-                addition = Launch(
-                    PACK,
-                    "accelsim_accumulate",
-                    totals.device,
-                    sums,
-                    sums.numel(),
-                    DIGIT_BITS * weight,
-                    totals,
+                arguments = Accumulate(
+                    sums=sums, count=sums.numel(), shift=DIGIT_BITS * weight, totals=totals
                 )
+                addition = Launch(PACK, "accelsim_accumulate", totals.device, arguments)
                 launches += [self.gemm(self.digits.a, self.digits.b, groups, sums), addition]
         return launches
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from accelsim.kernels.launches import Launch, cleared
 from accelsim.kernels.nvcc import CSRC, CudaSource
+from gemm_backends.cuda.fused.arguments import (
+    AssignPlaces,
+    Fill,
+    Gather,
+    SampleColumns,
+    Split,
+    WritePlanes,
+)
 from gemm_backends.cuda.fused.layout import Layout
 from gemm_backends.cuda.fused.plan import BLOCK, TILE
 from gemm_backends.cuda.fused.sides import Source
@@ -75,32 +85,51 @@ class Digits:
         gate : Tensor, optional
             int32 scalar: where it is 0, nothing is done.
         """
-        return Launch(
-            PLANES,
-            "accelsim_planes",
-            self.matrix.device,
-            source.x,
-            source.kind,
-            self.heads * self.rows,
-            self.d,
-            source.scale,
-            source.scale_step,
-            self.matrix[:, self.layout.plane(first) * TILE :],
-            self.matrix.stride(0),
-            self.layout.low * TILE,
-            self.rows,
-            self.stored,
-            first,
-            count,
-            found,
-            gate,
+        arguments = WritePlanes(
+            x=source.x,
+            type=source.kind,
+            n=self.heads * self.rows,
+            d=self.d,
+            scale=source.scale,
+            scale_step=source.scale_step,
+            digits=self.matrix[:, self.layout.plane(first) * TILE :],
+            stride=self.matrix.stride(0),
+            padded=self.layout.low * TILE,
+            rows=self.rows,
+            stored=self.stored,
+            first=first,
+            count=count,
+            found=found,
+            gate=gate,
         )
+        return Launch(PLANES, "accelsim_planes", self.matrix.device, arguments)
 
     def planes(self, count: int) -> Tensor:
         """Return the planes as ``[count, heads * rows, padded d]``."""
         padded = self.layout.low * TILE
         planes = self.by_heads[:, : self.rows, : count * padded]
         return planes.reshape(self.heads * self.rows, count, padded).transpose(0, 1)
+
+
+class Cross(NamedTuple):
+    """Products of two high parts outside the slots, which are listed for each tile of C.
+
+    Parameters
+    ----------
+    b : ColumnDigits
+        B's digits, whose high parts are chained.
+    counts : Tensor
+        How many each list has, zeros before.
+    products : Tensor
+        The lists, ``[tiles, length, 2]`` int32.
+    tiles_across : int
+        Tiles in a row of C.
+    """
+
+    b: ColumnDigits
+    counts: Tensor
+    products: Tensor
+    tiles_across: int
 
 
 class ColumnDigits(Digits):
@@ -186,116 +215,106 @@ class ColumnDigits(Digits):
 
     def sample(self, source: Source, step: int, counts: Tensor) -> Launch:
         """Return what counts the high parts of each column in every `step`-th row of floats."""
-        return Launch(
-            SPLIT,
-            "accelsim_sample_columns",
-            self.matrix.device,
-            source.x,
-            source.kind,
-            self.rows,
-            self.d,
-            step,
-            source.scale,
-            source.scale_step,
-            counts,
+        arguments = SampleColumns(
+            x=source.x,
+            type=source.kind,
+            n=self.rows,
+            d=self.d,
+            step=step,
+            scale=source.scale,
+            scale_step=source.scale_step,
+            counts=counts,
         )
+        return Launch(SPLIT, "accelsim_sample_columns", self.matrix.device, arguments)
 
     def split(
         self, source: Source, slots: Tensor | None, found: Tensor, flags: Tensor
     ) -> list[Launch]:
         """Return what takes the low digit of every entry, and writes or lists its high part."""
         layout = self.layout
-        split = Launch(
-            SPLIT,
-            "accelsim_split",
-            self.matrix.device,
-            source.x,
-            source.kind,
-            source.planes,
-            source.stride,
-            self.rows,
-            self.d,
-            layout.low * TILE,
-            source.scale,
-            source.scale_step,
-            self.matrix,
-            self.matrix.stride(0),
-            layout.high * TILE,
-            slots if self.surveyed else None,
-            layout.own.groups,
-            layout.slot_tiles * TILE,
-            self.lists,
-            layout.own.list_length,
-            self.list_counts,
-            self.column_counts,
-            self._marks,
-            self.chains,
-            self.next,
-            found,
-            flags,
+        arguments = Split(
+            x=source.x,
+            type=source.kind,
+            planes=source.planes,
+            x_stride=source.stride,
+            n=self.rows,
+            d=self.d,
+            padded=layout.low * TILE,
+            scale=source.scale,
+            scale_step=source.scale_step,
+            low=self.matrix,
+            low_stride=self.matrix.stride(0),
+            slots_at=layout.high * TILE,
+            slots=slots if self.surveyed else None,
+            groups=layout.own.groups,
+            slot_count=layout.slot_tiles * TILE,
+            list_length=layout.own.list_length,
+            **self.lists_by_name,
+            found=found,
+            flags=flags,
         )
+        split = Launch(SPLIT, "accelsim_split", self.matrix.device, arguments)
         return [cleared(self._zeros), split] if self._clears else [split]
 
     def assign_places(self, slots: Tensor | None, sources: Tensor, flags: Tensor) -> list[Launch]:
         """Return what gives places to columns without slots; the other operand copies `sources`."""
         if self.places is None:
             return []
-        launch = Launch(
-            HIGH_PARTS,
-            "accelsim_assign_places",
-            self.matrix.device,
-            self._marks,
-            self.rows,
-            self.d,
-            slots,
-            self.layout.own.place_tiles * TILE,
-            self.places,
-            sources,
-            flags,
+        arguments = AssignPlaces(
+            marks=self._marks,
+            rows=self.rows,
+            d=self.d,
+            slots=slots,
+            room=self.layout.own.place_tiles * TILE,
+            places=self.places,
+            sources=sources,
+            flags=flags,
         )
-        return [launch]
+        return [Launch(HIGH_PARTS, "accelsim_assign_places", self.matrix.device, arguments)]
 
-    def fill(self, slots: Tensor | None, flags: Tensor, *cross: object) -> Launch:
-        """Return what writes the high digits; `cross`: what `accelsim_fill` lists products of."""
-        layout = self.layout
-        return Launch(
-            HIGH_PARTS,
-            "accelsim_fill",
-            self.matrix.device,
-            self.matrix[:, layout.high * TILE :],
-            self.matrix.stride(0),
-            self.rows,
-            self.d,
-            layout.own.groups,
-            layout.slot_tiles * TILE,
-            layout.own.place_tiles * TILE,
-            layout.own.groups * layout.slot_tiles * TILE if self.surveyed else 0,
-            slots,
-            self.places,
-            self.lists,
-            layout.own.list_length,
-            self.list_counts,
-            flags,
-            *(cross or (None, 0, None, None, None, None, 0, 0)),
+    def fill(self, slots: Tensor | None, flags: Tensor, cross: Cross | None = None) -> Launch:
+        """Return what writes the high digits; `cross`: whose products with them are listed."""
+        layout, b = self.layout, cross.b if cross else None
+        arguments = Fill(
+            digits=self.matrix[:, layout.high * TILE :],
+            stride=self.matrix.stride(0),
+            rows=self.rows,
+            d=self.d,
+            groups=layout.own.groups,
+            slots=layout.slot_tiles * TILE,
+            places=layout.own.place_tiles * TILE,
+            written=layout.own.groups * layout.slot_tiles * TILE if self.surveyed else 0,
+            slot_of=slots,
+            place_of=self.places,
+            entries=self.lists,
+            list_length=layout.own.list_length,
+            list_counts=self.list_counts,
+            flags=flags,
+            entries_b=b.lists if b else None,
+            list_length_b=b.layout.own.list_length if b else 0,
+            chains=b.chains if b else None,
+            next=b.next if b else None,
+            counts=cross.counts if cross else None,
+            corrections=cross.products if cross else None,
+            room=cross.products.shape[1] if cross else 0,
+            tiles_across=cross.tiles_across if cross else 0,
         )
+        return Launch(HIGH_PARTS, "accelsim_fill", self.matrix.device, arguments)
 
     def gather(self, sources: Tensor, tiles: int) -> list[Launch]:
         """Return what copies low digits of columns `sources` for the other operand's high ones."""
         if not tiles:
             return []
-        launch = Launch(
-            HIGH_PARTS,
-            "accelsim_gather",
-            self.matrix.device,
-            self.matrix,
-            self.matrix.stride(0),
-            self.matrix.shape[0],
-            self.layout.low * TILE,
-            self.layout.copies * TILE,
-            sources,
-            tiles * TILE,
+        arguments = Gather(
+            digits=self.matrix,
+            stride=self.matrix.stride(0),
+            rows=self.matrix.shape[0],
+            columns=self.layout.low * TILE,
+            copies=self.layout.copies * TILE,
+            sources=sources,
+            width=tiles * TILE,
         )
-        return [launch]
+        return [Launch(HIGH_PARTS, "accelsim_gather", self.matrix.device, arguments)]
 
 
 def _zero_sizes(rows: int, d: int, layout: Layout, chained: bool) -> list[int]:

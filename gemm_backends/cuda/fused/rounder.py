@@ -12,6 +12,7 @@ from accelsim.kernels.launches import Launch, Pointer, cleared, launch_now
 from accelsim.kernels.nvcc import CSRC, CudaSource
 from accelsim.kernels.select import TYPES, Selector
 from accelsim.types import Rounding
+from gemm_backends.cuda.fused.arguments import RowScales
 
 ROW_SCALES = CudaSource(CSRC / "row_scales.cu")
 
@@ -72,20 +73,21 @@ class Rounder:
         """
         if not self.by_row:
             return [self._selector.launch(x, kind, self._rank, self.rounding.beta)]
-        search = Launch(
-            ROW_SCALES,
-            "accelsim_row_scales",
-            self.scale.device,
-            x,
-            kind,
-            *self._shape,
-            *self._share,
-            self.rounding.zero_alpha == "nonzero",
-            float(self.rounding.beta),
-            self.scale,
-            self.nonfinite,
-            found,
+        (n, d), (numerator, denominator) = self._shape, self._share
+        arguments = RowScales(
+            x=x,
+            type=kind,
+            n=n,
+            d=d,
+            numerator=numerator,
+            denominator=denominator,
+            nonzero=self.rounding.zero_alpha == "nonzero",
+            beta=float(self.rounding.beta),
+            scales=self.scale,
+            nonfinite=self.nonfinite,
+            found=found,
         )
+        search = Launch(ROW_SCALES, "accelsim_row_scales", self.scale.device, arguments)
         return [cleared(self.nonfinite), search]
 
     def run(self, x: Tensor, found: Tensor) -> None:

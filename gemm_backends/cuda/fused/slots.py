@@ -13,6 +13,7 @@ from torch import Tensor
 
 from accelsim.kernels.launches import Launch
 from accelsim.types import PerOperand
+from gemm_backends.cuda.fused.arguments import AssignSlots
 from gemm_backends.cuda.fused.operand import HIGH_PARTS, ColumnDigits
 from gemm_backends.cuda.fused.plan import TILE, Columns
 from gemm_backends.cuda.fused.sides import Source
@@ -125,19 +126,20 @@ class Slots:
         first: bool,
         flags: Tensor,
     ) -> Launch:
-        return Launch(
-            HIGH_PARTS,
-            "accelsim_assign_slots",
-            self.of.device,
-            *counts,
-            self._digits.a.d,
-            *thresholds,
-            threshold_product,
-            self._plan.slot_tiles * TILE,
-            first,
-            self.of,
-            self._taken,
-            self._copied.a,
-            self._copied.b,
-            flags,
+        (counts_a, counts_b), (threshold_a, threshold_b) = counts, thresholds
+        arguments = AssignSlots(
+            counts_a=counts_a,
+            counts_b=counts_b,
+            d=self._digits.a.d,
+            threshold_a=threshold_a,
+            threshold_b=threshold_b,
+            threshold_product=threshold_product,
+            room=self._plan.slot_tiles * TILE,
+            first=first,
+            slots=self.of,
+            taken=self._taken,
+            sources_a=self._copied.a,
+            sources_b=self._copied.b,
+            flags=flags,
         )
+        return Launch(HIGH_PARTS, "accelsim_assign_slots", self.of.device, arguments)

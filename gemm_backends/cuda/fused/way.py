@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from accelsim.arithmetic.bounds import round_up
 from accelsim.kernels.launches import (
+    Arguments,
     Launch,
     LaunchList,
     Pointer,
@@ -22,6 +22,7 @@ from accelsim.measure.timing import Untimed
 from accelsim.types import SIDES, Counts, PerOperand, Side, Timer
 from gemm_backends.cuda.cutlass_kernels import DEQUANTIZING, HOPPER, kernel_for
 from gemm_backends.cuda.cutlass_library import DigitGroups
+from gemm_backends.cuda.fused.arguments import Conclude, Pack
 from gemm_backends.cuda.fused.operand import ROW_MULTIPLE, Digits
 from gemm_backends.cuda.fused.plan import TILE
 from gemm_backends.cuda.fused.prepared import FusedOperand
@@ -268,26 +269,28 @@ class Way(ABC):
         capturing : bool
             Whether nobody can repeat the run.
         """
-        facts: list[object] = []
+        facts: dict[str, object] = {}
         for side, digits, behind in zip(SIDES, planned, dense, strict=True):
             x = self.sides.of(side)
-            found = x.found if isinstance(x, FusedOperand) else self.found.of(side)
-            scale = None if x.by_row else x.scale
-            facts += [found, self.nonfinite(side), scale, digits, behind]
-        return Launch(
-            STATUS,
-            "accelsim_conclude",
-            self._device,
-            *facts,
-            self.flags,
-            LARGEST_SUM[self.wide],
-            self.shape[2] <= PROVABLE_K,
-            capturing,
-            self.sides.a.exponent + self.sides.b.exponent,
-            self.status.words,
-            None if capturing else self.status.host,
-            self.status.serial,
+            facts |= {
+                f"found_{side}": x.found if isinstance(x, FusedOperand) else self.found.of(side),
+                f"nonfinite_{side}": self.nonfinite(side),
+                f"scale_{side}": None if x.by_row else x.scale,
+                f"planned_{side}": digits,
+                f"dense_{side}": behind,
+            }
+        arguments = Conclude(
+            **facts,
+            flags=self.flags,
+            limit=LARGEST_SUM[self.wide],
+            provable=self.shape[2] <= PROVABLE_K,
+            sticks=capturing,
+            exponent=self.sides.a.exponent + self.sides.b.exponent,
+            status=self.status.words,
+            host=None if capturing else self.status.host,
+            serial=self.status.serial,
         )
+        return Launch(STATUS, "accelsim_conclude", self._device, arguments)
 
     def gemm(
         self,
@@ -317,21 +320,21 @@ class Way(ABC):
     def pack(self, sums: Tensor, out: Tensor | Pointer, dtype: torch.dtype = torch.int64) -> Launch:
         """Return the conversion of sums into a result of a type."""
         batch, n, _, h = self.shape
-        return Launch(
-            PACK,
-            "accelsim_pack",
-            self._device,
-            sums,
-            self.wide,
-            sums.shape[2],
-            batch * n,
-            n,
-            h,
-            self.status.scale,
-            *(x.scale if x.by_row else None for x in (self.sides.a, self.sides.b)),
-            out,
-            OUT_TYPES[dtype],
+        a, b = self.sides.a, self.sides.b
+        arguments = Pack(
+            sums=sums,
+            wide=self.wide,
+            stride=sums.shape[2],
+            rows=batch * n,
+            n=n,
+            h=h,
+            common=self.status.scale,
+            row_scales=a.scale if a.by_row else None,
+            column_scales=b.scale if b.by_row else None,
+            out=out,
+            type=OUT_TYPES[dtype],
         )
+        return Launch(PACK, "accelsim_pack", self._device, arguments)
 
     def _make(self, sides: PerOperand[Incoming], out: Tensor, capturing: bool) -> _Queued:
         """Make the launches of a run ready."""
@@ -358,8 +361,9 @@ class Way(ABC):
         if self.dequantized:
             stages["gemm"] = self.multiply(out, capturing)
             for launch in stages["gemm"]:
-                if isinstance(launch.words, ctypes.Structure):
-                    result.fill(launch.words, type(launch.words).c.offset)
+                kind: Any = type(launch.arguments)
+                if not issubclass(kind, Arguments):  # a product, which has a result C
+                    result.fill(launch.arguments, kind.c.offset)
         else:
             self._sums = self._create_sums()
             stages["gemm"] = self.multiply(self._sums, capturing)

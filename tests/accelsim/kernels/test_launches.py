@@ -1,21 +1,32 @@
 """Launches that are made ready once: their arguments, their order and their failures."""
 
 import ctypes
-import struct
 
 import pytest
 import torch
 
 from accelsim.kernels import launches
-from accelsim.kernels.launches import Launch, LaunchList, Pointer
+from accelsim.kernels.launches import Arguments, Launch, LaunchList, Pointer
 from accelsim.kernels.nvcc import CudaError
 
 CPU = torch.device("cpu")
-WORDS = ctypes.POINTER(ctypes.c_uint64)
 
 
-class _Arguments(ctypes.Structure):
+class _Product(ctypes.Structure):
     _fields_ = (("count", ctypes.c_int32), ("x", ctypes.c_void_p))
+
+
+class _Given(Arguments):
+    _fields_ = (
+        ("count", ctypes.c_int64),
+        ("x", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("share", ctypes.c_double),
+    )
+
+
+def given(count=0, x=None, out=None, share=0.0):
+    return _Given(count=count, x=x, out=out, share=share)
 
 
 class Library:
@@ -57,52 +68,62 @@ def library(monkeypatch):
     return found
 
 
-def words(launch):
-    return list(launch.words)
-
-
-def test_every_kind_of_argument_becomes_64_bits(library):
+def test_every_kind_of_argument_has_its_field():
     tensor = torch.zeros(3)
-    launch = Launch(library, "f", CPU, tensor, None, -2, True, 0.5, 1 << 40)
-    assert words(launch) == [
-        tensor.data_ptr(),
-        0,
-        2**64 - 2,
-        1,
-        struct.unpack("Q", struct.pack("d", 0.5))[0],
-        1 << 40,
-    ]
+    found = given(count=-(1 << 40), x=tensor, share=0.5)
+    assert (found.count, found.x, found.out, found.share) == (
+        -(1 << 40), tensor.data_ptr(), None, 0.5,
+    )  # fmt: skip
+    assert given(count=True).count == 1
+
+
+def test_tensors_are_kept_as_long_as_the_structure():
+    found = given(x=torch.zeros(3), out=torch.ones(2))
+    assert [x for x in found.kept if isinstance(x, torch.Tensor)][1].tolist() == [1, 1]
+
+
+def test_a_field_without_a_value_and_a_value_without_a_field_are_errors():
+    with pytest.raises(TypeError, match=r"wrong: \['out', 'share'\]"):
+        _Given(count=1, x=None)
+    with pytest.raises(TypeError, match=r"wrong: \['rows'\]"):
+        _Given(count=1, x=None, out=None, share=0.0, rows=3)
 
 
 def test_a_pointer_is_written_to_all_its_places_and_nowhere_else(library):
     pointer = Pointer()
-    first = Launch(library, "f", CPU, 1, pointer, 2)
-    arguments = _Arguments(count=5)
-    pointer.fill(arguments, _Arguments.x.offset)
-    second = Launch(library, "g", CPU, arguments)
+    first = given(count=1, x=pointer, out=2, share=0.5)
+    second = _Product(count=5)
+    pointer.fill(second, _Product.x.offset)
     for address in (1 << 47, 64):
         pointer.set(address)
-        assert words(first) == [1, address, 2]
-        assert (second.words.count, second.words.x) == (5, address)
+        assert (first.count, first.x, first.out, first.share) == (1, address, 2, 0.5)
+        assert (second.count, second.x) == (5, address)
+
+
+def test_a_pointer_may_be_a_number():
+    pointer = Pointer()
+    found = given(count=pointer)
+    pointer.set((1 << 32) - 1)
+    assert (found.count, found.x) == ((1 << 32) - 1, None)
 
 
 def test_a_list_is_queued_in_order_on_the_streams_that_it_says(library):
     made = [
-        Launch(library, "f", CPU, 1),
-        Launch(library, "g", CPU, 2).aside(),
-        Launch(library, "h", CPU, _Arguments()),
+        Launch(library, "f", CPU, given(1)),
+        Launch(library, "g", CPU, given(2)).aside(),
+        Launch(library, "h", CPU, _Product()),
     ]
     LaunchList(made, CPU).run(11, 22)
     assert library.calls == [
-        ("f_packed", ctypes.addressof(made[0].words), 11),
-        ("g_packed", ctypes.addressof(made[1].words), 22),
-        ("h", ctypes.addressof(made[2].words), 11),
+        ("f", ctypes.addressof(made[0].arguments), 11),
+        ("g", ctypes.addressof(made[1].arguments), 22),
+        ("h", ctypes.addressof(made[2].arguments), 11),
     ]
 
 
 def test_a_failure_ends_the_list_and_names_the_function(library):
-    made = [Launch(library, name, CPU, 1) for name in ("f", "g", "h")]
-    library.failing = "g_packed"
+    made = [Launch(library, name, CPU, given(1)) for name in ("f", "g", "h")]
+    library.failing = "g"
     with pytest.raises(CudaError, match="g: CUDA error 7"):
         LaunchList(made, CPU).run(11)
-    assert [call[0] for call in library.calls] == ["f_packed", "g_packed"]
+    assert [call[0] for call in library.calls] == ["f", "g"]
