@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.arithmetic.magnitudes import Search
-from accelsim.arithmetic.rounding import alpha, begin_quantizing, quantize, rank
+from accelsim.arithmetic.rounding import Quantized, alpha, begin_quantizing, quantize, rank
 from accelsim.arithmetic.scales import in_float32
 from accelsim.errors import DataError, InputError
 
@@ -278,3 +278,29 @@ def test_operands_without_values_are_refused():
 def test_a_power_of_two_goes_with_scales_just_beyond_normal_numbers(ideal, exponent, value):
     scales = in_float32(np.array([ideal]), np.array([1e-9]), "x")
     assert (scales.exponent, scales.values.tolist()) == (exponent, [value])
+
+
+def test_an_operand_that_was_kept_is_as_it_was_rounded():
+    """Whatever the default type of tensors is."""
+    x = torch.randn(5, 8)
+    rounded = quantize(x, 95, 15)
+    torch.set_default_dtype(torch.float64)
+    try:
+        kept = Quantized.restored(rounded.rounded, rounded.scale, rounded.largest)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert kept.scale_exponent == 0
+    assert torch.equal(kept.values, rounded.values)
+    assert kept.scale.dtype == kept.rounded.dtype == kept.divisor.dtype == torch.float32
+    assert float(kept.scale) == 1
+    assert kept.divisor is rounded.scale
+
+
+@pytest.mark.parametrize(
+    ("dtype", "hint"), [(torch.float64, "; convert it with .float()"), (torch.int32, "")]
+)
+def test_other_types_are_refused_with_the_way_out(dtype, hint):
+    expected = f"mine: found {dtype}; expected float32, float16 or bfloat16{hint}"
+    with pytest.raises(DataError) as caught:
+        quantize(torch.ones(2, 3, dtype=dtype), 95, 15, name="mine")
+    assert str(caught.value) == expected

@@ -451,3 +451,12 @@ def test_a_line_that_is_there_twice_is_found(tmp_path, make_record, end):
     with pytest.raises(InputError, match=message):
         load_run(tmp_path / "run")
     assert path.read_text().count("\n") == 3 + len(end)
+
+
+def test_files_are_written_to_be_read(tmp_path, make_record):
+    """A line for each key of run.json, and names in their own letters."""
+    path = tmp_path / "run"
+    write_run(path, [make_record(gemm="größe")])
+    text = (path / "run.json").read_text()
+    assert '{\n  "' in text
+    assert '"größe"' in (path / "records.jsonl").read_text(encoding="utf-8")

@@ -18,6 +18,7 @@ from accelsim.routes import (
     open_route,
     wrong_floats,
 )
+from accelsim.routes.dequantizing import combined
 from accelsim.types import FUSED, PerOperand, Request, Rounding, StrategyChoice
 from accelsim.unpack import DigitSystem, load_strategy
 from gemm_backends import Accumulator, GemmBackend, Support, load_backend
@@ -307,3 +308,10 @@ def test_floats_that_are_not_the_nearest_are_counted(dtype):
                 assert found == (0 if moved[place] & 0x7FFF == 0 and floats[place] == 0 else 1)
         floats[3] = torch.nan
         assert count_not_nearest(floats, whole, one) == 1
+
+
+@pytest.mark.parametrize("exponents", [PerOperand(3, 5), PerOperand(-4, 2), PerOperand(0, 7)])
+def test_powers_of_two_of_both_operands_multiply(exponents):
+    scales = PerOperand(torch.tensor([[3.0], [5.0]]), torch.tensor([[7.0], [11.0], [13.0]]))
+    expected = [[a * b * 2.0 ** (exponents.a + exponents.b) for b in (7, 11, 13)] for a in (3, 5)]
+    assert combined(scales, exponents).tolist() == expected

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gemm_backends import GemmSpec
 from gemm_backends.cost.lanes_study import designs, table
+from gemm_backends.emulator.backend import Emulator
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "emulator.md").read_text()
@@ -144,3 +146,13 @@ def test_the_architects_session():
         found[4, True]["energy", part] / found[4, True]["energy"] for part in ("dram", "sram")
     ]
     assert [round(100 * share) for share in shares] == [62, 30]
+
+
+def test_an_array_drains_while_it_works_unless_it_is_told_otherwise():
+    """Sums leave with the next tile's first operands, by default."""
+    spec = GemmSpec(8, 8, 64, 64, 64)
+    plain, overlapped, drained = (
+        Emulator(8, array=(8, 8), **options).cost(spec).cycles
+        for options in ({}, {"drain": False}, {"drain": True})
+    )
+    assert plain == overlapped < drained
