@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -88,7 +88,9 @@ def brief(
     tables = (sums.lines if sums else 0) + (1 + designs.lines if designs else 0)
     spare = MOST_LINES - NEXT_LINES - tables - len(said) - 1
     least = _LEGEND_LINES if designs is None else _LEGEND_LINES_BESIDE_DESIGNS
-    tail = _legend(ran, sums, width, max(least, spare)) if sums else []
+    meanings = sums.meanings if sums else {}
+    meanings = {**meanings, **(designs.meanings if designs else {})}
+    tail = _legend(ran, sums, meanings, width, max(least, spare)) if sums else []
     tail += said
     room = MOST_LINES - NEXT_LINES - len(tail)
     if sums is not None and designs is not None:
@@ -103,7 +105,9 @@ def brief(
     return "".join(f"{printable(line).rstrip()}\n" for line in lines)
 
 
-def _legend(ran: Sequence[Record], sums: CutTable, width: int, most: int) -> list[str]:
+def _legend(
+    ran: Sequence[Record], sums: CutTable, meanings: Mapping[str, str], width: int, most: int
+) -> list[str]:
     """Explain marks and columns in one paragraph of some lines, the most important first."""
     terms = [f"{mark}: {meaning}" for mark, meaning in explain_doubts(sums.ratios).items()]
     for execution, words in EXECUTION.items():
@@ -112,9 +116,9 @@ def _legend(ran: Sequence[Record], sums: CutTable, width: int, most: int) -> lis
     if len({record.strategy for record in ran}) > 1:  # the table names them
         terms += [f"{name}: {words}" for name, words in explain_strategies(ran).items()]
     terms += [note.removesuffix(".") for note in Labels(ran).notes()]
-    terms += [f"{title}: {meaning}" for title, meaning in sums.meanings.items()]
-    terms.append(f"{TABLE} explains every column")
-    return ["", *_wrapped(". ".join(terms) + ".", width, most)]
+    terms += [f"{title}: {meaning}" for title, meaning in meanings.items()]
+    rest = f"{TABLE} explains every column."
+    return ["", *_wrapped(". ".join([*terms, rest]), width, most, f" … {rest}")]
 
 
 def _verdict(records: Sequence[Record], folder: Path, width: int) -> list[str]:
@@ -204,12 +208,12 @@ def terminal_width() -> int:
     return shutil.get_terminal_size((WIDTH, MOST_LINES)).columns
 
 
-def _wrapped(words: str, width: int, most: int) -> list[str]:
+def _wrapped(words: str, width: int, most: int, cut: str = " …") -> list[str]:
     return textwrap.wrap(
         words,
         width,
         max_lines=most,
-        placeholder=" …",
+        placeholder=cut,
         break_on_hyphens=False,
         break_long_words=False,
     )

@@ -168,7 +168,8 @@ def design_block(records: Sequence[Record], width: int) -> CutTable | None:
     if hidden:
         words = f"Only in {TABLE}, for lack of width: {'; '.join(hidden)}."
         foot += textwrap.wrap(words, width, max_lines=1, placeholder=" …")
-    return CutTable([head], lines, foot, ranks)
+    meanings = {name: offered[name].meaning for name in shown if offered[name].meaning}
+    return CutTable([head], lines, foot, ranks, meanings)
 
 
 def _area_time(design: Design) -> float:

@@ -155,8 +155,15 @@ def test_the_legend_is_whole_where_the_tables_leave_room(make_record):
     assert "explains every column." in " ".join(few.split())
     many = brief(records(60), width=40)
     assert " …" in many
+    assert "… table.txt explains every column." in " ".join(many.split())
     for text in (few, many):
         assert len(text.splitlines()) + NEXT_LINES <= MOST_LINES
+
+
+def test_columns_of_designs_are_explained_where_there_is_room(make_record):
+    words = " ".join(brief([modelled(make_record, area_time=5.0)]).split())
+    assert "use: share of the cycles in which a multiplier had a multiplication to do." in words
+    assert "/least: area·time divided by the least" in words
 
 
 def test_a_busy_machine_is_told(make_record):
