@@ -239,13 +239,13 @@ def test_what_depends_on_a_value_is_not_folded(save):
     with pytest.raises(InputError, match="the shape of 'p', an operand of 'g', cannot be told"):
         onnx_layers(path, BATCH, TOKENS)
     nodes = [
-        node("RandomUniform", [], ["r"], shape=[1], low=1.0, high=9.0),
+        node("RandomUniformLike", ["one"], ["r"], low=1.0, high=9.0, dtype=FLOAT),
         node("Cast", ["r"], ["many"], to=onnx.TensorProto.INT64),
-        node("Concat", ["many", "minus"], ["to"], axis=0),
+        node("Concat", ["many", "one"], ["to"], axis=0),
         node("Expand", ["x", "to"], ["p"]),
         node("MatMul", ["p", "w"], ["y"], name="g"),
     ]
-    weights = {"w": floats(4, 1), "minus": np.array([1])}
+    weights = {"w": floats(4, 1), "one": np.array([1])}
     path, _ = save(model(nodes, [("x", [1, 4])], weights))
     with pytest.raises(InputError, match="the shape of 'p', an operand of 'g', cannot be told"):
         onnx_layers(path, BATCH, TOKENS)

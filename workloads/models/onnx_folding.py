@@ -17,12 +17,7 @@ from workloads.models.onnx_operators import EXTRA, STANDARD, has_body, is_produc
 MOST = 64
 """Elements of the largest tensor that is taken for a shape, or for a part of one."""
 
-RANDOM = frozenset(
-    (
-        *("Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike"),
-        *("RandomUniform", "RandomUniformLike"),
-    )
-)
+RANDOM = frozenset(("Bernoulli", "Dropout", "Multinomial", "RandomNormalLike", "RandomUniformLike"))
 """Operators whose results are not those of their inputs alone."""
 
 
