@@ -12,7 +12,7 @@ from accelsim.report.sensitivity import correlation, sensitivity_rows, spot
 from accelsim.tuning.alone import RoundedAlone
 from accelsim.tuning.places import chain, survey
 from accelsim.tuning.prefix import Prefix
-from accelsim.tuning.ratios import ratio_of
+from accelsim.tuning.ratios import ratio_of, sampled
 from accelsim.tuning.sensitivity import Examination, Examined, examine, settings_hash
 from accelsim.types import Rounding
 from accelsim.unpack import DigitSystem, IntegerOperand, load_strategy
@@ -109,6 +109,20 @@ def test_the_predicted_ratio_is_the_counted_one():
             )
             counted = problem.ratio, outside
             assert ratio_of(found, side, 20, system, strategy) == pytest.approx(counted, rel=1e-12)
+
+
+@pytest.mark.parametrize("percentile", [98, 99, 100])
+def test_the_ratio_of_a_sample_of_a_weight_is_that_of_the_weight(percentile):
+    torch.manual_seed(0)
+    spread = torch.distributions.Gamma(8.0, 8.0).sample((8192, 576)).rsqrt()
+    weight = torch.randn(8192, 576) * spread
+    system, strategy = DigitSystem("balanced", 8), load_strategy("block", 16)
+    part, whole = (quantize(x, percentile, 254, "row") for x in (sampled(weight), weight))
+    ones = torch.ones(64, 576, dtype=torch.int32)
+    problem = strategy.unpack(IntegerOperand(ones, system), IntegerOperand(whole, system))
+    found, _ = ratio_of(part, "b", 64, system, strategy)
+    assert found == pytest.approx(problem.ratio, rel=0.01)
+    assert found == 1 if percentile == 100 else found > 1.02
 
 
 def test_an_interrupted_run_goes_on(subject, tmp_path):
