@@ -24,6 +24,10 @@ def command(
 
     A causal language model gets its perplexity on a text, an encoder the cosine of its embeddings
     to those in floating point. Needs the extra models.
+
+    The model of CONFIG is a name of `accelsim workloads models`, or a local Hugging Face folder
+    with its tokenizer. For a module of your own use accelsim.integer_gemms
+    (docs/guide-researcher.md).
     """
     from accelsim.parity.configs import load_eval_config
     from accelsim.parity.evaluation import evaluate

@@ -43,7 +43,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Count operations and costs; multiply nothing (product: none).",
 )
-@click.option("--details", is_flag=True, help="Print every GEMM, not only the sums over them.")
+@click.option(
+    "--details",
+    is_flag=True,
+    help="Print table.txt: every GEMM, or of many the sums over those of a kind.",
+)
 @click.option("--isolate", is_flag=True, help="Run each backend in a separate process.")
 @click.option(
     "--timeout",
@@ -82,7 +86,8 @@ def command(
     """Run the YAML file CONFIG and print exactness, operation counts and times.
 
     Prints the sums over all GEMMs and the verdict; table.txt in the results' folder has every GEMM,
-    and --details prints them.
+    or the sums over those of a kind if they are many, and --details prints it. `accelsim compare
+    RUN --rows gemm` prints every GEMM of any run.
 
     Ctrl-C ends the run after the current record; --resume continues it. With --isolate a backend
     that crashes, hangs or runs out of memory costs one record, not the run.

@@ -95,8 +95,12 @@ def command(
 ) -> int:
     """Round each kind of operand of each GEMM of MODEL alone, and see what it does to the loss.
 
-    MODEL is a name of `accelsim workloads models`, or a folder. What the model computes before the
-    GEMM is kept and not computed again. `accelsim tune` makes plans of the records.
+    MODEL is a name of `accelsim workloads models`, or a local Hugging Face folder with its
+    tokenizer. For a module of your own, measure plans with accelsim.integer_gemms
+    (docs/guide-researcher.md).
+
+    What the model computes before the GEMM is kept and not computed again. `accelsim tune` makes
+    plans of the records.
     """
     from accelsim.records import RunFolder
     from accelsim.records.tuning import SensitivityRecord
@@ -104,7 +108,7 @@ def command(
     from accelsim.report.figures.sensitivity import draw_heat_map, draw_local_errors
     from accelsim.report.sensitivity import correlation_line, sensitivity_rows
     from accelsim.report.tables import render
-    from accelsim.tuning.opening import open_subject
+    from accelsim.tuning.opening import check_model, open_subject
     from accelsim.tuning.sensitivity import Examination, examine, settings_hash
     from accelsim.types import StrategyChoice
     from accelsim.unpack import load_strategy, split_options
@@ -112,6 +116,7 @@ def command(
     for path in (figure, scatter):
         if path is not None:
             check_figure(path)
+    check_model(model)
     need("transformers", "models")
     choice = StrategyChoice(*split_options(strategy))
     load_strategy(choice, block)

@@ -132,6 +132,10 @@ def command(
 ) -> int:
     """Find the plan for MODEL that keeps a target at the least cost.
 
+    MODEL is a name of `accelsim workloads models`, or a local Hugging Face folder with its
+    tokenizer. For a module of your own, measure plans with accelsim.integer_gemms
+    (docs/guide-researcher.md).
+
     Costs are counted from the digits of the operands, errors are predicted from sensitivities, and
     the plan is verified by an evaluation of the whole model, on text that was not tuned on, too.
     It is written as plan.yaml (plan-1.yaml and so on for a front); with a target that cannot be
@@ -144,7 +148,7 @@ def command(
     from accelsim.report.tables import render
     from accelsim.report.tuning import front, saved, tuning_rows
     from accelsim.tuning.curves import Grid
-    from accelsim.tuning.opening import open_subject
+    from accelsim.tuning.opening import check_model, open_subject
     from accelsim.tuning.prices import accelerator_backend, price_of
     from accelsim.tuning.sensitivity import settings_hash
     from accelsim.tuning.target import Target
@@ -161,10 +165,11 @@ def command(
 
     if figure is not None:
         check_figure(figure)
+    asked = Target.parse(target)
+    check_model(model)
     need("transformers", "models")
     choice = StrategyChoice(*split_options(strategy))
     load_strategy(choice, block)
-    asked = Target.parse(target)
     grid = Grid(tuple(sorted(set(betas))), bits, percentiles, granularity, choice, block)
     price = price_of(cost, accelerator, backend)
     for width in bits:

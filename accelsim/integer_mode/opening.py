@@ -117,7 +117,9 @@ def integer_gemms(
     Raises
     ------
     InputError
-        If an option is wrong, or, when the model runs, if the backend refuses a product.
+        If an option is wrong; when the context opens, if a glob matches nothing in the model, or
+        when it closes, if what it matches had no GEMM; when the model runs, if the backend refuses
+        a product.
     DataError
         When the model runs, if an operand holds NaN or infinity that may not pass; the message
         names its GEMM.

@@ -70,8 +70,9 @@ class Replacing(Tracer):
     """Computes the chosen GEMMs of a model with `product`; the model itself is not changed.
 
     Attention whose products are chosen runs unfused, so that they can be replaced. Contexts nest:
-    the inner one replaces its selection, the outer one what remains. A glob of the selection that
-    matches none of the GEMMs that ran is an error at the end of the context.
+    the inner one replaces its selection, the outer one what remains. A glob that matches no GEMM is
+    an error: at the beginning of the context if it matches nothing in the model, and at its end if
+    what it matches had no GEMM.
 
     Parameters
     ----------
@@ -117,6 +118,7 @@ class Replacing(Tracer):
         return any(self._selection.wants_place(layer, op) for op in ops)
 
     def __enter__(self) -> Self:
+        self._globs.expect(self.model)
         self._backends = _cur_sdpa_kernel_backends()
         with ExitStack() as stack:
             self._attend(stack, "")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from torch import nn
+
 from accelsim.errors import InputError
-from workloads.gemm import listed
+from workloads.gemm import OPS, listed
+from workloads.tracing import place
 
 
 class Globs:
@@ -21,6 +24,31 @@ class Globs:
     def __init__(self, globs: Mapping[str, Sequence[str]]) -> None:
         self._unmatched = [(key, glob) for key, several in globs.items() for glob in several]
         self._names: dict[str, None] = {}
+        self._expected = False
+
+    def expect(self, model: nn.Module) -> None:
+        """Raise if no module of a model can have a GEMM that a glob matches.
+
+        A glob that matches a module without GEMMs passes; `check` finds it when the model has run.
+
+        Parameters
+        ----------
+        model : nn.Module
+            The model, before it runs.
+
+        Raises
+        ------
+        InputError
+            With the names of the modules that have weights.
+        """
+        if self._expected:
+            return
+        self._expected = True
+        places = dict.fromkeys(place(name, op) for name, _ in model.named_modules() for op in OPS)
+        for key, glob in self._unmatched:
+            if glob not in places and not any(fnmatchcase(name, glob) for name in places):
+                names = listed(_weighted(model)) or "none"
+                raise InputError(f"{key}: no GEMM can match {glob!r}; layers with weights: {names}")
 
     def see(self, name: str) -> None:
         """Record a GEMM's place."""
@@ -42,3 +70,12 @@ class Globs:
             key, glob = self._unmatched[0]
             names = listed(self._names)
             raise InputError(f"{key}: no GEMM matches {glob!r}; the model ran: {names}")
+
+
+def _weighted(model: nn.Module) -> list[str]:
+    """Name the modules that have matrices of their own, as GEMMs multiply them."""
+    return [
+        place(name, "linear")
+        for name, module in model.named_modules()
+        if any(x.ndim > 1 for x in module.parameters(recurse=False))
+    ]

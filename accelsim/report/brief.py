@@ -21,7 +21,7 @@ from accelsim.report.designs import designs
 from accelsim.report.differences import busy
 from accelsim.report.limits import limits
 from accelsim.report.problems import failures, plural, verdict
-from accelsim.report.summary import EXECUTION
+from accelsim.report.summary import EXECUTION, has_every_gemm
 from accelsim.report.summary_rows import Labels
 from accelsim.report.words import explain_strategies
 from accelsim.types import Side
@@ -191,13 +191,17 @@ def _dominant(records: Sequence[Record]) -> str:
 def next_steps(records: Sequence[Record], folder: Path) -> list[str]:
     """Return the lines that say where the rest is, and which commands come next."""
     path = quote(str(folder))
+    whole = has_every_gemm(records)
+    compare = {f"accelsim compare {path}": "backends side by side"}
+    each = {f"accelsim compare {path} --rows gemm": "every GEMM"}
     commands = {
         f"accelsim report {path}": "a page with tables and figures",
-        f"accelsim compare {path}": "backends side by side",
+        **(compare if whole else each),
     }
     widest = max(map(len, commands))
     first, second = (f"{line:{widest}}  {what}" for line, what in commands.items())
-    where = f"{plural(len(records))} in {folder}, with every GEMM in {TABLE}."
+    found = f"with every GEMM in {TABLE}" if whole else f"with the sums by kind of GEMM in {TABLE}"
+    where = f"{plural(len(records))} in {folder}, {found}."
     return [where, f"Next: {first}", f"      {second}"]
 
 

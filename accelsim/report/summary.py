@@ -75,9 +75,8 @@ def _table(ran: Sequence[Record], records: Sequence[Record]) -> list[str]:
         shared = [f"backend {columns.labels.backend(ran[0])}", *shared]
     groups = _groups(ran, lambda record: place(record, settings))
     body = _lines(groups, columns, summed=False)
-    gemms = len({(record.workload, record.gemm) for record in ran})
-    if gemms > 1:
-        if sum(map(len, body.values())) > MOST_LINES:
+    if _are_several(ran):
+        if _are_many(body):
             kinds = _groups(ran, lambda record: _kind(record, settings))
             body = _lines(kinds, columns, summed=True)
         sums = _groups(ran, lambda record: ", ".join(["All GEMMs", *settings.sweep(record)]))
@@ -95,6 +94,30 @@ def _table(ran: Sequence[Record], records: Sequence[Record]) -> list[str]:
     for heading, rows in zip(body, lines_of, strict=True):
         lines += [*_wrap(heading), *rows]
     return [*lines, "", *_notes(ran, columns, chosen)]
+
+
+def has_every_gemm(records: Iterable[Record]) -> bool:
+    """Whether `summary` has every GEMM, and not the sums over those of a kind.
+
+    Parameters
+    ----------
+    records : iterable of Record
+        The records of one run.
+    """
+    records = tuple(records)
+    ran = [record for record in records if record.status.ran]
+    columns = Columns(ran)
+    settings = Settings(records, columns.labels.fields)
+    groups = _groups(ran, lambda record: place(record, settings))
+    return not (_are_several(ran) and _are_many(_lines(groups, columns, summed=False)))
+
+
+def _are_several(ran: Sequence[Record]) -> bool:
+    return len({(record.workload, record.gemm) for record in ran}) > 1
+
+
+def _are_many(body: dict[str, list[Line]]) -> bool:
+    return sum(map(len, body.values())) > MOST_LINES
 
 
 def _lines(

@@ -12,7 +12,7 @@ from accelsim.tuning.subject import Say, Subject
 from accelsim.tuning.target import EXAMPLES, Target
 from accelsim.tuning.tasks import ImageSubject, TrainingSubject
 from accelsim.tuning.texts import TextSubject
-from workloads.models.catalog import catalog
+from workloads.models.catalog import catalog, find_weights
 from workloads.models.huggingface import load
 from workloads.models.image_tasks import ImageTask
 from workloads.models.opening import load_catalog_model, trained
@@ -21,6 +21,24 @@ from workloads.models.text import read_text
 
 CLASSIFIER_STEPS = 400
 """Steps of training after which a small classifier is right nearly as often as it gets."""
+
+
+def check_model(model: str) -> None:
+    """See that there is a model of a name, before anything is loaded.
+
+    Parameters
+    ----------
+    model : str
+        In the catalog, or the path of a folder.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it cannot be examined.
+    """
+    own = [name for name, entry in catalog().items() if entry.train is not None]
+    if model not in own and not Path(model).is_dir():
+        find_weights(model, own)
 
 
 def open_subject(

@@ -148,6 +148,12 @@ def find_weights(name: str, others: Iterable[str] = ()) -> Wheel:
         If no model has this name, or it has no weights.
     """
     known = [key for key, entry in catalog().items() if entry.wheel is not None]
+    if ":" in name:
+        raise InputError(
+            f"{name}: expected the name of a model ({', '.join([*known, *others])}) or of a local "
+            "Hugging Face folder; for a module of your own use accelsim.integer_gemms "
+            "(docs/guide-researcher.md)"
+        )
     if name not in catalog():
         names = [*known, *others]
         raise InputError(f"{unknown_name('model', name, names)}, or a local folder")

@@ -149,8 +149,8 @@ def test_a_run_that_diverges_is_a_record_and_the_others_go_on(config, tmp_path):
 
 def test_nothing_replaced_and_globs_that_match_nothing(config, tmp_path):
     for change, message in (
-        ("treatments.1.skip=[hed]", "skip: no GEMM matches 'hed'; the model ran: "),
-        ("treatments.1.gemms=['*.q', 'nothing*']", "gemms: no GEMM matches "),
+        ("treatments.1.skip=[hed]", "skip: no GEMM can match 'hed'; layers with weights: "),
+        ("treatments.1.gemms=['*.q', 'nothing*']", "gemms: no GEMM can match "),
     ):
         with pytest.raises(InputError, match=message):
             run(config, "--output", str(tmp_path / message[:4]), "--set", change)

@@ -8,6 +8,8 @@ import pytest
 from accelsim.records import Quartiles
 from accelsim.records.record import Minimised, TimingNotes
 from accelsim.report.brief import MOST_LINES, NEXT_LINES, brief, next_steps
+from accelsim.report.summary import MOST_LINES as TABLE_LINES
+from accelsim.report.summary import summary
 
 
 def timed(make_record, total, gemm, **fields):
@@ -198,6 +200,19 @@ def test_what_to_do_next_works_as_printed(make_record):
     lines = next_steps([make_record()], Path("my runs/a"))
     assert lines[0] == "1 record in my runs/a, with every GEMM in table.txt."
     assert lines[1].startswith("Next: accelsim report 'my runs/a'  ")
+
+
+def test_a_table_of_sums_is_not_said_to_have_every_gemm(make_record):
+    records = [make_record(gemm=f"gemm {index}") for index in range(TABLE_LINES + 1)]
+    for some, sums in ((records[:-1], False), (records, True)):
+        found = "the sums by kind of GEMM" if sums else "every GEMM"
+        lines = next_steps(some, Path("runs/a"))
+        assert lines[0] == f"{len(some)} records in runs/a, with {found} in table.txt."
+        assert lines[2].split("  ")[-1] == ("every GEMM" if sums else "backends side by side")
+        assert ("accelsim compare runs/a --rows gemm  " in lines[2]) is sums
+        table = summary(some)
+        assert ("sums over those of a kind" in table) is sums
+        assert all(f"gemm {index} " in table for index in range(len(some))) is not sums
 
 
 def test_control_characters_do_not_reach_the_terminal(make_record):
