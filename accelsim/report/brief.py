@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -15,7 +15,8 @@ from accelsim.records import Record
 from accelsim.records.fields import STAGES
 from accelsim.records.folder import TABLE
 from accelsim.records.record import Stage
-from accelsim.report.brief_rows import CutTable, design_block, sum_block
+from accelsim.report.brief_designs import design_block
+from accelsim.report.brief_rows import CutTable, sum_block
 from accelsim.report.cells import printable
 from accelsim.report.designs import designs
 from accelsim.report.differences import busy
@@ -80,50 +81,55 @@ def brief(
     """
     records = tuple(records)
     ran = [record for record in records if record.status.ran]
-    sums = sum_block(ran, width) if ran else None
     designs = design_block(records, width)
-    said = ["", *_wrapped(_unprepared(ran, prepared), width, 3), *_verdict(records, folder, width)]
+    # The times of models in software mean little: where there are no others, `TABLE` has them.
+    modelled = bool(ran) and all(record.cycles is not None for record in ran)
+    sums = sum_block(ran, width) if ran and not modelled else None
+    said = [
+        "",
+        *_wrapped(_unprepared(ran, prepared), width, 3),
+        *_verdict(records, folder, width, timed=not modelled),
+    ]
     said += _wrapped(_unverified(ran, own), width, 2)
     # What the tables leave is the legend's, which is cut only below a few lines.
     tables = (sums.lines if sums else 0) + (1 + designs.lines if designs else 0)
     spare = MOST_LINES - NEXT_LINES - tables - len(said) - 1
-    least = _LEGEND_LINES if designs is None else _LEGEND_LINES_BESIDE_DESIGNS
-    meanings = sums.meanings if sums else {}
-    meanings = {**meanings, **(designs.meanings if designs else {})}
-    tail = _legend(ran, sums, meanings, width, max(least, spare)) if sums else []
+    least = _LEGEND_LINES if designs is None else _LEGEND_LINES_BESIDE_DESIGNS if sums else 1
+    explained = [table for table in (sums, designs) if table is not None]
+    tail = _legend(ran, explained, width, max(least, spare)) if explained else []
     tail += said
     room = MOST_LINES - NEXT_LINES - len(tail)
-    if sums is not None and designs is not None:
-        # The times of models in software mean little, so their designs come first.
-        modelled = all(record.cycles is not None for record in ran)
-        least = (2 if modelled else 1) * room // 3
-        rows = designs.cut(max(least, room - 1 - sums.lines) - 1)
-        tail = ["", *rows, *tail] if rows else tail
+    if designs is not None:
+        beside = 1 + sums.lines if sums is not None else 0
+        rows = designs.cut(max(room // 3, room - beside - 1) if sums else room)
+        tail = [*([""] if sums else []), *rows, *tail] if rows else tail
     lines = [*(sums.cut(MOST_LINES - NEXT_LINES - len(tail)) if sums else []), *tail]
     while lines and not lines[0]:
         lines = lines[1:]
     return "".join(f"{printable(line).rstrip()}\n" for line in lines)
 
 
-def _legend(
-    ran: Sequence[Record], sums: CutTable, meanings: Mapping[str, str], width: int, most: int
-) -> list[str]:
+def _legend(ran: Sequence[Record], tables: Sequence[CutTable], width: int, most: int) -> list[str]:
     """Explain marks and columns in one paragraph of some lines, the most important first."""
-    terms = [f"{mark}: {meaning}" for mark, meaning in explain_doubts(sums.ratios).items()]
-    for execution, words in EXECUTION.items():
-        if any(record.execution == execution for record in ran):
-            terms.append(f"*: {words}")
+    ratios = [ratio for table in tables for ratio in table.ratios]
+    terms = [f"{mark}: {meaning}" for mark, meaning in explain_doubts(ratios).items()]
+    if any(table.names_backends for table in tables):
+        for execution, words in EXECUTION.items():
+            if any(record.execution == execution for record in ran):
+                terms.append(f"*: {words}")
     if len({record.strategy for record in ran}) > 1:  # the table names them
         terms += [f"{name}: {words}" for name, words in explain_strategies(ran).items()]
-    terms += [note.removesuffix(".") for note in Labels(ran).notes()]
+    if any(table.names_backends for table in tables):
+        terms += [note.removesuffix(".") for note in Labels(ran).notes()]
+    meanings = {title: words for table in tables for title, words in table.meanings.items()}
     terms += [f"{title}: {meaning}" for title, meaning in meanings.items()]
     rest = f"{TABLE} explains every column."
     return ["", *_wrapped(". ".join([*terms, rest]), width, most, f" … {rest}")]
 
 
-def _verdict(records: Sequence[Record], folder: Path, width: int) -> list[str]:
+def _verdict(records: Sequence[Record], folder: Path, width: int, timed: bool) -> list[str]:
     """Say what took the time, what limits designs, what failed, and how many were exact."""
-    lines = _wrapped(_dominant(records), width, 2)
+    lines = _wrapped(_dominant(records), width, 2) if timed else []
     for words in limits(designs(records)):
         lines += _wrapped(words, width, 3)
     for number, words in enumerate(failures(records, folder, _MOST_FAILURES)):

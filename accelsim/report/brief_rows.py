@@ -1,9 +1,7 @@
-"""The tables of `accelsim.report.brief`: sums over GEMMs, and modelled accelerators."""
+"""The tables of `accelsim.report.brief`, and the one with sums over GEMMs."""
 
 from __future__ import annotations
 
-import math
-import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +11,8 @@ from typing import TypeAlias, TypeVar
 from accelsim.measure.ratios import TimeRatio
 from accelsim.records import Record
 from accelsim.records.fields import FIELDS, STAGES
-from accelsim.records.folder import TABLE
 from accelsim.records.record import Stage
 from accelsim.report.cells import MISSING, count, milliseconds, ratio, text, time_ratio
-from accelsim.report.design_columns import COLUMNS, Compared
-from accelsim.report.designs import Design, all_designs, cheapest
 from accelsim.report.line import Line
 from accelsim.report.settings import Settings
 from accelsim.report.summary_rows import Labels
@@ -25,21 +20,7 @@ from accelsim.report.words import explain_rounding
 
 T = TypeVar("T")
 
-_Columns: TypeAlias = dict[str, Callable[[T], str]]
-
-_IMPORTANT = (
-    "cycles",
-    "/least",
-    "area·time",
-    "use",
-    "energy, J",
-    "stalls",
-    "seconds",
-    "area",
-    "DRAM, B",
-    "mm²",
-)
-"""Columns of modelled accelerators, the most important first; the table above has the others."""
+Columns: TypeAlias = dict[str, Callable[[T], str]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +37,8 @@ class CutTable:
         What its columns mean, by their titles.
     ratios : sequence of TimeRatio or None
         Those that it shows.
+    names_backends : bool
+        Whether it has the names of backends, with their marks and options.
     """
 
     head: Sequence[str]
@@ -64,6 +47,7 @@ class CutTable:
     ranks: Sequence[int]
     meanings: Mapping[str, str] = field(default_factory=dict)
     ratios: Sequence[TimeRatio | None] = ()
+    names_backends: bool = False
 
     @property
     def lines(self) -> int:
@@ -102,104 +86,28 @@ def sum_block(ran: Sequence[Record], width: int) -> CutTable:
     lines = [Line(members, summed=True) for members in groups.values()]
     stages = [name for name in STAGES if any(name in record.time_ms for record in ran)]
     baselines = list(dict.fromkeys(name for record in ran for name in record.baselines))
-    left: _Columns[Line] = {FIELDS[f].title: partial(_setting, name=f) for f in settings.swept}
-    left[labels.kind] = lambda line: _cut(labels.of(line.records[0]), width)
-    counts: _Columns[Line] = {
+    left: Columns[Line] = {FIELDS[f].title: partial(_setting, name=f) for f in settings.swept}
+    left[labels.kind] = lambda line: cut_name(labels.of(line.records[0]), width)
+    counts: Columns[Line] = {
         "exact": _exact,
         "r": lambda line: MISSING if line.ratio is None else ratio(line.ratio),
         "MACs": lambda line: MISSING if line.low_bit_macs is None else count(line.low_bit_macs),
     }
-    every: _Columns[Line] = {STAGES[stage].short: partial(_time, stage=stage) for stage in stages}
-    short: _Columns[Line] = {}
+    every: Columns[Line] = {STAGES[stage].short: partial(_time, stage=stage) for stage in stages}
+    short: Columns[Line] = {}
     if stages:
         short = {"total, ms": partial(_time, stage="total"), "mostly": _mostly}
     # If the width does not suffice, stages are dropped first, then the last baselines.
     offers = [(every, baselines)]
     offers += [(short, baselines[:number]) for number in range(len(baselines), -1, -1)]
     for times, named in offers:
-        speedups: _Columns[Line] = {f"×{name}": partial(_speedup, baseline=name) for name in named}
-        head, *rows = _table(left | counts | times | speedups, lines, len(left))
+        speedups: Columns[Line] = {f"×{name}": partial(_speedup, baseline=name) for name in named}
+        head, *rows = lay_out(left | counts | times | speedups, lines, len(left))
         if len(head) <= width:
             break
     ratios = [line.speedup(name) for line in lines for name in named]
     meanings = _withheld(lines, named) | _meanings(ran, named, stages)
-    return CutTable([head], rows, (), range(len(rows)), meanings, ratios)
-
-
-def design_block(records: Sequence[Record], width: int) -> CutTable | None:
-    """Return a line for every modelled accelerator, the best first; None if there is none.
-
-    Parameters
-    ----------
-    records : sequence of Record
-        Those of one run.
-    width : int
-        Columns of a line.
-    """
-    groups: dict[str, list[Design]] = defaultdict(list)
-    for design in all_designs(records):
-        if design.is_modelled:
-            groups[design.asked].append(design)
-    if not groups:
-        return None
-    best = {asked: cheapest(members) for asked, members in groups.items()}
-    least = {asked: design.area_time if design else None for asked, design in best.items()}
-    ordered = [sorted(members, key=_area_time) for members in groups.values()]
-    rows = [Compared(design, least[design.asked]) for members in ordered for design in members]
-    ranks = [rank for members in ordered for rank in range(len(members))]
-    left: _Columns[Compared] = {"": lambda row: row.design.asked} if len(groups) > 1 else {}
-    left["modelled"] = lambda row: _cut(row.design.label, width)
-    offered = {column.title: column for column in COLUMNS}
-    shown: list[str] = []
-    for title in _IMPORTANT:
-        if title in offered and any(offered[title].value(row) is not None for row in rows):
-            found = [name for name in offered if name in (*shown, title)]
-            columns: _Columns[Compared] = {x: partial(_of_design, title=x) for x in found}
-            if len(_table(left | columns, rows, len(left))[0]) <= width:
-                shown = found
-    columns = {name: partial(_of_design, title=name) for name in shown}
-    head, *lines = _table(left | columns, rows, len(left))
-    foot = textwrap.wrap(_winners(groups, best), width, max_lines=2)
-    hidden = [
-        title
-        for title in _IMPORTANT
-        if title not in shown and any(offered[title].value(row) is not None for row in rows)
-    ]
-    if hidden:
-        words = f"Only in {TABLE}, for lack of width: {'; '.join(hidden)}."
-        foot += textwrap.wrap(words, width, max_lines=1, placeholder=" …")
-    meanings = {name: offered[name].meaning for name in shown if offered[name].meaning}
-    return CutTable([head], lines, foot, ranks, meanings)
-
-
-def _area_time(design: Design) -> float:
-    return math.inf if design.area_time is None else design.area_time
-
-
-def _winners(groups: Mapping[str, Sequence[Design]], best: Mapping[str, Design | None]) -> str:
-    """Name the designs with the least area x time, with all the settings that one is best at."""
-    where: dict[str, list[str]] = defaultdict(list)
-    for asked, design in best.items():
-        if design is not None and len(groups[asked]) > 1:
-            where[f"{design.label}{_accumulators(design)}"].append(asked)
-    if not where:
-        return ""
-    parts = [label if not any(at) else f"{label} ({'; '.join(at)})" for label, at in where.items()]
-    verified = any(design.exact for design in best.values() if design is not None)
-    among = "exact designs" if verified else "designs counted"
-    return f"Least area·time of the {among}: {', '.join(parts)}."
-
-
-def _accumulators(design: Design) -> str:
-    """Name the width of a design's accumulators, which its price depends on."""
-    bits = design.records[0].backend_options.get("accumulator_bits")
-    return f", {bits}-bit accumulators" if isinstance(bits, int) else ""
-
-
-def _of_design(row: Compared, title: str) -> str:
-    column = next(column for column in COLUMNS if column.title == title)
-    value = column.value(row)
-    return MISSING if value is None else column.show(value)
+    return CutTable([head], rows, (), range(len(rows)), meanings, ratios, True)
 
 
 def _meanings(
@@ -234,7 +142,7 @@ def _withheld(lines: Sequence[Line], baselines: Sequence[str]) -> dict[str, str]
     return times
 
 
-def _cut(label: str, width: int) -> str:
+def cut_name(label: str, width: int) -> str:
     """Cut a name, such as that of a backend with many options, which would leave no columns."""
     most = max(20, 2 * width // 5)
     return label if len(label) <= most else f"{label[: most - 1]}…"
@@ -274,8 +182,18 @@ def _speedup(line: Line, baseline: str) -> str:
     return time_ratio(line.speedup(baseline))
 
 
-def _table(columns: _Columns[T], rows: Sequence[T], left: int) -> list[str]:
-    """Return the head and the rows; the first `left` columns begin on the left."""
+def lay_out(columns: Columns[T], rows: Sequence[T], left: int) -> list[str]:
+    """Return the head and the rows of a table.
+
+    Parameters
+    ----------
+    columns : mapping
+        From each title to the text that a row has there.
+    rows : sequence
+        What is shown.
+    left : int
+        How many of the columns begin on the left, as names do; numbers end on the right.
+    """
     cells = [list(columns), *([show(row) for show in columns.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from accelsim.records import Status
-from accelsim.report.cells import count, number
+from accelsim.report.cells import count, number, ratio
 from accelsim.report.designs import Design
+
+_NODE = re.compile(r"\d+ nm")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,19 @@ class DesignColumn:
     show: Callable[[Any], str]
 
 
+def technology(designs: Iterable[Design]) -> str:
+    """Return the node that areas are in, such as ``45 nm``; empty where it is not one for all.
+
+    Parameters
+    ----------
+    designs : iterable of Design
+        Those that are shown.
+    """
+    texts = {d.records[0].cost_basis.get("area_mm2", "") for d in designs if d.area_mm2}
+    found = {node for text in texts for node in _NODE.findall(text)}
+    return found.pop() if len(found) == 1 else ""
+
+
 def _count(value: float) -> str:
     return count(round(value))
 
@@ -66,12 +82,28 @@ def _exact(compared: Compared) -> str | None:
     return f"{compared.design.exact}/{len(records)}"
 
 
+def _bound(compared: Compared) -> str | None:
+    found = compared.design.bound_by_dram
+    if found is None:
+        return None
+    by_dram, gemms = found
+    if by_dram in (0, gemms):
+        return "DRAM" if by_dram else "compute"
+    return f"DRAM {by_dram}/{gemms}"
+
+
 COLUMNS = (
     DesignColumn(
         "exact",
         "GEMMs whose every integer equals the oracle's",
         _exact,
         str,
+    ),
+    DesignColumn(
+        "r",
+        "low-bit multiplications over those of the GEMMs",
+        lambda c: c.design.ratio,
+        ratio,
     ),
     DesignColumn("MACs", "low-bit multiply-adds", lambda c: c.design.low_bit_macs, _count),
     DesignColumn(
@@ -92,6 +124,25 @@ COLUMNS = (
         lambda c: c.design.stall_share,
         _share,
     ),
+    DesignColumn(
+        "bound",
+        "what bounds the GEMMs by the roofline: DRAM, compute, or DRAM so many of all",
+        _bound,
+        str,
+    ),
+    DesignColumn(
+        "attained",
+        "low-bit multiply-adds per cycle",
+        lambda c: c.design.attained,
+        number,
+    ),
+    DesignColumn(
+        "attainable",
+        "the same if every GEMM ran at its roofline, that is as fast as DRAM and the array allow",
+        lambda c: c.design.attainable,
+        number,
+    ),
+    DesignColumn("peak", "the same if the array never waited", lambda c: c.design.peak, number),
     DesignColumn(
         "use",
         "share of the cycles in which a multiplier had a multiplication to do",

@@ -59,6 +59,42 @@ class Design:
         return stalls / self.cycles if stalls is not None and self.cycles else None
 
     @property
+    def ratio(self) -> float | None:
+        """The unpack ratio: low-bit multiplications over those of the GEMMs."""
+        dense = summed(self.records, "dense_macs")
+        return None if self.low_bit_macs is None or not dense else self.low_bit_macs / dense
+
+    @property
+    def bound_by_dram(self) -> tuple[int, int] | None:
+        """How many GEMMs DRAM bounds, of how many; None where nothing moves from DRAM."""
+        bounds = [record.roofline.bound for record in self.records if record.roofline]
+        return (bounds.count("dram"), len(bounds)) if bounds else None
+
+    @property
+    def attained(self) -> float | None:
+        """Low-bit multiply-adds per cycle; None where nothing moves from DRAM."""
+        if self.low_bit_macs is None or not self.cycles or self.bound_by_dram is None:
+            return None
+        return self.low_bit_macs / self.cycles
+
+    @property
+    def attainable(self) -> float | None:
+        """Low-bit multiply-adds per cycle if every GEMM ran at its roofline."""
+        least = total(
+            None
+            if record.roofline is None or record.low_bit_macs is None
+            else record.low_bit_macs / record.roofline.attainable
+            for record in self.records
+        )
+        return None if self.low_bit_macs is None or not least else self.low_bit_macs / least
+
+    @property
+    def peak(self) -> float | None:
+        """Low-bit multiply-adds per cycle of an array that never waits."""
+        used = self.utilization
+        return None if self.attained is None or not used else self.attained / used
+
+    @property
     def seconds(self) -> float | None:
         """Time at the accelerator's clock."""
         return summed(self.records, "seconds")

@@ -80,7 +80,15 @@ def _row(compared: Compared) -> list[str]:
 def _notes(found: Sequence[Design], shown: Sequence[DesignColumn]) -> list[str]:
     records = [record for design in found for record in design.records]
     widest = max(len(column.title) for column in shown)
-    lines = [f"{column.title:<{widest}}  {column.meaning}" for column in shown]
+    lines = [
+        line
+        for column in shown
+        for line in textwrap.wrap(
+            f"{column.title:<{widest}}  {column.meaning}",
+            WIDTH,
+            subsequent_indent=" " * (widest + 2),
+        )
+    ]
     for title, words in sources(records):
         end = "." if title == "Model" else ""
         lines += textwrap.wrap(f"{title}: {words}{end}", WIDTH, subsequent_indent="    ")

@@ -10,6 +10,9 @@ from accelsim.report.cells import count
 from accelsim.report.designs import Design
 from accelsim.report.settings import describe
 
+_MOST_NAMED = 2
+"""Number of designs up to which those that share a bound are named."""
+
 
 def limits(found: Sequence[Design]) -> list[str]:
     """Return sentences on what limits the modelled accelerators, for each subject that is known.
@@ -23,18 +26,32 @@ def limits(found: Sequence[Design]) -> list[str]:
 
 
 def _memory(found: Sequence[Design]) -> str:
-    """Say how many GEMMs DRAM bounds, and what share of the cycles are stalls."""
-    placed = [[r.roofline for r in design.records if r.roofline] for design in found]
-    placed = [rooflines for rooflines in placed if rooflines]
-    if not placed:
+    """Say how many GEMMs DRAM bounds in each design, and what share of the cycles are stalls."""
+    alike: dict[tuple[int, int], list[Design]] = defaultdict(list)
+    for design in found:
+        if design.bound_by_dram is not None:
+            alike[design.bound_by_dram].append(design)
+    parts = [
+        f"{bound} of {gemms} GEMMs" + ("" if len(found) == 1 else f" of {_named(members, found)}")
+        for (bound, gemms), members in alike.items()
+    ]
+    if not parts:
         return ""
-    bound = [sum(roofline.bound == "dram" for roofline in rooflines) for rooflines in placed]
-    where = f"In the {len(placed)} designs " if len(placed) > 1 else ""
-    words = f"{where}DRAM bounds {_range(bound)} of {max(map(len, placed))} GEMMs"
-    shares = [design.stall_share for design in found if design.stall_share is not None]
-    if not shares:
-        return f"{words}."
-    return f"{words}; {_range([round(100 * share) for share in shares])}% of the cycles are stalls."
+    words = f"DRAM bounds {', '.join(parts)}"
+    shares = [design.stall_share for design in found]
+    if len(found) == 1 and shares[0] is not None:
+        words += f"; {shares[0]:.0%} of the cycles are stalls"
+    return f"{words}."
+
+
+def _named(members: Sequence[Design], found: Sequence[Design]) -> str:
+    """Name some of the designs, or say how many they are."""
+    if len(members) == len(found):
+        return "each design"
+    if len(members) > _MOST_NAMED:
+        return f"{len(members)} designs"
+    names = (", ".join(filter(None, (design.asked, design.label))) for design in members)
+    return " and of ".join(names)
 
 
 def _front_end(found: Sequence[Design]) -> str:
@@ -60,25 +77,47 @@ def _range(values: Sequence[int]) -> str:
 
 def _accumulators(found: Sequence[Design]) -> list[str]:
     """Name the widths at which K had to be cut, for each width of accumulators."""
-    worst: dict[str, dict[str, tuple[int, float | None]]] = defaultdict(dict)
+    worst: dict[str, dict[str, tuple[int, Design]]] = defaultdict(dict)
     for design in found:
-        record = max(design.records, key=_pieces)
-        if _pieces(record) > 1:
-            option = record.backend_options.get("accumulator_bits")
+        pieces = max(map(_pieces, design.records))
+        if pieces > 1:
+            option = _accumulator_bits(design)
             name = "these accumulators" if option is None else f"{option}-bit accumulators"
-            (bits,) = describe(record, ["bits"])
-            if _pieces(record) > worst[name].get(bits, (1, None))[0]:
-                worst[name][bits] = _pieces(record), design.shift_adds
+            (bits,) = describe(design.records[0], ["bits"])
+            if bits not in worst[name] or pieces > worst[name][bits][0]:
+                worst[name][bits] = pieces, design
     sentences = []
     for name, by_bits in worst.items():
         parts = [
             f"{pieces} pieces at {bits}"
-            + ("" if added is None else f" ({count(round(added))} shift-adds)")
-            for bits, (pieces, added) in by_bits.items()
+            + (
+                ""
+                if (added := design.shift_adds) is None
+                else f" ({count(round(added))} shift-adds)"
+            )
+            for bits, (pieces, design) in by_bits.items()
         ]
         cut = f"With {name} K is cut into up to {', '.join(parts)}"
-        sentences.append(f"{cut}; wider accumulators may be cheaper.")
+        tried = any(_has_wider(design, found) for _, design in by_bits.values())
+        sentences.append(f"{cut}." if tried else f"{cut}; wider accumulators may be cheaper.")
     return sentences
+
+
+def _has_wider(design: Design, found: Sequence[Design]) -> bool:
+    """Whether the run has the design with wider accumulators, so that the table compares them."""
+    mine = _accumulator_bits(design)
+    return mine is not None and any(
+        other.asked == design.asked
+        and other.records[0].bits == design.records[0].bits
+        and other.records[0].backend == design.records[0].backend
+        and (_accumulator_bits(other) or 0) > mine
+        for other in found
+    )
+
+
+def _accumulator_bits(design: Design) -> int | None:
+    bits = design.records[0].backend_options.get("accumulator_bits")
+    return bits if isinstance(bits, int) else None
 
 
 def _pieces(record: Record) -> int:

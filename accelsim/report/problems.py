@@ -30,7 +30,9 @@ def verdict(records: Sequence[Record], reasons: bool = True) -> str:
     parts = [f"{counts[Status.OK]} of {ran - counted} exact"] if ran > counted else []
     sampled = sum(record.ratio_basis == "sampled" for record in records)
     of_them = f", {sampled} of them scaled from a sample" if sampled else ""
-    parts += [f"{counted} counted, without multiplying{of_them}"] if counted else []
+    drawn = sum(record.ratio_basis in ("drawn", "sampled") for record in records)
+    on = ", on operands drawn from a profile" if drawn else ""
+    parts += [f"{counted} counted, without multiplying{on}{of_them}"] if counted else []
     parts = parts or ["nothing ran"]
     parts += [f"{counts[status]} {status}" for status in Status if status.failed and counts[status]]
     parts += [

@@ -103,6 +103,28 @@ class AboutRun:
         return _timing(self.records)
 
 
+def lede(records: Sequence[Record]) -> str:
+    """Say in a few sentences what was done: GEMMs were multiplied, or operations only counted."""
+    counted = [record.status is Status.COUNTED for record in records if record.status.ran]
+    begin = "Every GEMM was rounded to integers and written in digits of b bits"
+    if counted and all(counted):
+        words = [
+            f"GEMMs in exact low-bit integers, counted by accelsim. {begin}; the operations of a "
+            "backend were counted and nothing was multiplied, so that there is no verdict on "
+            "exactness."
+        ]
+    else:
+        words = [
+            f"Exact low-bit GEMMs, measured by accelsim. {begin}, multiplied by a backend and put "
+            "together again; a result is exact if every integer equals that of an independent "
+            "oracle."
+        ]
+        words += ["Some records are counted, without multiplying."] if any(counted) else []
+    if any(record.ratio_basis in ("drawn", "sampled") for record in records):
+        words.append("Operands were drawn from a profile of measured heavy hitters.")
+    return " ".join(words)
+
+
 def machine_facts(sessions: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return the machine, the clock and the versions of a run, one line for each."""
     if not sessions:

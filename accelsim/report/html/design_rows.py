@@ -14,7 +14,7 @@ from accelsim.report.designs import Design, cheapest
 from accelsim.report.figures.choosing import several
 from accelsim.report.html.grid import Column, Grid
 
-_ASKED = ("MACs", "shift-adds", "of memory")
+_ASKED = ("r", "MACs", "shift-adds", "of memory")
 """Columns that are hidden at first."""
 
 _ALWAYS = ("cycles", "stalls", "seconds", "/least", "energy, J")
@@ -102,7 +102,7 @@ def _columns(rows: Sequence[DesignRow]) -> list[Column[DesignRow]]:
                 column.meaning,
                 lambda row, value=column.value: value(row.compared),  # type: ignore[misc]
                 None
-                if column.title == "exact"
+                if column.title in ("exact", "bound")
                 else _SHOWN.get(column.title, (column.title, column.show))[1],
                 rank=_rank(column.title),
             )

@@ -11,7 +11,7 @@ from accelsim.records import Run
 from accelsim.report.described import Described, describe
 from accelsim.report.differences import differences
 from accelsim.report.hardware import sources
-from accelsim.report.html.about import AboutRun
+from accelsim.report.html.about import AboutRun, lede
 from accelsim.report.html.columns import Row, failure_columns, record_columns, summary_columns
 from accelsim.report.html.design_rows import design_grid
 from accelsim.report.html.differences import compared
@@ -54,6 +54,7 @@ def render_page(runs: Sequence[Run], figures: Sequence[Figure], left_out: Mappin
     return filled(
         "page.html.j2",
         title=" and ".join(run.name for run in described),
+        lede=lede([row.record for row in rows]),
         runs=[AboutRun(*about) for about in zip(described, [None, *comparisons], strict=True)],
         failures=Grid("failures", failure_columns(failed), failed),
         not_run=_not_run(rows),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from accelsim.records import Quartiles
+from accelsim.records import Quartiles, Status
 from accelsim.records.record import Minimised, TimingNotes
 from accelsim.report.brief import MOST_LINES, NEXT_LINES, brief, next_steps
 from accelsim.report.summary import MOST_LINES as TABLE_LINES
@@ -101,11 +101,11 @@ def test_what_is_cut_is_counted_and_the_best_designs_stay(make_record):
         for beta in (15, 31)
         for bits in range(2, 17)
     ]
-    sums, designs, *_ = brief(records).split("\n\n")
-    (more,) = re.findall(r"… and (\d+) more", sums)
-    assert int(more) == 30 - (len(sums.splitlines()) - 2)
+    designs, *_ = brief(records).split("\n\n")
+    (more,) = re.findall(r"… and (\d+) more", designs)
     rows = [line for line in designs.splitlines() if line.startswith("β ")]
-    assert len(rows) > len(sums.splitlines()) - 2, "times of models in software tell less"
+    assert int(more) == 30 - len(rows)
+    assert len(rows) >= 12
     for beta in (15, 31):
         bits = [int(row.split()[2]) for row in rows if row.startswith(f"β {beta} ")]
         assert bits == list(range(16, 16 - len(bits), -1))
@@ -233,9 +233,14 @@ def test_a_long_name_leaves_room_for_the_columns(make_record):
         modelled(make_record, area_time=1.0, backend_options={"memory": {"a": "x" * 99, "b": b}})
         for b in (1, 2)
     ]
-    sums, designs, *_ = brief(records).split("\n\n")
+    long = modelled(make_record, area_time=1.0, backend_options={"memory": {"a": "y" * 99, "b": 3}})
+    for found in (records, [*records, long]):
+        designs, *_ = brief(found).split("\n\n")
+        assert any("cycles" in line.split() for line in designs.splitlines())
+        assert max(map(len, designs.splitlines())) <= 80
+    sums, designs, *_ = brief([*records, make_record(backend="z" * 99)]).split("\n\n")
     assert "MACs" in sums.splitlines()[0]
-    assert "cycles" in designs.splitlines()[0]
+    assert any("cycles" in line.split() for line in designs.splitlines())
     assert max(map(len, (*sums.splitlines(), *designs.splitlines()))) <= 80
 
 
@@ -292,13 +297,16 @@ def test_columns_that_the_width_has_no_room_for_are_named(make_record):
         modelled(make_record, bits=bits, area_time=1000.0 - bits, seconds=1.0, area_mm2=2.0)
         for bits in (4, 8)
     ]
-    narrow, wide = (brief(records, width=width) for width in (66, 200))
+    narrow, wide = (brief(records, width=width) for width in (56, 200))
     (words,) = (line for line in narrow.splitlines() if line.startswith("Only in table.txt"))
-    head = narrow.split("modelled")[1].splitlines()[0]
-    assert "mm²" in words
-    assert "mm²" not in head
+    (head,) = (line for line in narrow.splitlines() if line.startswith("b  "))
+    assert head.split()[1:4] == ["cycles", "seconds", "mm²"]
+    hidden = words.removeprefix("Only in table.txt, for lack of width: ").rstrip(".").split("; ")
+    assert "area·time" in hidden
+    assert not {*hidden} & {*head.split()}
     assert "Only in" not in wide
-    assert {"seconds", "mm²"} <= {*wide.split("modelled")[1].splitlines()[0].split()}
+    (head,) = (line for line in wide.splitlines() if line.startswith("b  "))
+    assert {"seconds", "mm²", "area·time", "area"} <= {*head.split()}
 
 
 def test_the_cheapest_design_is_named_with_its_accumulators(make_record):
@@ -309,3 +317,61 @@ def test_the_cheapest_design_is_named_with_its_accumulators(make_record):
         for bits in (4, 8)
     ]
     assert "exact designs: 4 bits, emulator*, 20-bit accumulators." in brief(records)
+
+
+def twelve(make_record):
+    """Return the records of a first own array: two dataflows, searched or not, three β."""
+    return [
+        modelled(
+            make_record, gemm=gemm, beta=beta, area_time=float(beta), seconds=1e-5, area_mm2=2.5,
+            stall_cycles=25, energy=3e-6, cost_basis={"area_mm2": "interpolated: 45 nm, scaled"},
+            backend_options={
+                "dataflow": f"{kept}-stationary", "memory": {"mapping": {"search": search}},
+            },
+        )
+        for gemm in "qk"
+        for beta in (15, 31, 127)
+        for kept in ("output", "weight")
+        for search in ("cycles", "energy")
+    ]  # fmt: skip
+
+
+def test_a_line_for_each_of_twelve_designs_with_what_an_architect_asks_first(make_record):
+    text = brief(twelve(make_record), width=80)
+    lines = text.split("\n\n")[0].splitlines()
+    start = next(number for number, line in enumerate(lines) if "stationary" in line)
+    head, *rows = lines[start : start + 13]
+    above = " ".join(lines[:start])
+    assert above.startswith("12 modelled designs, 2 GEMMs together: emulator, ")
+    assert "4 bits" in above
+    assert head.split() == [
+        *("stationary", "search", "cycles", "seconds", "stalls"),
+        *("energy,", "J", "mm²", "(45", "nm)"),
+    ]
+    assert len({tuple(row.split()[:4]) for row in rows}) == 12
+    assert {row.split()[2] for row in rows} == {"output", "weight"}
+    for row in rows:
+        assert row.split()[4:] == ["200", "2.00e-05", "25.0%", "6.00e-06", "2.50"]
+    assert "…" not in "".join(rows)
+    assert len(text.splitlines()) + NEXT_LINES <= MOST_LINES
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_times_of_software_are_said_only_where_a_backend_is_no_model(make_record):
+    records = twelve(make_record)
+    text = brief(records)
+    for words in ("total, ms", "gemm", "of the total time", "×fp32"):
+        assert words not in text
+    both = brief([*records, make_record(backend="cpu-int8", execution="native")], width=120)
+    for words in ("total", "gemm", "of the total time", "×fp32"):
+        assert words in both
+
+
+def test_a_design_that_is_not_exact_says_so_in_its_line(make_record):
+    records = twelve(make_record)
+    wrong = {"status": Status.INEXACT, "exact": False, "mismatches": 1, "max_abs_error": 1}
+    records[0] = records[0].model_copy(update=wrong)
+    lines = brief(records, width=80).splitlines()
+    (head,) = (line for line in lines if " cycles " in line and "stationary" in line)
+    assert "exact" in head.split()
+    assert sum("1/2" in line.split() for line in lines) == 1

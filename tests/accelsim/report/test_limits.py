@@ -41,22 +41,59 @@ def test_a_narrow_accumulator_is_named_with_the_pieces_of_k(tmp_path):
 def test_the_bound_and_the_stalls_are_said(tmp_path):
     memory = ", memory: {sram_kb: 64, bandwidth: {dram: 4}}"
     records = run(tmp_path, accumulator_bits=32, memory=memory)
-    shares = sorted(round(100 * r.stall_cycles / r.cycles) for r in records)
+    stalls = [f"{r.stall_cycles / r.cycles:.1%}" for r in records]
     front = sorted(
         round(100 * r.traffic["dram"]["front_end"] / sum(r.traffic["dram"].values()))
         for r in records
     )
     assert front[0] > 0
     assert limits(designs(records)) == [
-        f"In the 2 designs DRAM bounds 1 of 1 GEMMs; {shares[0]} to {shares[1]}% of the cycles "
-        "are stalls.",
+        "DRAM bounds 1 of 1 GEMMs of each design.",
         f"{front[0]} to {front[1]}% of the bytes of DRAM are the front end's, which reads the "
         "operands in floats and writes their digits.",
     ]
+    printed = brief(records, width=100).splitlines()
+    for record, share in zip(records, stalls, strict=True):
+        (row,) = (line for line in printed if line.startswith(f"{record.bits} "))
+        assert share in row.split()
+        assert "DRAM" in row.split()
     roofline = records[0].roofline
-    computing = [records[0].model_copy(update={"roofline": roofline.model_copy(
-        update={"bound": "compute"})})]  # fmt: skip
-    assert limits(designs(computing))[0].startswith("DRAM bounds 0 of 1 GEMMs;")
+    computing = records[0].model_copy(
+        update={"roofline": roofline.model_copy(update={"bound": "compute"})}
+    )
+    assert limits(designs([computing]))[0] == (
+        f"DRAM bounds 0 of 1 GEMMs; {records[0].stall_cycles / records[0].cycles:.0%} of the "
+        "cycles are stalls."
+    )
+    assert limits(designs([computing, records[1]]))[0] == (
+        "DRAM bounds 0 of 1 GEMMs of 5 bits, emulator*, 1 of 1 GEMMs of 8 bits, emulator*."
+    )
+    (row,) = (line for line in brief([computing]).splitlines() if " compute " in line)
+    assert stalls[0] in row
+
+
+def test_rates_per_cycle_are_those_of_the_rooflines(tmp_path):
+    memory = ", memory: {sram_kb: 64, bandwidth: {dram: 4}}"
+    records = run(tmp_path, accumulator_bits=32, memory=memory)
+    for record, design in zip(records, designs(records), strict=True):
+        assert design.attained == pytest.approx(record.roofline.achieved)
+        assert design.attainable == pytest.approx(record.roofline.attainable)
+        assert design.peak == pytest.approx(32 * 32)
+        assert design.ratio == pytest.approx(record.ratio)
+    twice = [records[0], records[0].model_copy(update={"gemm": "other"})]
+    (both,) = designs(twice)
+    assert both.attainable == pytest.approx(records[0].roofline.attainable)
+    assert both.bound_by_dram == (2, 2)
+
+
+def test_wider_accumulators_are_not_proposed_where_the_run_has_them(tmp_path):
+    narrow, wide = run(tmp_path), run(tmp_path, "--overwrite", accumulator_bits=32)
+    (words,) = limits(designs([*narrow, *wide]))
+    assert words.startswith("With 18-bit accumulators K is cut into up to ")
+    assert "wider accumulators" not in words
+    others = [record for record in wide if record.bits == 5]
+    (words,) = limits(designs([*(r for r in narrow if r.bits == 8), *others]))
+    assert "wider accumulators may be cheaper" in words
 
 
 def test_what_was_only_counted_is_not_called_exact(tmp_path):

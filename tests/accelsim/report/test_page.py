@@ -8,11 +8,13 @@ from itertools import pairwise
 
 import pytest
 
-from accelsim.records.record import FirstMismatch, Minimised
+from accelsim.records import Status
+from accelsim.records.record import FirstMismatch, Minimised, Roofline
 from accelsim.report.designs import designs
 from accelsim.report.figures import MEASURED, OF_MODELS
 from accelsim.report.html import render_page
 from accelsim.report.limits import limits
+from accelsim.report.problems import verdict
 
 VOID = {"meta", "link", "input", "br", "path", "use", "image", "rect"}
 
@@ -261,3 +263,36 @@ def test_only_what_is_not_the_default_was_asked(make_record, make_run):
     page = Page(render_page([replace(run, config=config)], [], {}))
     assert "percentile 95, beta 15, 31" in page.texts("dd")
     assert "repeats 20, cache cold" in page.texts("dd")
+
+
+def test_what_was_only_counted_is_not_said_to_be_multiplied(make_run, modelled, sweep):
+    counted = [
+        record.model_copy(update={"status": Status.COUNTED, "exact": None, "product": "none"})
+        for record in modelled
+    ]
+    drawn = [record.model_copy(update={"ratio_basis": "drawn"}) for record in counted]
+    words = {
+        name: " ".join(Page(render_page([make_run(records)], [], {})).texts("p"))
+        for name, records in (("counted", counted), ("drawn", drawn), ("made", sweep))
+    }
+    assert "multiplied by a backend" in words["made"]
+    assert "drawn from a profile" not in words["made"] + words["counted"]
+    for name in ("counted", "drawn"):
+        assert "nothing was multiplied" in words[name]
+        assert "multiplied by a backend" not in words[name]
+    assert "drawn from a profile of measured heavy hitters" in words["drawn"]
+    assert verdict(counted) == f"{len(counted)} counted, without multiplying"
+    assert verdict(drawn) == f"{verdict(counted)}, on operands drawn from a profile"
+
+
+def test_designs_have_their_rates_per_cycle_and_bounds(make_run, modelled):
+    placed = [
+        record.model_copy(
+            update={"roofline": Roofline(intensity=8, achieved=9, attainable=10, bound="dram")}
+        )
+        for record in modelled
+    ]
+    heads = Page(render_page([make_run(placed)], [], {})).texts("th")
+    assert {"bound", "attained", "attainable", "peak"} <= {*heads}
+    heads = Page(render_page([make_run(modelled)], [], {})).texts("th")
+    assert not {"bound", "attainable"} & {*heads}
