@@ -47,7 +47,8 @@ def _percentage(ctx: click.Context, parameter: click.Parameter, value: str | Non
     "--values",
     callback=_split,
     metavar="FIELD,FIELD",
-    help=f"What the cells show [default: {','.join(VALUES)}].",
+    help=f"What the cells show [default: {','.join(VALUES)}; where all backends are models, "
+    "exact,cycles,seconds,energy summed over the GEMMs].",
 )
 @click.option(
     "--where", multiple=True, metavar="FIELD=VALUE", help="Only such records; may be repeated."
@@ -80,7 +81,11 @@ def command(
     """Put RUNS side by side: run folders, or the records.jsonl of one.
 
     A FIELD is a name in records.jsonl, with dots into nested ones: time_ms.gemm is the median of
-    that stage, time_ms.gemm.p75 its upper quartile. `run` is the name of the run.
+    that stage, time_ms.gemm.p75 its upper quartile. `run` is the name of the run. The heads of
+    tables, such as stalls or b, and the last part of a path, such as search, name fields, too.
+
+    Where the records of a cell differ in a setting that the table does not show, and in the value,
+    columns are split by that setting.
     """
     from accelsim.cli.compare_tables import compare
 

@@ -16,7 +16,15 @@ from accelsim.errors import InputError, unknown_name
 from accelsim.records import Run, load_run
 from accelsim.records.fields import meaning
 from accelsim.report.cells import MISSING, number, text
-from accelsim.report.comparison import default_columns, default_rows, with_options
+from accelsim.report.comparison import (
+    default_columns,
+    default_rows,
+    default_values,
+    field_named,
+    is_modelled,
+    splitting,
+    with_options,
+)
 from accelsim.report.differences import differences, labels
 from accelsim.report.fields import field_names, lookup
 from accelsim.report.formats import Format
@@ -53,7 +61,8 @@ def compare(
         if not run.records:
             raise InputError(f"{path} has no records yet")
     records = _records(loaded)
-    values = [*(values or usual)]
+    models = not (rows or columns or values or baseline) and is_modelled(records)
+    values = [*(values or (usual if baseline else default_values(records, usual)))]
     if tolerance is not None and len(loaded) < 2:
         raise InputError("--fail-if-slower compares runs: name the old one and then the new one")
     ends: list[str] = []
@@ -63,6 +72,9 @@ def compare(
         values.append(speedups)
         ends = [f"speedup_{part}.{baseline}" for part in ("low", "high", "approximate")]
     known = field_names(records)
+    rows, columns, values = (
+        [field_named(name, known) for name in fields] for fields in (rows, columns, values)
+    )
     for name in [*rows, *columns, *values]:
         # If nothing was timed, the other values are shown all the same.
         if name not in known and name not in usual:
@@ -70,6 +82,10 @@ def compare(
     chosen = _filter(records, where, known)
     columns = with_options(chosen, columns, rows) if columns else default_columns(chosen)
     rows = with_options(chosen, rows, columns) or default_rows(chosen, columns)
+    if models:  # a line for each design, with the sums over its GEMMs
+        rows = [name for name in rows if name not in ("workload", "gemm")]
+    split = splitting(chosen, rows, columns, values)
+    columns = [*columns, *split]
     result = pivot(chosen, rows, columns, [*values, *ends])
     # The median of several records' speed-ups has a different interval from each of them.
     ends = [] if result.merged > 1 or not {*ends} <= {*known} else ends
@@ -78,6 +94,12 @@ def compare(
     if style == "table":
         _echo_legend(result, columns, missing=MISSING in tables)
     _remark(loaded, chosen, result)
+    if split:
+        click.echo(
+            f"accelsim: note: columns are split by {', '.join(split)}: a cell would be the median "
+            "of different designs; --where FIELD=VALUE chooses one",
+            err=True,
+        )
     for mark, words in marks.items():
         unmarked = "; cells of several records have no mark" if result.merged > 1 else ""
         click.echo(f"accelsim: note: {mark}  speed-up over {baseline}, {words}{unmarked}", err=True)
@@ -120,7 +142,8 @@ def _filter(
     records: list[dict[str, Any]], where: Sequence[str], known: Sequence[str]
 ) -> list[dict[str, Any]]:
     for condition in where:
-        name, equals, wanted = condition.partition("=")
+        typed, equals, wanted = condition.partition("=")
+        name = field_named(typed, known)
         if not equals:
             raise InputError(f"--where {condition!r} is not FIELD=VALUE")
         if name not in known:

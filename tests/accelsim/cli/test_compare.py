@@ -85,7 +85,8 @@ def test_backends_stand_side_by_side_by_default(compare, run):
     assert blocks[-1].splitlines() == [
         "beta      rounding maps the percentile of the magnitudes to half of β",
         "bits      bits of an operand of the multiplier; A/B where they differ",
-        "strategy  how entries that do not fit b bits are unpacked",
+        "strategy  how entries that do not fit b bits are unpacked; mix: the cheapest of",
+        "    row, column and both for A with each for B",
         "–         there is no value; a note says why where nothing ran",
     ]
     assert err == "accelsim: note: cuda-int8: 1 unavailable: no GPU\n"
@@ -148,11 +149,99 @@ def test_designs_with_different_options_do_not_share_a_cell(compare, two_designs
     assert [list(row)[1:] for row in found] == 2 * [[f"{backend} 4", f"{backend} 8"]]
 
 
-def test_without_the_backend_cells_are_merged_as_asked(compare, two_designs):
+def test_a_cell_is_no_median_of_different_designs(compare, two_designs):
     chosen = ("--rows", "gemm", "--values", "low_bit_macs", "--format", "json")
     _, out, err = compare(two_designs, "--columns", "bits", *chosen)
-    assert json.loads(out)[0]["4"] == 421
-    assert "medians" in err
+    (row,) = json.loads(out)
+    assert row == {"gemm": row["gemm"], "4 18": 418, "4 24": 424, "8 18": 818, "8 24": 824}
+    assert "medians" not in err
+    assert "columns are split by backend_options.accumulator_bits: " in err
+    where = ("--where", "accumulator_bits=18", "--columns", "b")
+    _, out, err = compare(two_designs, *where, *chosen)
+    assert json.loads(out)[0]["4"] == 418
+    assert "split" not in err
+
+
+def test_columns_are_split_by_every_setting_that_differs(compare, write_run, make_record):
+    path = write_run(
+        "run",
+        [
+            make_record(
+                gemm=gemm, beta=beta, strategy=strategy, seconds=beta * len(strategy) + len(gemm),
+                ratio=1.5, backend_options={"bits": 4, "dataflow": kept},
+            )
+            for gemm in ("q", "other")
+            for beta, strategy, kept in (
+                (15, "mix", "output"), (31, "mix", "output"), (31, "row", "output"),
+                (31, "both", "weight"), (31, "both", "output"),
+            )
+        ],
+    )  # fmt: skip
+    for rows in (("--rows", "gemm"), ("--rows", "phase")):
+        _, out, err = compare(
+            path, *rows, "--columns", "bits", "--values", "seconds", "--format", "json"
+        )
+        assert "split by beta, strategy:" in err
+        (first, *_) = json.loads(out)
+        assert {key.partition(" ")[2] for key in first if key[0] == "4"} == {
+            *("15 mix", "31 mix", "31 row", "31 both"),
+        }
+    _, out, err = compare(path, "--rows", "gemm", "--columns", "bits", "--values", "ratio")
+    assert "split" not in err, "equal numbers have one column"
+
+
+def test_modelled_runs_show_cycles_seconds_and_energy_of_each_design(
+    compare, write_run, make_record
+):
+    def records(**changes):
+        return [
+            make_record(
+                gemm=gemm, beta=beta, cost_model="array", cycles=100 * beta, seconds=beta / 2,
+                energy=None, backend_options={"dataflow": kept}, **changes,
+            )
+            for gemm in "qk"
+            for beta in (15, 31)
+            for kept in ("output", "weight")
+        ]  # fmt: skip
+
+    counted = {"status": "counted", "reason": "as asked", "exact": None, "mismatches": None}
+    counted |= {"product": "none", "time_ms": {}, "samples_ms": {}, "max_abs_error": None}
+    path = write_run("counted", records(**counted))
+    rows = rows_of(compare(path, "--format", "csv")[1])
+    assert [row["beta"] for row in rows] == ["15", "31"]
+    assert "gemm" not in rows[0]
+    assert {key.split()[-1] for key in rows[0]} & {"exact", "cycles", "seconds", "energy"} == {
+        *("cycles", "seconds"),
+    }
+    assert rows[1]["emulator weight cycles"] == str(2 * 3100)
+    assert float(rows[1]["emulator weight seconds"]) == 31
+    _, out, _ = compare(path)
+    assert "exact" not in out
+    made = write_run("made", records())
+    titles = {key.split()[-1] for key in rows_of(compare(made, "--format", "csv")[1])[0]}
+    assert {"exact", "cycles", "seconds"} <= titles
+    both = write_run("both", [*records(), make_record(backend="cpu-int8")])
+    titles = {key.split()[-1] for key in rows_of(compare(both, "--format", "csv")[1])[0]}
+    assert {"exact", "ratio", "time_ms.total"} <= titles
+
+
+@pytest.mark.parametrize(
+    ("head", "field"),
+    [
+        ("stalls", "stall_cycles"), ("use", "utilization"), ("b", "bits"), ("β", "beta"),
+        ("r", "ratio"), ("MACs", "low_bit_macs"), ("area·time", "area_time"), ("mm²", "area_mm2"),
+        ("GEMM", "gemm"), ("total", "time_ms.total"),
+        ("search", "backend_options.memory.search"), ("accumulator bits", "accumulator_bits"),
+    ],
+)  # fmt: skip
+def test_heads_of_tables_are_names_of_fields(compare, write_run, make_record, head, field):
+    options = {"memory": {"search": "cycles"}, "accumulator_bits": 24}
+    path = write_run("run", [make_record(backend_options=options)])
+    found = compare(path, "--rows", "phase", "--columns", "layer", "--values", head)
+    assert (
+        found[:2] == compare(path, "--rows", "phase", "--columns", "layer", "--values", field)[:2]
+    )
+    assert found[0] == 0
 
 
 def test_markdown_is_a_table_per_value(compare, run):
@@ -165,10 +254,21 @@ def test_markdown_is_a_table_per_value(compare, run):
     ]
 
 
-def test_several_records_in_a_cell_are_a_median_and_that_is_said(compare, run):
-    _, out, err = compare(run, "--rows", "gemm", "--values", "time_ms.total", "--format", "csv")
+def test_several_records_in_a_cell_are_a_median_and_that_is_said(
+    compare, write_run, make_record, run
+):
+    runs = [
+        write_run(name, [make_record(gemm="q", backend="emulator", total_ms=time)])
+        for name, time in (("monday", 40.0), ("friday", 80.0))
+    ]
+    chosen = ("--rows", "gemm", "--values", "time_ms.total", "--format", "csv")
+    _, out, err = compare(*runs, "--columns", "backend", *chosen)
     assert rows_of(out)[0]["emulator"] == "60.0"
     assert "up to 2 records: medians" in err
+    _, out, err = compare(run, *chosen)
+    assert rows_of(out)[0]["emulator 4"] == "40.0"
+    assert rows_of(out)[0]["emulator 8"] == "80.0"
+    assert "medians" not in err
 
 
 def test_one_record_in_each_cell_is_not_remarked_on(compare, run):
