@@ -21,8 +21,16 @@ from accelsim.report.formats import Format
 if TYPE_CHECKING:
     from accelsim.config import RunConfig
     from accelsim.parity.configs import ParityConfig
+    from accelsim.runner.cases import Setting
     from accelsim.runner.estimate import RunEstimate
     from workloads import Gemm
+
+
+_SAMPLE = (64, 64, 64)
+"""Shape of the product by which a model is asked to describe itself."""
+
+_MOST_DESIGNS = 16
+"""Number of modelled accelerators that are described."""
 
 
 @click.group("config")
@@ -136,6 +144,8 @@ def _run(file: Path, overrides: Sequence[str], backends: Sequence[str]) -> Itera
     config = load_config(file, overrides, backends)
     gemms, settings = config.gemms(), list_settings(config)
     yield from _plan(config, gemms, len(gemms) * len(settings))
+    yield from _designs(settings)
+    yield f"  results in {config.output}"
     yield from _cost(estimate(config, gemms, settings))
 
 
@@ -167,7 +177,25 @@ def _plan(config: RunConfig, gemms: Sequence[Gemm], records: int) -> Iterator[st
         states[f"{choice.name}: {state}"] += 1
     for state, times in states.items():
         yield f"  {state}" if times == 1 else f"  {times} × {state}"
-    yield f"  results in {config.output}"
+
+
+def _designs(settings: Sequence[Setting]) -> Iterator[str]:
+    """Print a line for each modelled accelerator, as its model describes it."""
+    from accelsim.report.cells import text
+    from gemm_backends import GemmSpec
+
+    designs: dict[str, None] = {}
+    for _, unpacking, _, backend, _ in settings:
+        bits = unpacking.bits
+        spec = GemmSpec(bits.a, bits.b, *_SAMPLE)
+        cost = backend.cost(spec) if backend.supports(spec) else None
+        if cost is not None and cost.model:
+            width = f"{text(bits.to_record())}-bit {backend.name}"
+            sums = f"{backend.accumulator.bits}-bit accumulators"
+            designs.setdefault(f"  {width}, {sums}: {cost.model}")
+    yield from list(designs)[:_MOST_DESIGNS]
+    if len(designs) > _MOST_DESIGNS:
+        yield f"  … and {len(designs) - _MOST_DESIGNS} more designs"
 
 
 def _cost(found: RunEstimate) -> Iterator[str]:

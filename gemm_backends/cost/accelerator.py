@@ -251,7 +251,8 @@ class Accelerator:
         memory = self.memory
         if memory is None:
             return "no memory"
-        sizes = " + ".join(f"{part.kilobytes:g}" for part in memory.sram.each)
+        each = [f"{part.kilobytes:g}" for part in memory.sram.each]
+        sizes = f"3 x {each[0]}" if len({*each}) == 1 else " + ".join(each)
         single = "" if memory.double_buffered else ", single-buffered"
         reach = memory.dram_bandwidth
         speed = "unlimited DRAM" if reach is None else f"{reach:g} bytes per cycle of DRAM"

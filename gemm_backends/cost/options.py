@@ -256,8 +256,8 @@ def _dram(name: Any) -> Memory | None:
 
 def _mapping(path: tuple[str, ...], given: Any, keys: Collection[str]) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
-        number = ", or one number of KB for each" if "sram_kb" in path else ""
-        message = f"{_dotted(path)} must be a mapping of {', '.join(keys)}{number}, got {given!r}"
+        example = _EXAMPLES.get(path[-1], "")
+        message = f"{_dotted(path)} must be a mapping of {', '.join(keys)}{example}, got {given!r}"
         raise _wrong(message, *path)
     _known(path, given, keys)
     return given
@@ -269,6 +269,15 @@ def _known(path: tuple[str, ...], given: Mapping[str, Any], keys: Collection[str
             message = unknown_name(f"key of {_dotted(path)}", str(key), keys)
             raise OptionError(message, "memory", *path, str(key), unknown=True)
 
+
+_EXAMPLES = {
+    "sram_kb": ", or one number of KB for each",
+    "bandwidth": (
+        " in bytes per cycle, such as {dram: 20} for 20 GB/s at 1000 MHz (GB/s * 1000 / "
+        "frequency_mhz)"
+    ),
+}
+"""What mappings are to look like, by their key."""
 
 _UNITS = {"bandwidth": "bytes per cycle", "sram_kb": "KB", "frequency_mhz": "MHz"}
 """Units of numbers, by a key on their path."""

@@ -61,6 +61,39 @@ def test_check_says_what_would_run_and_writes_nothing(config, file):
     assert [path.name for path in file.parent.iterdir()] == ["config.yaml"]
 
 
+def test_check_describes_each_modelled_design_in_a_line(config, tmp_path):
+    path = tmp_path / "config.yaml"
+    memory = "{sram_kb: 256, bandwidth: {dram: 20}}"
+    own = f"{{name: emulator, array: [32, 16], accumulator_bits: 24, memory: {memory}}}"
+    parts = "{name: emulator, memory: {sram_kb: {a: 64, b: 64, c: 128}}}"
+    path.write_text(CONFIG.replace("[int64, emulator]", f"[int64, {own}, {parts}]"))
+    code, out, _ = config("check", path)
+    assert code == 0
+    lines = out.splitlines()
+    for bits in (4, 8):
+        assert (
+            f"  {bits}-bit emulator, 24-bit accumulators: 32x16 array, output-stationary, "
+            "3 x 256 KB of SRAM, 20 bytes per cycle of DRAM"
+        ) in lines
+        assert (
+            f"  {bits}-bit emulator, 32-bit accumulators: 32x32 array, output-stationary, "
+            "64 + 64 + 128 KB of SRAM, unlimited DRAM"
+        ) in lines
+    assert sum("-bit " in line for line in lines) == 4
+
+
+def test_bandwidth_in_gigabytes_is_answered_with_an_example(config, tmp_path):
+    path = tmp_path / "config.yaml"
+    own = "{name: emulator, memory: {sram_kb: 256, bandwidth: 20 GB/s}}"
+    path.write_text(CONFIG.replace("[int64, emulator]", f"[{own}]"))
+    code, _, err = config("check", path)
+    assert code == 2
+    words = " ".join(err.split())
+    assert "memory.bandwidth must be a mapping of dram, sram in bytes per cycle" in words
+    assert "such as {dram: 20} for 20 GB/s at 1000 MHz" in words
+    assert "got '20 GB/s'" in words
+
+
 def test_check_takes_what_run_takes(config, file):
     code, out, _ = config("check", file, "--set", "unpack.bits=8", "--backend", "int64")
     assert code == 0
