@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.shared import gemm_option, output_option
+from accelsim.cli.shared import gemm_option, output_option, say_next
 from accelsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def command(
     _say(f"{size.gemms} GEMMs, {size.bytes / 1e9:.3g} GB of operands, to {output}")
     done = extract(runnable, output, sampling, limit, _Progress(size))
     _say_skipped(done.skipped)
-    click.echo(f"{len(done.gemms)} GEMMs in {output}")
+    _say_done(len(done.gemms), output)
 
 
 def _extract_onnx(
@@ -133,7 +135,19 @@ def _extract_onnx(
     gemms, skipped = onnx_gemms(path, Path(inputs), globs or ("*",))
     write_bundle(output, gemms, {"model": path.name, "input": Path(inputs).name})
     _say_skipped(skipped)
-    click.echo(f"{len(gemms)} GEMMs in {output}")
+    _say_done(len(gemms), output)
+
+
+def _say_done(gemms: int, bundle: Path) -> None:
+    """Say what was written, and which commands take it."""
+    click.echo(f"{gemms} GEMMs in {bundle}")
+    workload = quote(f"workloads={{bundle: {json.dumps(str(bundle.resolve()))}}}")
+    folder = quote(f"runs/{bundle.stem}")
+    say_next(
+        (f"accelsim workloads stats {quote(str(bundle))}", "how heavy its heavy hitters are"),
+        (f"accelsim run quickstart --set {workload} -o {folder}", "exactness, r and times"),
+        ("accelsim config copy quickstart -o my.yaml", "a config of your own, for `bundle: FILE`"),
+    )
 
 
 def _say_skipped(skipped: Mapping[str, int]) -> None:

@@ -1,5 +1,6 @@
 """From a model of one's own, a catalog name or a config entry to GEMMs."""
 
+import shlex
 import textwrap
 
 import pytest
@@ -8,6 +9,8 @@ from click.testing import CliRunner
 from small_models import ids, language, loss
 
 from accelsim.cli.extract import command
+from accelsim.config import load_config
+from accelsim.config.shipped import find_config
 from accelsim.errors import InputError
 from accelsim.kernels.cache import CACHE_VARIABLE
 from workloads import EntryError, open_bundle
@@ -95,6 +98,22 @@ def test_a_model_of_ones_own(mine):
     bundle = open_bundle(mine / "x.safetensors")
     assert [gemm.name for gemm in bundle.gemms] == ["0", "2", "2.dx", "2.dw", "0.dw"]
     assert bundle.source["model"] == "mine.py:model"
+
+
+def test_the_next_commands_take_the_bundle(mine):
+    name = "it's mine.safetensors"
+    done = run(*MINE, "-o", name)
+    commands = [
+        shlex.split(line.removeprefix("Next:").strip().split("  ")[0])
+        for line in done.stderr.splitlines()
+        if "accelsim workloads" in line or "accelsim run" in line
+    ]
+    stats, started = commands
+    assert stats == ["accelsim", "workloads", "stats", name]
+    config, _, change = started[2:5]
+    gemms = load_config(find_config(config), [change]).gemms()
+    assert [gemm.name for gemm in gemms] == ["0", "2"]
+    assert started[5:] == ["-o", "runs/it's mine"]
 
 
 @pytest.mark.parametrize(
