@@ -14,6 +14,7 @@ from outside import ROOT, Environment
 
 import gemm_backends
 from accelsim.cli import cli
+from accelsim.config import load_config
 from accelsim.config.sections import ConfigSections, TimingSection
 from accelsim.config.settings import QuantizeSection, UnpackSection
 from accelsim.records import Record
@@ -83,6 +84,19 @@ def test_the_code_in_the_readme_runs(tmp_path):
             capture_output=True,
             check=True,
         )
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide-architect.md"])
+def test_the_lines_that_an_own_array_offers_as_comments_are_right(page, tmp_path):
+    codes = (block.code for block in blocks((ROOT / page).read_text()))
+    (code,) = (code for code in codes if code.startswith("name: my-array"))
+    path = tmp_path / "my-array.yaml"
+    path.write_text(re.sub(r"(?m)^( +)# ", r"\1", code))
+    memory = load_config(path).backends[0].options["memory"]
+    assert memory["sram_kb"] == {"a": 128, "b": 128, "c": 256}
+    assert load_config(path).backends[0].load().options["memory"] == memory
+    path.write_text(re.sub(r"(?m)^workloads: .*\n# ", "", code))
+    assert len(load_config(path, ["product=none"]).gemms()) == 289
 
 
 def command_names(group, prefix=()):

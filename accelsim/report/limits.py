@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from accelsim.records import Record
 from accelsim.report.cells import count
@@ -106,13 +107,19 @@ def _accumulators(found: Sequence[Design]) -> list[str]:
 def _has_wider(design: Design, found: Sequence[Design]) -> bool:
     """Whether the run has the design with wider accumulators, so that the table compares them."""
     mine = _accumulator_bits(design)
+    alike = _but_accumulators(design)
     return mine is not None and any(
-        other.asked == design.asked
-        and other.records[0].bits == design.records[0].bits
-        and other.records[0].backend == design.records[0].backend
-        and (_accumulator_bits(other) or 0) > mine
+        (_accumulator_bits(other) or 0) > mine and _but_accumulators(other) == alike
         for other in found
     )
+
+
+def _but_accumulators(design: Design) -> dict[str, Any]:
+    """Return what tells a design from others, without the width of its accumulators."""
+    first = design.records[0]
+    options = {k: v for k, v in first.backend_options.items() if k != "accumulator_bits"}
+    same = ("backend", "bits", "strategy", "digits", "block")
+    return {name: getattr(first, name) for name in same} | {"asked": design.asked, "": options}
 
 
 def _accumulator_bits(design: Design) -> int | None:

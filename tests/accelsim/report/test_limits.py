@@ -91,6 +91,10 @@ def test_wider_accumulators_are_not_proposed_where_the_run_has_them(tmp_path):
     (words,) = limits(designs([*narrow, *wide]))
     assert words.startswith("With 18-bit accumulators K is cut into up to ")
     assert "wider accumulators" not in words
+    other = [
+        r.model_copy(update={"backend_options": {**r.backend_options, "tree": 2}}) for r in wide
+    ]
+    assert "wider accumulators may be cheaper" in limits(designs([*narrow, *other]))[0]
     others = [record for record in wide if record.bits == 5]
     (words,) = limits(designs([*(r for r in narrow if r.bits == 8), *others]))
     assert "wider accumulators may be cheaper" in words
