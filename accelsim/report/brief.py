@@ -59,7 +59,7 @@ def brief(
     """Say what a run found: sums over its GEMMs, then the verdict.
 
     The tables are cut where it would take more than `MOST_LINES` lines together with `next_steps`;
-    ``table.txt`` in the run's folder has everything.
+    ``table.txt`` in the run's folder is not cut.
 
     Parameters
     ----------
