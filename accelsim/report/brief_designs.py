@@ -32,10 +32,16 @@ _IMPORTANT = (
 )
 """Columns of modelled accelerators, the most important first; `table.txt` has the others."""
 
+_FIRST = _IMPORTANT[:6]
+"""Those that are worth narrower gaps."""
+
 _MEASURES = ("seconds", "energy, J", "mm²")
 """Columns of numbers that are neither counts nor shares, which have three digits here."""
 
 _OFFERED = {column.title: column for column in COLUMNS}
+
+_CLEAR = ("cycles", "seconds", "energy, J", "r")
+"""Columns whose heads say nearly all, so that they are explained last."""
 
 _FEWEST_COLUMNS = 24
 """Columns of a line that names leave to numbers at least."""
@@ -66,18 +72,21 @@ def design_block(records: Sequence[Record], width: int) -> CutTable | None:
     ranks = [rank for members in ordered for rank in range(len(members))]
     left, shortened = _names(rows, width)
     known = _known(rows)
-    shown: list[str] = []
-    for title in known:
-        columns = left | _numbers(rows, [*shown, title])
-        if len(lay_out(columns, rows, len(left))[0]) <= width:
-            shown.append(title)
-    head, *lines = lay_out(left | _numbers(rows, shown), rows, len(left))
+    node = technology([row.design for row in rows])
+    # Heads without the node, and then narrower gaps, are for what an architect asks first.
+    tries = [_fitting(rows, known, left, width, *how) for how in ((2, node), (2, ""), (1, ""))]
+    first = [title for title in known if title in _FIRST]
+    shown, (head, *lines) = next((found for found in tries if {*first} <= {*found[0]}), tries[0])
     foot = textwrap.wrap(_winners(groups, best), width, max_lines=2)
     if hidden := [title for title in known if title not in shown]:
         words = f"Only in {TABLE}, for lack of width: {'; '.join(hidden)}."
         foot += textwrap.wrap(words, width, max_lines=1, placeholder=" …")
-    above = textwrap.wrap(_common(rows), width, max_lines=2, placeholder=" …")
-    meanings = shortened | {name: words for name in shown if (words := _OFFERED[name].meaning)}
+    unsaid = node if "mm²" in shown and node not in head else ""
+    above = textwrap.wrap(_common(rows, unsaid), width, max_lines=2, placeholder=" …")
+    told = sorted(shown, key=_CLEAR.__contains__)
+    meanings = shortened | {name: words for name in told if (words := _OFFERED[name].meaning)}
+    if "mm²" in meanings and node:
+        meanings["mm²"] = f"area in {node}"
     return CutTable([*above, head], lines, foot, ranks, meanings)
 
 
@@ -132,8 +141,8 @@ def _short(title: str) -> str:
     return " ".join([*(f"{word[:3]}." if len(word) > 6 else word for word in words), last])
 
 
-def _common(rows: Sequence[Compared]) -> str:
-    """Say what all designs have in common: the backend, its model, and the settings."""
+def _common(rows: Sequence[Compared], node: str) -> str:
+    """Say what all designs have in common: the node, the backend, its model, and the settings."""
     records = [row.design.records[0] for row in rows]
     models = [str(record.cost_model).split(", ") for record in records]
     shared = [part for part in models[0] if all(part in model for model in models)]
@@ -142,17 +151,27 @@ def _common(rows: Sequence[Compared]) -> str:
     gemms = max(len(row.design.records) for row in rows)
     plural = "" if gemms == 1 else "s"
     number = f"{len(rows)} modelled designs" if len(rows) > 1 else "The modelled design"
+    number += f", mm² in {node}" if node else ""
     return f"{number}, {gemms} GEMM{plural} together: {', '.join(dict.fromkeys(parts))}."
 
 
-def _numbers(rows: Sequence[Compared], titles: Iterable[str]) -> Columns[Compared]:
-    columns: Columns[Compared] = {}
-    for title in titles:
-        head = title
-        if title == "mm²" and (node := technology([row.design for row in rows])):
-            head = f"{title} ({node})"
-        columns[head] = partial(_number, title=title)
-    return columns
+def _fitting(
+    rows: Sequence[Compared],
+    known: Sequence[str],
+    left: Columns[Compared],
+    width: int,
+    gap: int,
+    node: str,
+) -> tuple[list[str], list[str]]:
+    """Return the titles of the columns that fit the width, and the lines of their table."""
+    columns, shown = left, list[str]()
+    for title in known:
+        head = f"{title} ({node})" if title == "mm²" and node else title
+        more = columns | {head: partial(_number, title=title)}
+        if len(lay_out(more, rows, len(left), gap)[0]) <= width:
+            columns = more
+            shown.append(title)
+    return shown, lay_out(columns, rows, len(left), gap)
 
 
 def _number(row: Compared, title: str) -> str:

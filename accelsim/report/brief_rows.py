@@ -182,7 +182,7 @@ def _speedup(line: Line, baseline: str) -> str:
     return time_ratio(line.speedup(baseline))
 
 
-def lay_out(columns: Columns[T], rows: Sequence[T], left: int) -> list[str]:
+def lay_out(columns: Columns[T], rows: Sequence[T], left: int, gap: int = 2) -> list[str]:
     """Return the head and the rows of a table.
 
     Parameters
@@ -193,11 +193,13 @@ def lay_out(columns: Columns[T], rows: Sequence[T], left: int) -> list[str]:
         What is shown.
     left : int
         How many of the columns begin on the left, as names do; numbers end on the right.
+    gap : int
+        Spaces between columns.
     """
     cells = [list(columns), *([show(row) for show in columns.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
-        "  ".join(
+        (" " * gap).join(
             cell.ljust(width) if index < left else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(line, widths, strict=True))
         )

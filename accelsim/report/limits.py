@@ -11,9 +11,6 @@ from accelsim.report.cells import count
 from accelsim.report.designs import Design
 from accelsim.report.settings import describe
 
-_MOST_NAMED = 2
-"""Number of designs up to which those that share a bound are named."""
-
 
 def limits(found: Sequence[Design]) -> list[str]:
     """Return sentences on what limits the modelled accelerators, for each subject that is known.
@@ -46,13 +43,13 @@ def _memory(found: Sequence[Design]) -> str:
 
 
 def _named(members: Sequence[Design], found: Sequence[Design]) -> str:
-    """Name some of the designs, or say how many they are."""
+    """Name a design, or say how many share a bound; the column `bound` says which."""
     if len(members) == len(found):
         return "each design"
-    if len(members) > _MOST_NAMED:
+    if len(members) > 1:
         return f"{len(members)} designs"
-    names = (", ".join(filter(None, (design.asked, design.label))) for design in members)
-    return " and of ".join(names)
+    (one,) = members
+    return ", ".join(filter(None, (one.asked, one.label)))
 
 
 def _front_end(found: Sequence[Design]) -> str:

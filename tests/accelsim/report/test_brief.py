@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from accelsim.records import Quartiles, Status
-from accelsim.records.record import Minimised, TimingNotes
+from accelsim.records.record import Minimised, Roofline, TimingNotes
 from accelsim.report.brief import MOST_LINES, NEXT_LINES, brief, next_steps
 from accelsim.report.summary import MOST_LINES as TABLE_LINES
 from accelsim.report.summary import summary
@@ -375,3 +375,24 @@ def test_a_design_that_is_not_exact_says_so_in_its_line(make_record):
     (head,) = (line for line in lines if " cycles " in line and "stationary" in line)
     assert "exact" in head.split()
     assert sum("1/2" in line.split() for line in lines) == 1
+
+
+def test_what_bounds_a_design_has_narrower_gaps_where_the_width_is_short(make_record):
+    placed = {
+        bound: Roofline(intensity=1.0, achieved=2.0, attainable=4.0, bound=bound)
+        for bound in ("dram", "compute")
+    }
+    records = [
+        record.model_copy(update={"roofline": placed["dram" if record.gemm == "q" else "compute"]})
+        for record in twelve(make_record)
+    ]
+    lines = brief(records, width=80).splitlines()
+    assert lines[0].startswith("12 modelled designs, mm² in 45 nm, 2 GEMMs together: ")
+    (head,) = (line for line in lines if line.split()[:1] == ["stationary"])
+    assert head.split()[-3:] == ["J", "mm²", "bound"]
+    assert sum(line.endswith(" DRAM 1/2") for line in lines) == 12
+    assert max(map(len, lines)) <= 80
+    wide = brief(records, width=100).splitlines()
+    (head,) = (line for line in wide if line.split()[:1] == ["stationary"])
+    assert "mm² in" not in wide[0]
+    assert head.split()[6:11] == ["J", "mm²", "(45", "nm)", "bound"]
