@@ -138,7 +138,7 @@ def _withheld(lines: Sequence[Line], baselines: Sequence[str]) -> dict[str, str]
         known = [time for line in void if (time := line.baseline_time(name)) is not None]
         if known:
             ends = dict.fromkeys(map(milliseconds, (min(known), max(known))))
-            times[f"{name} itself"] = f"{' to '.join(ends)} ms"
+            times[f"{name} where ×{name} is –"] = f"{' to '.join(ends)} ms"
     return times
 
 

@@ -249,6 +249,8 @@ def _identified(subject: Subject, a: Tensor, b: Tensor) -> tuple[str, str]:
     error = (subject.backend.multiply(a, b).cpu().to(torch.float64) - expected).abs().max()
     relative = float(error / expected.abs().max())
     if relative < LARGEST_ROUNDING:
+        if words := _missing_products(subject, a.shape[1]):
+            return words, PRODUCT
         words = f"; an error of {relative:.1e} of the sum, as of floating-point rounding"
         return words, ACCUMULATOR
     return _not_the_width(subject, a.shape[1]), PRODUCT
@@ -270,6 +272,22 @@ def _not_the_width(subject: Subject, d: int) -> str:
     return (
         f"; {d} products of 1 are right, and no narrower accumulator gives this sum: it may be "
         "clipped, or pass through a narrower type on its way to the result"
+    )
+
+
+def _missing_products(subject: Subject, d: int) -> str:
+    """Say how many products of a sum are left out, if that is what is wrong with it.
+
+    A rounded sum lacks another number of products when these are small than when they are large.
+    """
+    largest = _step(subject, 1)
+    lacking = divmod(d * largest - _total(subject, d), largest)
+    ones = d - int(subject.backend.multiply(*_constant(subject, d, 1, 1))[0, 0])
+    if lacking != (ones, 0) or not 0 < ones < d:
+        return ""
+    return (
+        f"; {ones} of the {d} products are missing, large or small: what is wrong is how K is cut "
+        "into tiles, and not the accumulator"
     )
 
 

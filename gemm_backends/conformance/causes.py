@@ -13,7 +13,7 @@ ACCUMULATOR = "accumulator"
 """The cause of a check that found a register narrower than claimed, while products of two digits
 are right."""
 
-SIMPLEST = ("small_shapes", "extreme_digits")
+SIMPLEST = ("small_shapes", "odd_shapes", "tile_edges", "extreme_digits")
 """The checks whose wrong products say most plainly what is wrong."""
 
 

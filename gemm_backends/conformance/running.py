@@ -185,7 +185,11 @@ def execution(subject: Subject) -> str:
     )
     what = f"{size}^3 takes {_span(mine)} ms, {_span(floating)} ms in float32"
     if min(mine) > max(floating):
-        raise CheckFailed(f"{what}: that is emulated or a fallback, not native")
+        raise CheckFailed(
+            f"{what}: not faster than floats, it counts as emulated or a fallback. If its own code "
+            "multiplies, repeat this on a quiet machine with OMP_NUM_THREADS=1, or make it faster; "
+            'until then declare execution="emulated", which marks its times'
+        )
     if median(mine) > median(floating):
         raise NotApplicable(f"not decided, the times overlap: {what}")
     return what

@@ -136,8 +136,8 @@ def test_ratios_that_are_no_results_are_dashes_and_say_why_first(make_record):
     assert text.splitlines()[1].split()[-1] == "–"
     legend = " ".join(text.split("\n\n")[1].split())
     assert legend.startswith("–: not a result: ")
-    assert f"fp32 itself: {record.baselines['fp32']:.2f} ms. " in legend
-    assert "fp32 itself" not in brief([timed(make_record, 1.0, "q")])
+    assert f"fp32 where ×fp32 is –: {record.baselines['fp32']:.2f} ms. " in legend
+    assert "fp32 where" not in brief([timed(make_record, 1.0, "q")])
 
 
 def test_the_legend_is_whole_where_the_tables_leave_room(make_record):
