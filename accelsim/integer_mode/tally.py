@@ -221,7 +221,8 @@ class Tally:
         """
         counts = {key: asdict(found) for key, found in self.by_place.items()}
         total = {**asdict(self.total), "ratio": self.total.ratio}
-        lines = table(_LABELS[by], self.rows(by), total) + legend(counts, total)
+        rows = self.rows(by)
+        lines = table(_LABELS[by], rows, total) + legend(counts, total)
         return "\n".join(lines)
 
     def rows(self, by: Literal["op", "layer"] = "op") -> list[dict[str, Any]]:

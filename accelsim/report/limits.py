@@ -11,6 +11,18 @@ from accelsim.report.cells import count
 from accelsim.report.designs import Design
 from accelsim.report.settings import describe
 
+MANY_STALLS = 0.5
+"""The share of stalls in the cycles from which the default order of tiles is probably at fault."""
+
+_PARTS = {
+    "a": "A's digits",
+    "b": "B's digits",
+    "c_read": "sums",
+    "c_write": "sums",
+    "front_end": "the front end",
+}
+"""What the parts of DRAM's traffic carry."""
+
 
 def limits(found: Sequence[Design]) -> list[str]:
     """Return sentences on what limits the modelled accelerators, for each subject that is known.
@@ -20,7 +32,8 @@ def limits(found: Sequence[Design]) -> list[str]:
     found : sequence of Design
         What `accelsim.report.designs.designs` returned for one run.
     """
-    return [words for words in (_memory(found), _front_end(found), *_accumulators(found)) if words]
+    sentences = (_memory(found), _stalls(found), _front_end(found), *_accumulators(found))
+    return [words for words in sentences if words]
 
 
 def _memory(found: Sequence[Design]) -> str:
@@ -40,6 +53,32 @@ def _memory(found: Sequence[Design]) -> str:
     if len(found) == 1 and shares[0] is not None:
         words += f"; {shares[0]:.0%} of the cycles are stalls"
     return f"{words}."
+
+
+def _stalls(found: Sequence[Design]) -> str:
+    """Say what the design that stalls most moves most, and how to look for a better order."""
+    worst = max(found, key=lambda design: design.stall_share or 0, default=None)
+    if worst is None or (share := worst.stall_share) is None or share <= MANY_STALLS:
+        return ""
+    moved: dict[str, float] = defaultdict(float)
+    for record in worst.records:
+        for part, size in record.traffic.get("dram", {}).items():
+            moved[_PARTS.get(part, part)] += size
+    most = max(moved, key=moved.__getitem__)
+    who = "" if len(found) == 1 else f" of {_named([worst], found)}"
+    words = (
+        f"{share:.0%} of the cycles{who} are stalls; {moved[most] / sum(moved.values()):.0%} of "
+        f"the bytes of DRAM are for {most}"
+    )
+    if most == _PARTS["front_end"] or any(_searches(design) for design in found):
+        return f"{words}."
+    return f"{words}. `mapping: {{search: cycles}}` in `memory` looks for a better order of tiles."
+
+
+def _searches(design: Design) -> bool:
+    memory = design.records[0].backend_options.get("memory")
+    mapping = memory.get("mapping") if isinstance(memory, dict) else None
+    return isinstance(mapping, dict) and mapping.get("search") is not None
 
 
 def _named(members: Sequence[Design], found: Sequence[Design]) -> str:

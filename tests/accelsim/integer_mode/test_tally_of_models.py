@@ -99,3 +99,8 @@ def test_a_ratio_of_some_of_the_gemms_is_said_to_be_theirs():
 def test_an_empty_tally_can_be_printed():
     assert str(Tally()) == "0 GEMMs in integers"
     assert Tally().rows(by="layer") == []
+
+
+def test_a_wrong_name_of_a_row_is_an_input_error():
+    with pytest.raises(InputError, match="by: unknown value 'phase'"):
+        Tally().table(by="phase")

@@ -49,6 +49,8 @@ def test_the_bound_and_the_stalls_are_said(tmp_path):
     assert front[0] > 0
     assert limits(designs(records)) == [
         "DRAM bounds 1 of 1 GEMMs of each design.",
+        f"{max(r.stall_cycles / r.cycles for r in records):.0%} of the cycles of 8 bits, emulator* "
+        f"are stalls; {front[1]}% of the bytes of DRAM are for the front end.",
         f"{front[0]} to {front[1]}% of the bytes of DRAM are the front end's, which reads the "
         "operands in floats and writes their digits.",
     ]
@@ -105,3 +107,22 @@ def test_what_was_only_counted_is_not_called_exact(tmp_path):
     counted = brief(run(tmp_path, "--cost-only", "--overwrite"))
     assert "Least area·time of the designs counted: " in counted
     assert "exact designs" not in counted
+
+
+def test_a_search_is_named_where_digits_and_sums_are_waited_for(tmp_path):
+    options = "array: [8, 8], dataflow: weight-stationary"
+    sizes = "sram_kb: {a: 2, b: 2, c: 2}, bandwidth: {dram: 1}"
+    default = run(tmp_path, memory=f", {options}, memory: {{{sizes}}}", accumulator_bits=32)
+    (stalls,) = (words for words in limits(designs(default)) if "are stalls" in words)
+    assert "% of the bytes of DRAM are for " in stalls
+    assert "the front end" not in stalls
+    assert stalls.endswith(
+        "`mapping: {search: cycles}` in `memory` looks for a better order of tiles."
+    )
+    searched = run(
+        tmp_path,
+        "--overwrite",
+        memory=f", {options}, memory: {{{sizes}, mapping: {{search: cycles}}}}",
+        accumulator_bits=32,
+    )
+    assert not any("mapping" in words for words in limits(designs(searched)))
