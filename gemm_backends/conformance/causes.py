@@ -13,8 +13,8 @@ ACCUMULATOR = "accumulator"
 """The cause of a check that found a register narrower than claimed, while products of two digits
 are right."""
 
-SIMPLEST = ("small_shapes", "odd_shapes", "tile_edges", "extreme_digits")
-"""The checks whose wrong products say most plainly what is wrong."""
+SIMPLEST = ("small_shapes", "extreme_digits", "odd_shapes", "tile_edges")
+"""The checks whose wrong products say most plainly what is wrong, the plainest first."""
 
 
 def raised(error: BaseException) -> str:
@@ -47,8 +47,9 @@ def followers(outcomes: Sequence[Outcome]) -> dict[str, str]:
     return {name: root for name, root in found.items() if name != root}
 
 
-def _complexity(outcome: Outcome) -> tuple[bool, bool]:
-    return outcome.cause != ACCUMULATOR, outcome.name not in SIMPLEST
+def _complexity(outcome: Outcome) -> tuple[bool, int]:
+    place = SIMPLEST.index(outcome.name) if outcome.name in SIMPLEST else len(SIMPLEST)
+    return outcome.cause != ACCUMULATOR, place
 
 
 def _group(outcome: Outcome) -> str:
