@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
@@ -200,8 +201,9 @@ def next_steps(records: Sequence[Record], folder: Path) -> list[str]:
     whole = has_every_gemm(records)
     compare = {f"accelsim compare {path}": "backends side by side"}
     each = {f"accelsim compare {path} --rows gemm": "every GEMM"}
+    lacking = "" if find_spec("seaborn") else " (needs the extra `report`)"
     commands = {
-        f"accelsim report {path}": "a page with tables and figures",
+        f"accelsim report {path}": f"a page with tables and figures{lacking}",
         **(compare if whole else each),
     }
     widest = max(map(len, commands))

@@ -396,3 +396,11 @@ def test_what_bounds_a_design_has_narrower_gaps_where_the_width_is_short(make_re
     (head,) = (line for line in wide if line.split()[:1] == ["stationary"])
     assert "mm² in" not in wide[0]
     assert head.split()[6:11] == ["J", "mm²", "(45", "nm)", "bound"]
+
+
+def test_the_report_says_which_extra_it_needs(make_record, monkeypatch):
+    _, report, _ = next_steps([make_record()], Path("runs/a"))
+    assert report.endswith("a page with tables and figures")
+    monkeypatch.setattr("accelsim.report.brief.find_spec", lambda module: None)
+    _, report, _ = next_steps([make_record()], Path("runs/a"))
+    assert report.endswith("a page with tables and figures (needs the extra `report`)")
