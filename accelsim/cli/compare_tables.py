@@ -182,6 +182,8 @@ def _show(result: Pivot, values: Sequence[str], ends: Sequence[str], style: Form
         title = _title(value) + (" [95% interval]" if around else "")
         if value in result.added:
             title += " (sum over the GEMMs)"
+        elif value in result.divided:
+            title += " (of all GEMMs together: the sum of the former over that of the latter)"
         elif result.merged > 1 and _has_numbers(result, value):
             title += " (median where a cell has several records)"
         title = _wrapped(title) if style == "table" else title
@@ -251,7 +253,8 @@ def _remark(runs: Sequence[Run], records: Sequence[dict[str, Any]], result: Pivo
     if result.merged > 1:
         click.echo(
             f"accelsim: note: cells hold up to {result.merged} records: medians of numbers; "
-            "times, counts and energies of several GEMMs are added; yes only if all are yes",
+            "times, counts and energies of several GEMMs are added, and r is of their sums; yes "
+            "only if all are yes",
             err=True,
         )
     reasons = Counter(

@@ -32,6 +32,8 @@ class Field:
         How a sentence names a value, such as ``{} bits``; for settings only.
     summed : {"sum", ""}
         Whether the value of several GEMMs together is the sum of theirs.
+    parts : tuple of str or None
+        The two fields whose sums over several GEMMs, one over the other, are its value of them.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Field:
     short: str = ""
     said: str = ""
     summed: Literal["sum", ""] = ""
+    parts: tuple[str, str] | None = None
 
     @property
     def title(self) -> str:
@@ -159,7 +162,12 @@ FIELDS: dict[str, Field] = {
             "relative_error_vs_float",
             "Frobenius norm of the dequantized product's error over that of the float64 product",
         ),
-        _field("ratio", "low-bit multiplications over those of the GEMM", short="r"),
+        Field(
+            "ratio",
+            "low-bit multiplications over those of the GEMM",
+            short="r",
+            parts=("low_bit_macs", "dense_macs"),
+        ),
         _field(
             "ratio_basis",
             "`counted` on the operands; `drawn`: on operands drawn from a profile; `sampled`: "
@@ -295,6 +303,17 @@ def adds_up(name: str) -> bool:
     return head in FIELDS and FIELDS[head].summed == "sum"
 
 
+def parts_of(name: str) -> tuple[str, str] | None:
+    """Return the fields whose sums over GEMMs, one over the other, are a field of them together.
+
+    Parameters
+    ----------
+    name : str
+        A field, or a path in one.
+    """
+    return FIELDS[name].parts if name in FIELDS else None
+
+
 def meaning(name: str) -> str | None:
     """Return what a field means; None if there is no such field.
 
@@ -338,9 +357,17 @@ def markdown() -> str:
     """Return the table of `docs/formats.md`."""
     rows = ["| field | what it is | unit | of several GEMMs |", "|---|---|---|---|"]
     rows += [
-        f"| `{field.name}` | {field.meaning} | {field.unit} | {field.summed} |"
+        f"| `{field.name}` | {field.meaning} | {field.unit} | {_of_several(field)} |"
         for field in FIELDS.values()
     ]
     rows += ["", "| stage | what is done |", "|---|---|"]
     rows += [f"| `{name}` | {stage.meaning} |" for name, stage in STAGES.items()]
     return "\n".join(rows) + "\n"
+
+
+def _of_several(field: Field) -> str:
+    return (
+        field.summed
+        if field.parts is None
+        else f"sum of `{field.parts[0]}` / sum of `{field.parts[1]}`"
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, TypeAlias
 
-from accelsim.records.fields import adds_up
+from accelsim.records.fields import adds_up, parts_of
 from accelsim.report.cells import text
 from accelsim.report.fields import lookup
 
@@ -34,6 +34,8 @@ class Pivot:
         The largest number of records behind one cell.
     added : frozenset of str
         The value fields of which cells hold sums over several GEMMs.
+    divided : frozenset of str
+        Those of which cells hold a sum over several GEMMs divided by another one.
     """
 
     row_fields: tuple[str, ...]
@@ -43,6 +45,7 @@ class Pivot:
     cells: Mapping[tuple[Label, str, str], Any]
     merged: int
     added: frozenset[str] = frozenset()
+    divided: frozenset[str] = frozenset()
 
     def table(self, values: Sequence[str]) -> list[dict[str, Any]]:
         """Return one mapping per row: its labels, then each column with each of `values`."""
@@ -102,8 +105,10 @@ def pivot(
     """Group records by `rows` and `columns` and merge the `values` of each group.
 
     Several numbers become their median, and those of several GEMMs their sum where they add up, as
-    times, counts and energies do; a sum that lacks a GEMM's value is None. Several truth values
-    become whether all are true, and anything else the different values, in order.
+    times, counts and energies do; the unpack ratio of several GEMMs is the sum of their low-bit
+    multiplications over the sum of their dense ones. A sum that lacks a GEMM's value is None.
+    Several truth values become whether all are true, and anything else the different values, in
+    order.
 
     Parameters
     ----------
@@ -120,6 +125,7 @@ def pivot(
         )
         headings[column] = " ".join(text(part) for part in column if part is not None)
         groups[row, headings[column]].append(record)
+    several = any(len(_by_gemm(group)) > 1 for group in groups.values())
     return Pivot(
         row_fields=tuple(rows),
         value_fields=tuple(values),
@@ -131,11 +137,8 @@ def pivot(
             for field in values
         },
         merged=max(map(len, groups.values()), default=0),
-        added=frozenset(
-            field
-            for field in values
-            if adds_up(field) and any(len(_by_gemm(group)) > 1 for group in groups.values())
-        ),
+        added=frozenset(field for field in values if several and adds_up(field)),
+        divided=frozenset(field for field in values if several and parts_of(field)),
     )
 
 
@@ -152,13 +155,19 @@ def _by_gemm(records: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any
 
 def _merged(records: Sequence[Mapping[str, Any]], field: str) -> Any:
     """Return the value of a cell."""
-    parts = _by_gemm(records) if adds_up(field) else []
-    if len(parts) < 2:
+    each = _by_gemm(records) if adds_up(field) or parts_of(field) else []
+    if len(each) < 2:
         return _merge([lookup(record, field) for record in records])
-    each = [_merge([lookup(record, field) for record in part]) for part in parts]
-    if all(isinstance(value, int | float) for value in each):
-        return sum(each)
-    return None
+    if (parts := parts_of(field)) is None:
+        return _summed(each, field)
+    over, under = (_summed(each, part) for part in parts)
+    return over / under if over is not None and under else None
+
+
+def _summed(each: Sequence[Sequence[Mapping[str, Any]]], field: str) -> float | None:
+    """Return the sum over GEMMs of the values of their records; None if one has none."""
+    values = [_merge([lookup(record, field) for record in records]) for records in each]
+    return sum(values) if all(isinstance(value, int | float) for value in values) else None
 
 
 def _label(value: Any) -> Any:

@@ -90,17 +90,39 @@ def test_nothing_gives_an_empty_pivot():
     assert (result.table(["time"]), result.headings(["time"]), result.merged) == ([], ["gemm"], 0)
 
 
-def test_times_of_several_gemms_are_added_and_ratios_are_not():
+def test_times_of_several_gemms_are_added_and_rates_are_not():
     records = [
-        record("q", 4, "cpu", seconds=1.0, ratio=1.0),
-        record("q", 4, "cpu", seconds=3.0, ratio=2.0),
-        record("k", 4, "cpu", seconds=10.0, ratio=4.0),
-        record("q", 4, "gpu", seconds=1.0, ratio=1.0),
-        record("k", 4, "gpu", seconds=None, ratio=3.0),
+        record("q", 4, "cpu", seconds=1.0, tops=1.0),
+        record("q", 4, "cpu", seconds=3.0, tops=2.0),
+        record("k", 4, "cpu", seconds=10.0, tops=4.0),
+        record("q", 4, "gpu", seconds=1.0, tops=1.0),
+        record("k", 4, "gpu", seconds=None, tops=3.0),
     ]
-    result = pivot(records, ["bits"], ["backend"], ["seconds", "ratio"])
-    (row,) = result.table(["seconds", "ratio"])
+    result = pivot(records, ["bits"], ["backend"], ["seconds", "tops"])
+    (row,) = result.table(["seconds", "tops"])
     assert row["cpu seconds"] == 2.0 + 10.0
     assert row["gpu seconds"] is None, "a sum without one of the GEMMs is no sum"
-    assert (row["cpu ratio"], row["gpu ratio"]) == (2.0, 2.0)
-    assert result.added == {"seconds"}
+    assert (row["cpu tops"], row["gpu tops"]) == (2.0, 2.0)
+    assert (result.added, result.divided) == ({"seconds"}, frozenset())
+
+
+def test_the_unpack_ratio_of_several_gemms_is_weighted_by_their_multiplications():
+    def counted(gemm, backend, low, dense):
+        ratio = None if low is None else low / dense
+        return record(gemm, 4, backend, ratio=ratio, low_bit_macs=low, dense_macs=dense)
+
+    records = [
+        counted("q", "cpu", 400, 100),
+        counted("k", "cpu", 10, 10),
+        counted("v", "cpu", 20, 10),
+        counted("q", "gpu", 400, 100),
+        counted("k", "gpu", None, None),
+    ]
+    result = pivot(records, ["bits"], ["backend"], ["ratio"])
+    (row,) = result.table(["ratio"])
+    assert row["cpu"] == 430 / 120, "and not the median, 2"
+    assert row["gpu"] is None
+    assert result.divided == {"ratio"}
+    alone = pivot(records, ["gemm"], ["backend"], ["ratio"])
+    assert [row["cpu"] for row in alone.table(["ratio"])] == [4, 1, 2]
+    assert alone.divided == frozenset()
