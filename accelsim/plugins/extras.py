@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import json
+import logging
 import shlex
 from types import ModuleType
 from urllib.parse import unquote, urlparse
@@ -29,6 +30,9 @@ PURPOSES = {
 def need(module: str, extra: str) -> ModuleType:
     """Import an optional library.
 
+    transformers imports torchao wherever it is installed, whether it is used or not, and torch then
+    logs warnings to the authors of torchao. These alone are left out of the log.
+
     Parameters
     ----------
     module : str
@@ -46,10 +50,15 @@ def need(module: str, extra: str) -> ModuleType:
     InputError
         If it is not installed; the message says how to install it.
     """
+    logging.getLogger("torch.utils._pytree").addFilter(_concerns_users)
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise InputError(f"{_missing(module, extra)} ({error})") from error
+
+
+def _concerns_users(entry: logging.LogRecord) -> bool:
+    return "register_constant() on Enum subclasses" not in str(entry.msg)
 
 
 def lacks(module: str, extra: str) -> str:

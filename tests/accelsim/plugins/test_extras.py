@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import logging
 import shlex
 
 import pytest
@@ -51,3 +52,13 @@ def test_a_missing_library_is_named_with_its_command():
     )
     assert lacks("no_such_library", "report") in str(raised.value)
     assert lacks("json", "report") == ""
+
+
+def test_only_a_warning_to_the_authors_of_a_library_is_left_out_of_the_log(caplog):
+    need("json", "models")
+    log = logging.getLogger("torch.utils._pytree")
+    log.warning("%s ... Calling register_constant() on Enum subclasses is deprecated", "X")
+    log.warning("another warning")
+    need("json", "models")
+    assert caplog.messages == ["another warning"]
+    assert len(log.filters) == 1
