@@ -31,8 +31,9 @@ def list_command(files: tuple[Path, ...], style: Format) -> None:
 
     FILES are .safetensors bundles, YAML configs, models of the catalog or local Hugging Face
     folders; without any, the bundles that ship with accelsim are listed. A model with weights runs
-    once. The names are what globs match: --gemm of commands, `gemms` and `skip` of configs, plans
-    and `accelsim.integer_gemms`.
+    once. The names are what --gemm of commands and `gemms` of configs match. `lstm#2` is the second
+    GEMM of a layer, `lstm.dx` and `lstm.dw` its gradients: plans, `skip` and
+    `accelsim.integer_gemms` take all of them together, by the name without these ends.
     """
     from accelsim.cli.gemms import gemms_of, is_model
     from accelsim.cli.workload_rows import shape_row
@@ -50,7 +51,10 @@ def list_command(files: tuple[Path, ...], style: Format) -> None:
     rows = [shape_row(gemm) for gemm in gemms]
     narrow = [name for name in rows[0] if name != "macs"]
     click.echo(render(rows, narrow if style == "table" else None, style), nl=False)
-    if style == "table" and (terms := explain_gemms(gemms)):
+    terms = explain_gemms(gemms)
+    if any("#" in gemm.name for gemm in gemms):
+        terms["#2"] = "the second product of a layer; plans take all of a layer, without #2 and .dx"
+    if style == "table" and terms:
         click.echo("\n" + "\n".join(f"{name:11} {words}" for name, words in terms.items()))
 
 

@@ -28,6 +28,7 @@ from accelsim.errors import InputError
 from accelsim.settings import KINDS, PerKind
 from accelsim.types import Rounding
 from workloads.gemm import listed
+from workloads.tracing import place_of_name
 
 T = TypeVar("T")
 
@@ -216,9 +217,13 @@ class Plan:
         known = list(dict.fromkeys(places))
         for glob in self.globs:
             if not any(fnmatchcase(place, glob) for place in known):
-                raise InputError(
-                    f"{self.path}: no GEMM matches {glob!r}; there are: {listed(known)}"
+                whole = place_of_name(glob)
+                instead = (
+                    f"{whole!r} has all GEMMs of this layer, which go together in a plan"
+                    if whole in known
+                    else f"there are: {listed(known)}"
                 )
+                raise InputError(f"{self.path}: no GEMM matches {glob!r}; {instead}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values, in the form of its file."""

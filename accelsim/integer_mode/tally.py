@@ -191,7 +191,9 @@ class Tally:
         return "\n".join(lines)
 
     def table(self, by: Literal["op", "layer"] = "op") -> str:
-        """Return the counts as a table to print, with a line that sums them up and a legend.
+        """Return the counts as a table to print, with lines that sum them up and a legend.
+
+        By layer, the sums of a layer stand below its rows, if it has several.
 
         Parameters
         ----------
@@ -218,12 +220,20 @@ class Tally:
         together                       2    30
         MACs: multiplications of the GEMMs
         no unpack ratio r: without a backend nothing is unpacked
+        linear: products with weights, those of convolutions, too
         """
         counts = {key: asdict(found) for key, found in self.by_place.items()}
         total = {**asdict(self.total), "ratio": self.total.ratio}
         rows = self.rows(by)
-        lines = table(_LABELS[by], rows, total) + legend(counts, total)
+        lines = table(_LABELS[by], rows, total, self._layers()) + legend(counts, total)
         return "\n".join(lines)
+
+    def _layers(self) -> dict[str, dict[str, Any]]:
+        """Return the counts of each layer, with its unpack ratio."""
+        found: dict[str, Totals] = defaultdict(Totals)
+        for (layer, *_), counts in self.by_place.items():
+            found[layer] += counts
+        return {layer: {**asdict(sums), "ratio": sums.ratio} for layer, sums in found.items()}
 
     def rows(self, by: Literal["op", "layer"] = "op") -> list[dict[str, Any]]:
         """Return the counts as flat rows, for a table or JSON.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 WHOLE_MODEL = "(model)"
@@ -10,9 +11,12 @@ WHOLE_MODEL = "(model)"
 
 
 def table(
-    labels: Sequence[str], rows: Sequence[Mapping[str, Any]], total: Mapping[str, Any]
+    labels: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    total: Mapping[str, Any],
+    layers: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
-    """Lay out the counts of GEMMs, one line each and one for all together.
+    """Lay out the counts of GEMMs, one line each, one for all of a layer, and one for all.
 
     Parameters
     ----------
@@ -22,6 +26,9 @@ def table(
         These fields, and those of `accelsim.integer_mode.tally.Totals` with their ``ratio``.
     total : mapping
         The counts of all rows together.
+    layers : mapping
+        The counts of each layer together, by its name, if the rows are by layer; they are shown
+        behind the rows of a layer that has several.
 
     Returns
     -------
@@ -31,7 +38,12 @@ def table(
     """
     unpacked = total["ratio"] is not None
     heads = [*labels, "GEMMs", "MACs", *(["low-bit MACs", "r"] if unpacked else [])]
-    lines = [[*(str(row[name]) or WHOLE_MODEL for name in labels), *_counts(row)] for row in rows]
+    lines = []
+    for layer, group in groupby(rows, lambda row: row.get("layer")):
+        of_layer = [[*(str(row[n]) or WHOLE_MODEL for n in labels), *_counts(row)] for row in group]
+        lines += of_layer
+        if layer is not None and len(of_layer) > 1:
+            lines.append([layer or WHOLE_MODEL, "together", "", *_counts(layers[layer])])
     if len(rows) > 1:
         lines.append(["together", *[""] * (len(labels) - 1), *_counts(total)])
     cells = [heads, *(line[: len(heads)] for line in lines)]
@@ -70,12 +82,14 @@ def legend(
         lines[0] += f"; low-bit MACs: those of their digits; r: low-bit MACs over MACs{part}"
     elif total["gemms"]:
         lines.append("no unpack ratio r: without a backend nothing is unpacked")
+    ops = {op: None for _, op, _ in by_place}
+    words = ["linear: products with weights, those of convolutions, too"] if "linear" in ops else []
+    if attention := [op for op in ops if op != "linear"]:
+        words.append(f"{', '.join(attention)}: attention's products")
+    lines += ["; ".join(words)] if words else []
     forward = {key[:2]: n["gemms"] for key, n in by_place.items() if key[2] == "forward"}
     if max(forward.values(), default=0) > 1:
-        lines.append(
-            "a layer has a GEMM for each product that it computes; a recurrent layer multiplies "
-            "its state in every step"
-        )
+        lines.append("a layer has a GEMM for each product that it computes, in every step or call")
     if all(phase == "forward" for *_, phase in by_place):
         return lines
     lines.append(
@@ -86,6 +100,6 @@ def legend(
     if any(inputs.get(place, 0) < count for place, count in forward.items()):
         lines.append(
             "grad_input has fewer GEMMs than forward where an input needs no gradient, such as the "
-            "model's input or the first state of a recurrent layer"
+            "model's"
         )
     return lines

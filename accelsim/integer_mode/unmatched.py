@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from accelsim.errors import InputError
 from workloads.gemm import OPS, listed
-from workloads.tracing import place
+from workloads.tracing import place, place_of_name
 
 
 class Globs:
@@ -39,7 +40,8 @@ class Globs:
         Raises
         ------
         InputError
-            With the names of the modules that have weights.
+            With the names of the modules that have weights, or with that of the layer where
+            `glob` names one of its GEMMs.
         """
         if self._expected:
             return
@@ -47,8 +49,9 @@ class Globs:
         places = dict.fromkeys(place(name, op) for name, _ in model.named_modules() for op in OPS)
         for key, glob in self._unmatched:
             if glob not in places and not any(fnmatchcase(name, glob) for name in places):
-                names = listed(_weighted(model)) or "none"
-                raise InputError(f"{key}: no GEMM can match {glob!r}; layers with weights: {names}")
+                raise InputError(
+                    f"{key}: no GEMM can match {glob!r}; {_instead(glob, model, places)}"
+                )
 
     def see(self, name: str) -> None:
         """Record a GEMM's place."""
@@ -72,10 +75,25 @@ class Globs:
             raise InputError(f"{key}: no GEMM matches {glob!r}; the model ran: {names}")
 
 
+def _instead(glob: str, model: nn.Module, places: Container[str]) -> str:
+    """Say what to use in place of a glob that matches nothing."""
+    whole = place_of_name(glob)
+    if whole in places:
+        return f"{whole!r} has all GEMMs of this layer, in both passes, which go together here"
+    return f"layers with weights: {listed(_weighted(model)) or 'none'}"
+
+
 def _weighted(model: nn.Module) -> list[str]:
-    """Name the modules that have matrices of their own, as GEMMs multiply them."""
+    """Name the modules that multiply matrices of their own.
+
+    Embeddings look rows up, and the output layer of ``nn.MultiheadAttention`` runs as a part of it.
+    """
     return [
         place(name, "linear")
         for name, module in model.named_modules()
         if any(x.ndim > 1 for x in module.parameters(recurse=False))
+        and not isinstance(module, _WITHOUT_GEMMS)
     ]
+
+
+_WITHOUT_GEMMS = (nn.Embedding, nn.EmbeddingBag, NonDynamicallyQuantizableLinear)

@@ -63,7 +63,11 @@ FIELDS: dict[str, Field] = {
     for field in (
         _field("workload", "where the GEMM is from", said="workload {}"),
         _field("gemm", "name of the GEMM in its workload", short="GEMM"),
-        _field("op", "`linear`, `qk` (queries and keys) or `pv` (probabilities and values)"),
+        _field(
+            "op",
+            "`linear` (with weights, of convolutions, too), `qk` (queries and keys) or `pv` "
+            "(probabilities and values)",
+        ),
         _field("layer", "the layer of the model"),
         _field("phase", "`forward`, `grad_input` (the gradient of A) or `grad_weight` (that of B)"),
         _field("batch", "matrix pairs, as many as heads: A is `[batch, n, d]`, B `[batch, h, d]`"),

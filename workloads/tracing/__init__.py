@@ -2,7 +2,7 @@
 
 from workloads.tracing.multiplication import GemmOperands, Multiplication, recognize
 from workloads.tracing.placing import GemmCall
-from workloads.tracing.sites import Site, place
+from workloads.tracing.sites import Site, place, place_of_name
 from workloads.tracing.skipped import Skipped, product_macs
 from workloads.tracing.tracer import Tracer
 
@@ -14,6 +14,7 @@ __all__ = [
     "Skipped",
     "Tracer",
     "place",
+    "place_of_name",
     "product_macs",
     "recognize",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -146,6 +147,20 @@ class Site:
 def place(layer: str, op: str) -> str:
     """Return what a product of a layer is called: see `Site.place`."""
     return ".".join(filter(None, [layer, "" if op == "linear" else op])) or "matmul"
+
+
+_OWN = re.compile(rf"(#\d+)?(\.({'|'.join(GRADIENTS.values())}))?$")
+
+
+def place_of_name(name: str) -> str:
+    """Return the place of the GEMM of a bundle: its name without ``#2``, ``.dx`` and the like.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``lstm#2.dx``, the gradient of the second product of a layer.
+    """
+    return _OWN.sub("", name)
 
 
 class Sites:

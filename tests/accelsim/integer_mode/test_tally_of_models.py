@@ -59,29 +59,38 @@ def test_rows_by_layer_and_by_op_have_the_same_sums(tally):
 def test_a_table_by_layer_has_the_multiplications_of_each_and_of_all(tally):
     lines = tally.table(by="layer").splitlines()
     assert lines[0].split() == ["layer", "op", "phase", "GEMMs", "MACs", "low-bit", "MACs", "r"]
-    for line, row in zip(lines[1:7], tally.rows(by="layer"), strict=True):
+    rows = tally.rows(by="layer")
+    assert [lines[4].split()[:2], lines[8].split()[:2]] == [
+        ["lstm", "together"],
+        ["head", "together"],
+    ]
+    for line, row in zip([*lines[1:4], *lines[5:8]], rows, strict=True):
         assert line.split() == [
             *(row[name] for name in ("layer", "op", "phase")),
             *(f"{row[name]:,}" for name in ("gemms", "dense_macs", "low_bit_macs")),
             f"{row['ratio']:.3f}",
         ]
+    macs, low = (sum(row[name] for row in rows[:3]) for name in ("dense_macs", "low_bit_macs"))
+    assert lines[4].split()[2:] == ["11", f"{macs:,}", f"{low:,}", f"{low / macs:.3f}"]
     total = tally.total
     sums = [f"{n:,}" for n in (total.gemms, total.dense_macs, total.low_bit_macs)]
-    assert lines[7].split() == ["together", *sums, f"{total.ratio:.3f}"]
-    assert {len(line) for line in lines[:8]} == {len(lines[0])}
+    assert lines[9].split() == ["together", *sums, f"{total.ratio:.3f}"]
+    assert {len(line) for line in lines[:10]} == {len(lines[0])}
 
 
 def test_the_legend_says_what_the_counts_show(tally):
     text = str(tally)
-    steps, fewer = "a recurrent layer multiplies its state in every step", "needs no gradient"
+    steps, fewer = "a layer has a GEMM for each product", "needs no gradient"
     assert steps in text
+    assert "linear: products with weights, those of convolutions, too" in text
+    assert "attention" not in text
     assert fewer in text
     model, x = nn.Linear(8, 4), torch.randn(3, 8, requires_grad=True)
     with accelsim.integer_gemms(model, beta=127, backend="int64", bits=4) as mode:
         model(x).sum().backward()
     assert steps not in str(mode.tally)
     assert fewer not in str(mode.tally)
-    assert "\n(model)   linear  forward" in mode.tally.table(by="layer")
+    assert "\n(model)   linear    forward" in mode.tally.table(by="layer")
 
 
 def test_a_ratio_of_some_of_the_gemms_is_said_to_be_theirs():
@@ -89,7 +98,7 @@ def test_a_ratio_of_some_of_the_gemms_is_said_to_be_theirs():
     tally.by_place["a", "linear", "forward"].add(
         gemms=1, dense_macs=10, unpacked=1, unpacked_macs=10, low_bit_macs=20
     )
-    assert tally.table().endswith("r: low-bit MACs over MACs")
+    assert tally.table().splitlines()[2].endswith("r: low-bit MACs over MACs")
     tally.by_place["b", "linear", "forward"].add(gemms=1, dense_macs=30)
     lines = tally.table(by="layer").splitlines()
     assert [line.split()[-1] for line in lines[1:4]] == ["2.000", "–", "2.000"]

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import accelsim
+from accelsim.config.plans import load_plan
 from accelsim.errors import InputError
 
 
@@ -62,3 +63,48 @@ def test_many_names_are_listed_by_their_form():
     with pytest.raises(InputError) as caught:
         run(nn.Sequential(*layers, nn.ReLU()), torch.ones(1, 2), gemms=["41"])
     assert str(caught.value).endswith("; the model ran: *")
+
+
+class Attending(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(10, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.lstm = nn.LSTM(8, 8, batch_first=True)
+        self.convolution = nn.Conv1d(8, 8, 3)
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        x = self.lstm(self.attention(x, x, x)[0])[0]
+        return self.convolution(x.mT)
+
+
+def test_names_that_a_message_lists_are_globs_of_gemms():
+    model, tokens = Attending(), torch.zeros(1, 4, dtype=torch.int64)
+    with pytest.raises(InputError) as caught:
+        run(model, tokens, gemms=["nothing"])
+    names = str(caught.value).partition("layers with weights: ")[2].split(", ")
+    assert names == ["attention", "lstm", "convolution"]
+    assert [run(model, tokens, gemms=[name]) for name in names] == [2, 5, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("lstm#2", "lstm"),
+        ("lstm#12.dx", "lstm"),
+        ("attention#2.dw", "attention"),
+        ("attention.qk.dq", "attention.qk"),
+        ("convolution.dw", "convolution"),
+    ],
+)
+def test_the_name_of_one_gemm_of_a_bundle_is_answered_with_its_layer(tmp_path, name, layer):
+    model, tokens = Attending(), torch.zeros(1, 4, dtype=torch.int64)
+    with pytest.raises(InputError) as caught:
+        run(model, tokens, gemms=[name])
+    assert f"no GEMM can match {name!r}; {layer!r} has all GEMMs of this layer" in str(caught.value)
+    assert run(model, tokens, gemms=[layer]) > 0
+    path = tmp_path / "plan.yaml"
+    path.write_text(f"schema: 1\ngemms: {{'{name}': {{beta: 15}}}}\n")
+    with pytest.raises(InputError, match=f"{layer!r} has all GEMMs of this layer, which go togeth"):
+        load_plan(path).check(["head", layer])
