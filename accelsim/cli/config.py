@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.shared import backend_option, format_option, output_option, set_option
+from accelsim.cli.shared import (
+    backend_option,
+    cost_only_option,
+    format_option,
+    output_option,
+    set_option,
+)
 from accelsim.errors import InputError
 from accelsim.measure.durations import duration
 from accelsim.plugins.shipped import shipped_files
@@ -116,17 +122,23 @@ def schema(kind: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @set_option
 @backend_option
-def check(file: Path, overrides: tuple[str, ...], backends: tuple[str, ...]) -> None:
+@cost_only_option
+def check(
+    file: Path, overrides: tuple[str, ...], backends: tuple[str, ...], cost_only: bool
+) -> None:
     """Check the config FILE, of `accelsim run`, `eval` or `train`, and show what it would do.
 
     Nothing is written. For `run`, time and memory are extrapolated from a sample of backends and
-    settings on a crop of a medium-sized GEMM, with the machine's present load: expect an error of
-    up to a factor of two.
+    settings on a part of a medium-sized GEMM, with the machine's present load: expect an error of
+    up to a factor of two, also where nothing is multiplied (--cost-only, product: none).
     """
     from accelsim.config.config_kind import read_kind
 
     kind = read_kind(file, overrides)
+    if cost_only and kind != "run":
+        raise InputError(f"--cost-only is for configs of `accelsim run`; {file} is one of `{kind}`")
     if kind == "run":
+        overrides = (*overrides, *(["product=none"] if cost_only else []))
         lines = _run(file, overrides, backends)
     elif backends:
         raise InputError(f"--backend is for configs of `accelsim run`; {file} is one of `{kind}`")
@@ -146,7 +158,7 @@ def _run(file: Path, overrides: Sequence[str], backends: Sequence[str]) -> Itera
     yield from _plan(config, gemms, len(gemms) * len(settings))
     yield from _designs(settings)
     yield f"  results in {config.output}"
-    yield from _cost(estimate(config, gemms, settings))
+    yield from _cost(estimate(config, gemms, settings), config.product == "none")
 
 
 def _counted(number: int, thing: str) -> str:
@@ -198,11 +210,11 @@ def _designs(settings: Sequence[Setting]) -> Iterator[str]:
         yield f"  … and {len(designs) - _MOST_DESIGNS} more designs"
 
 
-def _cost(found: RunEstimate) -> Iterator[str]:
+def _cost(found: RunEstimate, counted: bool) -> Iterator[str]:
+    more = "nothing is multiplied" if counted else "with timing.target_error it may be longer"
     yield (
         f"about {duration(found.seconds)} and {found.memory_bytes / 2**30:.1f} GiB of memory "
-        f"(from samples of {found.sampled} of {found.settings} settings; with "
-        "timing.target_error it may be longer)"
+        f"(from samples of {found.sampled} of {found.settings} settings; {more})"
     )
 
 

@@ -12,6 +12,7 @@ import click
 
 from accelsim.cli.shared import (
     backend_option,
+    cost_only_option,
     format_option,
     output_option,
     run_folder_options,
@@ -38,11 +39,7 @@ if TYPE_CHECKING:
 )
 @output_option("The folder of the results")
 @run_folder_options
-@click.option(
-    "--cost-only",
-    is_flag=True,
-    help="Count operations and costs; multiply nothing (product: none).",
-)
+@cost_only_option
 @click.option(
     "--details",
     is_flag=True,

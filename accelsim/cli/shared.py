@@ -41,6 +41,14 @@ backend_option = click.option(
 """Adds ``--backend`` to a command, which gets the values as `backends`."""
 
 
+cost_only_option = click.option(
+    "--cost-only",
+    is_flag=True,
+    help="Count operations and costs; multiply nothing (product: none).",
+)
+"""Adds ``--cost-only`` to a command, which gets it as `cost_only`."""
+
+
 def say_next(*commands: tuple[str, str]) -> None:
     """Print to stderr what to call next.
 

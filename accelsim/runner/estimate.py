@@ -6,10 +6,11 @@ import resource
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import gcd
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from accelsim.errors import AccelsimError
 from accelsim.measure.timing import StageTimer
 from accelsim.runner.bench import CaseBench
 from accelsim.runner.cases import Case, Setting, case_of
+from accelsim.runner.estimate_counts import CountEstimate, mean
 from accelsim.runner.trial import Trial
 from workloads import Gemm
 
@@ -34,6 +36,9 @@ ones."""
 
 _FLOAT, _INTEGER, _WIDE = 4, 4, 8
 """Bytes of an entry of an operand, of its rounded form, and of a product."""
+
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,11 @@ def estimate(config: RunConfig, gemms: Sequence[Gemm], settings: Sequence[Settin
     """Time backends and settings on a crop of a typical GEMM, and scale the times up.
 
     Times are taken to grow with the multiplications, memory with the operands, the product and the
-    unpack ratio of the sample. A backend that is unavailable takes nothing. For a large sweep as
-    many settings are sampled as `BUDGET_S` allows, each strategy on each backend first; the others
-    count as the mean of those that share their strategy and backend, or else of all.
+    unpack ratio of the sample. Where nothing is multiplied, times grow with the entries that are
+    unpacked, which GEMMs of one kind and backends share. A backend that is unavailable takes
+    nothing. For a large sweep as many settings are sampled as `BUDGET_S` allows, each strategy on
+    each backend first; the others count as the mean of those that share their strategy and backend,
+    or else of all.
 
     Parameters
     ----------
@@ -89,7 +96,15 @@ def estimate(config: RunConfig, gemms: Sequence[Gemm], settings: Sequence[Settin
         kind = (str(setting.unpack.strategy), setting.choice.key)
         if kind[1] in devices:
             kinds[kind].append(setting)
-    samples = _samples(typical(gemms), kinds, devices, config)
+    here = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if config.product == "none":
+        return _counted(config, gemms, kinds, devices, here)
+    operands = _crop(typical(gemms))
+
+    def sample(setting: Setting, device: torch.device) -> _Sample:
+        return _sample(case_of(typical(gemms), setting, config), operands, config, device)
+
+    samples = _samples(kinds, devices, sample)
     macs = sum(gemm.macs for gemm in gemms)
     repeats = config.timing.warmup + config.timing.repeats
     every = [sample for found in samples.values() for sample in found]
@@ -99,8 +114,27 @@ def estimate(config: RunConfig, gemms: Sequence[Gemm], settings: Sequence[Settin
     )
     ratio = max((sample.ratio for sample in every), default=0.0)
     most = max(_bytes(gemm, ratio) for gemm in gemms) if ratio else 0
-    here = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return RunEstimate(seconds, here + most, len(every), sum(map(len, kinds.values())))
+
+
+def _counted(
+    config: RunConfig,
+    gemms: Sequence[Gemm],
+    kinds: Mapping[tuple[str, str], Sequence[Setting]],
+    devices: Mapping[str, str],
+    here: int,
+) -> RunEstimate:
+    """Estimate a run that counts; `here` is the memory of this process in bytes."""
+    counts = CountEstimate(config, gemms)
+    samples = _samples(kinds, devices, counts.sample)
+    every = [sample for found in samples.values() for sample in found]
+    shared: set[str] = set()
+    seconds, most = 0.0, 0.0
+    for kind, same in kinds.items():
+        of_kind = mean(samples[kind] or every)
+        seconds += counts.seconds(same, of_kind, shared)
+        most = max(most, counts.largest(same) * (_FLOAT + 2 * _INTEGER + of_kind.ratio))
+    return RunEstimate(seconds, here + int(most), len(every), sum(map(len, kinds.values())))
 
 
 def typical(gemms: Sequence[Gemm]) -> Gemm:
@@ -124,23 +158,18 @@ def _seconds_per_mac(samples: Sequence[_Sample]) -> float:
 
 
 def _samples(
-    gemm: Gemm,
     kinds: Mapping[tuple[str, str], Sequence[Setting]],
     devices: Mapping[str, str],
-    config: RunConfig,
-) -> dict[tuple[str, str], list[_Sample]]:
+    sample: Callable[[Setting, torch.device], S],
+) -> dict[tuple[str, str], list[S]]:
     """Sample the settings of every kind in turn, spread over each kind, while there is time."""
-    operands = _crop(gemm)
-    samples: dict[tuple[str, str], list[_Sample]] = {kind: [] for kind in kinds}
+    samples: dict[tuple[str, str], list[S]] = {kind: [] for kind in kinds}
     start = time.perf_counter()
     for turn in range(max(map(len, kinds.values()), default=0)):
         for kind, same in kinds.items():
             if turn < len(same) and time.perf_counter() - start < BUDGET_S:
                 setting = same[_spread(turn, len(same))]
-                device = torch.device(devices[kind[1]])
-                samples[kind].append(
-                    _sample(case_of(gemm, setting, config), operands, config, device)
-                )
+                samples[kind].append(sample(setting, torch.device(devices[kind[1]])))
     return samples
 
 

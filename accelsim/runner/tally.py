@@ -16,6 +16,7 @@ from accelsim.routes.sketched import sampled_rows
 from accelsim.runner.cases import Case
 from accelsim.runner.findings import count_fields
 from accelsim.runner.opening import general_route, request_of
+from accelsim.settings import Unpacking
 from accelsim.types import Counts, PerOperand
 from workloads import Gemm
 
@@ -37,12 +38,17 @@ class CaseCounter:
         The settings that all cases share.
     load : callable
         Reads the operands of a GEMM onto a device.
+    most : int, optional
+        Draw at most so many rows of sketches.
     """
 
     def __init__(
-        self, config: RunConfig, load: Callable[[Gemm, torch.device], tuple[Tensor, Tensor]]
+        self,
+        config: RunConfig,
+        load: Callable[[Gemm, torch.device], tuple[Tensor, Tensor]],
+        most: int | None = None,
     ) -> None:
-        self._config, self._load = config, load
+        self._config, self._load, self._most = config, load, most
         self._operands: tuple[str, tuple[Tensor, Tensor]] | None = None
         self._rounded: tuple[tuple[str, ...], PerOperand[Quantized]] | None = None
         self._unpacked: tuple[tuple[str, ...], Unpacked] | None = None
@@ -59,10 +65,10 @@ class CaseCounter:
         gemm = case.gemm
         if gemm.sketch is None:
             return _fields(self._counts(case, device, gemm.id), "counted"), REASON
-        unpack, most = case.unpack, PerOperand(gemm.n, gemm.h)
-        drawn = sampled_rows(unpack.strategy.name, unpack.block, gemm.d) or most
-        rows = PerOperand(min(most.a, drawn.a), min(most.b, drawn.b))
-        kind = f"{gemm.sketch.key} {gemm.batch} {rows.a} {rows.b}"
+        rows = drawn_rows(gemm, case.unpack)
+        if self._most is not None:
+            rows = PerOperand(min(rows.a, self._most), min(rows.b, self._most))
+        kind = kind_of(gemm, rows)
         key = (kind, repr((case.quantize, case.unpack)), case.choice.key, str(device))
         sample = _sample(gemm, rows)
         if key not in self._known:
@@ -98,9 +104,45 @@ class CaseCounter:
             self._operands = kind, (a.to(device), b.to(device))
         return self._operands[1]
 
+    def forget_counts(self) -> None:
+        """Count what was counted once more; operands that are unpacked stay so."""
+        self._known.clear()
+
     def close(self) -> None:
         """Release the operands."""
         self._operands = self._rounded = self._unpacked = None
+
+
+def drawn_rows(gemm: Gemm, unpacking: Unpacking) -> PerOperand[int]:
+    """Return how many rows of each operand are unpacked.
+
+    Parameters
+    ----------
+    gemm : Gemm
+        What is counted.
+    unpacking : Unpacking
+        How it is unpacked.
+    """
+    every = PerOperand(gemm.n, gemm.h)
+    if gemm.sketch is None:
+        return every
+    drawn = sampled_rows(unpacking.strategy.name, unpacking.block, gemm.d) or every
+    return PerOperand(min(every.a, drawn.a), min(every.b, drawn.b))
+
+
+def kind_of(gemm: Gemm, rows: PerOperand[int]) -> str:
+    """Return what GEMMs that share their counts have in common.
+
+    Parameters
+    ----------
+    gemm : Gemm
+        What is counted.
+    rows : PerOperand of int
+        The rows that are unpacked.
+    """
+    if gemm.sketch is None:
+        return gemm.id
+    return f"{gemm.sketch.key} {gemm.batch} {rows.a} {rows.b}"
 
 
 def _sample(gemm: Gemm, rows: PerOperand[int]) -> str:

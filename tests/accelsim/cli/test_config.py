@@ -211,3 +211,18 @@ def test_check_names_the_place_of_a_mistake(config, file):
     assert not out
     assert f"{file}:6:" in err
     assert "did you mean 'repeats'?" in err
+
+
+def test_check_takes_cost_only_as_run_does(config, tmp_path):
+    path = tmp_path / "counted.yaml"
+    path.write_text(
+        "workloads: [{synthetic: {n: 8, d: 16, h: 8, seed: 0}}]\n"
+        "quantize: {beta: 15}\nunpack: {bits: 4}\nbackends: [emulator]\n"
+    )
+    code, out, err = config("check", path, "--cost-only")
+    assert code == 0, err
+    assert out.rstrip().endswith("(from samples of 1 of 1 settings; nothing is multiplied)")
+    assert "multiplied" not in config("check", path)[1]
+    code, _, err = config("check", "parity-inference", "--cost-only")
+    assert code == 2
+    assert "--cost-only is for configs of `accelsim run`; parity-inference is one of `eval`" in err
