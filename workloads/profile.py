@@ -35,6 +35,8 @@ TAILS = (0, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75
 """The shares of the largest entries at whose end a quantile is measured; 0 is the largest entry."""
 
 SHIPPED = Path(__file__).parent / "data" / "heavy-hitters.json"
+SHIPPED_NAME = "that of SmolLM2-135M, which ships"
+"""What messages call the shipped profile."""
 
 CLASSES = len(LINES) - 1
 

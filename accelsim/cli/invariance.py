@@ -166,5 +166,5 @@ def _conclude(counts: dict[str, int], verdicts: list[LevelVerdict]) -> None:
     for name, count in counts.items():
         click.echo(f"{name}: {count} different result{'s' if count > 1 else ''}", err=True)
     for each in verdicts:
-        why = "holds" if each.holds else f"is not shown: {'; '.join(each.reasons)}"
+        why = "holds" if each.holds else f"is not established: {'; '.join(each.reasons)}"
         click.echo(f"level {each.level} {why}", err=True)

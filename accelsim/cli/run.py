@@ -144,7 +144,8 @@ def command(
         click.echo(every, nl=False)
     else:
         own = [backend.target for backend in resolved.backends if split_reference(backend.target)]
-        shown = brief(records, path, terminal_width(), resolved.timing.prepared, own)
+        prepared, drawn = resolved.timing.prepared, resolved.profiles
+        shown = brief(records, path, terminal_width(), prepared, own, drawn)
         click.echo(shown, nl=False)
     if not kept and style == "table":
         click.echo("\n".join(next_steps(records, path)))

@@ -18,6 +18,7 @@ from accelsim.settings import Automatic, Unpacking
 from accelsim.types import PerOperand, Rounding, StrategyChoice
 from accelsim.unpack import Strategy, load_strategy
 from workloads.gemm import Gemm
+from workloads.models.source import ModelSource
 from workloads.sources import WorkloadSource, open_source
 
 if TYPE_CHECKING:
@@ -139,6 +140,13 @@ class RunConfig:
             If a file has changed since the config was loaded.
         """
         return [gemm for source in self.workloads for gemm in open_source(source, self.path.parent)]
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """What operands are drawn from that the models of the sweep do not bring."""
+        models = (source for source in self.workloads if isinstance(source, ModelSource))
+        found = (model.drawn_from for model in models)
+        return tuple(dict.fromkeys(name for name in found if name is not None))
 
     def at_workload(self, index: int, message: str) -> str:
         """Put the place of an entry of `workloads` in front of a message about it.

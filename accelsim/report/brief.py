@@ -56,6 +56,7 @@ def brief(
     width: int = WIDTH,
     prepared: Sequence[Side] = (),
     own: Sequence[str] = (),
+    profiles: Sequence[str] = (),
 ) -> str:
     """Say what a run found: sums over its GEMMs, then the verdict.
 
@@ -74,6 +75,8 @@ def brief(
         Operands that the config wants prepared; where they were not, that is said.
     own : sequence of str
         Backends that are classes in files, as `accelsim verify` takes them.
+    profiles : sequence of str
+        What operands are drawn from that the config's models do not bring.
 
     Returns
     -------
@@ -92,6 +95,7 @@ def brief(
         *_verdict(records, folder, width, timed=not modelled),
     ]
     said += _wrapped(_unverified(ran, own), width, 2)
+    said += _wrapped(_drawn(ran, profiles), width, 2)
     # What the tables leave is the legend's, which is cut only below a few lines.
     tables = (sums.lines if sums else 0) + (1 + designs.lines if designs else 0)
     spare = MOST_LINES - NEXT_LINES - tables - len(said) - 1
@@ -146,10 +150,10 @@ def _unprepared(ran: Sequence[Record], asked: Sequence[Side]) -> str:
         without = [record for record in known if side not in (record.prepared or ())]
         if without:
             why = Counter(map(_why_unprepared, without))
-            reasons = ", ".join(f"{reason} ({number})" for reason, number in why.items())
+            reasons = "; ".join(f"{reason} ({number})" for reason, number in why.items())
             parts.append(
-                f"timing.prepared is without effect on {side.upper()} in {len(without)} of "
-                f"{plural(len(known))}: {reasons}."
+                f"{side.upper()} could not be prepared ahead (timing.prepared) in {len(without)} "
+                f"of {plural(len(known))}: {reasons}."
             )
     return " ".join(parts)
 
@@ -164,10 +168,20 @@ def _unverified(ran: Sequence[Record], own: Sequence[str]) -> str:
     )
 
 
+def _drawn(ran: Sequence[Record], profiles: Sequence[str]) -> str:
+    """Name what operands were drawn from."""
+    if not profiles or not any(record.ratio_basis in ("drawn", "sampled") for record in ran):
+        return ""
+    return (
+        f"Profile of the operands: {', '.join(profiles)}. The seed of each is its GEMM's name or "
+        "kind, so that every run draws the same."
+    )
+
+
 def _why_unprepared(record: Record) -> str:
     """Name what is new in every repeat."""
     if (record.k_pieces or 1) > 1:
-        return "K is cut"
+        return "K is cut into pieces"
     chosen = record.strategy_chosen or record.strategy
     if "column" in chosen or "both" in chosen:
         return "high digits lie in further columns, so that the layout depends on both operands"

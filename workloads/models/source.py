@@ -28,7 +28,7 @@ from workloads.models.shapes import layer_gemms, shape_gemms
 from workloads.models.text import read_text
 from workloads.models.topology import read_topology
 from workloads.paths import from_folder
-from workloads.profile import Profile, read_profile, shipped_profile
+from workloads.profile import SHIPPED_NAME, Profile, read_profile, shipped_profile
 from workloads.sources import EntryError, WorkloadSource
 
 Phase = Literal["forward", "grad_input", "grad_weight"]
@@ -120,6 +120,13 @@ class ModelSource(WorkloadSource):
             )
         path = self._captured(folder, sampling)
         return self._matching(open_bundle(path).gemms)
+
+    @property
+    def drawn_from(self) -> str | None:
+        """The profile that operands are drawn from; None if they are the model's own."""
+        if Path(self.model).suffix not in FILES and find(self.model).shapes is None:
+            return None
+        return self.profile or SHIPPED_NAME
 
     def _profile(self, folder: Path) -> Profile:
         if self.profile is None:

@@ -64,8 +64,8 @@ def design_space(data: DataFrame, runs: Sequence[Described], width: float) -> Fi
         f"Marks for each of {len(names)} designs over {len(widths)} widths. The "
         f"least area × time is {', and '.join(said)}.",
         "Relative area of the whole accelerator times its cycles, shift-adds and stalls included, "
-        "summed over all GEMMs, over the least of the designs for the same β. Only designs that "
-        "are exact on every GEMM are drawn. Narrow multipliers are small but need more "
+        "summed over all GEMMs, over the least of the designs for the same β. Designs of which a "
+        "product was wrong are left out. Narrow multipliers are small but need more "
         "multiplications; narrow accumulators are small but K must be cut for them, and every cut "
         f"costs shift-adds. Points are joined where there are three or more.{left}",
         canvas,

@@ -105,7 +105,8 @@ def need(data: DataFrame, *columns: str) -> DataFrame:
         rows = data.dropna(subset=list(columns))
         if len(rows):
             return rows
-    raise NothingToDrawError(f"no record has {', '.join(columns)}")
+    timed = ["a time" if name.startswith("ms.") else name for name in columns]
+    raise NothingToDrawError(f"no record has {', '.join(dict.fromkeys(timed))}")
 
 
 def timed(data: DataFrame, *columns: str) -> DataFrame:

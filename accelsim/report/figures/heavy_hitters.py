@@ -59,7 +59,7 @@ def heavy_hitters(data: DataFrame, runs: Sequence[Described], width: float) -> F
         f"{of_kind.idxmax()} has the largest share of heavy hitters, {of_kind.max():.2g}% of its "
         f"entries, {of_kind.idxmin()} the smallest, {of_kind.min():.2g}%.",
         f"The share of entries that do not fit one digit of b bits, averaged over the GEMMs of a "
-        f"kind{_and_settings(rows)}. linear is a linear layer, qk the product of queries "
+        f"kind{_and_settings(rows)}. linear is a product with weights, qk the product of queries "
         "and keys, pv that of attention probabilities and values; below 0.01% the axis is "
         f"linear.{left_out('b', widths, every)}",
         canvas,

@@ -83,8 +83,8 @@ def pareto(data: DataFrame, runs: Sequence[Described], width: float) -> Figure:
         f"A scatter plot of {len(designs)} designs in {len(all_axes)} panels. The fastest and the "
         f"cheapest on the front are, for {'; '.join(said)}.",
         "Each point is an accelerator with a way of unpacking, on all GEMMs together. The line is "
-        "the Pareto front: no other design is both faster and cheaper than those on it. Only "
-        f"designs that are exact on every GEMM are drawn.{labels}{left}",
+        "the Pareto front: no other design is both faster and cheaper than those on it. Designs of "
+        f"which a product was wrong are left out.{labels}{left}",
         canvas,
     )
 

@@ -42,10 +42,17 @@ class AboutRun:
     def verdict(self) -> str:
         """How many results are exact and how many slower than in the first run, in a sentence."""
         words = verdict(self.records, reasons=False)
+        if self.good and not self.judged:
+            words += ": exactness is not judged"
         found = self.comparison and self.comparison.found
         if not found:
             return words
         return f"{words}; {found.counts['slower']} slower than in {found.old}"
+
+    @property
+    def judged(self) -> bool:
+        """Whether some product was computed and compared, and not only counted."""
+        return any(record.exact is not None for record in self.records)
 
     @property
     def good(self) -> bool:
@@ -121,7 +128,10 @@ def lede(records: Sequence[Record]) -> str:
         ]
         words += ["Some records are counted, without multiplying."] if any(counted) else []
     if any(record.ratio_basis in ("drawn", "sampled") for record in records):
-        words.append("Operands were drawn from a profile of measured heavy hitters.")
+        words.append(
+            "Operands were drawn from a profile of measured heavy hitters: the `profile` of a "
+            "model below, or the shipped one, that of SmolLM2-135M."
+        )
     return " ".join(words)
 
 

@@ -81,7 +81,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _held(level: Mapping[str, Any]) -> str:
-    return "holds" if level["holds"] else "is not shown"
+    return "holds" if level["holds"] else "is not established"
 
 
 def _words(level: Mapping[str, Any]) -> str:

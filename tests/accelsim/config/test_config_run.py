@@ -324,3 +324,14 @@ def test_options_that_are_paths_start_from_the_folder_of_the_config(tmp_path, mo
     (strategy,) = (config.strategy(x.strategy, x.block) for x in config.unpack_points())
     found = [folder / "t.txt", folder / "u.txt", Path("/v.txt"), "w.txt"]
     assert list(strategy.found) == found
+
+
+def test_profiles_that_operands_are_drawn_from_are_named(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "workloads: [{model: llama-2-7b}, {model: vit-l-16}, {bundle: smollm2}]\n"
+        "backends: [emulator]\n"
+    )
+    assert load_config(path).profiles == ("that of SmolLM2-135M, which ships",)
+    path.write_text("workloads: [{bundle: smollm2}]\nbackends: [emulator]\n")
+    assert load_config(path).profiles == ()

@@ -253,13 +253,22 @@ def test_operands_that_could_not_be_prepared_are_counted_with_the_reason(make_re
     ]
     words = " ".join(brief(records, prepared=("b",)).split())
     assert (
-        "timing.prepared is without effect on B in 3 of 4 records: high digits lie in "
-        "further columns, so that the layout depends on both operands (1), "
-        "K is cut (1), strategy block (1)."
+        "B could not be prepared ahead (timing.prepared) in 3 of 4 records: high digits lie in "
+        "further columns, so that the layout depends on both operands (1); K is cut into pieces "
+        "(1); strategy block (1)."
     ) in words
     assert "timing.prepared" not in brief(records)
     assert "timing.prepared" not in brief(records[:1], prepared=("b",))
     assert len(brief(records, prepared=("a", "b")).splitlines()) <= MOST_LINES - NEXT_LINES
+
+
+def test_what_operands_were_drawn_from_is_named(make_record):
+    profiles = ("that of SmolLM2-135M, which ships",)
+    drawn = make_record(ratio_basis="sampled")
+    words = " ".join(brief([make_record(), drawn], profiles=profiles).split())
+    assert "Profile of the operands: that of SmolLM2-135M, which ships. The seed of" in words
+    assert "Profile" not in brief([make_record(ratio_basis="counted")], profiles=profiles)
+    assert "Profile" not in brief([drawn])
 
 
 def test_the_first_time_may_include_compilation_without_warm_up(make_record):

@@ -28,7 +28,9 @@ def test_a_level_that_is_not_shown_says_why(tmp_path):
     file = tmp_path / "found.json"
     file.write_text(json.dumps(found))
     page = Page(render_invariance(file))
-    assert any("Level 2 is not shown: cuda did not run; and more" in x for x in page.texts("p"))
+    assert any(
+        "Level 2 is not established: cuda did not run; and more" in x for x in page.texts("p")
+    )
     assert [p["class"] for p in page.of("p") if "bad" in p.get("class", "")] == ["verdict bad"]
 
 

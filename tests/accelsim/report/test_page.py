@@ -161,6 +161,19 @@ def test_no_green_tick_stands_above_a_regression(make_record, make_run):
     assert "1 of 1 exact; 1 slower than in old" in page.texts("p")
 
 
+def test_no_tick_stands_where_nothing_was_judged(make_record, make_run):
+    found = {}
+    for status in ("counted", "error"):
+        record = make_record(status=status, reason="why", exact=None, product="none")
+        page = Page(render_page([make_run([record])], [], {}))
+        (found[status],) = [
+            p["class"] for p in page.of("p") if (p.get("class") or "").startswith("verdict")
+        ]
+        judged = "1 counted, without multiplying: exactness is not judged" not in page.texts("p")
+        assert judged == (status == "error")
+    assert found == {"counted": "verdict", "error": "verdict bad"}
+
+
 def test_a_machine_that_drifted_refuses_the_comparison(make_record, make_run):
     old = [timed(make_record, 4.0, gemm="p"), timed(make_record, 4.0, gemm="q")]
     new = [timed(make_record, 30.0, 16.0, gemm="p"), timed(make_record, 4.0, gemm="q")]
