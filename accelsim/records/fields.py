@@ -220,7 +220,11 @@ FIELDS: dict[str, Field] = {
             "share of the cycles in which a multiplier had a multiplication to do",
             short="use",
         ),
-        _field("relative_area", "area of the whole array over that of a reference", short="area"),
+        _field(
+            "relative_area",
+            "area of the whole array in 8-bit MACs (multiplier, 32-bit accumulator, registers)",
+            short="area",
+        ),
         _count("area_time", "`relative_area` times `cycles`", short="area·time"),
         _field("area_mm2", "area in the technology node that `cost_basis` names", "mm²"),
         _count("energy", "energy of the modelled accelerator", "J"),

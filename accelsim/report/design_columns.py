@@ -153,7 +153,7 @@ COLUMNS = (
     DesignColumn("DRAM, B", "bytes from and to DRAM", lambda c: c.design.dram_bytes, _count),
     DesignColumn(
         "area",
-        "area of the whole accelerator over that of an 8-bit MAC",
+        "area of the whole accelerator in 8-bit MACs",
         lambda c: c.design.relative_area,
         number,
     ),
