@@ -299,8 +299,12 @@ class Timer(Protocol):
 class Route(Protocol):
     """A way from float operands to the exact product; it takes new operands in every run.
 
-    Notes ----- A route whose `integers` come from another kernel than the one that `run` times
-    reports that in an attribute ``judged``, a text that records keep with the verdict.
+    Notes
+    -----
+    A route whose `integers` come from another kernel than the one that `run` times reports that in
+    an attribute ``judged``, a text that records keep with the verdict. One in whose `run` the host
+    waits for the device may take a further argument of `run`, ``meanwhile``, a callable that it
+    calls once before it waits, and has an attribute ``overlaps`` that is True.
     """
 
     def prepare(self, side: Side, x: Tensor) -> PreparedOperand:

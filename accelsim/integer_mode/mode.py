@@ -23,7 +23,7 @@ from accelsim.integer_mode.tally import Tally
 from accelsim.integer_mode.weights import Weights
 from accelsim.measure.timing import Untimed
 from accelsim.routes import GeneralRoute, SimulatedRoute, expected, judge, wrong_floats
-from accelsim.types import Counts, PerOperand, PreparedOperand, Request, Route, Side
+from accelsim.types import Counts, PerOperand, PreparedOperand, Request, Route, Side, Wide
 from workloads.tracing import GemmCall
 from workloads.tracing.modules import in_backward
 
@@ -100,16 +100,19 @@ class IntegerGemms(Replacing):
             or not known.takes(x, weight, bias)
             or torch._C._len_torch_dispatch_stack()
             or self._lineage.knows((x,))
-            or not self._weights.is_unchanged(weight, known.view, known.kept)
+            or (x.is_cuda and torch.cuda.is_current_stream_capturing())
         ):
             return None
         rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-        out = self.product(self._placing.linear(layer, rows, weight), known)
+        with self._one_at_a_time:
+            out = self._computed_again(layer, known, rows)
+        if out is None:
+            return None
         if x.ndim > 2:
             out = out.view((*x.shape[:-1], out.shape[-1]))
         return out if bias is None else bias + out
 
-    def product(self, call: GemmCall, known: LinearLayer | None = None) -> Tensor:
+    def product(self, call: GemmCall) -> Tensor:
         """Return the integer product of a GEMM, dequantized into the type of A."""
         if call.phase == "forward":
             self._overflowed = False
@@ -120,19 +123,44 @@ class IntegerGemms(Replacing):
             )
         try:
             with self._one_at_a_time:
-                if known is None:
-                    return self._product(call)
-                return self._computed(call, known.request, known.route, call.a, known.prepared)
+                return self._product(call)
         except DataError as error:
-            name = f"{call.name} ({call.phase})"
-            if self._passes(call):
-                self.left.add(f"{name}: NaN or infinity in an operand", macs(call))
-                if self._pinning is not None:
-                    self._pinning.name(f"{name}: a product in floats")
-                return call.a @ call.b.mT
-            raise DataError(f"{name}: {error}") from error
+            return self._in_floats(call, error)
         except UnsupportedError as error:
             raise InputError(f"{call.name} ({call.phase}): {error}") from error
+
+    def _computed_again(self, layer: str, known: LinearLayer, rows: Tensor) -> Tensor | None:
+        """Compute a linear layer's product, unless its weight was written to."""
+        calls: list[GemmCall] = []
+
+        def place() -> None:
+            if self._weights.is_unchanged(known.weight, known.view, known.kept):
+                calls.append(self._placing.linear(layer, rows, known.weight))
+
+        # Finding that out takes as long as a GPU needs to unpack the operand.
+        route, overlaps = known.route, getattr(known.route, "overlaps", False)
+        if not overlaps:
+            place()
+            if not calls:
+                return None
+        self._overflowed = False
+        try:
+            more = (place,) if overlaps else ()
+            result = route.run(rows, known.prepared, _UNTIMED, *more)
+            route.check()
+            return self._counted(calls[0], known.request, route, result) if calls else None
+        except DataError as error:
+            return self._in_floats(calls[0], error) if calls else None
+
+    def _in_floats(self, call: GemmCall, error: DataError) -> Tensor:
+        """Leave a product with NaN or infinity to the model, or raise what was wrong with it."""
+        name = f"{call.name} ({call.phase})"
+        if not self._passes(call):
+            raise DataError(f"{name}: {error}") from error
+        self.left.add(f"{name}: NaN or infinity in an operand", macs(call))
+        if self._pinning is not None:
+            self._pinning.name(f"{name}: a product in floats")
+        return call.a @ call.b.mT
 
     def _passes(self, call: GemmCall) -> bool:
         """Whether an operand holds NaN or infinity and the GEMM is left to the model for it."""
@@ -164,25 +192,20 @@ class IntegerGemms(Replacing):
         fixed, prepared = request.fixed, self._weights.prepared
         a = prepared(call.a, "a", route) if "a" in fixed else call.a
         b = prepared(call.b, "b", route) if "b" in fixed else call.b
-        result = self._computed(call, request, route, a, b)
+        result = route.run(a, b, _UNTIMED)
+        # An error is raised here while its GEMM is known; the steps that follow wait for the
+        # product anyway.
+        route.check()
+        result = self._counted(call, request, route, result)
         if isinstance(b, PreparedOperand) and isinstance(a, Tensor):
             layer = layer_of(call, request, route, b, self._weights)
             if layer is not None:
                 self._layers[call.site.layer] = layer
         return result
 
-    def _computed(
-        self,
-        call: GemmCall,
-        request: Request,
-        route: Route,
-        a: Tensor | PreparedOperand,
-        b: Tensor | PreparedOperand,
+    def _counted(
+        self, call: GemmCall, request: Request, route: Route, result: Tensor | Wide
     ) -> Tensor:
-        result = route.run(a, b, _UNTIMED)
-        # An error is raised here while its GEMM is known; the steps that follow wait for the
-        # product anyway.
-        route.check()
         assert isinstance(result, Tensor), "a route with an output type gives a tensor"
         self._count(call, request, route, result)
         if isinstance(route, GeneralRoute | SimulatedRoute):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -157,17 +158,72 @@ class LaunchList:
         CudaError
             If one of them fails.
         """
-        import torch
-
-        arguments = (*self._arguments, ctypes.c_void_p(stream), ctypes.c_void_p(beside))
-        index = self._device.index
-        if index is None or index == torch.cuda.current_device():
-            status = self._function(*arguments)
-        else:
-            with torch.cuda.device(self._device):
-                status = self._function(*arguments)
+        streams = ctypes.c_void_p(stream), ctypes.c_void_p(beside)
+        status = on_device(self._device, self._function, *self._arguments, *streams)
         if status:
             raise_for(status, self._launches[self._failed.value].symbol)
+
+    def record(self) -> RecordedLaunches:
+        """Return them as a CUDA graph, with the arguments that they have now.
+
+        All of them have been queued before, so that their kernels are loaded.
+
+        Raises
+        ------
+        CudaError
+            If they cannot be recorded.
+        """
+        graph = ctypes.c_void_p()
+        function = LAUNCHES.function("accelsim_record_all", self._device)
+        status = on_device(self._device, function, *self._arguments, ctypes.byref(graph))
+        if status:
+            raise_for(status, "accelsim_record_all")
+        return RecordedLaunches(graph, self._launches, self._device)
+
+
+class RecordedLaunches:
+    """Launches that the driver makes in one call.
+
+    Parameters
+    ----------
+    graph : ctypes.c_void_p
+        The executable CUDA graph, which this owns.
+    launches : sequence of Launch
+        What it was recorded from; what their arguments point to is kept.
+    device : torch.device
+        A CUDA device.
+    """
+
+    def __init__(
+        self, graph: ctypes.c_void_p, launches: Sequence[Launch], device: torch.device
+    ) -> None:
+        self._graph, self._launches, self._device = graph, launches, device
+        self._replay = LAUNCHES.function("accelsim_replay", device)
+        forget = LAUNCHES.function("accelsim_forget", device)
+        # When the interpreter ends, so does what there is of CUDA.
+        weakref.finalize(self, forget, graph).atexit = False
+
+    def run(self, stream: int) -> None:
+        """Queue them on a stream of the device, as CUDA knows it.
+
+        Raises
+        ------
+        CudaError
+            If they cannot be queued.
+        """
+        status = on_device(self._device, self._replay, self._graph, ctypes.c_void_p(stream))
+        if status:
+            raise_for(status, "accelsim_replay")
+
+
+def on_device(device: torch.device, function: Any, *arguments: Any) -> int:
+    """Call a C function with a device as the current one, and return its status."""
+    import torch
+
+    if device.index is None or device.index == torch.cuda.current_device():
+        return int(function(*arguments))
+    with torch.cuda.device(device):
+        return int(function(*arguments))
 
 
 def launch_now(launches: Sequence[Launch], device: torch.device) -> None:

@@ -22,6 +22,7 @@ from quotient import rounded_quotient
 from accelsim.arithmetic.digits import DigitSystem
 from accelsim.arithmetic.rounding import rank
 from accelsim.errors import DataError
+from accelsim.kernels.launches import RecordedLaunches
 from accelsim.measure.timing import Untimed
 from accelsim.types import PerOperand, Request, Rounding
 from gemm_backends import load_backend
@@ -44,6 +45,9 @@ KINDS = (
 RUNS = 4
 """Runs of each pair: the first one and three with new values of another kind."""
 
+REPEATS = 3
+"""Runs of the same operands in a case that recurs: the last ones are launched as a CUDA graph."""
+
 ENDLESS = 100
 """Seconds after which a case is taken to run for ever; the longest ones take some two."""
 
@@ -62,6 +66,7 @@ class Case:
     graph: bool
     transposed: bool
     columns: bool
+    recurs: bool
 
 
 @dataclass
@@ -73,6 +78,7 @@ class Outcome:
     refused: int = 0
     poisoned: int = 0
     replans: int = 0
+    replayed: int = 0
     faults: list = field(default_factory=list)
 
 
@@ -113,6 +119,7 @@ def draw_case(seed, size=None):
         r.random() < 0.15,
         r.random() < 0.1,
         r.random() < 0.6,
+        r.random() < 0.4,
     )
 
 
@@ -244,17 +251,33 @@ def choosing_columns(wanted):
         planner.ASIDE, planner.COPIED_BYTE = kept
 
 
+@contextmanager
+def counting_replays(outcome):
+    """Count the runs that are launched as a graph that was recorded of an earlier run."""
+    kept = RecordedLaunches.run
+
+    def run(self, stream):
+        outcome.replayed += 1
+        kept(self, stream)
+
+    RecordedLaunches.run = run
+    try:
+        yield
+    finally:
+        RecordedLaunches.run = kept
+
+
 def run_case(case):
     """Run a case; `faults` of what is returned says what was wrong."""
-    with choosing_columns(case.columns):
-        outcome = _run_case(case)
+    outcome = Outcome()
+    with choosing_columns(case.columns), counting_replays(outcome):
+        _run_case(case, outcome)
     if case.shape[1] * case.shape[3] > 2**22:
         torch.cuda.empty_cache()
     return outcome
 
 
-def _run_case(case):
-    outcome = Outcome()
+def _run_case(case, outcome):
     r = random.Random(case.seed + 1)
     generator = torch.Generator(DEVICE).manual_seed(case.seed)
     batch, n, d, h = case.shape
@@ -277,8 +300,12 @@ def _run_case(case):
                     outcome.faults.append((0, f"{side} was prepared: {rounded[side][1]}"))
                 except DataError:
                     pass
-                return outcome
-            given[side] = route.prepare(side, x)
+                return
+            try:
+                given[side] = route.prepare(side, x)
+            except DataError as error:
+                outcome.faults.append((0, f"{side} was refused: {error}"))
+                return
         else:
             given[side] = x.mT.contiguous().mT if case.transposed else x
 
@@ -289,6 +316,12 @@ def _run_case(case):
         (qa, sa), (qb, sb) = rounded["a"], rounded["b"]
         return exact_product(qa, qb), (sa, sb), proved(qa, qb)
 
+    def judge(out, number, right):
+        outcome.runs += 1
+        fault = _judge(case, route, out, right, outcome, bool(case.graph and number))
+        if fault:
+            outcome.faults.append((number, fault))
+
     graph = captured = None
     for number in range(RUNS):
         if number:
@@ -296,7 +329,7 @@ def _run_case(case):
                 if side not in case.prepared:
                     x = fresh(side, kind)
                     rounded[side] = reference_integers(x, case.rounding.of(side))
-                    given[side] = given[side].copy_(x) if case.graph else x
+                    given[side] = given[side].copy_(x) if case.graph or case.recurs else x
         right = expected()
         if case.graph and number:
             if graph is None:
@@ -306,19 +339,19 @@ def _run_case(case):
                     captured = route.run(given["a"], given["b"], Untimed())
             captured.fill_(77)
             graph.replay()
-            out = captured
-        else:
+            judge(captured, number, right)
+            continue
+        repeats = REPEATS if case.recurs and not case.graph else 1
+        for repeat in range(repeats):
             out = route.run(given["a"], given["b"], Untimed())
-        outcome.runs += 1
-        fault = _judge(case, route, out, right, outcome, bool(case.graph and number))
-        if fault:
-            outcome.faults.append((number, fault))
+            if repeat in (0, repeats - 1):
+                judge(out, number, right)
+            del out  # so that the next one takes its place in memory
     counts = route.counts()
     outcome.replans = counts.replans
     if counts.prepared != tuple(sorted(case.prepared)):
         outcome.faults.append((RUNS, f"prepared: {counts.prepared}"))
     outcome.digits = max(counts.max_digits_a, counts.max_digits_b, outcome.digits)
-    return outcome
 
 
 def _judge(case, route, out, right, outcome, in_graph):
@@ -378,6 +411,7 @@ def fuzz(seeds, size=None):
         met["poisoned"] += outcome.poisoned
         met["replans"] += outcome.replans
         met["in graphs"] += case.graph
+        met["replayed"] += outcome.replayed
         met["large"] += min(case.shape[1:]) > 2048
         met["by rows"] += "row" in (case.rounding.a.granularity, case.rounding.b.granularity)
         met["three digits"] += outcome.digits >= 3

@@ -28,6 +28,7 @@ def test_a_few_drawn_pairs():
     met, faults = fuzz(range(90), "small")
     assert not faults
     assert met["in graphs"] > 3
+    assert met["replayed"] > 20
     assert met["by rows"] > 6
     assert met["few rows"] > 1
     assert met["three digits"] > 2
@@ -44,6 +45,7 @@ def test_two_thousand_drawn_pairs():
     assert met["few rows"] >= 100
     assert met["three digits"] >= 200
     assert met["in graphs"] >= 200
+    assert met["replayed"] >= 500
 
 
 USERS = {

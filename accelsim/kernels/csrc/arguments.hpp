@@ -116,7 +116,6 @@ struct Conclude {
   double limit;
   int64_t provable, sticks, exponent;
   void *status, *host;
-  uint64_t serial;
 };
 
 struct Correct {

@@ -19,7 +19,7 @@ struct Status {
   double inverse;
   unsigned long long beyond[2];  // entries that need more than one digit
   unsigned listed;               // products of two high parts that were made one by one
-  unsigned serial;               // of the run; in the host's memory it is written last
+  unsigned serial;               // of the run that is reported; the host's is written last
 };
 
 struct Side {
@@ -63,9 +63,9 @@ __device__ inline Conclusion conclude(Side const (&sides)[2], unsigned flags, do
 }
 
 // One thread writes it down. `sticks`: nobody repeats a run that is not exact. `host`, unless it is
-// null, gets a copy, which is complete when it has the `serial`.
+// null, gets a copy, which is complete when it has the next serial.
 __device__ inline void record(Conclusion const &conclusion, Side const (&sides)[2], unsigned listed,
-                              bool sticks, Status *status, Status *host, unsigned serial) {
+                              bool sticks, Status *status, Status *host) {
   for (int i = 0; i < 2; ++i) {
     status->digits[i] = sides[i].found.digits;
     status->beyond[i] = sides[i].found.beyond;
@@ -79,8 +79,8 @@ __device__ inline void record(Conclusion const &conclusion, Side const (&sides)[
   status->scale = conclusion.scale;
   status->inverse = 1.0 / conclusion.scale;
   status->listed = listed;
-  status->serial = serial;
   if (!host) return;
+  unsigned const serial = ++status->serial;
   Status copy = *status;
   copy.serial = *const_cast<unsigned volatile *>(&host->serial);
   *host = copy;

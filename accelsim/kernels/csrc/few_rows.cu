@@ -26,7 +26,6 @@ struct FewRows {
   Found const *found_b;
   float const *scale_a, *scale_b;  // [n]; [h], or one
   Status *status, *host;           // null: the conclusion is not recorded
-  uint64_t serial;
   double limit;
   int32_t n, h, planes, digits_b, scale_b_step, exponent, provable, sticks, type, splits, sms;
 };
@@ -99,8 +98,7 @@ __device__ Conclusion conclude_rows(FewRows const &args) {
       conclude(sides, 0, args.limit, args.provable != 0, args.exponent);
   if (threadIdx.x % 32 == 0 && blockIdx.x == 0 && args.status) {
     unsigned const listed = static_cast<unsigned>(args.offsets[args.h]) * args.n;
-    record(found, sides, listed, args.sticks != 0, args.status, args.host,
-           static_cast<unsigned>(args.serial));
+    record(found, sides, listed, args.sticks != 0, args.status, args.host);
   }
   return found;
 }

@@ -20,11 +20,11 @@ struct Operand {
 
 // `flags` are flags and a count of listed products.
 __global__ void conclude_run(Operand a, Operand b, unsigned const *flags, double limit,
-                             bool provable, bool sticks, int exponent, Status *status, Status *host,
-                             unsigned serial) {
+                             bool provable, bool sticks, int exponent, Status *status,
+                             Status *host) {
   Side const sides[2] = {a.side(), b.side()};
   Conclusion const conclusion = conclude(sides, flags[0], limit, provable, exponent);
-  record(conclusion, sides, flags[1], sticks, status, host, serial);
+  record(conclusion, sides, flags[1], sticks, status, host);
 }
 
 }  // namespace
@@ -38,7 +38,6 @@ ACCELSIM_EXPORT int accelsim_conclude(accelsim::Conclude const *args, cudaStream
       {static_cast<Found const *>(args->found_b), args->nonfinite_b, args->scale_b,
        narrow(args->planned_b), narrow(args->dense_b)},
       args->flags, args->limit, args->provable != 0, args->sticks != 0, narrow(args->exponent),
-      static_cast<Status *>(args->status), static_cast<Status *>(args->host),
-      static_cast<unsigned>(args->serial));
+      static_cast<Status *>(args->status), static_cast<Status *>(args->host));
   return cudaGetLastError();
 }

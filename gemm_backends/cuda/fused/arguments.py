@@ -127,7 +127,6 @@ class Conclude(Arguments):
         ("limit", _FLOAT),
         *((name, _INTEGER) for name in ("provable", "sticks", "exponent")),
         *((name, _ADDRESS) for name in ("status", "host")),
-        ("serial", _INTEGER),
     )
 
 

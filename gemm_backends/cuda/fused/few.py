@@ -39,7 +39,6 @@ class FewArguments(ctypes.Structure):
         *((name, _L) for name in ("stride_a", "stride_b", "padded")),
         *((name, _P) for name in ("offsets", "entries", "found_a", "nonfinite", "found_b")),
         *((name, _P) for name in ("scale_a", "scale_b", "status", "host")),
-        ("serial", ctypes.c_uint64),
         ("limit", ctypes.c_double),
         *((name, _I) for name in ("n", "h", "planes", "digits_b", "scale_b_step", "exponent")),
         *((name, _I) for name in ("provable", "sticks", "type", "splits", "sms")),
@@ -126,7 +125,6 @@ class FewWay(Way):
         arguments.status = self.status.words.data_ptr()
         arguments.host = None if capturing else self.status.host.data_ptr()
         arguments.sticks = capturing
-        self.status.serial.fill(arguments, FewArguments.serial.offset)
         return [self._launch(arguments)]
 
     def integers(self, report: Report) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,11 @@ JUDGED = (
     "by the same GEMM made once more with its sums written out"
 )
 """The subject of a verdict if the timed kernel writes no integers."""
+
+
+def nothing() -> None:
+    """Do nothing."""
+
 
 _SIDES: dict[tuple[bool, bool], tuple[Side, ...]] = {
     (False, False): (),
@@ -77,6 +83,8 @@ class FusedRoute:
         What the route is for.
     """
 
+    overlaps = True
+
     def __init__(self, request: Request) -> None:
         self._request = request
         self._operands = Operands(request)
@@ -105,12 +113,25 @@ class FusedRoute:
         return self._operands.restore(side, quantized)
 
     def run(
-        self, a: Tensor | PreparedOperand, b: Tensor | PreparedOperand, timer: Timer
+        self,
+        a: Tensor | PreparedOperand,
+        b: Tensor | PreparedOperand,
+        timer: Timer,
+        meanwhile: Callable[[], None] = nothing,
     ) -> Tensor | Wide:
         """Compute the product of two operands.
 
         Outside of a CUDA graph this waits until the operands are rounded and unpacked, not for the
         product.
+
+        Parameters
+        ----------
+        a, b : Tensor or PreparedOperand
+            The operands.
+        timer : Timer
+            Of the stages.
+        meanwhile : callable
+            What the host does before it waits.
 
         Returns
         -------
@@ -138,13 +159,15 @@ class FusedRoute:
         self._last = run
         dtype = self._request.output or torch.int64
         if not result.numel() or not shape[2]:
+            meanwhile()
             self._look_at(run, a, b)
             return torch.zeros(result, dtype=dtype, device=device)
         out = torch.empty(result, dtype=dtype, device=device)
         if stream is None:
+            meanwhile()
             self._record(run, out, timer)
         else:
-            self._run(run, a, b, out, timer, stream)
+            self._run(run, a, b, out, timer, stream, meanwhile)
         return run.wide if run.wide is not None and self._request.output is None else out
 
     def check(self) -> None:
@@ -233,6 +256,7 @@ class FusedRoute:
         out: Tensor,
         timer: Timer,
         stream: int,
+        meanwhile: Callable[[], None],
     ) -> None:
         key = run.shape, run.sides.a.number, run.sides.b.number
         known = self._plans.get(key)
@@ -244,8 +268,15 @@ class FusedRoute:
             except PlanDoesNotFitError:
                 plan = blind_plan(run.sides)
                 continue
-            way.run(run.sides, out, timer, stream, capturing=False)
-            report = way.status.wait()
+            try:
+                way.run(run.sides, out, timer, stream, capturing=False)
+                meanwhile()
+                report = way.status.wait()
+            except BaseException:
+                # The device may have counted fewer runs than the host has.
+                self._drop(way)
+                raise
+            meanwhile = nothing
             run.way, run.report = way, report
             if not report.flags:
                 way.settle()
@@ -296,6 +327,11 @@ class FusedRoute:
         trim(self._ways)
         way = self._ways[name] = self._create(plan, shape, sides)
         return way
+
+    def _drop(self, way: Way) -> None:
+        for name, known in list(self._ways.items()):
+            if known is way:
+                del self._ways[name]
 
     def _create(self, plan: Plan, shape: Shape, sides: PerOperand[Incoming]) -> Way:
         status, device = self._statuses.take(), self._request.device

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from accelsim.kernels.launches import Arrival, Pointer
+from accelsim.kernels.launches import Arrival
 from accelsim.kernels.nvcc import CSRC, CudaSource
 
 STATUS = CudaSource(CSRC / "status.cu")
@@ -28,7 +28,7 @@ LARGEST_SUM = {False: float(2**31 - 1), True: float(2**63 - 1)}
 PROVABLE_K = 1 << 22
 """So far the float32 sums of squares that bound all sums are off by less than one part in 500."""
 
-LARGEST_SERIAL = 2**32 - 1
+SERIALS = 2**32
 
 NO_PROOF, UNDEFINED, NOT_FINITE = 8, 32, 64
 """Bits of the flags that plans do not help against, or not alone."""
@@ -76,16 +76,10 @@ class Status:
         ``[WORDS]`` int32, zeros.
     host : Tensor
         As many in pinned memory, which the device can write to.
-
-    Attributes
-    ----------
-    serial : Pointer
-        The number of the run, among the arguments of what concludes.
     """
 
     def __init__(self, words: Tensor, host: Tensor) -> None:
         self.words, self.host = words, host
-        self.serial = Pointer()
         self.gate = words[2:3]
         self.scale = words[12:16].view(torch.float64)
         """The scale of all of C, NaN if the result is invalid, and its inverse."""
@@ -95,9 +89,8 @@ class Status:
         self._run = 0
 
     def begin(self) -> None:
-        """Give a run its number before it is queued."""
-        self._run = self._run % LARGEST_SERIAL + 1
-        self.serial.set(self._run)
+        """Count a run, which is about to be queued; the device counts its reports to the host."""
+        self._run = (self._run + 1) % SERIALS
 
     def wait(self) -> Report:
         """Wait for the conclusion of the last run, and not for what was queued behind it."""

@@ -9,15 +9,9 @@ import torch
 from torch import Tensor
 
 from accelsim.arithmetic.bounds import round_up
-from accelsim.kernels.launches import (
-    Arguments,
-    Launch,
-    LaunchList,
-    Pointer,
-    cleared,
-    launch_now,
-)
+from accelsim.kernels.launches import Arguments, Launch, LaunchList, Pointer, cleared, launch_now
 from accelsim.kernels.nvcc import CSRC, CudaSource
+from accelsim.kernels.recurring import Addresses, Recurring
 from accelsim.measure.timing import Untimed
 from accelsim.types import SIDES, Counts, PerOperand, Side, Timer
 from gemm_backends.cuda.cutlass_kernels import DEQUANTIZING, HOPPER, kernel_for
@@ -154,16 +148,15 @@ class Way(ABC):
         if capturing or queued is None or not queued.suits(sides):
             queued = self._make(sides, out, capturing)
             self._queued = None if capturing else queued
-        if isinstance(sides.a, Floats):
-            queued.pointers.a.set(sides.a.x.data_ptr())
-        if isinstance(sides.b, Floats):
-            queued.pointers.b.set(sides.b.x.data_ptr())
-        queued.result.set(out.data_ptr())
-        if not capturing:
-            self.status.begin()
+        addresses = _address(sides.a), _address(sides.b), out.data_ptr()
+        queued.point_to(addresses)
         beside = self._second_stream
-        if isinstance(timer, Untimed):
+        if capturing:
             queued.all.run(stream, beside)
+            return
+        self.status.begin()
+        if isinstance(timer, Untimed):
+            queued.recurring.run(stream, beside, addresses)
             return
         for name, launches in queued.stages.items():
             with timer.stage(name):
@@ -288,7 +281,6 @@ class Way(ABC):
             exponent=self.sides.a.exponent + self.sides.b.exponent,
             status=self.status.words,
             host=None if capturing else self.status.host,
-            serial=self.status.serial,
         )
         return Launch(STATUS, "accelsim_conclude", self._device, arguments)
 
@@ -340,7 +332,6 @@ class Way(ABC):
         """Make the launches of a run ready."""
         batch, n, _, h = self.shape
         out = out.view(batch, n, h)
-        self.status.serial = Pointer()
         pointers = PerOperand(Pointer(), Pointer())
         stages: dict[str, list[Launch]] = {}
         new: list[Source | None] = []
@@ -408,14 +399,27 @@ class _Queued:
         device: torch.device,
     ) -> None:
         self._origins = _origin(sides.a), _origin(sides.b)
-        self.pointers, self.result = pointers, result
+        self._pointers = pointers.a, pointers.b, result
+        self._addresses: Addresses = ()
         self.stages = {name: LaunchList(launches, device) for name, launches in stages.items()}
         self.all = LaunchList([x for launches in stages.values() for x in launches], device)
+        self.recurring = Recurring(self.all)
+
+    def point_to(self, addresses: Addresses) -> None:
+        """Write the addresses of new operands and of the result into the launches."""
+        if addresses != self._addresses:
+            for pointer, address in zip(self._pointers, addresses, strict=True):
+                pointer.set(address)
+            self._addresses = addresses
 
     def suits(self, sides: PerOperand[Incoming]) -> bool:
         """Whether a run of these operands has the same launches."""
         a, b = self._origins
         return _origin(sides.a) is a and _origin(sides.b) is b
+
+
+def _address(x: Incoming) -> int:
+    return x.x.data_ptr() if isinstance(x, Floats) else 0
 
 
 def _origin(x: Incoming) -> object:
