@@ -1,4 +1,4 @@
-"""Runs at addresses that recur are launched as a graph of an earlier run, and every value is new."""
+"""Runs at addresses that recur are launched as a graph of an earlier run; every value is new."""
 
 import gc
 
