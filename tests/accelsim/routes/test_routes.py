@@ -1,6 +1,9 @@
 """Routes: what they give, what they say, and what was prepared ahead."""
 
 import itertools
+from bisect import bisect_left
+from fractions import Fraction
+from functools import cache
 
 import pytest
 import torch
@@ -19,6 +22,7 @@ from accelsim.routes import (
     wrong_floats,
 )
 from accelsim.routes.dequantizing import combined
+from accelsim.routes.nearest import count_not_nearest
 from accelsim.types import FUSED, PerOperand, Request, Rounding, StrategyChoice
 from accelsim.unpack import DigitSystem, load_strategy
 from gemm_backends import Accumulator, GemmBackend, Support, load_backend
@@ -269,22 +273,24 @@ def test_integers_beyond_int64():
         assert judge(found, right).first.index == (0, 1, 2)
 
 
+@cache
+def grid_of(dtype):
+    """Every finite magnitude of a 16-bit type, rising, as a fraction; its place is its bits."""
+    patterns = torch.arange(0x7C00 if dtype == torch.float16 else 0x7F80, dtype=torch.int16)
+    return [Fraction(float(x)) for x in patterns.view(dtype).double()]
+
+
 def nearest(integers, scale, dtype):
     """Round in exact rational arithmetic."""
-    from fractions import Fraction
-
-    patterns = torch.arange(0x7C00 if dtype == torch.float16 else 0x7F80, dtype=torch.int16)
-    grid = [Fraction(float(x)) for x in patterns.view(dtype).double()]
-    best = min(
-        range(len(grid)), key=lambda i: (abs(grid[i] - Fraction(abs(integers)) / scale), i & 1)
-    )
+    grid, quotient = grid_of(dtype), Fraction(abs(integers)) / scale
+    above = bisect_left(grid, quotient)
+    candidates = range(max(above - 1, 0), min(above + 1, len(grid)))
+    best = min(candidates, key=lambda i: (abs(grid[i] - quotient), i & 1))
     return float(grid[best]) * (-1 if integers < 0 else 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_floats_that_are_not_the_nearest_are_counted(dtype):
-    from fractions import Fraction
-
     values = [0, 1, -1, 359 * 49, 357 * 49, -359 * 49, 2**61 + 1, 12345, 49 * 2049, 49 * 65519, 3]
     for scale in (49.0, 1.0, 2.0**70, 2.0**70 * (1 + 2.0**-40), 3.7):
         exact = Fraction(scale)
@@ -293,8 +299,6 @@ def test_floats_that_are_not_the_nearest_are_counted(dtype):
         if dtype == torch.float16:
             right = torch.where(beyond, torch.tensor(values).double().sign() * torch.inf, right)
         floats = right.to(dtype)
-        from accelsim.routes.nearest import count_not_nearest
-
         whole, wide = torch.tensor(values), torch.tensor(values).numpy().astype(object)
         one = torch.tensor(scale, dtype=torch.float64)
         assert count_not_nearest(floats, whole, one) == 0, scale
