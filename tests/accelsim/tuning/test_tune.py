@@ -1,6 +1,7 @@
 """The search: plans that hold, counts that are those of a run, and targets out of reach."""
 
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -40,14 +41,31 @@ def sensitivities(unchanged, tmp_path_factory):
         return examine(unchanged, examination, folder, lambda line: None)
 
 
-def search(unchanged, sensitivities, path, target, said=None, pareto=False, **how):
+def search(unchanged, sensitivities, path, target, say=lambda line: None, pareto=False, **how):
     asked = Tune(Target.parse(target), "macs", GRID, 2, 16, "edge", pareto)
     settings = asked.to_dict(unchanged)
     with RunFolder.open(path, settings, settings_hash(settings), kind=TuneRecord, **how) as folder:
-        say = [].append if said is None else said.append
         found = tune(unchanged, asked, Macs(), sensitivities, folder, say)
         folder.finish("")
     return found
+
+
+@pytest.fixture(scope="session")
+def searched(unchanged, sensitivities, tmp_path_factory):
+    """The folder of one search, which no test changes, and what was found in it."""
+    path = tmp_path_factory.mktemp("searched") / "run"
+    return path, search(unchanged, sensitivities, path, "perplexity +3%")
+
+
+@pytest.fixture
+def path(searched, tmp_path):
+    """The folder of that search, to go on with."""
+    return shutil.copytree(searched[0], tmp_path / "run")
+
+
+@pytest.fixture
+def found(searched):
+    return searched[1]
 
 
 def test_a_plan_that_holds_and_costs_less_than_one_beta_for_all(
@@ -104,45 +122,45 @@ def test_the_predicted_counts_are_those_of_a_run_on_a_backend(unchanged):
 
 def test_a_target_out_of_reach_is_said_with_the_nearest(unchanged, sensitivities, tmp_path):
     said = []
-    found = search(unchanged, sensitivities, tmp_path / "run", "perplexity +0.0001%", said)
+    found = search(unchanged, sensitivities, tmp_path / "run", "perplexity +0.0001%", said.append)
     assert found.best is None
     assert found.nearest.harm == min(record.harm for record in found.records)
     assert not found.nearest.meets
     assert any("the finest of the grid: perplexity" in line for line in said)
 
 
-def test_an_interrupted_search_goes_on(unchanged, sensitivities, tmp_path):
-    path = tmp_path / "run"
-    whole = search(unchanged, sensitivities, path, "perplexity +3%")
+def test_an_interrupted_search_goes_on(unchanged, sensitivities, path, found):
     lines = (path / "records.jsonl").read_text().splitlines(keepends=True)
     (path / "records.jsonl").write_text("".join(lines[:1]))
     said = []
-    again = search(unchanged, sensitivities, path, "perplexity +3%", said, resume=True)
-    assert again.best.plan_sha256 == whole.best.plan_sha256
-    assert [r.harm for r in again.records] == [r.harm for r in whole.records]
+    again = search(unchanged, sensitivities, path, "perplexity +3%", said.append, resume=True)
+    assert again.best.plan_sha256 == found.best.plan_sha256
+    assert [r.harm for r in again.records] == [r.harm for r in found.records]
     assert not any("counting" in line for line in said), "the ratios were kept"
 
 
-def test_a_new_target_uses_the_ratios_that_were_counted(unchanged, sensitivities, tmp_path):
-    path, said = tmp_path / "run", []
-    search(unchanged, sensitivities, path, "perplexity +3%")
-    again = search(unchanged, sensitivities, path, "perplexity +2%", said, overwrite=True)
+def test_a_new_target_uses_the_ratios_that_were_counted(unchanged, sensitivities, path, tmp_path):
+    said = []
+    again = search(unchanged, sensitivities, path, "perplexity +2%", said.append, overwrite=True)
     assert not any("counting" in line for line in said)
     afresh = search(unchanged, sensitivities, tmp_path / "other", "perplexity +2%")
     assert [r.plan_sha256 for r in again.records] == [r.plan_sha256 for r in afresh.records]
 
 
-def test_ratios_of_another_window_or_grid_are_not_used(
-    unchanged, sensitivities, tmp_path, monkeypatch
-):
-    path = tmp_path / "run"
-    search(unchanged, sensitivities, path, "perplexity +3%")
+class CountingBeganError(Exception):
+    """Ends a search where it would count again."""
+
+
+def test_ratios_of_another_window_or_grid_are_not_used(unchanged, sensitivities, path, monkeypatch):
+    def say(line):
+        if line.startswith("counting the unpack ratios"):
+            raise CountingBeganError
+
     later = TextSubject("planted", unchanged.loaded, unchanged.text, unchanged.ids[16:])
     for subject, grid in ((later, GRID), (unchanged, replace(GRID, betas=(7, 63, 127)))):
         monkeypatch.setattr(f"{__name__}.GRID", grid)
-        said = []
-        search(subject, sensitivities, path, "perplexity +3%", said, overwrite=True)
-        assert any(line.startswith("counting the unpack ratios") for line in said)
+        with pytest.raises(CountingBeganError):
+            search(subject, sensitivities, path, "perplexity +3%", say, overwrite=True)
 
 
 def test_the_bracket_closes_between_what_holds_and_what_does_not():
@@ -162,8 +180,7 @@ def test_the_bracket_closes_between_what_holds_and_what_does_not():
     assert after < bracket.allowed < 1.0
 
 
-def test_a_search_that_can_be_cheaper_still_goes_on(unchanged, sensitivities, tmp_path):
-    found = search(unchanged, sensitivities, tmp_path / "run", "perplexity +3%")
+def test_a_search_that_can_be_cheaper_still_goes_on(found):
     held = [record for record in found.records if record.meets]
     assert found.best.cost == min(record.cost for record in held)
     failed = [record for record in found.records if not record.meets]
@@ -209,10 +226,7 @@ def test_the_noise_is_that_of_the_product():
         assert Noise(a, b, a @ b.T).of(rounded) == pytest.approx(expected, rel=0.1)
 
 
-def test_a_percentile_is_chosen_where_it_is_cheaper_at_less_error(
-    unchanged, sensitivities, tmp_path
-):
-    found = search(unchanged, sensitivities, tmp_path / "run", "perplexity +3%")
+def test_a_percentile_is_chosen_where_it_is_cheaper_at_less_error(found):
     chosen = {
         (kind["percentile"], kind["beta"])
         for gemm in found.best.plan["gemms"].values()
@@ -251,10 +265,7 @@ def test_a_target_is_that_of_its_model():
     Target.parse("loss +2% after 10 steps").check("vit-digits", (ACCURACY, LOSS))
 
 
-def test_the_plan_stands_beside_the_cheapest_of_one_beta_that_holds(
-    unchanged, sensitivities, tmp_path
-):
-    found = search(unchanged, sensitivities, tmp_path / "run", "perplexity +3%")
+def test_the_plan_stands_beside_the_cheapest_of_one_beta_that_holds(found):
     best, uniform = found.best, found.uniform
     assert uniform.meets
     assert uniform.label.startswith("β = ")
