@@ -3,12 +3,11 @@
 import ctypes
 import ctypes.util
 import platform
-import subprocess
-import sys
 from contextlib import contextmanager
 
 import pytest
 import torch
+from forked import run_forked
 
 from accelsim.arithmetic.precision import float32_is_ieee
 from accelsim.arithmetic.rounding import quantize
@@ -45,7 +44,8 @@ if hasattr(matmul, "fp32_precision"):
         assert ((a @ a).double() - a.double() @ a.double()).abs().max() < 1e-3
     assert matmul.fp32_precision == before
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = run_forked("-c", code)
+    assert done.returncode == 0, done.stderr
 
 
 def test_autocast_shortens_float32_products_and_no_exact_one():
@@ -100,10 +100,6 @@ from accelsim.integer_mode.pinned.error_function import erf
 x = torch.linspace(-6, 6, 10_001)
 print(hashlib.sha256(erf(x).numpy().tobytes()).hexdigest())
 """
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", code, *other], check=True, capture_output=True, text=True
-        ).stdout
-        for other in ([], ["few digits"], ["errors"])
-    }
-    assert len(found) == 1
+    done = [run_forked("-c", code, *other) for other in ([], ["few digits"], ["errors"])]
+    assert [each.returncode for each in done] == [0, 0, 0], done
+    assert len({each.stdout for each in done}) == 1

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 
 from accelsim.plugins.guest import guest
 
@@ -50,13 +51,7 @@ def run(folder, *arguments, **code):
     text = BACKEND.format(**dict.fromkeys(PLACES, "pass") | code)
     (folder / "mine.py").write_text(text)
     (folder / "c.yaml").write_text(CONFIG)
-    return subprocess.run(
-        [sys.executable, "-m", "accelsim", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_forked("-m", "accelsim", *arguments, cwd=folder)
 
 
 def test_a_plugin_that_prints_forks_and_goes_away_breaks_no_run(tmp_path):

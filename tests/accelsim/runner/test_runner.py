@@ -1,4 +1,4 @@
-"""The main job, by the command a user types."""
+"""The main job, by the command a user types; all but the first are forked."""
 
 import json
 import subprocess
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import run_forked
 from safetensors.torch import save_file
 
 from accelsim.config import load_config
@@ -16,11 +17,8 @@ from accelsim.runner.cases import list_cases
 ROOT = Path(__file__).parents[3]
 
 
-def accelsim(*arguments, cwd=ROOT):
-    return subprocess.run(
-        [sys.executable, "-m", "accelsim", *map(str, arguments)],
-        capture_output=True, text=True, cwd=cwd, check=False,
-    )  # fmt: skip
+def accelsim(*arguments):
+    return run_forked("-m", "accelsim", *arguments, cwd=ROOT)
 
 
 def config(folder, backends="[emulator, int64]", **changes):
@@ -47,7 +45,11 @@ def records(folder):
 
 
 def test_a_run_is_exact_and_recorded(tmp_path):
-    done = accelsim("run", config(tmp_path), "--output", tmp_path / "out")
+    command = [sys.executable, "-m", "accelsim", "run", config(tmp_path)]
+    done = subprocess.run(
+        [*command, "--output", tmp_path / "out"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = records(tmp_path / "out")
     assert len(found) == 16
