@@ -15,7 +15,7 @@ from pathlib import Path
 
 SERVER = """
 import json, os, runpy, sys
-import click, numba, numpy, pydantic, safetensors.torch, torch, yaml
+import click, numba, numpy, pydantic, rich.console, safetensors.torch, scipy.sparse, torch, yaml
 
 def become(folder, name, what, arguments):
     for number, file in enumerate((os.devnull, folder + "/out", folder + "/err")):

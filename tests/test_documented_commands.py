@@ -33,14 +33,25 @@ class Started(BaseException):
     """The command has come to its work."""
 
 
+def copied(folder):
+    """Copy what is committed; folders that no command writes to are links."""
+    shutil.copytree(ROOT / "results", folder / "results")
+    for name in ("configs", "workloads", "docs"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
-    """A copy of what is committed; folders that no command writes to are links."""
-    shutil.copytree(ROOT / "results", tmp_path / "results")
-    for name in ("configs", "workloads", "docs"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    monkeypatch.chdir(tmp_path)
+    """A copy of the test's own, in which it is."""
+    monkeypatch.chdir(copied(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory):
+    """A copy that no test writes to."""
+    return copied(tmp_path_factory.mktemp("clone"))
 
 
 def contents(folder):
@@ -81,7 +92,8 @@ def test_an_output_that_is_there_is_found(clone, monkeypatch):
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
-def test_a_command_is_one_that_there_is(command, clone):
+def test_a_command_is_one_that_there_is(command, unchanged, monkeypatch):
+    monkeypatch.chdir(unchanged)
     found, words = cli, list(command.words[1:])
     while isinstance(found, click.Group) and words:
         context = click.Context(found, info_name="accelsim")

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import stats
 
 CONFIDENCE = 0.95
 """Confidence level of every interval that accelsim prints."""
+
+TAIL = 40
+"""An interval may leave out one in so many on each side."""
 
 FEWEST = 6
 """Fewest samples of which two order statistics can span that interval of the median."""
@@ -60,7 +62,12 @@ def median_interval(times: Sequence[float]) -> Interval:
 @cache
 def _rank(count: int) -> int:
     """Return how many of the smallest and of the largest values lie outside the interval."""
-    outside = int(stats.binom.ppf((1 - CONFIDENCE) / 2, count, 0.5))
+    ways = below = 1  # of 2^count, that just so many, and at most so many, lie below the median
+    outside = 0
+    while TAIL * below < 1 << count:
+        ways = ways * (count - outside) // (outside + 1)
+        below += ways
+        outside += 1
     return max(0, outside - 1)
 
 
@@ -165,6 +172,8 @@ def slower_p(times: Sequence[float], reference: Sequence[float], tolerance: floa
     H. B. Mann and D. R. Whitney, "On a test of whether one of two random variables is
     stochastically larger than the other", Ann. Math. Statist. 18 (1947).
     """
+    from scipy import stats  # takes a second to import, which no other command has to wait for
+
     allowed = [(1 + tolerance) * time for time in reference]
     return float(stats.mannwhitneyu(times, allowed, alternative="greater").pvalue)
 
@@ -184,5 +193,7 @@ def significant(p_values: Sequence[float], rate: float) -> list[bool]:
     """
     if not p_values:
         return []
+    from scipy import stats
+
     adjusted = stats.false_discovery_control(p_values)
     return [bool(value <= rate) for value in adjusted]

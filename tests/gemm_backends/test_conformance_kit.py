@@ -19,7 +19,6 @@ from faulty import (
     KeepsEveryResult,
     Lanes,
     NarrowerThanClaimed,
-    Nondeterministic,
     OffByOneAtTileEdges,
     OnlyInTheThreadThatMadeIt,
     Saturating,
@@ -168,6 +167,21 @@ class DropsTheTailOfAnOddK(Correct):
         return super().matmul(a[:, :kept], b[:, :kept])
 
 
+class WrongOnce(Correct):
+    """Loses an update in one product, the seventh or the first after it that is not empty."""
+
+    def __init__(self):
+        self.calls, self.lost = 0, False
+
+    def matmul(self, a, b):
+        self.calls += 1
+        product = super().matmul(a, b)
+        if self.calls >= 7 and product.numel() and not self.lost:
+            self.lost = True
+            product[0, 0] -= 1
+        return product
+
+
 @pytest.mark.parametrize(
     ("double", "check", "explanation"),
     [
@@ -184,7 +198,7 @@ class DropsTheTailOfAnOddK(Correct):
         (ChangesItsInputForAWhile, "inputs_unmodified", "changed B (random digits) and restored"),
         (EndsTheProcess, "small_shapes", "raised SystemExit: no licence (faulty.py:"),
         (UninitialisedForEmptyK, "empty_dimensions", "is wrong: [1, 0] x [1, 0]: 1 of 1"),
-        (Nondeterministic, "random_gemms", "was wrong, and right when it was repeated"),
+        (WrongOnce, "random_gemms", "was wrong, and right when it was repeated"),
     ],
 )
 def test_a_failure_is_explained(double, check, explanation):

@@ -98,6 +98,16 @@ except SystemExit:
     assert "'torch'" in done.stderr
 
 
+def test_a_run_does_without_the_tests_of_statistics():
+    """They take as long to import as PyTorch."""
+    code = (
+        "import sys, accelsim.cli.run, accelsim.runner, accelsim.report.summary\n"
+        "print([name for name in ('torch', 'scipy.stats') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['torch']\n"
+
+
 def test_flags_of_the_shipped_backends_are_all_entry_points():
     """Help reads them there and does not ask the classes."""
     names = list_backends()

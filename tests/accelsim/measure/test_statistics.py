@@ -17,7 +17,7 @@ from accelsim.measure.statistics import (
 )
 
 
-@pytest.mark.parametrize("count", [6, 7, 20, 51, 200])
+@pytest.mark.parametrize("count", [6, 7, 8, 9, 17, 20, 51, 200, 1000])
 def test_the_medians_interval_is_the_narrowest_that_covers_at_least_95_percent(count):
     interval = median_interval(list(range(1, count + 1)))
     below = int(interval.low) - 1
