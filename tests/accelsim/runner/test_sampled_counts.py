@@ -172,14 +172,19 @@ def counted(operands, bits):
 def test_counts_of_a_profile_beside_those_of_the_operands_it_was_measured_on():
     """Heavy columns and rows are drawn as they were; one distribution for all gave up to 2.14."""
     found = [drawn_over_real(gemm, measure([gemm])) for gemm in captures()]
-    assert 0.9 < min(map(min, found)) < max(map(max, found)) < 1.4
+    assert 0.95 < min(map(min, found)) < max(map(max, found)) < 1.3
     assert 0.98 < median(chain(*found)) < 1.03
 
 
 def test_counts_of_the_shipped_profile_beside_those_of_captures_of_other_text():
-    found = [drawn_over_real(gemm, shipped_profile()) for gemm in captures()]
-    assert 0.85 < min(map(min, found)) < max(map(max, found)) < 1.7
-    assert 0.98 < median(chain(*found)) < 1.12
+    """Heads and layers of attention differ from each other; docs/emulator.md says by how much."""
+    found = [(gemm.op, drawn_over_real(gemm, shipped_profile())) for gemm in captures()]
+    linear = [ratios for op, ratios in found if op == "linear"]
+    attention = [ratios for op, ratios in found if op != "linear"]
+    assert (len(linear), len(attention)) == (3, 3)
+    assert 0.95 < min(map(min, linear)) < max(map(max, linear)) < 1.35
+    assert 0.95 < min(map(min, attention)) < max(map(max, attention)) < 1.65
+    assert 0.98 < median(chain(*linear, *attention)) < 1.12
 
 
 def test_one_distribution_for_all_columns_would_be_seen():
@@ -213,4 +218,4 @@ def test_counts_of_the_shipped_profile_beside_those_of_other_layers_and_other_te
         assert 0.85 < min(ratios) <= max(ratios) < 1.3
     for ratios in zip(*attention, strict=True):
         assert 0.8 < median(ratios) < 1.25
-        assert 0.65 < min(ratios) <= max(ratios) < 1.7
+        assert 0.85 < min(ratios) <= max(ratios) < 1.65
