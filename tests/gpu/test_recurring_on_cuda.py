@@ -13,6 +13,7 @@ from accelsim.kernels.launches import LaunchList, RecordedLaunches
 from accelsim.kernels.nvcc import CudaError
 from gemm_backends.cuda.cutlass_kernels import has_wgmma
 from gemm_backends.cuda.fused import planner
+from gemm_backends.cuda.fused.rounding import KEPT
 
 
 @pytest.fixture(autouse=True)
@@ -157,3 +158,33 @@ def test_the_host_has_something_to_do_once_a_run(columns):
     assert len(done) == 3
     route.run(a[:0], prepared, TIMER, lambda: done.append(1))
     assert len(done) == 4
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "row"])
+@pytest.mark.parametrize("rows", [16, 300])
+def test_a_graph_keeps_what_it_rounds_with(granularity, rows):
+    """Runs of many other shapes, and then of the graph's own, take none of its memory away."""
+    a, b = draw("channels", rows, 512, 256, torch.bfloat16, DEVICE)
+    route = open_route(a, b, 63.0, granularity=granularity)
+    prepared = route.prepare("b", b)
+    route.run(a, prepared, TIMER)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = route.run(a, prepared, TIMER)
+    for other in range(1, 2 * KEPT + 1):
+        route.run(torch.randn(other, 512, device=DEVICE).bfloat16(), prepared, TIMER)
+    route.run(a.clone(), prepared, TIMER)
+    gc.collect()
+    torch.cuda.synchronize()
+    # Whatever was given back is taken, and written to before the graph runs and while it does.
+    torch.cuda.empty_cache()
+    taken = [torch.full((64 + i,), float("nan"), device=DEVICE) for i in range(2000)]
+    graph.replay()
+    torch.cuda.synchronize()
+    assert all(x.isnan().all() for x in taken)
+    a.mul_(-3).roll(1, 0)
+    graph.replay()
+    found = out.clone()
+    again = route.run(a, prepared, TIMER)
+    assert_exact(route, again, a, b)
+    assert torch.equal(found, again)

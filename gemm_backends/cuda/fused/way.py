@@ -20,6 +20,7 @@ from gemm_backends.cuda.fused.arguments import Conclude, Pack
 from gemm_backends.cuda.fused.operand import ROW_MULTIPLE, Digits
 from gemm_backends.cuda.fused.plan import TILE
 from gemm_backends.cuda.fused.prepared import FusedOperand
+from gemm_backends.cuda.fused.rounder import Rounder
 from gemm_backends.cuda.fused.rows import RowPass, fits_registers
 from gemm_backends.cuda.fused.sides import FLAG_WORDS, FOUND_WORDS, Floats, Source
 from gemm_backends.cuda.fused.status import LARGEST_SUM, PROVABLE_K, STATUS, Report, Status
@@ -114,6 +115,7 @@ class Way(ABC):
         self.dequantized = False
         self.counts: Counts | None = None
         self._queued: _Queued | None = None
+        self._rounders_of_graphs: set[Rounder] = set()
         self._sums = torch.empty(0, device=device)
         self._beside = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
         self._second_stream: int = self._beside.cuda_stream
@@ -152,6 +154,10 @@ class Way(ABC):
         queued.point_to(addresses)
         beside = self._second_stream
         if capturing:
+            # A graph knows addresses alone: what it rounds with stays as long as the way.
+            self._rounders_of_graphs |= {
+                x.rounder for x in (sides.a, sides.b) if isinstance(x, Floats)
+            }
             queued.all.run(stream, beside)
             return
         self.status.begin()
