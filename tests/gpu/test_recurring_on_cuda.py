@@ -182,7 +182,7 @@ def test_a_graph_keeps_what_it_rounds_with(granularity, rows):
     graph.replay()
     torch.cuda.synchronize()
     assert all(x.isnan().all() for x in taken)
-    a.mul_(-3).roll(1, 0)
+    a.mul_(-3)
     graph.replay()
     found = out.clone()
     again = route.run(a, prepared, TIMER)
