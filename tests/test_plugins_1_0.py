@@ -7,9 +7,8 @@ They are never edited. ``records.json`` is what the accelsim of that time found 
 
 import json
 import shutil
-import subprocess
-import sys
 
+from forked import run_forked
 from outside import ROOT, Environment
 
 PLUGINS = ROOT / "tests" / "plugins_1_0"
@@ -32,8 +31,7 @@ def found(folder):
 
 def test_they_run_from_their_files(tmp_path):
     shutil.copytree(PLUGINS, tmp_path, dirs_exist_ok=True)
-    command = [sys.executable, "-m", "accelsim", "run", "by_file.yaml", "--output", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = run_forked("-m", "accelsim", "run", "by_file.yaml", "--output", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert found(tmp_path / "out") == THEN
 

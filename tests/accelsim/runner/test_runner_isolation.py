@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from forked import run_forked
 from safetensors.torch import load_file, save_file
 
 BAD = Path(__file__).parent / "bad_backends.py"
@@ -20,10 +21,8 @@ def command(*arguments):
     return [sys.executable, "-m", "accelsim", *map(str, arguments)]
 
 
-def accelsim(*arguments, **options):
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, check=False, **options
-    )
+def accelsim(*arguments, cwd=None):
+    return run_forked("-m", "accelsim", *arguments, cwd=cwd)
 
 
 def config(folder, backends, gemms=1, **changes):
@@ -173,7 +172,8 @@ def limit_files(size):
 
 def test_a_full_disk_loses_no_record(tmp_path):
     path, out = config(tmp_path, ["int64"], gemms=8), tmp_path / "out"
-    full = accelsim("run", path, "--output", out, preexec_fn=limit_files(8_000))
+    run = command("run", path, "--output", out)
+    full = subprocess.run(run, capture_output=True, text=True, preexec_fn=limit_files(8_000))
     assert full.returncode == 1
     assert "records are safe: continue with --resume" in full.stderr
     assert "Traceback" not in full.stderr
