@@ -292,7 +292,9 @@ def nearest(integers, scale, dtype):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_floats_that_are_not_the_nearest_are_counted(dtype):
     values = [0, 1, -1, 359 * 49, 357 * 49, -359 * 49, 2**61 + 1, 12345, 49 * 2049, 49 * 65519, 3]
-    for scale in (49.0, 1.0, 2.0**70, 2.0**70 * (1 + 2.0**-40), 3.7):
+    for tie in (2**61 + 2**53, 2**61 + 2**50):  # of bfloat16, and of float16 at a scale of 2^46
+        values += [tie - 1, tie, tie + 1]
+    for scale in (49.0, 1.0, 2.0**46, 2.0**70, 2.0**70 * (1 + 2.0**-40), 3.7):
         exact = Fraction(scale)
         right = torch.tensor([nearest(v, exact, dtype) for v in values], dtype=torch.float64)
         beyond = torch.tensor([abs(Fraction(v) / exact) >= 65520 for v in values])
