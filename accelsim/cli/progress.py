@@ -11,8 +11,7 @@ from rich.console import Console
 from accelsim.cli.live import Now, live, say
 from accelsim.records import Record, Status
 from accelsim.records.fields import SETTINGS
-from accelsim.report.cells import text
-from accelsim.report.options import option_values, short_titles, telling_options
+from accelsim.report.option_names import OptionNames
 from accelsim.report.settings import describe
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class Names:
 
     def __init__(self, cases: Sequence[Case]) -> None:
         fields = [case.fields for case in cases]
-        self._telling = telling_options(fields)
+        self._options = OptionNames(fields)
         self._swept = [
             name
             for name in SETTINGS
@@ -69,12 +68,7 @@ class Names:
     def of(self, fields: Mapping[str, Any]) -> str:
         """Name a case or a record by its GEMM, the settings that the config sweeps, the backend."""
         backend, gemm = fields["backend"], fields["gemm"]
-        titles = short_titles(self._telling[backend])
-        options = [
-            f"{titles[name]} {text(value)}"
-            for name in self._telling[backend]
-            for value in option_values(fields["backend_options"], [name])
-        ]
+        options = self._options.words(backend, fields["backend_options"])
         if self._workloads and not gemm.startswith(f"{fields['workload']}."):
             gemm = f"{fields['workload']}: {gemm}"
         words = [gemm, *describe(fields, self._swept), ", ".join([backend, *options])]

@@ -99,7 +99,7 @@ def brief(
     # What the tables leave is the legend's, which is cut only below a few lines.
     tables = (sums.lines if sums else 0) + (1 + designs.lines if designs else 0)
     spare = MOST_LINES - NEXT_LINES - tables - len(said) - 1
-    least = _LEGEND_LINES if designs is None else _LEGEND_LINES_BESIDE_DESIGNS if sums else 1
+    least = _LEGEND_LINES if designs is None else _LEGEND_LINES_BESIDE_DESIGNS
     explained = [table for table in (sums, designs) if table is not None]
     tail = _legend(ran, explained, width, max(least, spare)) if explained else []
     tail += said

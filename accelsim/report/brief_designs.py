@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from accelsim.records import Record
 from accelsim.records.folder import TABLE
-from accelsim.report.brief_rows import Columns, CutTable, cut_name, lay_out
+from accelsim.report.brief_rows import Columns, CutTable, lay_out
 from accelsim.report.cells import MISSING
-from accelsim.report.design_columns import COLUMNS, Compared, technology
-from accelsim.report.designs import Design, all_designs, cheapest
+from accelsim.report.design_columns import AMONG, COLUMNS, NOT_IN_AREA, Compared, technology
+from accelsim.report.designs import SETTING_TITLES, Design, all_designs, cheapest
+from accelsim.report.option_names import accelerator_name
 from accelsim.report.settings import Settings
 
 _IMPORTANT = (
@@ -26,25 +27,26 @@ _IMPORTANT = (
     "/least",
     "r",
     "use",
-    "area·time",
+    "area·s",
+    "area·cycles",
     "DRAM, B",
-    "area",
+    "area, MACs",
 )
 """Columns of modelled accelerators, the most important first; `table.txt` has the others."""
 
-_FIRST = _IMPORTANT[:6]
-"""Those that are worth narrower gaps."""
+_FIRST = _IMPORTANT[:7]
+"""Those that are worth narrower gaps and short names of designs."""
 
 _MEASURES = ("seconds", "energy, J", "mm²")
 """Columns of numbers that are neither counts nor shares, which have three digits here."""
 
 _OFFERED = {column.title: column for column in COLUMNS}
 
-_CLEAR = ("cycles", "seconds", "energy, J", "r")
-"""Columns whose heads say nearly all, so that they are explained last."""
+_EXPLAINED = {"energy, J": 0, "mm²": 1, "/least": 2, "cycles": 4, "seconds": 4, "r": 4}
+"""In which order columns are explained, all others between: what is not what it seems first."""
 
-_FEWEST_COLUMNS = 24
-"""Columns of a line that names leave to numbers at least."""
+_MOST_NUMBERED = 9
+"""Designs that are told apart by a number at most."""
 
 
 def design_block(records: Sequence[Record], width: int) -> CutTable | None:
@@ -70,23 +72,30 @@ def design_block(records: Sequence[Record], width: int) -> CutTable | None:
     ordered = [sorted(members, key=_area_time) for members in groups.values()]
     rows = [Compared(design, least[design.asked]) for members in ordered for design in members]
     ranks = [rank for members in ordered for rank in range(len(members))]
-    left, shortened = _names(rows, width)
     known = _known(rows)
     node = technology([row.design for row in rows])
-    # Heads without the node, and then narrower gaps, are for what an architect asks first.
-    tries = [_fitting(rows, known, left, width, *how) for how in ((2, node), (2, ""), (1, ""))]
-    first = [title for title in known if title in _FIRST]
-    shown, (head, *lines) = next((found for found in tries if {*first} <= {*found[0]}), tries[0])
-    foot = textwrap.wrap(_winners(groups, best), width, max_lines=2)
+    # Names become shorter, heads lose the node, and gaps get narrower, in this order, for what an
+    # architect asks first.
+    tries = [
+        (shortened, said, *_fitting(rows, known, names, width, gap, of))
+        for names, shortened, said in _offers(rows, width)
+        for gap, of in ((2, node), (2, ""), (1, ""))
+    ]
+    first = {title for title in known if title in _FIRST}
+    shortened, said, shown, (head, *lines) = max(
+        tries, key=lambda found: len(first.intersection(found[2]))
+    )
+    foot = textwrap.wrap(said, width, max_lines=3, placeholder=" …")
+    foot += textwrap.wrap(_winners(groups, best), width, max_lines=2, placeholder=" …")
     if hidden := [title for title in known if title not in shown]:
         words = f"Only in {TABLE}, for lack of width: {'; '.join(hidden)}."
         foot += textwrap.wrap(words, width, max_lines=1, placeholder=" …")
     unsaid = node if "mm²" in shown and node not in head else ""
     above = textwrap.wrap(_common(rows, unsaid), width, max_lines=2, placeholder=" …")
-    told = sorted(shown, key=_CLEAR.__contains__)
+    told = sorted(shown, key=lambda title: _EXPLAINED.get(title, 3))
     meanings = shortened | {name: words for name in told if (words := _OFFERED[name].meaning)}
     if "mm²" in meanings and node:
-        meanings["mm²"] = f"area in {node}"
+        meanings["mm²"] = f"area in {node}, {NOT_IN_AREA}"
     return CutTable([*above, head], lines, foot, ranks, meanings)
 
 
@@ -97,16 +106,44 @@ def _known(rows: Sequence[Compared]) -> list[str]:
     return [name for name in titles if any(_OFFERED[name].value(row) is not None for row in rows)]
 
 
-def _names(rows: Sequence[Compared], width: int) -> tuple[Columns[Compared], dict[str, str]]:
-    """Return the columns that tell designs apart, and which of their titles are shortened."""
+def _offers(
+    rows: Sequence[Compared], width: int
+) -> Iterator[tuple[Columns[Compared], dict[str, str], str]]:
+    """Yield the columns that tell designs apart, the widest first.
+
+    With them, which titles are shortened, and what is said below the table.
+    """
     asked: Columns[Compared] = {}
     if len({row.design.asked for row in rows}) > 1:
         asked[""] = lambda row: row.design.asked
+    parts = [
+        name
+        for name in dict.fromkeys(name for row in rows for name in row.design.parts)
+        if len({row.design.parts.get(name, MISSING) for row in rows}) > 1
+    ]
+    yield *_names(rows, asked, parts), ""
+    swept = [name for name in parts if name in SETTING_TITLES]
+    kinds = dict.fromkeys(row.design.kind for row in rows)
+    numbers = {kind: str(number) for number, kind in enumerate(kinds, 1)}
+    if 1 < len(numbers) <= _MOST_NUMBERED:
+        columns, shortened = _names(rows, asked, swept)
+        columns["design"] = lambda row: numbers[row.design.kind]
+        said = "; ".join(f"{number} {kind}" for kind, number in numbers.items())
+        yield columns, shortened, f"Designs: {said}."
+    if not parts:
+        return
+    columns, shortened = _names(rows, asked, swept)
+    rest = max(8, width // 4)
+    yield {**columns, "design": lambda row: _cut(row.design.kind, rest)}, shortened, ""
+
+
+def _names(
+    rows: Sequence[Compared], asked: Columns[Compared], parts: Sequence[str]
+) -> tuple[Columns[Compared], dict[str, str]]:
+    """Return a column for each part of the names, and which of their titles are shortened."""
     columns, shortened = dict(asked), {}
-    for name in dict.fromkeys(name for row in rows for name in row.design.parts):
+    for name in parts:
         values = [row.design.parts.get(name, MISSING) for row in rows]
-        if len({*values}) == 1:
-            continue
         ending = _shared_ending(values)
         title = ending.removeprefix("-") or _short(name)
         if title in columns:
@@ -114,11 +151,11 @@ def _names(rows: Sequence[Compared], width: int) -> tuple[Columns[Compared], dic
         if title not in (name, ending.removeprefix("-")):
             shortened[title] = name
         columns[title] = partial(_part, name=name, ending=ending)
-    if len(columns) > len(asked):
-        longest = len(lay_out(columns, rows, len(columns))[0])
-        if longest <= max(width - _FEWEST_COLUMNS, width // 2):
-            return columns, shortened
-    return {**asked, "design": lambda row: cut_name(row.design.label, width)}, {}
+    return columns, shortened
+
+
+def _cut(words: str, most: int) -> str:
+    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 def _part(row: Compared, name: str, ending: str) -> str:
@@ -136,9 +173,9 @@ def _shared_ending(values: Iterable[str]) -> str:
 
 
 def _short(title: str) -> str:
-    """Return a title of several words with the long ones before the last cut."""
-    *words, last = title.split()
-    return " ".join([*(f"{word[:3]}." if len(word) > 6 else word for word in words), last])
+    """Return the name of an option with the long words before the last cut."""
+    *words, last = title.split("_")
+    return "_".join([*(word[:3] if len(word) > 6 else word for word in words), last])
 
 
 def _common(rows: Sequence[Compared], node: str) -> str:
@@ -147,10 +184,14 @@ def _common(rows: Sequence[Compared], node: str) -> str:
     models = [str(record.cost_model).split(", ") for record in records]
     shared = [part for part in models[0] if all(part in model for model in models)]
     backends = dict.fromkeys(record.backend for record in records)
-    parts = [*(backends if len(backends) == 1 else ()), *shared, *Settings(records).shared]
+    described = {accelerator_name(record.backend_options) for record in records}
+    one = described.pop() if len(described) == 1 else None
+    parts = [*(backends if len(backends) == 1 else ()), *([one] if one else []), *shared]
+    parts += Settings(records).shared
     gemms = max(len(row.design.records) for row in rows)
     plural = "" if gemms == 1 else "s"
-    number = f"{len(rows)} modelled designs" if len(rows) > 1 else "The modelled design"
+    designs = len({row.design.label for row in rows})
+    number = f"{designs} modelled designs" if designs > 1 else "The modelled design"
     number += f", mm² in {node}" if node else ""
     return f"{number}, {gemms} GEMM{plural} together: {', '.join(dict.fromkeys(parts))}."
 
@@ -198,9 +239,7 @@ def _winners(groups: Mapping[str, Sequence[Design]], best: Mapping[str, Design |
     if not where:
         return ""
     parts = [label if not any(at) else f"{label} ({'; '.join(at)})" for label, at in where.items()]
-    verified = any(design.exact for design in best.values() if design is not None)
-    among = "exact designs" if verified else "designs counted"
-    return f"Least area·time of the {among}: {', '.join(parts)}."
+    return f"Least area × time, {AMONG}: {', '.join(parts)}."
 
 
 def _accumulators(design: Design) -> str:

@@ -11,12 +11,21 @@ from accelsim.records import Status
 from accelsim.report.cells import count, number, ratio
 from accelsim.report.designs import Design
 
+AMONG = "no product wrong"
+"""Of which designs the least area x time is."""
+
+NOT_IN_ENERGY = "without registers, wires, and unpacking unless by an `unpacker`"
+"""What no energy has."""
+
+NOT_IN_AREA = "without wires, control, and unpacking unless by an `unpacker`"
+"""What no area has."""
+
 _NODE = re.compile(r"\d+ nm")
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A design, and the least area x time of the exact designs that do the same work."""
+    """A design, and the least area x time of its rivals without a wrong product."""
 
     design: Design
     least: float | None
@@ -131,18 +140,20 @@ COLUMNS = (
         str,
     ),
     DesignColumn(
-        "attained",
+        "attained/cycle",
         "low-bit multiply-adds per cycle",
         lambda c: c.design.attained,
         number,
     ),
     DesignColumn(
-        "attainable",
+        "attainable/cycle",
         "the same if every GEMM ran at its roofline, that is as fast as DRAM and the array allow",
         lambda c: c.design.attainable,
         number,
     ),
-    DesignColumn("peak", "the same if the array never waited", lambda c: c.design.peak, number),
+    DesignColumn(
+        "peak/cycle", "the same if the array never waited", lambda c: c.design.peak, number
+    ),
     DesignColumn(
         "use",
         "share of the cycles in which a multiplier had a multiplication to do",
@@ -152,24 +163,38 @@ COLUMNS = (
     DesignColumn("seconds", "time at the accelerator's clock", lambda c: c.design.seconds, number),
     DesignColumn("DRAM, B", "bytes from and to DRAM", lambda c: c.design.dram_bytes, _count),
     DesignColumn(
-        "area",
-        "area of the whole accelerator in 8-bit MACs",
+        "area, MACs",
+        "area of the whole accelerator in 8-bit MACs (multiplier, accumulator and registers)",
         lambda c: c.design.relative_area,
         number,
     ),
     DesignColumn(
-        "mm²", "area in the node that the model names", lambda c: c.design.area_mm2, number
+        "mm²",
+        f"area in the node that the model names, {NOT_IN_AREA}",
+        lambda c: c.design.area_mm2,
+        number,
     ),
-    DesignColumn("area·time", "area times cycles", lambda c: c.design.area_time, _count),
+    DesignColumn(
+        "area·s",
+        "area in 8-bit MACs times seconds",
+        lambda c: None if c.design.seconds is None else c.design.area_time,
+        number,
+    ),
+    DesignColumn(
+        "area·cycles",
+        "area in 8-bit MACs times cycles, as the model has no clock",
+        lambda c: c.design.area_time if c.design.seconds is None else None,
+        _count,
+    ),
     DesignColumn(
         "/least",
-        "area·time divided by the least of any design that is not wrong",
+        f"area × time divided by the least of the designs with {AMONG}",
         lambda c: c.over_least,
         _over,
     ),
     DesignColumn(
         "energy, J",
-        "energy of all components that the model covers",
+        f"energy, {NOT_IN_ENERGY} (its DRAM traffic counts)",
         lambda c: c.design.energy,
         number,
     ),

@@ -8,22 +8,28 @@ from dataclasses import dataclass, field
 
 from accelsim.arithmetic.totals import total
 from accelsim.records import Record, Status
-from accelsim.records.fields import summed
+from accelsim.records.fields import FIELDS, summed
+from accelsim.records.keyed import canonical_json
+from accelsim.report.option_names import ACCELERATOR
 from accelsim.report.settings import ASKED, SWEPT, Settings, describe_parts
 from accelsim.report.summary_rows import Labels
+
+SETTING_TITLES = {FIELDS[name].title for name in SWEPT}
+"""The parts of a design's name that are settings, not the accelerator."""
 
 
 @dataclass(frozen=True)
 class Design:
     """One accelerator with one way of unpacking, on all GEMMs of a run.
 
-    Sums are None where a record lacks the value.
+    Sums are None where a record lacks the value. Designs have clocks of their own: what compares
+    them takes seconds, and cycles only where no model of those compared has a clock.
 
     Parameters
     ----------
     asked : str
-        The rounding, which decides what has to be multiplied, and whether memory is modelled; only
-        designs of which this is equal do the same work.
+        The rounding, which decides what has to be multiplied, and whether memory and a clock are
+        modelled; only designs of which this is equal are compared.
     label : str
         The settings that tell designs apart, and the backend.
     records : sequence of Record
@@ -36,6 +42,15 @@ class Design:
     label: str
     records: Sequence[Record]
     parts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """What tells it apart but for settings such as b; empty where the run has one kind."""
+        parts = {name: value for name, value in self.parts.items() if name not in SETTING_TITLES}
+        return ", ".join(
+            value if name in (ACCELERATOR, "backend") else f"{name}={value}"
+            for name, value in parts.items()
+        )
 
     @property
     def is_modelled(self) -> bool:
@@ -156,8 +171,11 @@ class Design:
 
     @property
     def area_time(self) -> float | None:
-        """Relative area times cycles."""
-        return summed(self.records, "area_time")
+        """Relative area times seconds, or times cycles where the model has no clock."""
+        area, seconds = self.relative_area, self.seconds
+        if area is None or seconds is None:
+            return summed(self.records, "area_time")
+        return area * seconds
 
     @property
     def energy(self) -> float | None:
@@ -187,7 +205,8 @@ def unfinished(found: Sequence[Design]) -> list[Design]:
 def all_designs(records: Sequence[Record], labels: Labels | None = None) -> list[Design]:
     """Return every backend with every setting, modelled or not.
 
-    Models with a memory and models without one are kept apart, because they cannot be compared.
+    Models with a memory and models without one are kept apart, because they cannot be compared,
+    and so are those with a clock and those without.
 
     Parameters
     ----------
@@ -197,14 +216,17 @@ def all_designs(records: Sequence[Record], labels: Labels | None = None) -> list
         Of the same records, if they are known already.
     """
     settings, labels = Settings(records), labels or Labels(records)
-    mixed = len({bool(r.traffic) for r in records if r.cycles is not None}) > 1
-    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    mixed = len({_scope(r) for r in records if r.cycles is not None}) > 1
+    groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     several = len({record.backend for record in records}) > 1
-    varying = [name for name in SWEPT if name not in ASKED and settings.varies(name)]
+    varying = [
+        name for name in SWEPT if name == "bits" or (name not in ASKED and settings.varies(name))
+    ]
     for record in records:
-        asked = ", ".join([*settings.sweep(record, ASKED), *(_memory(record) if mixed else ())])
+        asked = ", ".join([*settings.sweep(record, ASKED), *(_scope(record) if mixed else ())])
         swept = settings.sweep(record, [field for field in SWEPT if field not in ASKED])
-        groups[asked, ", ".join([*swept, labels.backend(record)])].append(record)
+        options = canonical_json(record.backend_options)
+        groups[asked, ", ".join([*swept, labels.backend(record)]), options].append(record)
     return [
         Design(
             asked,
@@ -216,20 +238,23 @@ def all_designs(records: Sequence[Record], labels: Labels | None = None) -> list
                 **labels.options(members[0]),
             },
         )
-        for (asked, label), members in groups.items()
+        for (asked, label, _), members in groups.items()
     ]
 
 
-def _memory(record: Record) -> tuple[str, ...]:
+def _scope(record: Record) -> tuple[str, ...]:
+    """Say what a model covers, where it decides what it can be compared with."""
     if record.cycles is None:
         return ()
-    return ("with memory",) if record.traffic else ("without memory",)
+    if not record.traffic:
+        return ("without memory",)
+    return ("with memory",) if record.seconds is not None else ("with memory, without a clock",)
 
 
 def cheapest(found: Sequence[Design]) -> Design | None:
-    """Return the design with the least area x time of those that are exact on every GEMM.
+    """Return the design with the least area x time of those without a wrong product.
 
-    If nothing was multiplied, as requested, every design counts as exact.
+    If nothing was multiplied, as requested, no product is wrong.
     """
-    exact = [d for d in found if d.sound and d.area_time is not None]
-    return min(exact, key=lambda design: design.area_time or 0, default=None)
+    sound = [d for d in found if d.sound and d.area_time is not None]
+    return min(sound, key=lambda design: design.area_time or 0, default=None)

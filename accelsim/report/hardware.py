@@ -11,6 +11,7 @@ from accelsim.report.cells import MISSING
 from accelsim.report.design_columns import COLUMNS, Compared, DesignColumn
 from accelsim.report.designs import Design, all_designs, cheapest, unfinished
 from accelsim.report.limits import limits
+from accelsim.report.summary_rows import Labels
 
 WIDTH = 80
 
@@ -51,7 +52,7 @@ def hardware(records: Sequence[Record]) -> list[str]:
         winner = best[asked]
         if winner is not None and len(members) > 1:
             proof = ", and exact" if winner.exact else ""
-            table.append(f"  The least area x time{proof}: {winner.label}.")
+            table.append(f"  The least area × time{proof}: {winner.label}.")
     failed = [
         f"No figures, as no product was finished: {', '.join(filter(None, (d.asked, d.label)))} "
         f"({', '.join(dict.fromkeys(record.status for record in d.records))})."
@@ -90,18 +91,18 @@ def _notes(found: Sequence[Design], shown: Sequence[DesignColumn]) -> list[str]:
         )
     ]
     for title, words in sources(records):
-        end = "." if title == "Model" else ""
-        lines += textwrap.wrap(f"{title}: {words}{end}", WIDTH, subsequent_indent="    ")
+        lines += textwrap.wrap(f"{title}: {words}", WIDTH, subsequent_indent="    ")
     return lines
 
 
 def sources(records: Sequence[Record]) -> list[tuple[str, str]]:
-    """Return the models of some records, and the source of each kind of figure."""
+    """Return what each modelled accelerator is, and the source of each kind of figure."""
     records = [record for record in records if record.cost_model]
-    models = dict.fromkeys(str(record.cost_model) for record in records)
+    labels = Labels(records)
+    models = dict.fromkeys((labels.backend(record), str(record.cost_model)) for record in records)
     basis = dict.fromkeys(
         (name.replace("_", " "), words)
         for record in records
         for name, words in record.cost_basis.items()
     )
-    return [("Model", "; ".join(models)), *basis] if models else []
+    return [*models, *basis]

@@ -14,11 +14,19 @@ from accelsim.report.settings import describe
 MANY_STALLS = 0.5
 """The share of stalls in the cycles from which the default order of tiles is probably at fault."""
 
+_SEARCH_SAVES = 6
+"""The factor in seconds that a search was seen to save (docs/emulator.md, a session)."""
+
+_MOST_NAMED = 3
+"""Designs that are named one by one."""
+
+_SUMS = "sums"
+
 _PARTS = {
     "a": "A's digits",
     "b": "B's digits",
-    "c_read": "sums",
-    "c_write": "sums",
+    "c_read": _SUMS,
+    "c_write": _SUMS,
     "front_end": "the front end",
 }
 """What the parts of DRAM's traffic carry."""
@@ -32,7 +40,14 @@ def limits(found: Sequence[Design]) -> list[str]:
     found : sequence of Design
         What `accelsim.report.designs.designs` returned for one run.
     """
-    sentences = (_memory(found), _stalls(found), _front_end(found), *_accumulators(found))
+    sentences = (
+        _mappings(found),
+        _memory(found),
+        _stalls(found),
+        _sums(found),
+        _front_end(found),
+        *_accumulators(found),
+    )
     return [words for words in sentences if words]
 
 
@@ -60,11 +75,7 @@ def _stalls(found: Sequence[Design]) -> str:
     worst = max(found, key=lambda design: design.stall_share or 0, default=None)
     if worst is None or (share := worst.stall_share) is None or share <= MANY_STALLS:
         return ""
-    moved: dict[str, float] = defaultdict(float)
-    for record in worst.records:
-        for part, size in record.traffic.get("dram", {}).items():
-            moved[_PARTS.get(part, part)] += size
-    most = max(moved, key=moved.__getitem__)
+    moved, most = _moved(worst), _moves_most(worst)
     who = "" if len(found) == 1 else f" of {_named([worst], found)}"
     words = (
         f"{share:.0%} of the cycles{who} are stalls; {moved[most] / sum(moved.values()):.0%} of "
@@ -73,6 +84,64 @@ def _stalls(found: Sequence[Design]) -> str:
     if most == _PARTS["front_end"] or any(_searches(design) for design in found):
         return f"{words}."
     return f"{words}. `mapping: {{search: cycles}}` in `memory` looks for a better order of tiles."
+
+
+def _moved(design: Design) -> dict[str, float]:
+    """Return the bytes of DRAM by what they are for."""
+    moved: dict[str, float] = defaultdict(float)
+    for record in design.records:
+        for part, size in record.traffic.get("dram", {}).items():
+            moved[_PARTS.get(part, part)] += size
+    return moved
+
+
+def _moves_most(design: Design) -> str:
+    moved = _moved(design)
+    return max(moved, key=moved.__getitem__, default="")
+
+
+def _sums(found: Sequence[Design]) -> str:
+    """Say why sums move, where they are most of what moves in the design that stalls most."""
+    worst = max(found, key=lambda design: design.stall_share or 0, default=None)
+    if worst is None or (worst.stall_share or 0) <= MANY_STALLS or _moves_most(worst) != _SUMS:
+        return ""
+    return (
+        "The sums of each product of digits are added into 64-bit entries of C: in SRAM if C fits "
+        "half of `sram_kb.c` (all of it unless double-buffered), else in DRAM."
+    )
+
+
+def _mappings(found: Sequence[Design]) -> str:
+    """Say where designs with a searched order of tiles stand beside others with the default."""
+    searched = [design for design in found if _searches(design)]
+    others = [_but_mapping(design) for design in searched]
+    default = [d for d in found if _has_default(d) and _but_mapping(d) not in others]
+    if not searched or not default:
+        return ""
+    return (
+        f"The order of tiles is searched (`mapping`) for {_kinds(searched)}, not for "
+        f"{_kinds(default)}: a search saves up to a factor of {_SEARCH_SAVES}, so search for all."
+    )
+
+
+def _kinds(some: Sequence[Design]) -> str:
+    names = list(dict.fromkeys(design.kind or design.label for design in some))
+    return ", ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} designs"
+
+
+def _has_default(design: Design) -> bool:
+    memory = design.records[0].backend_options.get("memory")
+    return isinstance(memory, dict) and not (
+        memory.get("mapping") not in (None, "default") or memory.get("prefetch") == "scalesim"
+    )
+
+
+def _but_mapping(design: Design) -> dict[str, Any]:
+    options = dict(design.records[0].backend_options)
+    memory = options.get("memory")
+    if isinstance(memory, dict):
+        options["memory"] = {key: value for key, value in memory.items() if key != "mapping"}
+    return options
 
 
 def _searches(design: Design) -> bool:

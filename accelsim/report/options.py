@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -63,13 +63,6 @@ def option_values(options: Mapping[str, Any], names: Iterable[str]) -> list[Any]
     """Return the values of the named options, or parts of options, that a backend has."""
     found = [(name, lookup(options, name)) for name in names]
     return [value for name, value in found if value is not None or name in options]
-
-
-def short_titles(names: Sequence[str]) -> dict[str, str]:
-    """Title options, or parts of options, by the last word of their path where that is clear."""
-    last = Counter(name.rpartition(".")[2] for name in names)
-    ends = {name: name.rpartition(".")[2] for name in names}
-    return {name: (end if last[end] == 1 else name).replace("_", " ") for name, end in ends.items()}
 
 
 def differing_parts(values: Iterable[Any]) -> list[str]:

@@ -12,7 +12,7 @@ from accelsim.measure.statistics import Interval, significant, slower_p, smalles
 from accelsim.records import RecordKey, record_key
 from accelsim.report.cells import number, text
 from accelsim.report.drift import Drift, assumed_drift, find_drift
-from accelsim.report.options import option_values, telling_options
+from accelsim.report.option_names import OptionNames
 from accelsim.report.speedups import total_times
 
 RATE = 0.05
@@ -131,10 +131,10 @@ class Regressions:
         """Return the text: verdict, regressions, uncertain records, and method."""
         shown = [c for c in self.changes if c.verdict in _TOLD]
         shown.sort(key=lambda c: (list(_TOLD).index(c.verdict), -(c.ratio.value if c.ratio else 0)))
-        telling = telling_options(row for c in self.changes for row in (c.old, c.new) if row)
+        names = OptionNames(row for c in self.changes for row in (c.old, c.new) if row)
         lines = [
             self.verdict,
-            *(f"  {_TOLD[c.verdict]}: {_said(c, telling)}" for c in shown[:MOST_LINES]),
+            *(f"  {_TOLD[c.verdict]}: {_said(c, names)}" for c in shown[:MOST_LINES]),
         ]
         if len(shown) > MOST_LINES:
             lines.append(f"  and {len(shown) - MOST_LINES} more, which accelsim report shows")
@@ -155,8 +155,8 @@ _TOLD: dict[str, str] = {
 }
 
 
-def _said(change: Change, telling: Mapping[str, Sequence[str]]) -> str:
-    name, ratio = _name(change.record, telling), change.ratio
+def _said(change: Change, names: OptionNames) -> str:
+    name, ratio = _name(change.record, names), change.ratio
     if ratio is None:
         return name
     return (
@@ -267,13 +267,8 @@ def _is_broken(record: _Row) -> bool:
     return not record["exact"] and record["status"] not in ("unavailable", "unsupported")
 
 
-def _name(record: _Row, telling: Mapping[str, Sequence[str]]) -> str:
+def _name(record: _Row, names: OptionNames) -> str:
     """Name a record: its GEMM, its settings and its backend with the options that tell it apart."""
-    options = [
-        f"{name}={text(value)}"
-        for name in telling[record["backend"]]
-        for value in option_values(record["backend_options"], [name])
-    ]
     return " ".join(
         [
             f"{record['workload']}/{record['gemm']}",
@@ -282,6 +277,6 @@ def _name(record: _Row, telling: Mapping[str, Sequence[str]]) -> str:
             record["strategy"],
             record["digits"],
             record["backend"],
-            *options,
+            *names.words(record["backend"], record["backend_options"]),
         ]
     )

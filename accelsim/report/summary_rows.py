@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from accelsim.records import Record, Status
 from accelsim.records.fields import FIELDS, STAGES
 from accelsim.records.record import Stage
-from accelsim.report.cells import MISSING, count, milliseconds, ratio, text, time_ratio
-from accelsim.report.fields import lookup
+from accelsim.report.cells import MISSING, count, milliseconds, ratio, time_ratio
 from accelsim.report.line import Line
-from accelsim.report.options import differing_parts, option_values, short_titles, telling_options
+from accelsim.report.option_names import OptionNames
 
 
 class Labels:
@@ -32,14 +31,7 @@ class Labels:
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
-        self._telling = telling_options(records)
-        self._parts = {
-            (backend, name): differing_parts(
-                r.backend_options.get(name) for r in records if r.backend == backend
-            )
-            for backend, names in self._telling.items()
-            for name in names
-        }
+        self._options = OptionNames(records)
         self._names: dict[tuple[str, str, str | None], str] = {}
         self._many_digits = len({record.digits for record in records}) > 1
         one_backend = len({self.backend(record) for record in records}) == 1
@@ -68,40 +60,18 @@ class Labels:
         return self._names[key]
 
     def _backend(self, record: Record) -> str:
-        values = [
-            self._word(record.backend, name, value)
-            for name in self._telling[record.backend]
-            for value in option_values(record.backend_options, [name])
-        ]
+        values = self._options.words(record.backend, record.backend_options)
         star = "" if record.execution in ("native", None) else "*"
         return " ".join([record.backend, *values]) + star
 
     def options(self, record: Record) -> dict[str, str]:
-        """Return the options that tell its backend apart, by the shortest names that are clear."""
-        names = self._telling[record.backend]
-        titles = short_titles(names)
-        return {
-            titles[name]: self._word(record.backend, name, value)
-            for name in names
-            for value in option_values(record.backend_options, [name])
-        }
-
-    def _word(self, backend: str, name: str, value: Any) -> str:
-        """Return the value of an option; of a mapping, the parts that differ from others."""
-        if not isinstance(value, Mapping):
-            return text(value)
-        parts = self._parts[backend, name]
-        known = {part: lookup(value, part) for part in parts}
-        return text({part.rpartition(".")[2]: found for part, found in known.items()}) or "yes"
+        """Return what tells its backend apart from the same with other options, by its titles."""
+        return self._options.parts(record.backend, record.backend_options)
 
     def notes(self) -> list[str]:
         """Explain the names."""
         blocks = ["A number after a strategy: the columns of its blocks."] if self._blocks else []
-        return blocks + [
-            f"After {backend} stands its {', '.join(names)}."
-            for backend, names in self._telling.items()
-            if names
-        ]
+        return blocks + self._options.notes()
 
 
 class Columns:

@@ -256,8 +256,12 @@ class Accelerator:
         single = "" if memory.double_buffered else ", single-buffered"
         reach = memory.dram_bandwidth
         speed = "unlimited DRAM" if reach is None else f"{reach:g} bytes per cycle of DRAM"
+        kind = "" if memory.dram is None else f" ({memory.dram.name})"
+        clock = memory.frequency_mhz
+        rate = "no clock" if clock is None else f"{clock:g} MHz"
         unpacker = f", {self.unpacker} values a clock unpacked" if self.unpacker else ""
-        return f"{sizes} KB of SRAM{single}, {speed}{unpacker}{_mapping_words(memory)}"
+        parts = f"{sizes} KB of SRAM{single}, {speed}{kind}, {rate}{unpacker}"
+        return f"{parts}, {_mapping_words(memory)}"
 
     @functools.cached_property
     def _basis_of_memory(self) -> dict[str, str]:
@@ -295,13 +299,13 @@ class Accelerator:
 
 def _mapping_words(memory: MemorySystem) -> str:
     if memory.prefetch == "scalesim":
-        return ", prefetched as by SCALE-Sim"
+        return "prefetched as by SCALE-Sim"
     if memory.mapping is None:
-        return ""
+        return "the default order of tiles"
     if isinstance(memory.mapping, Mapped):
         one = memory.mapping
-        return f", tiles of {one.n}x{one.d}x{one.h} in the order {', '.join(one.order)}"
-    return f", mapped for the least {memory.mapping}"
+        return f"tiles of {one.n}x{one.d}x{one.h} in the order {', '.join(one.order)}"
+    return f"mapped for the least {memory.mapping}"
 
 
 def _traffic(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from accelsim.report.described import Described
 from accelsim.report.figures.choosing import chosen, left_out
 from accelsim.report.figures.figure import Figure, NothingToDrawError
-from accelsim.report.figures.frame import design_frame
+from accelsim.report.figures.frame import design_frame, kinds
 from accelsim.report.figures.sheet import legend, panels, plain_ticks, trace
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ _WIDTH = "b"
 
 
 def design_space(data: DataFrame, runs: Sequence[Described], width: float) -> Figure:
-    """Draw area x time of every design that is exact on all GEMMs, and mark the least.
+    """Draw area x time of every design without a wrong product, and mark the least.
 
     Both operands have the width of the axis; the rounding makes the panels.
     """
     sums = _sums(runs)
     widths = sorted(sums["bits"].unique()) if len(sums) else []
     if len(widths) < 2:
-        raise NothingToDrawError("fewer than two widths b have designs that are exact throughout")
+        raise NothingToDrawError("fewer than two widths b have designs without a wrong product")
     sums["relative"] = sums["area_time"] / sums.groupby("asked")["area_time"].transform("min")
     best_first = sums.groupby("name")["relative"].min().sort_values(kind="stable")
     names = list(best_first.index[:MOST_DESIGNS])
@@ -63,28 +63,29 @@ def design_space(data: DataFrame, runs: Sequence[Described], width: float) -> Fi
         "Area × time against width",
         f"Marks for each of {len(names)} designs over {len(widths)} widths. The "
         f"least area × time is {', and '.join(said)}.",
-        "Relative area of the whole accelerator times its cycles, shift-adds and stalls included, "
-        "summed over all GEMMs, over the least of the designs for the same β. Designs of which a "
-        "product was wrong are left out. Narrow multipliers are small but need more "
-        "multiplications; narrow accumulators are small but K must be cut for them, and every cut "
+        "Relative area of the whole accelerator times its seconds (its cycles where the model has "
+        "no clock), shift-adds and stalls included, summed over all GEMMs, over the least of the "
+        "designs for the same β. Designs of which a product was wrong are left out. Narrow "
+        "multipliers are small but need more multiplications; narrow accumulators are small but K "
+        "must be cut for them, and every cut "
         f"costs shift-adds. Points are joined where there are three or more.{left}",
         canvas,
     )
 
 
 def _sums(runs: Sequence[Described]) -> DataFrame:
-    """Return the designs that are exact throughout, with their widths and names without them."""
-    designs, parts = design_frame(runs)
+    """Return the designs without a wrong product, with their widths and names without them."""
+    designs, _ = design_frame(runs)
     if not len(designs):
         raise NothingToDrawError("no record has area_time")
-    others = [part for part in parts if part != _WIDTH]
+    names = kinds(designs, without=_WIDTH)
     rows = designs.assign(
         bits=[design.records[0].bits for design in designs["design"]],
         area_time=[design.area_time for design in designs["design"]],
         sound=[design.sound for design in designs["design"]],
         name=[
-            ", ".join(f"{part} {row[part]}" for part in others) or row["design"].records[0].backend
-            for _, row in designs.iterrows()
+            name or design.records[0].backend
+            for name, design in zip(names, designs["design"], strict=True)
         ],
     )
     kept = rows["sound"] & rows["area_time"].notna()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from accelsim.report.described import Described
+from accelsim.report.design_columns import NOT_IN_ENERGY
 from accelsim.report.figures.choosing import thin
 from accelsim.report.figures.figure import Figure, NothingToDrawError
 from accelsim.report.figures.frame import design_frame
@@ -54,6 +55,6 @@ def energy_by_component(data: DataFrame, runs: Sequence[Described], width: float
         f"({least}), the most {totals[most]:.3g} J ({most}), where {largest} takes "
         f"{bars[most][titles[largest]] / totals[most]:.0%}.",
         "Joules of each component, summed over all GEMMs, by the models whose sources the records "
-        f"name (cost_basis).{unknown}{left}",
+        f"name (cost_basis), {NOT_IN_ENERGY}.{unknown}{left}",
         stacked_bars(width, bars, list(titles.values()), "energy of all GEMMs", "J", notes=notes),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ from accelsim.records import Record, Status
 from accelsim.records.record import OperandPair
 from accelsim.report.cells import MISSING, text
 from accelsim.report.described import Described
+from accelsim.report.fields import flatten
 from accelsim.report.line import Line
+from accelsim.report.option_names import ACCELERATOR, needed_options, option_title
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -132,10 +135,10 @@ def design_frame(runs: Sequence[Described]) -> tuple[DataFrame, list[str]]:
     Returns
     -------
     DataFrame
-        Columns ``asked`` (the rounding), ``label``, ``short`` (the same without the names of the
-        parts), ``design`` (a `Design`), and a text for each part of its name.
+        Columns ``asked`` (the rounding), ``label`` (of which no two of one rounding are equal),
+        ``design`` (a `Design`), and a text for each part of its name.
     list of str
-        Those parts.
+        The parts that the labels have.
     """
     from pandas import DataFrame
 
@@ -147,10 +150,50 @@ def design_frame(runs: Sequence[Described]) -> tuple[DataFrame, list[str]]:
     names = dict.fromkeys(name for row in rows for name in row if name not in ("asked", "design"))
     parts = _needed(rows, list(names))
     for row in rows:
-        row["short"] = ", ".join(row[part] for part in parts if part in row)
-        row["label"] = ", ".join(f"{part} {row[part]}" for part in parts if part in row)
-        row |= {part: row.get(part, MISSING) for part in parts}
+        row["label"] = ", ".join(said(part, row[part]) for part in parts if part in row)
+        row |= {part: row.get(part, MISSING) for part in names}
     return DataFrame(rows), parts
+
+
+def said(part: str, value: str) -> str:
+    """Return a part of a design's name in words; those that are names themselves stand alone."""
+    return value if part in (ACCELERATOR, "backend", "run") else f"{part} {value}"
+
+
+def kinds(designs: DataFrame, without: str) -> list[str]:
+    """Name what each design is but for one part of its name, with all that tells it apart then.
+
+    Parameters
+    ----------
+    designs : DataFrame
+        From `design_frame`.
+    without : str
+        The part that is left out, such as the one that is an axis.
+    """
+    rows = [
+        {"asked": "", **({"run": row["run"]} if "run" in row else {}), **row["design"].parts}
+        for row in designs.to_dict("records")
+    ]
+    every = dict.fromkeys(n for row in rows for n in row if n not in ("asked", without))
+    parts = _needed(rows, list(every))
+    names = [", ".join(said(part, row[part]) for part in parts if part in row) for row in rows]
+    # Designs that never meet, as each has widths of its own, have no part that tells them apart.
+    options = [flatten(design.records[0].backend_options) for design in designs["design"]]
+    alike: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for name, of in zip(names, options, strict=True):
+        alike[name].append(of)
+    return [
+        ", ".join(filter(None, (name, *_differing(of, alike[name]))))
+        for name, of in zip(names, options, strict=True)
+    ]
+
+
+def _differing(options: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the options, but for the width, that tell one design from others, in words."""
+    known = dict.fromkeys(name for of in others for name in of if name != "bits")
+    differ = [name for name in known if len({text(of.get(name, "")) for of in others}) > 1]
+    told = needed_options(others, differ) if differ else []
+    return [f"{option_title(name)} {text(options.get(name, MISSING))}" for name in told]
 
 
 def _needed(rows: Sequence[Mapping[str, Any]], names: list[str]) -> list[str]:

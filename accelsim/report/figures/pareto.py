@@ -33,14 +33,14 @@ LEAST_SPAN = 2.5
 
 
 def pareto(data: DataFrame, runs: Sequence[Described], width: float) -> Figure:
-    """Draw every design that is exact throughout: energy against time, and area against time."""
+    """Draw every design without a wrong product: energy against time, and area against time."""
     designs, parts = design_frame(runs)
     if len(designs):
         designs = designs[[design.sound for design in designs["design"]]]
         most = designs.groupby("asked")["label"].transform("size")
         designs = designs[most >= FEWEST_DESIGNS]
     if not len(designs):
-        raise NothingToDrawError("fewer than three modelled accelerators are exact throughout")
+        raise NothingToDrawError("fewer than three modelled accelerators have no wrong product")
     for name in ("seconds", "cycles", *_COSTS):
         designs = designs.assign(**{name: [getattr(d, name) for d in designs["design"]]})
     costs = [c for c in _COSTS if designs[c].notna().sum() >= FEWEST_DESIGNS]
@@ -124,7 +124,7 @@ def _draw(
     for x, y, place in chosen(front, MOST_NAMES):
         left = x * x > low * high  # in the right half, where a name could leave the figure
         axes.annotate(
-            rows.loc[place, "short"], (x, y), (-4 if left else 4, 4), textcoords="offset points",
+            rows.loc[place, "label"], (x, y), (-4 if left else 4, 4), textcoords="offset points",
             ha="right" if left else "left", fontsize="x-small", color=ink,
         ).set_in_layout(False)  # fmt: skip
     return [rows.loc[place, "label"] for _, _, place in front]

@@ -9,13 +9,16 @@ from typing import Any, Literal
 
 from accelsim.report.cells import prefixed
 from accelsim.report.described import Described
-from accelsim.report.design_columns import COLUMNS, Compared
+from accelsim.report.design_columns import AMONG, COLUMNS, Compared
 from accelsim.report.designs import Design, cheapest
 from accelsim.report.figures.choosing import several
 from accelsim.report.html.grid import Column, Grid
 
 _ASKED = ("r", "MACs", "shift-adds", "of memory")
 """Columns that are hidden at first."""
+
+_WIDTH = "b"
+"""The part of a design's name that is shown even if all have it in common."""
 
 _ALWAYS = ("cycles", "stalls", "seconds", "/least", "energy, J")
 """Columns that are shown on narrow screens too."""
@@ -62,7 +65,7 @@ def design_grid(runs: Sequence[Described]) -> tuple[Grid[DesignRow], list[str]]:
                 where = ", ".join(filter(None, ["" if run.alone else run.name, asked]))
                 best[named or winner.label].append(where)
     return Grid("hardware", _columns(rows), rows), [
-        f"The least area × time: {name}{_where(places)}." for name, places in best.items()
+        f"The least area × time, {AMONG}: {name}{_where(places)}." for name, places in best.items()
     ]
 
 
@@ -91,8 +94,8 @@ def _columns(rows: Sequence[DesignRow]) -> list[Column[DesignRow]]:
             for part in parts
         ),
     ]  # fmt: skip
-    telling = [c for c in columns if len({c.value(row) for row in rows}) > 1]
-    if not telling:
+    telling = [c for c in columns if c.title == _WIDTH or len({c.value(row) for row in rows}) > 1]
+    if not telling:  # of a model that takes no width
         telling = [Column("design", "settings and backend", lambda row: row.compared.design.label)]
     return [
         *telling,

@@ -63,7 +63,8 @@ def test_check_says_what_would_run_and_writes_nothing(config, file):
 
 def test_check_describes_each_modelled_design_in_a_line(config, tmp_path):
     path = tmp_path / "config.yaml"
-    memory = "{sram_kb: 256, bandwidth: {dram: 20}}"
+    more = "frequency_mhz: 500, dram: lpddr4, mapping: {search: cycles}"
+    memory = f"{{sram_kb: 256, bandwidth: {{dram: 20}}, {more}}}"
     own = f"{{name: emulator, array: [32, 16], accumulator_bits: 24, memory: {memory}}}"
     parts = "{name: emulator, memory: {sram_kb: {a: 64, b: 64, c: 128}}}"
     path.write_text(CONFIG.replace("[int64, emulator]", f"[int64, {own}, {parts}]"))
@@ -73,11 +74,12 @@ def test_check_describes_each_modelled_design_in_a_line(config, tmp_path):
     for bits in (4, 8):
         assert (
             f"  {bits}-bit emulator, 24-bit accumulators: 32x16 array, output-stationary, "
-            "3 x 256 KB of SRAM, 20 bytes per cycle of DRAM"
+            "3 x 256 KB of SRAM, 20 bytes per cycle of DRAM (lpddr4), 500 MHz, mapped for the "
+            "least cycles"
         ) in lines
         assert (
             f"  {bits}-bit emulator, 32-bit accumulators: 32x32 array, output-stationary, "
-            "64 + 64 + 128 KB of SRAM, unlimited DRAM"
+            "64 + 64 + 128 KB of SRAM, unlimited DRAM, no clock, the default order of tiles"
         ) in lines
     assert sum("-bit " in line for line in lines) == 4
 

@@ -51,7 +51,7 @@ def test_names_tell_cases_apart_by_what_the_config_sweeps(cases):
     names = progress.Names(cases)
     found = [names.of(case.fields) for case in cases]
     assert len(set(found)) == len(cases)
-    assert found[0].endswith(", β 15, paper digits, emulator, accumulator bits 24")
+    assert found[0].endswith(", β 15, paper digits, emulator, accumulator_bits=24")
     assert names.of(record(cases[0]).to_dict()) == found[0]
 
 
@@ -73,7 +73,7 @@ def test_elsewhere_lines_come_now_and_then(cases, monkeypatch):
     assert len(lines) == len(cases), "none after the last record"
     assert lines[0].startswith("[0/12] ")
     assert re.match(
-        r"\[3/12\] 9\.0 s left .*, β 15, balanced digits, emulator, accumulator bits 24$", lines[3]
+        r"\[3/12\] 9\.0 s left .*, β 15, balanced digits, emulator, accumulator_bits=24$", lines[3]
     )
 
 
@@ -94,7 +94,7 @@ def test_the_first_failures_are_told(cases):
     lines = show(cases, [record(case, "error", "wrong\x1b") for case in cases]).splitlines()
     assert len(lines) == progress.MOST_FAILURES + 1
     assert lines[0].startswith("error: ")
-    assert lines[0].endswith("emulator, accumulator bits 24: wrong\\x1b")
+    assert lines[0].endswith("emulator, accumulator_bits=24: wrong\\x1b")
     assert lines[-1] == "more records failed; all are listed at the end"
 
 

@@ -43,7 +43,7 @@ def test_the_least_area_time_of_the_exact_designs_wins(modelled):
     assert cheapest(designs(records)) is not found[1]
     text = "\n".join(hardware(records))
     assert "1/2" in text
-    assert "The least area x time, and exact: 4 bits, array" in text
+    assert "The least area × time, and exact: 4 bits, array" in text
 
 
 def test_a_design_that_finished_nothing_is_named(modelled, make_record):
@@ -73,7 +73,7 @@ def test_a_gemm_without_a_model_leaves_no_sum(modelled, make_record):
 def test_roundings_are_not_compared_with_each_other(modelled):
     records = [modelled("p", b, 10 * b, 1.0, beta=beta) for beta in (15, 31) for b in (4, 8)]
     text = "\n".join(hardware(records))
-    assert text.count("The least area x time") == 2
+    assert text.count("The least area × time") == 2
     assert text.index("β 15") < text.index("β 31")
 
 
@@ -85,7 +85,7 @@ def test_use_is_weighted_by_cycles(modelled):
 def test_where_figures_come_from_is_said_once(modelled):
     lines = hardware([modelled(gemm, b, 100, 0.5) for gemm in "pq" for b in (4, 8)])
     assert lines.count("cycles: computed: a formula") == 1
-    assert "Model: 4x4 array." in lines
+    assert "array: 4x4 array" in lines
     assert all(len(line) <= 80 for line in lines)
 
 
@@ -111,7 +111,7 @@ def test_memory_is_shown_and_a_design_without_one_does_not_win_over_one_with_it(
     ]
     text = "\n".join(hardware([*bare, *whole]))
     with_memory = text[text.index("with memory") :]
-    assert "The least area x time, and exact: 4 bits, array" in with_memory
+    assert "The least area × time, and exact: 4 bits, array" in with_memory
     (found, _) = designs(whole)
     assert found.stall_share == pytest.approx(0.4)
     assert found.dram_bytes == 1000

@@ -221,14 +221,16 @@ def test_the_same_backend_with_other_options_is_told_apart(make_record):
         for bits in (24, 32)
     ]
     lines = lines_of(records)
-    assert [line.split()[1] for line in lines if line.startswith("  emulator ")] == ["24", "32"]
-    assert "After emulator stands its accumulator_bits." in lines
+    assert [line.split()[1] for line in lines if line.startswith("  emulator ")] == [
+        "accumulator_bits=24",
+        "accumulator_bits=32",
+    ]
     failed = [
         record.model_copy(update={"status": Status.ERROR, "reason": "x"}) for record in records
     ]
     words = " ".join(summary(failed).split())
-    assert "emulator 24: x" in words
-    assert "emulator 32: x" in words
+    assert "emulator accumulator_bits=24: x" in words
+    assert "emulator accumulator_bits=32: x" in words
 
 
 def test_an_option_that_follows_the_setting_needs_no_mention(make_record):
@@ -359,21 +361,27 @@ def test_of_an_option_that_is_a_mapping_only_the_part_that_differs_is_named(make
         make_record(backend="array", backend_options={"memory": {"sram_kb": 64, "dram": speed}})
         for speed in (4, 16)
     ]
-    assert [Labels(records).backend(record) for record in records] == ["array 4", "array 16"]
-    assert Labels(records).notes() == ["After array stands its memory.dram."]
+    assert [Labels(records).backend(record) for record in records] == [
+        "array dram=4",
+        "array dram=16",
+    ]
+    assert Labels(records).notes() == []
     bare = make_record(backend="array", backend_options={"memory": "none"})
-    assert Labels([*records, bare]).backend(bare) == "array none"
-    assert Labels([*records, bare]).backend(records[0]) == "array dram=4"
+    assert Labels([*records, bare]).backend(bare) == "array memory=none"
+    assert Labels([*records, bare]).backend(records[0]) == "array memory=dram=4"
 
 
 @pytest.mark.parametrize(
     ("memories", "words"),
     [
-        (["none", {"kb": 64, "dram": {"width": 4}}], ["none", "yes"]),
-        ([{"kb": 64, "dram": {"width": 4}}, {"kb": 64, "dram": {"width": 8}}], ["4", "8"]),
+        (["none", {"kb": 64, "dram": {"width": 4}}], ["memory=none", "memory=yes"]),
+        (
+            [{"kb": 64, "dram": {"width": 4}}, {"kb": 64, "dram": {"width": 8}}],
+            ["dram.width=4", "dram.width=8"],
+        ),
         (
             ["none", {"kb": 64, "dram": {"width": 4}}, {"kb": 64, "dram": {"width": 8}}],
-            ["none", "width=4", "width=8"],
+            ["memory=none", "memory=dram.width=4", "memory=dram.width=8"],
         ),
     ],
 )
@@ -381,4 +389,5 @@ def test_of_an_option_with_parts_those_that_differ_are_shown(make_record, memori
     records = [make_record(backend_options={"memory": memory}) for memory in memories]
     labels = Labels(records)
     assert [labels.backend(record) for record in records] == [f"emulator {word}" for word in words]
-    assert [list(labels.options(record).values()) for record in records] == [[w] for w in words]
+    parts = [labels.options(record) for record in records]
+    assert [f"{name}={value}" for of in parts for name, value in of.items()] == words

@@ -71,7 +71,7 @@ def test_the_summary_says_so_and_names_the_cheapest(records):
     text = summary(alone)
     assert text.endswith("\n2 counted, without multiplying\n")
     assert "exact" not in text.splitlines()[0]
-    assert "The least area x time: " in text
+    assert "The least area × time: " in text
     assert cheapest(designs(alone)) is not None
 
 
