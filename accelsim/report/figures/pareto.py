@@ -114,6 +114,8 @@ def _draw(
     for axis, name in ((axes.xaxis, time), (axes.yaxis, cost)):
         prefixed(axis, _UNITS.get(name, ""))
         spread(axis, rows[name].tolist(), LEAST_SPAN)
+        if name == "area_mm2":  # a prefix would be read as that of the unit
+            axis.set_major_formatter("{x:g}")
     front = front_of(list(zip(rows[time], rows[cost], rows.index, strict=True)))
     ink = axes.xaxis.label.get_color()
     axes.step(

@@ -403,7 +403,7 @@ def test_what_bounds_a_design_has_narrower_gaps_where_the_width_is_short(make_re
     assert len(rows) >= 9
     assert "Designs: 1 dataflow=output-stationary, mapping.search=cycles; 2 " in " ".join(lines)
     assert max(map(len, lines)) <= 80
-    wide = brief(records, width=100).splitlines()
+    wide = brief(records, width=104).splitlines()
     (head,) = (line for line in wide if line.split()[:1] == ["stationary"])
     assert "mm² in" not in wide[0]
     assert head.split()[6:11] == ["J", "mm²", "(45", "nm)", "bound"]
