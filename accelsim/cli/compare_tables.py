@@ -93,7 +93,7 @@ def compare(
     click.echo(tables, nl=False)
     if style == "table":
         _echo_legend(result, columns, missing=MISSING in tables)
-    _remark(loaded, chosen, result)
+    _remark(loaded, chosen, result, values)
     if split:
         click.echo(
             f"accelsim: note: columns are split by {', '.join(split)}: a cell would be the median "
@@ -246,7 +246,16 @@ def _title(value: str) -> str:
     return f"{value}: {words}" if words else value
 
 
-def _remark(runs: Sequence[Run], records: Sequence[dict[str, Any]], result: Pivot) -> None:
+_IN_CYCLES = ("cycles", "compute_cycles", "shift_add_cycles", "stall_cycles", "area_time")
+"""Fields that compare designs of one clock only."""
+
+
+def _remark(
+    runs: Sequence[Run],
+    records: Sequence[dict[str, Any]],
+    result: Pivot,
+    values: Sequence[str],
+) -> None:
     """Print to stderr what the table does not show."""
     for words in differences(runs):
         click.echo(f"accelsim: warning: {words}", err=True)
@@ -255,6 +264,14 @@ def _remark(runs: Sequence[Run], records: Sequence[dict[str, Any]], result: Pivo
             f"accelsim: note: cells hold up to {result.merged} records: medians of numbers; "
             "times, counts and energies of several GEMMs are added, and r is of their sums; yes "
             "only if all are yes",
+            err=True,
+        )
+    clocks = {lookup(r, "backend_options.memory.frequency_mhz") for r in records if r["seconds"]}
+    if len(clocks) > 1 and (counted := [name for name in values if name in _IN_CYCLES]):
+        found = ", ".join(text(clock) for clock in sorted(clocks))
+        click.echo(
+            f"accelsim: note: {', '.join(counted)} of designs with different clocks ({found} MHz) "
+            "do not say which is faster: --values seconds does",
             err=True,
         )
     reasons = Counter(

@@ -148,7 +148,9 @@ def command(
         shown = brief(records, path, terminal_width(), prepared, own, drawn)
         click.echo(shown, nl=False)
     if not kept and style == "table":
-        click.echo("\n".join(next_steps(records, path)))
+        where, *commands = next_steps(records, path)
+        ran = any(record.status.ran for record in records)
+        click.echo("\n".join([where, *(commands if ran else ())]))
     elif not kept:
         click.echo(f"{len(records)} records in {path}", err=True)
     if nothing is not None:

@@ -225,7 +225,11 @@ FIELDS: dict[str, Field] = {
             "area of the whole array in 8-bit MACs (multiplier, 32-bit accumulator, registers)",
             short="area",
         ),
-        _count("area_time", "`relative_area` times `cycles`", short="area·time"),
+        _count(
+            "area_time",
+            "`relative_area` times `cycles`; tables of designs take `seconds` instead",
+            short="area·time",
+        ),
         _field("area_mm2", "area in the technology node that `cost_basis` names", "mm²"),
         _count("energy", "energy of the modelled accelerator", "J"),
         _field(

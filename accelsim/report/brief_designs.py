@@ -130,11 +130,10 @@ def _offers(
         columns["design"] = lambda row: numbers[row.design.kind]
         said = "; ".join(f"{number} {kind}" for kind, number in numbers.items())
         yield columns, shortened, f"Designs: {said}."
-    if not parts:
-        return
     columns, shortened = _names(rows, asked, swept)
-    rest = max(8, width // 4)
-    yield {**columns, "design": lambda row: _cut(row.design.kind, rest)}, shortened, ""
+    cut = {kind: _cut(kind, max(8, width // 4)) for kind in kinds}
+    if parts and len({*cut.values()}) == len(cut):
+        yield {**columns, "design": lambda row: cut[row.design.kind]}, shortened, ""
 
 
 def _names(
@@ -245,4 +244,5 @@ def _winners(groups: Mapping[str, Sequence[Design]], best: Mapping[str, Design |
 def _accumulators(design: Design) -> str:
     """Name the width of a design's accumulators, which its price depends on."""
     bits = design.records[0].backend_options.get("accumulator_bits")
-    return f", {bits}-bit accumulators" if isinstance(bits, int) else ""
+    said = "accumulator_bits" in design.parts
+    return f", {bits}-bit accumulators" if isinstance(bits, int) and not said else ""

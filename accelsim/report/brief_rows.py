@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -87,7 +87,8 @@ def sum_block(ran: Sequence[Record], width: int) -> CutTable:
     stages = [name for name in STAGES if any(name in record.time_ms for record in ran)]
     baselines = list(dict.fromkeys(name for record in ran for name in record.baselines))
     left: Columns[Line] = {FIELDS[f].title: partial(_setting, name=f) for f in settings.swept}
-    left[labels.kind] = lambda line: cut_name(labels.of(line.records[0]), width)
+    names = cut_names({labels.of(record) for record in ran}, width)
+    left[labels.kind] = lambda line: names[labels.of(line.records[0])]
     counts: Columns[Line] = {
         "exact": _exact,
         "r": lambda line: MISSING if line.ratio is None else ratio(line.ratio),
@@ -142,10 +143,15 @@ def _withheld(lines: Sequence[Line], baselines: Sequence[str]) -> dict[str, str]
     return times
 
 
-def cut_name(label: str, width: int) -> str:
-    """Cut a name, such as that of a backend with many options, which would leave no columns."""
+def cut_names(names: Iterable[str], width: int) -> dict[str, str]:
+    """Cut names, such as those of backends with many options, which would leave no columns.
+
+    Names that would become equal stay as long as they are.
+    """
     most = max(20, 2 * width // 5)
-    return label if len(label) <= most else f"{label[: most - 1]}…"
+    cut = {name: name if len(name) <= most else f"{name[: most - 1]}…" for name in names}
+    times = Counter(cut.values())
+    return {name: short if times[short] == 1 else name for name, short in cut.items()}
 
 
 def _values(record: Record, fields: Iterable[str]) -> list[str]:

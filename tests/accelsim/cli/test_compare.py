@@ -507,3 +507,23 @@ def test_a_run_without_any_time_can_be_shown(compare, write_run, make_record):
 
 def test_no_run_is_a_usage_error(compare):
     assert compare()[0] == 2
+
+
+def test_cycles_of_different_clocks_are_told(write_run, make_record, compare):
+    def design(mhz):
+        options = {"memory": {"sram_kb": 64, "frequency_mhz": mhz}}
+        return make_record(
+            backend_options=options,
+            cycles=100,
+            seconds=100 / (mhz * 1e6),
+            area_time=200.0,
+            cost_model="an array",
+        )
+
+    folder = write_run("clocks", [design(700), design(1400)])
+    _, _, err = compare(folder, "--values", "cycles,area_time")
+    assert "cycles, area_time of designs with different clocks (700, 1400 MHz)" in err
+    assert "--values seconds" in err
+    assert "clocks" not in compare(folder, "--values", "seconds")[2]
+    same = write_run("same", [design(700)])
+    assert "clocks" not in compare(same, "--values", "cycles")[2]

@@ -8,6 +8,7 @@ import pytest
 from accelsim.records import Quartiles, Status
 from accelsim.records.record import Minimised, Roofline, TimingNotes
 from accelsim.report.brief import MOST_LINES, NEXT_LINES, brief, next_steps
+from accelsim.report.brief_rows import cut_names
 from accelsim.report.summary import MOST_LINES as TABLE_LINES
 from accelsim.report.summary import summary
 
@@ -415,3 +416,10 @@ def test_the_report_says_which_extra_it_needs(make_record, monkeypatch):
     monkeypatch.setattr("accelsim.report.brief.find_spec", lambda module: None)
     _, report, _ = next_steps([make_record()], Path("runs/a"))
     assert report.endswith("a page with tables and figures (needs the extra `report`)")
+
+
+def test_names_that_a_cut_would_make_equal_are_not_cut():
+    alike = {f"emulator {'x' * 40} {end}" for end in (1, 2)}
+    assert cut_names(alike, 80) == {name: name for name in alike}
+    (short,) = cut_names({"z" * 99}, 80).values()
+    assert short == f"{'z' * 31}…"

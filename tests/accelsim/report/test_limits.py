@@ -126,3 +126,34 @@ def test_a_search_is_named_where_digits_and_sums_are_waited_for(tmp_path):
         accumulator_bits=32,
     )
     assert not any("mapping" in words for words in limits(designs(searched)))
+
+
+def test_where_nothing_ran_no_report_is_proposed(tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text(f"""
+workloads: [{{synthetic: {{n: 8, d: 8, h: 8}}}}]
+quantize: {{beta: 31}}
+unpack: {{bits: 8}}
+backends: [{{name: emulator, bits: 5}}]
+output: {tmp_path / "run"}
+""")
+    with pytest.raises(SystemExit) as exit_:
+        main(["run", str(config)])
+    assert exit_.value.code
+    printed = capsys.readouterr().out
+    assert "1 record in " in printed
+    assert "Next:" not in printed
+
+
+def test_sums_that_go_to_dram_name_the_rule_and_the_option(tmp_path):
+    memory = ", memory: {sram_kb: 8, bandwidth: {dram: 1}}"
+    (*_, record) = run(tmp_path, memory=memory)
+    assert record.stall_cycles > 0.5 * record.cycles
+    for part in ("c_write", "a"):
+        moved = record.traffic["dram"] | {part: 1e9}
+        changed = record.model_copy(update={"traffic": {**record.traffic, "dram": moved}})
+        said = " ".join(limits(designs([changed])))
+        assert ("are for sums." in said) == (part == "c_write")
+        assert ("64-bit entries of C: in SRAM if C fits half of `sram_kb.c`" in said) == (
+            part == "c_write"
+        )

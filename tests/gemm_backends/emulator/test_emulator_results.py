@@ -58,10 +58,13 @@ def check_row(cells, values):
 
 
 def test_which_b_is_cheapest():
-    found = summed(
-        "design-space",
-        lambda r: (r["beta"], r["bits"], r["backend_options"]["accumulator_bits"]),
-    )
+    found = {
+        key: sums
+        for folder in ("design-space", "design-space-127")
+        for key, sums in summed(
+            folder, lambda r: (r["beta"], r["bits"], r["backend_options"]["accumulator_bits"])
+        ).items()
+    }
     for name, *cells in lines("## Which b is cheapest?", "| b | 2 |"):
         beta = float(name.removeprefix("β = "))
         best = [
@@ -71,9 +74,13 @@ def test_which_b_is_cheapest():
         check_row(cells, best)
     accumulators = {
         beta: min((k for k in found if k[0] == beta), key=lambda k: found[k]["area_time"])
-        for beta in (15, 31)
+        for beta in (15, 31, 127)
     }
-    assert accumulators == {15: (15, 6, 24), 31: (31, 8, 24)}
+    assert accumulators == {15: (15, 6, 24), 31: (31, 8, 24), 127: (127, 8, 24)}
+    assert (
+        min(found[127, 4, bits]["area_time"] for bits in (16, 24, 32))
+        == (found[127, 4, 16]["area_time"])
+    )
     for beta, b, joules in ((15, 5, 7.4), (15, 8, 11.3), (31, 6, 9.6), (31, 8, 11.6)):
         least = {
             width: min(s["energy"] for key, s in found.items() if key[:2] == (beta, width))
