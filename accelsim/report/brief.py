@@ -37,6 +37,7 @@ WIDTH = 80
 NEXT_LINES = 3
 """Largest number of lines of `next_steps`."""
 
+_MANY_DESIGNS = 8
 _LEGEND_LINES = 5
 _LEGEND_LINES_BESIDE_DESIGNS = 3
 _MOST_FAILURES = 3
@@ -92,7 +93,7 @@ def brief(
     said = [
         "",
         *_wrapped(_unprepared(ran, prepared), width, 3),
-        *_verdict(records, folder, width, timed=not modelled),
+        *_verdict(records, folder, width, not modelled, _are_many(designs)),
     ]
     said += _wrapped(_unverified(ran, own), width, 2)
     said += _wrapped(_drawn(ran, profiles), width, 2)
@@ -132,10 +133,17 @@ def _legend(ran: Sequence[Record], tables: Sequence[CutTable], width: int, most:
     return ["", *_wrapped(". ".join([*terms, rest]), width, most, f" … {rest}")]
 
 
-def _verdict(records: Sequence[Record], folder: Path, width: int, timed: bool) -> list[str]:
+def _are_many(designs: CutTable | None) -> bool:
+    """Whether there are so many designs that their lines need the room of sentences."""
+    return designs is not None and len(designs.rows) > _MANY_DESIGNS
+
+
+def _verdict(
+    records: Sequence[Record], folder: Path, width: int, timed: bool, short: bool
+) -> list[str]:
     """Say what took the time, what limits designs, what failed, and how many were exact."""
     lines = _wrapped(_dominant(records), width, 2) if timed else []
-    for words in limits(designs(records)):
+    for words in limits(designs(records), short):
         lines += _wrapped(words, width, 3)
     for number, words in enumerate(failures(records, folder, _MOST_FAILURES)):
         lines += _wrapped(words, width, 1 if number else 5)

@@ -32,22 +32,19 @@ _PARTS = {
 """What the parts of DRAM's traffic carry."""
 
 
-def limits(found: Sequence[Design]) -> list[str]:
+def limits(found: Sequence[Design], short: bool = False) -> list[str]:
     """Return sentences on what limits the modelled accelerators, for each subject that is known.
 
     Parameters
     ----------
     found : sequence of Design
         What `accelsim.report.designs.designs` returned for one run.
+    short : bool
+        Whether to leave out the front end and the accumulators.
     """
-    sentences = (
-        _mappings(found),
-        _memory(found),
-        _stalls(found),
-        _sums(found),
-        _front_end(found),
-        *_accumulators(found),
-    )
+    sentences = [_mappings(found), _memory(found), _stalls(found), _sums(found)]
+    if not short:
+        sentences += [_front_end(found), *_accumulators(found)]
     return [words for words in sentences if words]
 
 

@@ -157,3 +157,12 @@ def test_sums_that_go_to_dram_name_the_rule_and_the_option(tmp_path):
         assert ("64-bit entries of C: in SRAM if C fits half of `sram_kb.c`" in said) == (
             part == "c_write"
         )
+
+
+def test_many_designs_take_the_room_of_sentences(tmp_path):
+    narrow = run(tmp_path)
+    many = [r.model_copy(update={"beta": beta}) for beta in range(1, 9) for r in narrow]
+    assert "is cut into" in brief(narrow)
+    assert "is cut into" not in brief(many)
+    assert any("is cut into" in words for words in limits(designs(many)))
+    assert not any("is cut into" in words for words in limits(designs(many), short=True))
