@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -34,24 +35,39 @@ LARGEST_OPERAND = 1 << 23
 
 @check
 def accumulator_bound(subject: Subject) -> str:
-    """Longest sums that fit the claimed accumulator are exact, at both ends of its range."""
-    lengths = []
-    for sign in (1, -1):
-        d = _longest(subject, sign)
-        if d == 0:
-            continue
-        d = d if d <= PROBED_K else min(d, _longest_tried(subject))
-        a, b = _extremes(subject, d, sign)
-        if _taken(subject, a, b):
-            step = sign * _step(subject, sign)
-            _verify(subject, a, b, f"K = {d}, every product {step}")
-            for digits in (a, b):
-                digits[:, 1:d:3] -= digits.sign()[:, 1:d:3]
-            _verify(subject, a, b, f"K = {d}, most products {step}")
+    """Longest sums of any extreme digits that fit the claimed accumulator are exact."""
+    pairs, lengths = _pairs(subject), []
+    longest = PROBED_K
+    if any(_fitting(subject, x * y) > PROBED_K for x, y in pairs):
+        longest = _longest_tried(subject)
+    for x, y in pairs:
+        d = _fitting(subject, x * y)
+        d = d if d <= longest else max(longest // len(pairs), PROBED_K)
+        if d and subject.supports(*subject.aligned((2, d, 3))):
+            for a, b, what in _monotone(subject, d, x, y):
+                _verify(subject, *subject.padded(a, b), f"K = {d}, digits {x} · {y}, {what}")
             lengths.append(d)
     if not lengths:
         raise NotApplicable("one product can already exceed the accumulator")
     return f"K = {', '.join(f'{d:,}' for d in lengths)}"
+
+
+def _monotone(subject: Subject, d: int, x: int, y: int) -> Iterator[tuple[Tensor, Tensor, str]]:
+    """Yield operands none of whose partial sums is larger than that of all digits x and y."""
+    a, b = subject.full("a", 2, d, x), subject.full("b", 3, d, y)
+    yield a, b, "in every entry"
+    less_a, less_b = a.clone(), b.clone()
+    for digits in (less_a, less_b):
+        digits[:, 1:d:3] -= digits.sign()[:, 1:d:3]
+    yield less_a, less_b, "in most entries"
+    few_a, few_b = a.clone(), b.clone()
+    few_a[1:, ::2] = 0
+    few_b[:1, 1::3], few_b[2:, ::3] = 0, 0
+    yield few_a, few_b, "in every entry of one row of A and of B, and in some of the others"
+    for n, h in SIZES[1:]:
+        if max(n, h) * d <= LARGEST_OPERAND:
+            what = f"in every entry of {n} rows of A and {h} of B"
+            yield subject.full("a", n, d, x), subject.full("b", h, d, y), what
 
 
 @check
@@ -59,20 +75,24 @@ def accumulator_overflow(subject: Subject) -> str:
     """One step over the bound, a sum wraps, saturates or raises as claimed."""
     claimed = subject.accumulator
     _require_claim(subject)
-    for sign, (n, h) in itertools.product((1, -1), SIZES):
-        if _step(subject, sign) == 0:
+    tried = 0
+    for (x, y), (n, h) in itertools.product(_pairs(subject), SIZES):
+        d = _fitting(subject, x * y) + 1
+        if tried == 0:
+            _require(subject, d)
+        elif d > PROBED_K and d > _longest_tried(subject):
             continue
-        d = _longest(subject, sign) + 1
-        _require(subject, d)
-        a, b = _extremes(subject, d, sign, n, h)
+        a, b = _constant(subject, d, x, y, n, h)
         if max(n, h) * d > LARGEST_OPERAND or not _taken(subject, a, b):
             continue
-        total = sign * d * _step(subject, sign)
+        tried += 1
+        total = d * x * y
         found = _behaviour(subject, a, b, total)
         if found != _CLAIMS[claimed.overflow]:
             raise CheckFailed(
                 f"a {claimed.bits}-bit accumulator that {_CLAIMS[claimed.overflow]} is claimed; "
-                f"for [{n}, {d}] x [{h}, {d}], where the sum is {total}, it {found}",
+                f"for [{n}, {d}] x [{h}, {d}] of digits {x} · {y}, where the sum is {total}, "
+                f"it {found}",
                 PRODUCT,
             )
     return f"it {_CLAIMS[claimed.overflow]}"
@@ -83,39 +103,77 @@ def accumulator_partial_sums(subject: Subject) -> str:
     """Partial sums that leave the range wrap, saturate or raise even if the total fits."""
     claimed = subject.accumulator
     _require_claim(subject)
-    up, down = _step(subject, 1), _step(subject, -1)
-    if down == 0:
+    pairs = _pairs(subject)
+    if all(x * y > 0 for x, y in pairs):
         raise NotApplicable("no product is negative, so that no sum falls again")
     if _longest(subject, 1) == 0:
         raise NotApplicable("one product can already exceed the accumulator")
-    over = 2 * (_longest(subject, 1) + 1)
-    peak = over * up
-    back = 3 * peak // (4 * down)
-    total = peak - back * down
-    _require(subject, over + back)
-    (a_up, b_up), (a_down, b_down) = subject.extremes(1), subject.extremes(-1)
-    a = subject.full("a", 2, over + back, a_up)
-    b = subject.full("b", 3, over + back, b_up)
-    a[:, over:], b[:, over:] = a_down, b_down
-    a, b = subject.padded(a, b)
-    what = f"the sum climbs to {peak} and falls to {total}"
+    says = {"wrap": "wraps in any order", "error": "raises", "saturate": ""}[claimed.overflow]
+    tried = 0
+    for there, back in itertools.product(pairs, pairs):
+        step, return_step = (abs(x * y) for x, y in (there, back))
+        if there[0] * there[1] * back[0] * back[1] > 0:
+            continue
+        over = 2 * (_fitting(subject, there[0] * there[1]) + 1)
+        steps_back = 3 * over * step // (4 * return_step)
+        if tried == 0:
+            _require(subject, over + steps_back)
+        elif over + steps_back > PROBED_K and over + steps_back > _longest_tried(subject):
+            continue
+        tried += 1
+        a, b = _two_parts(subject, there, over, back, steps_back)
+        found = _way_back(subject, a, b, there, over, back, steps_back)
+        says = says if claimed.overflow != "saturate" else found
+    return f"it {says}"
+
+
+def _two_parts(
+    subject: Subject, first: tuple[int, int], long: int, then: tuple[int, int], more: int
+) -> tuple[Tensor, Tensor]:
+    """Return operands of as many digits of one pair, and then as many of another."""
+    a = subject.full("a", 2, long + more, first[0])
+    b = subject.full("b", 3, long + more, first[1])
+    a[:, long:], b[:, long:] = then
+    return subject.padded(a, b)
+
+
+def _way_back(
+    subject: Subject,
+    a: Tensor,
+    b: Tensor,
+    there: tuple[int, int],
+    over: int,
+    back: tuple[int, int],
+    steps_back: int,
+) -> str:
+    """Require that a sum which leaves the range and returns does as claimed, and say what."""
+    claimed = subject.accumulator
+    step, return_step = there[0] * there[1], back[0] * back[1]
+    peak = over * step
+    total = peak + steps_back * return_step
+    what = (
+        f"the sum goes to {peak} by {over} products {there[0]} · {there[1]} and back to {total} "
+        f"by {steps_back} of {back[0]} · {back[1]}"
+    )
     if claimed.overflow == "wrap":
         subject.verify(a, b, what)
-        return "it wraps in any order"
+        return "wraps"
     if claimed.overflow == "error":
         found = _behaviour(subject, a, b, total)
         if found != _CLAIMS["error"]:
             raise CheckFailed(f"{what}, which does not raise: it {found}", PRODUCT)
-        return "it raises"
+        return "raises"
+    sign = 1 if step > 0 else -1
+    end = claimed.maximum if sign > 0 else claimed.minimum
     result = int(subject.backend.multiply(a, b)[0, 0])
-    stepwise = max(claimed.maximum - back * down, claimed.minimum)
+    stepwise = _saturated(end + steps_back * return_step, claimed)
     if result == total:
         message = f"{what}: got that; saturation at every step gives {stepwise}"
         raise CheckFailed(message, PRODUCT)
-    if not stepwise <= result < total:
+    if not sign * stepwise <= sign * result < sign * total:
         message = f"{what}: got {result}; saturation at every step gives {stepwise}"
         raise CheckFailed(message, PRODUCT)
-    return "it saturates " + ("at every step" if result == stepwise else "every few steps")
+    return "saturates " + ("at every step" if result == stepwise else "every few steps")
 
 
 @check
@@ -160,9 +218,20 @@ def _step(subject: Subject, sign: int) -> int:
 
 def _longest(subject: Subject, sign: int) -> int:
     """Return how many such products fit the accumulator together."""
-    limit = subject.accumulator.maximum if sign > 0 else -subject.accumulator.minimum
     step = _step(subject, sign)
-    return limit // step if step else 0
+    return _fitting(subject, sign * step) if step else 0
+
+
+def _fitting(subject: Subject, step: int) -> int:
+    """Return how many products of this value, which is not 0, fit the accumulator together."""
+    limit = subject.accumulator.maximum if step > 0 else -subject.accumulator.minimum
+    return limit // abs(step)
+
+
+def _pairs(subject: Subject) -> list[tuple[int, int]]:
+    """Return the pairs of extreme digits whose product is not 0, the largest one first."""
+    pairs = [(x, y) for x, y in subject.ends() if x * y]
+    return sorted(pairs, key=lambda pair: -pair[0] * pair[1])
 
 
 def _extremes(subject: Subject, d: int, sign: int, n: int = 2, h: int = 3) -> tuple[Tensor, Tensor]:

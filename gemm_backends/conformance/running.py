@@ -6,12 +6,14 @@ import contextlib
 import ctypes
 import gc
 import resource
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
+from threading import Barrier
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,8 +25,17 @@ from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
 from gemm_backends.conformance.operands import usual_shape
 from gemm_backends.conformance.subject import Subject
 
-THREADS = 4
-CALLS_PER_THREAD = 6
+IN_THREADS = ((200, 304, 200), (160, 400, 136), (96, 256, 232), (256, 128, 72))
+"""What each thread multiplies: large enough that the calls meet, and all different."""
+
+THREADS = len(IN_THREADS)
+CALLS_PER_ROUND = 8
+OVERLAPPED, THREAD_SECONDS = 600, 2.0
+"""The threads go on until so many calls have overlapped, or for so long."""
+
+SLOW_CALL = 0.02
+"""Seconds from which on a product is too slow to be made that often; a smaller one is, then."""
+
 CALLS = 32
 """Calls over which memory must not grow."""
 
@@ -59,19 +70,68 @@ one of C(20, 10) = 184,756 cases.
 @check
 def threads(subject: Subject) -> str:
     """One instance may be used by several threads at once."""
-    n, d, h = usual_shape(subject)
-    operands = [subject.random(n, d, h, seed=seed) for seed in range(THREADS)]
+    usual = usual_shape(subject)
+    shapes = [shape if subject.supports(*shape) else usual for shape in IN_THREADS]
+    a, b = subject.random(*shapes[0])
+    once = [_seconds(lambda: subject.backend.multiply(a, b)) for _ in range(2)]
+    if min(once) > SLOW_CALL:  # the first may compile
+        shapes = [usual] * THREADS
+    operands = [subject.random(*shape, seed=seed) for seed, shape in enumerate(shapes)]
     expected = [subject.expected(a, b) for a, b in operands]
+    barrier = Barrier(THREADS)
 
-    def work(index: int) -> None:
-        for _ in range(CALLS_PER_THREAD):
-            product = subject.backend.multiply(*operands[index])
-            subject.compare(product, expected[index], f"thread {index + 1} of {THREADS}")
+    def work(index: int) -> list[_Call]:
+        a, b = operands[index]
+        calls = []
+        barrier.wait()
+        for _ in range(CALLS_PER_ROUND):
+            start = perf_counter()
+            product = subject.backend.multiply(a, b)
+            calls.append(_Call(start, perf_counter(), product))
+        return calls
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        for done in [pool.submit(work, index) for index in range(THREADS)]:
-            done.result()
-    return f"{THREADS} threads, {CALLS_PER_THREAD} calls each"
+    overlapped = made = 0
+    deadline = perf_counter() + THREAD_SECONDS
+    with ThreadPoolExecutor(THREADS) as pool, _switching_often():
+        while overlapped < OVERLAPPED and (made == 0 or perf_counter() < deadline):
+            running = [pool.submit(work, index) for index in range(THREADS)]
+            found = [one.result() for one in running]
+            overlapped += _overlapped(found)
+            for index, calls in enumerate(found):
+                made += len(calls)
+                for call in calls:
+                    what = f"thread {index + 1} of {THREADS}"
+                    subject.compare(call.product, expected[index], what)
+    return f"{overlapped} of {made} calls in {THREADS} threads overlapped with another thread's"
+
+
+class _Call(NamedTuple):
+    """When a call began and ended, and what it returned."""
+
+    start: float
+    end: float
+    product: Tensor
+
+
+def _overlapped(found: Sequence[Sequence[_Call]]) -> int:
+    """Return how many calls ran while a call of another thread did."""
+    count = 0
+    for index, calls in enumerate(found):
+        others = [call for other in (*found[:index], *found[index + 1 :]) for call in other]
+        for call in calls:
+            count += any(call.start < other.end and other.start < call.end for other in others)
+    return count
+
+
+@contextlib.contextmanager
+def _switching_often() -> Iterator[None]:
+    """Let Python change threads every few instructions, so that more of their orders occur."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @check
@@ -175,7 +235,7 @@ def execution(subject: Subject) -> str:
     a, b = subject.random(size, size, size)
     prepared = subject.backend.prepared(a), subject.backend.prepared(b)
     with _Products() as seen:  # type: ignore[no-untyped-call]
-        subject.backend.multiply(*prepared)
+        first = subject.backend.multiply(*prepared)
     if seen.wide:
         raise CheckFailed(f"it multiplies by {seen.wide}: that is emulated or a fallback")
     baseline = load_baseline("fp32")
@@ -183,6 +243,9 @@ def execution(subject: Subject) -> str:
     mine, floating = _timed_in_turns(
         lambda: subject.backend.multiply(*prepared), lambda: baseline.matmul(*floats)
     )
+    last, correct = subject.backend.multiply(*prepared), subject.expected(a, b)
+    for which, product in (("first", first), ("last", last)):
+        subject.compare(product, correct, f"{size}^3, the {which} of {PAIRS + 3} products")
     what = f"{size}^3 takes {_span(mine)} ms, {_span(floating)} ms in float32"
     if min(mine) > max(floating):
         raise CheckFailed(

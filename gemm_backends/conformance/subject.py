@@ -21,6 +21,12 @@ SIDES: tuple[Side, Side] = ("a", "b")
 SLICE = 1 << 18
 """Steps of K whose digits are converted to int64 together."""
 
+LARGE_PRODUCT, SHORT = 1 << 24, 1 << 14
+"""Digit products from which on float64, and K up to which it is faster than int64.
+
+That many products of 16-bit digits are at most 2^44.
+"""
+
 Shape = tuple[int, int, int]
 """n, d and h of a GEMM."""
 
@@ -57,9 +63,12 @@ class Subject:
 
     def extremes(self, sign: int) -> tuple[int, int]:
         """Return the digits of A and B whose product is largest, or of sign -1 smallest."""
+        return max(self.ends(), key=lambda pair: sign * pair[0] * pair[1])
+
+    def ends(self) -> list[tuple[int, int]]:
+        """Return the four pairs of a lowest or highest digit of A and one of B."""
         ends_a, ends_b = ((self.lowest(side), self.highest(side)) for side in SIDES)
-        pairs = itertools.product(ends_a, ends_b)
-        return max(pairs, key=lambda pair: sign * pair[0] * pair[1])
+        return list(itertools.product(ends_a, ends_b))
 
     def spec(self, n: int, d: int, h: int) -> GemmSpec:
         """Describe a product of this shape of the widest digits."""
@@ -86,7 +95,8 @@ class Subject:
 
     def full(self, side: Side, rows: int, d: int, digit: int) -> Tensor:
         """Return ``[rows, d]`` of one digit."""
-        return self.digits(side, torch.full((rows, d), digit, device="cpu"))
+        dtype = torch.int8 if self._bits(side) <= 8 else torch.int16
+        return self.digits(side, torch.full((rows, d), digit, dtype=dtype, device="cpu"))
 
     def random(
         self, n: int, d: int, h: int, batch: tuple[int, ...] = (), seed: int = 0
@@ -117,13 +127,18 @@ class Subject:
     def expected(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the product that the backend must give, modulo its accumulator's range.
 
-        It is computed by NumPy's integer product, which shares no code with any backend.
+        It is computed by NumPy, which shares no code with any backend: in int64, or, for large
+        products, in float64 where no partial sum can reach 2^53, so that all are exact.
         """
         x, y = (operand.cpu().numpy() for operand in (a, b))
+        narrow = all(operand.dtype in (torch.int8, torch.int16) for operand in (a, b))
+        large = x.size * y.shape[-2] > LARGE_PRODUCT and x.shape[-1] <= SHORT
+        kind = np.float64 if narrow and large else np.int64
         product = np.zeros((*x.shape[:-1], y.shape[-2]), np.int64)
         for k in range(0, x.shape[-1], SLICE):
             part = (..., slice(k, k + SLICE))
-            product += x[part].astype(np.int64) @ np.swapaxes(y[part].astype(np.int64), -1, -2)
+            step = x[part].astype(kind) @ np.swapaxes(y[part].astype(kind), -1, -2)
+            product += step.astype(np.int64, copy=False)
         if self.accumulator.bits < 64:
             low, mask = self.accumulator.minimum, (1 << self.accumulator.bits) - 1
             product = ((product - low) & mask) + low

@@ -12,6 +12,7 @@ from gemm_backends.conformance import (
     claims,
     corrected,
     exactness,
+    large,
     layouts,
     operands,
     routes,
@@ -26,6 +27,7 @@ from gemm_backends.types import Status
 
 CHECKS: tuple[Check, ...] = (
     *exactness.CHECKS,
+    *large.CHECKS,
     *accumulation.CHECKS,
     *operands.CHECKS,
     *layouts.CHECKS,

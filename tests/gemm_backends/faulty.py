@@ -227,6 +227,33 @@ class WrongInARangeOfK(Correct):
         return super().matmul(a, b) + int(3000 <= a.shape[1] < 4000)
 
 
+@caught_by("large_products")
+class LosesTheLastRowOfALargeProduct(Correct):
+    """Writes the rest of its blocks of 6 rows wrongly, where there are many blocks."""
+
+    def matmul(self, a, b):
+        return super().matmul(a, b) + self.wrong(len(a), a.shape[1], len(b))
+
+    def wrong(self, n, d, h):
+        return int(n > 1000 and n % 6 == 5 and h > 0)
+
+
+@caught_by("large_products")
+class WrongForManyColumns(LosesTheLastRowOfALargeProduct):
+    """Has a faulty kernel for wide products whose width is no multiple of 64."""
+
+    def wrong(self, n, d, h):
+        return int(h > 1500 and h % 64 > 0)
+
+
+@caught_by("large_products")
+class WrongWhereAllIsLarge(LosesTheLastRowOfALargeProduct):
+    """Splits large products in two dimensions at once."""
+
+    def wrong(self, n, d, h):
+        return int(n > 2048 and d > 64 and h > 2048)
+
+
 @caught_by("random_gemms")
 class SkipsRowsOfZeros(Correct):
     """Skips them without clearing their results."""
@@ -250,6 +277,63 @@ class Float32(Correct):
 class NarrowerThanClaimed(Correct):
     def matmul(self, a, b):
         return wrapped(exact(a, b), Accumulator(24, "wrap")).int()
+
+
+class WithOffset(Correct):
+    """Takes A as unsigned, by an offset, and starts each sum at what corrects for it."""
+
+    accumulator = Accumulator(bits=20, overflow="wrap")
+
+    def matmul(self, a, b):
+        total = wrapped(-128 * b.to(torch.int64).sum(1), self.accumulator).expand(len(a), -1)
+        for x, y in zip(a.T.to(torch.int64) + 128, b.T.to(torch.int64), strict=True):
+            total = self.added(total, x[:, None] * y)
+        return total.int()
+
+    def added(self, total, step):
+        return wrapped(total + step, self.accumulator)
+
+
+@caught_by("accumulator_overflow")
+class SaturatesWithOffset(WithOffset):
+    """With -128 in A, all of its sums are 0, so that none saturates."""
+
+    def added(self, total, step):
+        return (total + step).clamp(self.accumulator.minimum, self.accumulator.maximum)
+
+
+@caught_by("accumulator_partial_sums")
+class SaturatesPartialSumsWithOffset(WithOffset):
+    """Wraps at the end, and saturates in the middle unless A is -128."""
+
+    def matmul(self, a, b):
+        low, high = self.accumulator.minimum, self.accumulator.maximum
+        total = torch.zeros(len(a), len(b), dtype=torch.int64)
+        for x, y in zip(a.T.to(torch.int64), b.T.to(torch.int64), strict=True):
+            step = x[:, None] * y
+            total = torch.where(x[:, None] == -128, total + step, (total + step).clamp(low, high))
+        same = (a == a[:, :1]).all() and (b == b[:, :1]).all()
+        return wrapped(exact(a, b) if same else total, self.accumulator).int()
+
+
+@caught_by("accumulator_bound")
+class SaturatesAtItsLowestEnd(Correct):
+    """Negative sums of positive digits of A and negative ones of B lose their last step."""
+
+    def matmul(self, a, b):
+        product = exact(a, b)
+        over = (product < -(2**31) + 2**17) & (a[:, :1] > 0)
+        return wrapped(product + over, self.accumulator).to(torch.int32)
+
+
+@caught_by("accumulator_bound")
+class WrongInMixedRowsOnly(Correct):
+    """Looks at the first and the last row of B to choose a kernel that may overflow."""
+
+    def matmul(self, a, b):
+        product = super().matmul(a, b)
+        mixed = len(b) == 3 and bool((b[0] == 0).any()) and not bool((b[1] == 0).any())
+        return product + int(mixed and b.shape[1] > 10_000 and bool((b[1] == 127).all()))
 
 
 @caught_by("accumulator_overflow")
@@ -666,6 +750,23 @@ class OneWorkspaceForAllThreads(Correct):
 
 
 @caught_by("threads")
+class PacksIntoAStaticBuffer(Correct):
+    """Shares a buffer between calls, as a static array of a C library; a call seldom reads late."""
+
+    buffer = torch.empty(0)
+
+    def matmul(self, a, b):
+        self.type.buffer = b
+        product = super().matmul(a[:1], self.type.buffer)
+        mine = self.type.buffer is b
+        return super().matmul(a, b) if mine else super().matmul(a, b) + 0 * product[:, :1] + 1
+
+    @property
+    def type(self):
+        return type(self)
+
+
+@caught_by("threads")
 class OnlyInTheThreadThatMadeIt(Correct):
     def __init__(self):
         self.local = threading.local()
@@ -719,6 +820,19 @@ class ClaimsNativeButUsesFloat32(Correct):
             for x, y in zip(a.split(1024, -1), b.split(1024, -1), strict=True)
         ]
         return sum(product.to(torch.int64) for product in products)
+
+
+@caught_by("execution")
+class WrongWhereItIsTimed(Correct):
+    """Has a kernel for the shape of benchmarks."""
+
+    def availability(self):
+        return Availability(True, execution="native")
+
+    def matmul(self, a, b):
+        product = torch.from_numpy((a.numpy().astype("f4") @ b.numpy().T.astype("f4")).astype("i4"))
+        product[0, 7:8] ^= int(product.numel() == 1 << 20)
+        return product
 
 
 @caught_by("execution")
