@@ -19,7 +19,7 @@ Examples
 >>> with torch.no_grad(), accelsim.integer_gemms(model, beta=127) as mode:
 ...     y = model(x)
 >>> print(mode.tally)
-1 GEMM in integers, 100.0% of the multiplications
+1 GEMM in integers, 100.0% of the GEMMs' multiplications
   op      phase    GEMMs    MACs
   linear  forward      1  16,384
   MACs: multiplications of the GEMMs

@@ -86,7 +86,7 @@ class Replacing(Tracer):
     Attributes
     ----------
     not_chosen : Skipped
-        GEMMs that stay in floating point since the selection leaves them out, by their op.
+        GEMMs that stay in floating point since the selection leaves them out, by their place.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class Replacing(Tracer):
 
     def _chooses(self, call: GemmCall) -> bool:
         if not self._wants(call.site.layer, call.site.op):
-            self.not_chosen.add(call.site.op, macs(call))
+            self.not_chosen.add(place(call.site.layer, call.site.op), macs(call))
             return False
         if is_fake(call.a) or is_fake(call.b):
             self.left.add(f"{call.name}: operands without values", macs(call))

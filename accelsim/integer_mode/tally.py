@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from accelsim.errors import InputError, unknown_name
 from accelsim.integer_mode.pinned import Pinning
-from accelsim.integer_mode.tally_table import legend, table
+from accelsim.integer_mode.tally_table import WHOLE_MODEL, legend, table
+from workloads.gemm import listed
 from workloads.tracing import GemmCall, Skipped
 
 
@@ -76,7 +77,7 @@ class Tally:
     skipped : Skipped
         GEMMs, and operators that may hold some, that could not be taken, by reason.
     not_chosen : Skipped
-        GEMMs that the selection leaves out, by op.
+        GEMMs that the selection leaves out, by place.
     pinning : Pinning or None
         What has the same bits everywhere, where that was asked for.
     by_place : dict
@@ -146,7 +147,7 @@ class Tally:
             The fields of `Totals` (``gemms``, ``dense_macs``, ``unpacked``, ``unpacked_macs``,
             ``low_bit_macs``, ``entries``, ``out_of_bound``, ``checked``, ``inexact``,
             ``overflows``), where ``checked`` and ``inexact`` are None if no product was compared
-            with the oracle's; ``ratio``, r of all GEMMs together, ``low_bit_macs`` over
+            with the oracle's, and ``entries`` and ``out_of_bound`` if none was unpacked; ``ratio``, r of all GEMMs together, ``low_bit_macs`` over
             ``unpacked_macs``; ``coverage``, the share of the multiplications that were integer
             ones; ``not_chosen_macs``, those of GEMMs that the selection leaves out; of what could
             not be taken ``skipped``, the calls by reason, ``skipped_macs``, the multiplications of
@@ -155,9 +156,11 @@ class Tally:
         """
         total = self.total
         unchecked = {} if total.checked else {"checked": None, "inexact": None}
+        uncounted = {} if total.unpacked else {"entries": None, "out_of_bound": None}
         return {
             **asdict(total),
             **unchecked,
+            **uncounted,
             "ratio": total.ratio,
             "coverage": self.coverage,
             "not_chosen_macs": self.not_chosen.macs.total(),
@@ -170,7 +173,7 @@ class Tally:
     def __str__(self) -> str:
         """Say how much was in integers, by op and phase, and what stayed in floats."""
         total = self.total
-        share = "" if self.coverage is None else f", {self.coverage:.1%} of the multiplications"
+        share = "" if self.coverage is None else f", {self._share(self.coverage)}"
         plural = "" if total.gemms == 1 else "s"
         lines = [f"{total.gemms:,} GEMM{plural} in integers{share}"]
         if total.gemms:
@@ -182,13 +185,21 @@ class Tally:
         if total.overflows:
             lines.append(f"{total.overflows:,} steps overflowed")
         if not_chosen := self.not_chosen.calls.total():
-            lines.append(f"{not_chosen:,} not chosen")
+            several = "" if not_chosen == 1 else "s"
+            left = self.not_chosen.macs.total() / (total.dense_macs + self.float_macs)
+            names = listed(self.not_chosen.calls)
+            lines.append(f"{not_chosen:,} GEMM{several} not chosen, {self._share(left)}: {names}")
         lines += [
             f"{calls:,} stayed in floats: {reason}" for reason, calls in self.skipped.calls.items()
         ]
         if self.pinning is not None:
             lines.append(str(self.pinning))
         return "\n".join(lines)
+
+    def _share(self, share: float) -> str:
+        """Say a share of all multiplications, which is a bound if some calls' are unknown."""
+        bound = "at most " if self.skipped.unknown else ""
+        return f"{bound}{share:.1%} of the GEMMs' multiplications"
 
     def table(self, by: Literal["op", "layer"] = "op") -> str:
         """Return the counts as a table to print, with lines that sum them up and a legend.
@@ -226,6 +237,8 @@ class Tally:
         total = {**asdict(self.total), "ratio": self.total.ratio}
         rows = self.rows(by)
         lines = table(_LABELS[by], rows, total, self._layers()) + legend(counts, total)
+        if by == "layer" and any(layer == "" for layer, *_ in counts):
+            lines.append(f"{WHOLE_MODEL}: of no layer; globs call its GEMMs matmul, qk and pv")
         return "\n".join(lines)
 
     def _layers(self) -> dict[str, dict[str, Any]]:

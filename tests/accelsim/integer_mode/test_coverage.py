@@ -262,7 +262,7 @@ def test_attention_that_is_not_chosen_keeps_its_kernel():
         assert any(kernels) == expected
         assert not mode.skipped
         macs = mode.tally.not_chosen.macs
-        assert macs == ({"qk": 3 * 2 * 3 * 25 * 4, "pv": 3 * 2 * 3 * 25 * 4} if expected else {})
+        assert macs == ({"a.qk": 3 * 2 * 3 * 25 * 4, "a.pv": 3 * 2 * 3 * 25 * 4} if expected else {})
 
 
 @pytest.mark.parametrize("grad", [False, True])

@@ -345,6 +345,7 @@ LEGEND = (
     "  MACs: multiplications of the GEMMs; low-bit MACs: those of their digits; "
     "r: low-bit MACs over MACs"
 )
+LINEAR = "  linear: products with weights, those of convolutions, too"
 
 
 def test_the_tally_reads_as_sentences():
@@ -353,14 +354,46 @@ def test_the_tally_reads_as_sentences():
     with accelsim.integer_gemms(model, beta=255, backend="int64", bits=4, check=True) as mode:
         model(x)
     lines = str(mode.tally).splitlines()
-    assert lines[0] == "2 GEMMs in integers, 100.0% of the multiplications"
+    assert lines[0] == "2 GEMMs in integers, 100.0% of the GEMMs' multiplications"
     assert lines[1].split() == ["op", "phase", "GEMMs", "MACs", "low-bit", "MACs", "r"]
     assert re.fullmatch(r"  linear  forward      2   384 +[\d,]+  \d\.\d{3}", lines[2])
     assert lines[3] == LEGEND
-    assert lines[4:] == ["2 of 2 checked are exact"]
+    assert lines[4:] == [LINEAR, "2 of 2 checked are exact"]
     with accelsim.integer_gemms(model, beta=255, skip=["1"]) as mode:
         model(x)
-    assert "1 not chosen" in str(mode.tally).splitlines()
+    line = "1 GEMM not chosen, 33.3% of the GEMMs' multiplications: 1"
+    assert line in str(mode.tally).splitlines()
+
+
+def test_a_share_beside_calls_of_unknown_size_is_at_most_that():
+    layer, x = nn.Linear(16, 8), torch.randn(4, 16)
+    with accelsim.integer_gemms(layer, beta=31) as mode:
+        y = layer(x)
+        torch.cdist(y, y, compute_mode="donot_use_mm_for_euclid_dist").sum().backward()
+    assert mode.tally.summary()["skipped_unknown"]
+    first = str(mode.tally).splitlines()[0]
+    assert re.fullmatch(
+        r"2 GEMMs in integers, at most \d\d\.\d% of the GEMMs' multiplications", first
+    )
+
+
+def test_products_of_no_layer_are_listed_with_what_globs_call_them():
+    layer, x = nn.Linear(8, 4), torch.randn(3, 8)
+    with accelsim.integer_gemms(layer, beta=31, gemms=["matmul"]) as mode:
+        layer(x)
+    *_, last = mode.tally.table(by="layer").splitlines()
+    assert last == "(model): of no layer; globs call its GEMMs matmul, qk and pv"
+    assert "(model)" not in mode.tally.table()
+
+
+@pytest.mark.parametrize("backend", [None, "int64"])
+def test_entries_are_counted_where_they_are_unpacked_only(backend):
+    layer = nn.Linear(8, 4)
+    with accelsim.integer_gemms(layer, beta=31, backend=backend) as mode:
+        layer(torch.randn(3, 8))
+    found = mode.tally.summary()
+    expected = (None, None) if backend is None else (3 * 8 + 4 * 8, 0)
+    assert (found["entries"], found["out_of_bound"]) == expected
 
 
 def test_a_tally_of_several_kinds_has_their_common_ratio_and_explains_gradients():
@@ -374,6 +407,7 @@ def test_a_tally_of_several_kinds_has_their_common_ratio_and_explains_gradients(
     assert lines[5].split() == ["together", "3", "288", f"{total.low_bit_macs:,}", f"{ratio:.3f}"]
     assert lines[6:] == [
         LEGEND,
+        LINEAR,
         "  grad_input, grad_weight: the gradients of the first and of the second operand; the "
         "second of a linear layer is its weights",
     ]
@@ -407,9 +441,10 @@ def test_a_tally_without_a_backend_says_that_there_is_no_ratio():
     with torch.no_grad(), accelsim.integer_gemms(model, beta=15) as mode:
         model(torch.ones(3, 4))
     assert str(mode.tally).splitlines() == [
-        "1 GEMM in integers, 100.0% of the multiplications",
+        "1 GEMM in integers, 100.0% of the GEMMs' multiplications",
         "  op      phase    GEMMs  MACs",
         "  linear  forward      1    24",
         "  MACs: multiplications of the GEMMs",
         "  no unpack ratio r: without a backend nothing is unpacked",
+        LINEAR,
     ]
