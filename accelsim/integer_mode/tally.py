@@ -147,12 +147,13 @@ class Tally:
             The fields of `Totals` (``gemms``, ``dense_macs``, ``unpacked``, ``unpacked_macs``,
             ``low_bit_macs``, ``entries``, ``out_of_bound``, ``checked``, ``inexact``,
             ``overflows``), where ``checked`` and ``inexact`` are None if no product was compared
-            with the oracle's, and ``entries`` and ``out_of_bound`` if none was unpacked; ``ratio``, r of all GEMMs together, ``low_bit_macs`` over
-            ``unpacked_macs``; ``coverage``, the share of the multiplications that were integer
-            ones; ``not_chosen_macs``, those of GEMMs that the selection leaves out; of what could
-            not be taken ``skipped``, the calls by reason, ``skipped_macs``, the multiplications of
-            those whose size is known, and ``skipped_unknown``, the calls of the rest. With
-            `pinning` there are the ``level`` that holds and the calls of what is ``unpinned``.
+            with the oracle's, and ``entries`` and ``out_of_bound`` if none was unpacked;
+            ``ratio``, r of all GEMMs together, ``low_bit_macs`` over ``unpacked_macs``;
+            ``coverage``, the share of the multiplications that were integer ones;
+            ``not_chosen_macs``, those of GEMMs that the selection leaves out; of what could not be
+            taken ``skipped``, the calls by reason, ``skipped_macs``, the multiplications of those
+            whose size is known, and ``skipped_unknown``, the calls of the rest. With `pinning`
+            there are the ``level`` that holds and the calls of what is ``unpinned``.
         """
         total = self.total
         unchecked = {} if total.checked else {"checked": None, "inexact": None}
