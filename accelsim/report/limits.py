@@ -104,7 +104,8 @@ def _sums(found: Sequence[Design]) -> str:
         return ""
     return (
         "The sums of each product of digits are added into 64-bit entries of C: in SRAM if C fits "
-        "half of `sram_kb.c` (all of it unless double-buffered), else in DRAM."
+        "half of `sram_kb.c` (all of it unless double-buffered), else in DRAM; a larger one keeps "
+        "them."
     )
 
 
