@@ -42,6 +42,9 @@ COMMANDS = {
 }
 """Command name to its module in this package, which has a ``command``, and its summary."""
 
+PROGRAM = "program"
+"""The context's object where this process does nothing but the command, and so may fork."""
+
 
 class LazyGroup(click.Group):
     """A click group that imports a command's module only when that command is used."""
@@ -91,7 +94,10 @@ def main(args: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if args is None else args
     debug = "--debug" in arguments
     try:
-        result: Any = cli.main(_debug_first(arguments), "accelsim", standalone_mode=False)
+        caller = PROGRAM if args is None else None
+        result: Any = cli.main(
+            _debug_first(arguments), "accelsim", standalone_mode=False, obj=caller
+        )
     except click.exceptions.Abort:
         click.echo("accelsim: interrupted", err=True)
         sys.exit(130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 
 import click
 
+from accelsim.cli import PROGRAM
 from accelsim.cli.actions import ActionCommand, chosen, find_action, outcomes
 from accelsim.cli.shared import format_option
+from accelsim.cli.survivor import Survivor
 from accelsim.errors import InputError, NothingCouldRunError
 from accelsim.plugins.guest import guest
 from accelsim.report.formats import Format
@@ -48,14 +51,20 @@ def command(
     every check found. Exit status: 0 if no check failed, 1 if
     one did, 3 if the backend cannot run on this machine.
     """
-    from rich.console import Console
-    from rich.progress import track
+    survivor = Survivor()
+    if click.get_current_context().find_root().obj == PROGRAM:
+        import gemm_backends.conformance  # noqa: F401 - once, for every process
+
+        status = survivor.fork()
+        if status is not None:
+            return status
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     from accelsim.report.checks import checks_table
     from accelsim.report.checks_brief import checks_brief
     from accelsim.unpack import split_options
     from gemm_backends import load_backend
-    from gemm_backends.conformance import CHECKS, verify
+    from gemm_backends.conformance import verify
     from gemm_backends.conformance.junit import write_junit
 
     if junit is not None and not junit.parent.is_dir():
@@ -70,16 +79,22 @@ def command(
     if not availability.available:
         raise NothingCouldRunError(f"{subject.name} cannot run here: {availability.reason}")
     debug = bool(click.get_current_context().find_root().params.get("debug"))
-    checks = track(
-        verify(subject, traceback.print_exception if debug else _ignore),
-        description=f"checking {subject.name}",
-        total=len(CHECKS),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
+    checks = verify(
+        subject,
+        traceback.print_exception if debug else _ignore,
+        survivor.kept(),
+        survivor.note,
     )
     with guest():
-        found = list(checks)
+        earlier = len(survivor.kept())
+        found = []
+        for number, outcome in enumerate(checks):
+            found.append(outcome)
+            if number >= earlier:
+                survivor.keep(outcome)
+        survivor.note("", "")
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[K", nl=False, err=True)
         for action in actions:
             found += outcomes(action, subject)
     width = shutil.get_terminal_size().columns
