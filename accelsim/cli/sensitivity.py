@@ -108,7 +108,7 @@ def command(
     from accelsim.report.figures.sensitivity import draw_heat_map, draw_local_errors
     from accelsim.report.sensitivity import correlation_line, sensitivity_rows
     from accelsim.report.tables import render
-    from accelsim.tuning.opening import check_model, open_subject
+    from accelsim.tuning.opening import check_model, open_subject, reads_text
     from accelsim.tuning.sensitivity import Examination, examine, settings_hash
     from accelsim.types import StrategyChoice
     from accelsim.unpack import load_strategy, split_options
@@ -117,6 +117,8 @@ def command(
         if path is not None:
             check_figure(path)
     check_model(model)
+    if not reads_text(model):
+        refuse_given(("windows", "tokens"), f"{model} reads no text")
     need("transformers", "models")
     choice = StrategyChoice(*split_options(strategy))
     load_strategy(choice, block)
@@ -128,8 +130,6 @@ def command(
         click.echo(line, err=True)
 
     subject = open_subject(model, gguf, text, say)
-    if not subject.reads_text:
-        refuse_given(("windows", "tokens"), f"{subject.name} reads no text")
     settings = examination.to_dict(subject)
     path = output or Path(f"runs/sensitivity-{subject.name}")
     with RunFolder.open(

@@ -148,7 +148,7 @@ def command(
     from accelsim.report.tables import render
     from accelsim.report.tuning import front, saved, tuning_rows
     from accelsim.tuning.curves import Grid
-    from accelsim.tuning.opening import check_model, open_subject
+    from accelsim.tuning.opening import check_model, open_subject, reads_text
     from accelsim.tuning.prices import accelerator_backend, price_of
     from accelsim.tuning.sensitivity import settings_hash
     from accelsim.tuning.target import Target
@@ -167,6 +167,8 @@ def command(
         check_figure(figure)
     asked = Target.parse(target)
     check_model(model)
+    if not reads_text(model):
+        refuse_given(("windows", "tokens"), f"{model} reads no text")
     need("transformers", "models")
     choice = StrategyChoice(*split_options(strategy))
     load_strategy(choice, block)
@@ -180,8 +182,6 @@ def command(
         click.echo(line, err=True)
 
     subject = open_subject(model, gguf, text, say, asked)
-    if not subject.reads_text:
-        refuse_given(("windows", "tokens"), f"{subject.name} reads no text")
     path = output or Path(f"runs/tune-{subject.name}")
     settings = how.to_dict(subject)
     with RunFolder.open(

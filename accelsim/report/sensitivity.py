@@ -32,12 +32,24 @@ def spot(gemm: str) -> Spot:
     return Spot(int(found[1]), found[2]) if found else Spot(None, gemm)
 
 
+def harm_name(records: Sequence[SensitivityRecord]) -> str:
+    """Say what the `divergence` of records is: in training, where there are gradients, an error.
+
+    Parameters
+    ----------
+    records : sequence of SensitivityRecord
+        Of one run.
+    """
+    trains = any(record.kind == "gradients" for record in records)
+    return "squared gradient error" if trains else "divergence"
+
+
 def sensitivity_rows(records: Sequence[SensitivityRecord]) -> list[dict[str, Any]]:
     """Return the rows of the table: for each name in a layer, kind and β, sums over the layers."""
     groups: dict[tuple[str, str, float], list[SensitivityRecord]] = {}
     for record in records:
         groups.setdefault((spot(record.gemm).name, record.kind, record.beta), []).append(record)
-    rows = []
+    rows, harm = [], harm_name(records)
     for (name, kind, beta), own in groups.items():
         worst = max(own, key=lambda record: record.divergence)
         row: dict[str, Any] = {
@@ -45,7 +57,7 @@ def sensitivity_rows(records: Sequence[SensitivityRecord]) -> list[dict[str, Any
             "kind": kind,
             "β": int(beta) if beta.is_integer() else beta,
             "places": len(own),
-            "divergence, sum": sum(record.divergence for record in own),
+            f"{harm}, sum": sum(record.divergence for record in own),
             "worst": worst.divergence,
             "worst place": worst.gemm,
             "local error": sum(record.local_error for record in own) / len(own),
@@ -105,7 +117,7 @@ def correlation_line(records: Sequence[SensitivityRecord]) -> str:
         if (each := correlation([r for r in records if r.beta == beta])) is not None
     ]
     return (
-        f"local error and divergence of {found.points} records: rank correlation "
+        f"local error and {harm_name(records)} of {found.points} records: rank correlation "
         f"{found.spearman:.2f} ({', '.join(parts)}), of the logarithms {found.pearson:.2f} with "
         f"slope {found.slope:.2f}"
     )

@@ -41,6 +41,19 @@ def check_model(model: str) -> None:
         find_weights(model, own)
 
 
+def reads_text(model: str) -> bool:
+    """Whether a model reads text; one that is trained here has data of its own.
+
+    Parameters
+    ----------
+    model : str
+        In the catalog, or the path of a folder.
+    """
+    if Path(model).is_dir():
+        return True
+    return model not in catalog() or catalog()[model].train is None
+
+
 def open_subject(
     model: str, gguf: str | None, text: Path | None, say: Say, target: Target | None = None
 ) -> Subject:
@@ -66,7 +79,7 @@ def open_subject(
         If there is no such model, it cannot be loaded, or its target is another.
     """
     folder = Path(model)
-    if not folder.is_dir() and model in catalog() and catalog()[model].train is not None:
+    if not reads_text(model):
         if gguf is not None or text is not None:
             raise InputError(f"--gguf and --text: {model} is trained here, on data of its own")
         return _open_trained(model, say, target)

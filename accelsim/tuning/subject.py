@@ -99,8 +99,6 @@ class Subject(ABC):
         What it reads, as JSON values.
     metrics : tuple of str
         Of targets that it may have; see `Target`.
-    reads_text : bool
-        Whether it reads windows of a text.
     replays : bool
         Whether what the model computed before a layer may stand for computing it again.
     """
@@ -109,7 +107,6 @@ class Subject(ABC):
     model: nn.Module
     source: dict[str, Any]
     metrics: tuple[str, ...]
-    reads_text = False
     replays = True
 
     @property

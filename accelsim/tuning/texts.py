@@ -139,8 +139,6 @@ class TextSubject(Subject):
         int64, all tokens of the text.
     """
 
-    reads_text = True
-
     def __init__(self, name: str, loaded: Loaded, text: Text, ids: Tensor) -> None:
         self.name, self.loaded, self.text, self.ids = name, loaded, text, ids
         self.model, self.source = loaded.model, dict(text.source)

@@ -10,7 +10,7 @@ from accelsim.errors import InputError
 from accelsim.records.tuning import SensitivityRecord
 from accelsim.report.figures.figure import PALETTE, Figure, NothingToDrawError, style
 from accelsim.report.figures.sheet import MARKERS, WIDE, legend, panels, plain_ticks
-from accelsim.report.sensitivity import correlation, spot
+from accelsim.report.sensitivity import correlation, harm_name, spot
 
 OTHERS = "others"
 """The row of places that are in no layer."""
@@ -87,14 +87,18 @@ def heat_map(records: Sequence[SensitivityRecord], width: float = WIDE) -> Figur
         axes.set_yticks(range(0, len(rows), every), rows[::every], fontsize=7)
         axes.grid(False)
     grid[0].set_ylabel("layer")
-    canvas.colorbar(drawn, ax=grid, label="divergence from floats", shrink=0.8)
+    canvas.colorbar(drawn, ax=grid, label=f"{harm_name(records)} from floats", shrink=0.8)
     return Figure(
         name="sensitivity",
         title="Which layers need fine integers",
         alt=f"Heat map of {len(rows)} layers by {len(columns)} kinds of operands.",
         caption=(
             "Each cell is one kind of operand of one GEMM alone in integers; its colour is the "
-            "divergence of the model's predictions from those of floats."
+            + (
+                "divergence of the model's predictions from those of floats."
+                if harm_name(records) == "divergence"
+                else "squared error of all gradients, relative to those of floats."
+            )
         ),
         canvas=canvas,
     )
@@ -132,7 +136,7 @@ def local_errors(records: Sequence[SensitivityRecord], width: float = WIDE) -> F
         )  # fmt: skip
     plain_ticks(axes.xaxis)
     plain_ticks(axes.yaxis)
-    axes.set(xlabel="local error of the GEMM", ylabel="divergence from floats")
+    axes.set(xlabel="local error of the GEMM", ylabel=f"{harm_name(records)} from floats")
     legend(canvas)
     return Figure(
         name="local-errors",
@@ -140,7 +144,7 @@ def local_errors(records: Sequence[SensitivityRecord], width: float = WIDE) -> F
         alt=f"Scatter plot of {found.points} points on logarithmic axes.",
         caption=(
             f"Each point is one kind of operand of one GEMM at one β. Rank correlation "
-            f"{found.spearman:.2f}; the divergence grows as the error to the power "
+            f"{found.spearman:.2f}; the {harm_name(records)} grows as the error to the power "
             f"{found.slope:.2f}."
         ),
         canvas=canvas,

@@ -49,6 +49,14 @@ def test_a_module_is_refused_with_what_takes_it(without_extras, tmp_path):
         assert "for a module of your own use accelsim.integer_gemms" in message
 
 
+@pytest.mark.parametrize("option", ["--tokens", "--windows"])
+def test_what_a_model_that_is_trained_here_does_not_read_is_refused_first(option, without_extras):
+    for module, target in ((sensitivity, ()), (tune, ("--target", "loss +1% after 4 steps"))):
+        message = refusal(module, "gpt-small", *target, option, "16")
+        assert message == f"{option}: gpt-small reads no text"
+        assert refusal(module, "gpt-small", *target) == "transformers is missing"
+
+
 def test_names_that_can_be_examined(tmp_path):
     for name in ("minilm-l6", "gpt-small", str(tmp_path)):
         check_model(name)

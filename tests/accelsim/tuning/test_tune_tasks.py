@@ -10,6 +10,7 @@ from accelsim.errors import InputError
 from accelsim.records import RunFolder
 from accelsim.records.tuning import SensitivityRecord, TuneRecord
 from accelsim.report.figures.tuning import draw_front
+from accelsim.report.sensitivity import correlation_line, sensitivity_rows
 from accelsim.report.tuning import tuning_rows
 from accelsim.tuning.counts import count
 from accelsim.tuning.curves import Grid
@@ -128,6 +129,10 @@ def test_training_keeps_its_loss_from_both_seeds(training, tmp_path):
     assert {record.kind for record in errors} == {
         "weights", "activations", "attention", "gradients",
     }  # fmt: skip
+    assert {"squared gradient error, sum"} == {
+        column for row in sensitivity_rows(errors) for column in row if column.endswith(", sum")
+    }
+    assert "local error and squared gradient error of" in correlation_line(errors)
     assert any("8 steps in integers take about" in line for line in said)
     assert "% above float" in tuning_rows(found.records)[0]
 
