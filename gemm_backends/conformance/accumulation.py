@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gemm_backends.conformance.causes import ACCUMULATOR, PRODUCT
 from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
-from gemm_backends.conformance.subject import SIDES, Subject
+from gemm_backends.conformance.subject import SIDES, Side, Subject
 from gemm_backends.errors import AccumulatorOverflow
 from gemm_backends.types import Accumulator, OverflowReport
 
@@ -26,8 +26,8 @@ SECONDS = 2.0
 SIZES = ((2, 3), (32, 48))
 """Numbers of rows (n, h) for which a library may choose different kernels."""
 
-LARGEST_ROUNDING = 1e-2
-"""A relative error below this may come from a sum in bfloat16, float16 or float32."""
+FLOATS = {"bfloat16": 8, "float16": 11, "float32": 24}
+"""Significant bits of the types in which a backend may sum."""
 
 LARGEST_OPERAND = 1 << 23
 """The most digits of an operand for which the larger of them is tried."""
@@ -314,13 +314,13 @@ def _identified(subject: Subject, a: Tensor, b: Tensor) -> tuple[str, str]:
             if value == result != total:
                 words = f"; it behaves as a {bits}-bit accumulator that {does}: {_NARROW}"
                 return words, ACCUMULATOR
-    expected = subject.expected(a, b).to(torch.float64)
-    error = (subject.backend.multiply(a, b).cpu().to(torch.float64) - expected).abs().max()
-    relative = float(error / expected.abs().max())
-    if relative < LARGEST_ROUNDING:
-        if words := _missing_products(subject, a.shape[1]):
-            return words, PRODUCT
-        words = f"; an error of {relative:.1e} of the sum, as of floating-point rounding"
+    found, expected = subject.backend.multiply(a, b).cpu().to(torch.int64), subject.expected(a, b)
+    ends = {subject.accumulator.minimum, subject.accumulator.maximum}
+    if found.ne(expected).any() and set(found[found != expected].tolist()) <= ends:
+        return "; it saturates on the way to a sum that fits", ACCUMULATOR
+    if words := _missing_products(subject, a.shape[1]):
+        return words, PRODUCT
+    if words := _rounded_like_a_float(subject, a.shape[1]):
         return words, ACCUMULATOR
     return _not_the_width(subject, a.shape[1]), PRODUCT
 
@@ -340,8 +340,40 @@ def _not_the_width(subject: Subject, d: int) -> str:
         )
     return (
         f"; {d} products of 1 are right, and no narrower accumulator gives this sum: it may be "
-        "clipped, or pass through a narrower type on its way to the result"
+        "clipped, pass through a narrower type on its way to the result, or hold products or "
+        "corrections of other operands"
     )
+
+
+def _rounded_like_a_float(subject: Subject, d: int) -> str:
+    """Say which float the sums of a backend look like, if every one has no more bits than that.
+
+    The digits are odd ones at random, so that exact sums have bits to the last; an error of
+    integers, however small it is, leaves such bits too.
+    """
+    generator = torch.Generator().manual_seed(d)
+
+    def odd(side: Side, rows: int) -> Tensor:
+        high = subject.highest(side)
+        digits = torch.randint(high // 2, high + 1, (rows, d), generator=generator, device="cpu")
+        return subject.digits(side, digits | 1)
+
+    a, b = subject.padded(odd("a", 4), odd("b", 5))
+    found, expected = subject.backend.multiply(a, b)[:4, :5], subject.expected(a, b)[:4, :5]
+    if len(set(found.flatten().tolist())) < found.numel() // 2:
+        return ""  # not a value for each sum
+    most, exact = (max(map(_significant_bits, x.flatten().tolist())) for x in (found, expected))
+    for name, bits in FLOATS.items():
+        if most <= bits < exact:
+            return (
+                f"; none of {found.numel()} sums of random digits has more than {most} significant "
+                f"bits, exact ones have up to {exact}: it rounds as {name} does"
+            )
+    return ""
+
+
+def _significant_bits(value: int) -> int:
+    return (value // (value & -value)).bit_length() if value else 0
 
 
 def _missing_products(subject: Subject, d: int) -> str:

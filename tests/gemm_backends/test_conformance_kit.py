@@ -178,6 +178,30 @@ class DropsTheTailOfAnOddK(Correct):
         return super().matmul(a[:, :kept], b[:, :kept])
 
 
+class OffByAFewInLongSums(Correct):
+    """Adds an integer that is tiny beside the sum, as a float's rounding would be."""
+
+    def matmul(self, a, b):
+        return super().matmul(a, b) + 2 * (a.shape[1] > 100_000)
+
+
+class KeepsACorrectionOfOtherOperands(Correct):
+    """Truncates the sum of a long column of large digits, by which it corrects for an offset."""
+
+    def matmul(self, a, b):
+        few = b[:, ::100_000] if b.shape[1] > 100_000 else b[:, :0]
+        return super().matmul(a, b) + 128 * (few.int() // 64).sum(1, dtype=torch.int32)
+
+
+class SaturatesOnTheWay(Correct):
+    """Saturates where a long sum begins from a correction that is larger than itself."""
+
+    def matmul(self, a, b):
+        end = self.accumulator.maximum
+        product = super().matmul(a, b)
+        return torch.where(product > end - (1 << 20), end, product)
+
+
 class WrongOnce(Correct):
     """Loses an update in one product, the seventh or the first after it that is not empty."""
 
@@ -197,10 +221,13 @@ class WrongOnce(Correct):
     ("double", "check", "explanation"),
     [
         (NarrowerThanClaimed, "accumulator_bound", "it behaves as a 24-bit accumulator that wraps"),
-        (Float32, "accumulator_bound", "e-05 of the sum, as of floating-point rounding"),
+        (Float32, "accumulator_bound", "it rounds as float32 does"),
+        (OffByAFewInLongSums, "accumulator_bound", "131071 products of 1 give 131073, too"),
+        (KeepsACorrectionOfOtherOperands, "accumulator_bound", "products of 1 are right, and no"),
+        (SaturatesOnTheWay, "accumulator_bound", "it saturates on the way to a sum that fits"),
         (DropsTheTailOfAnOddK, "accumulator_bound", "31 of the 131071 products are missing, large"),
         (Clips, "accumulator_bound", "131071 products of 1 are right, and no narrower accumulator"),
-        (WrongBeyond16BitK, "accumulator_bound", "131071 products of 1 give "),
+        (WrongBeyond16BitK, "accumulator_bound", "65536 of the 131071 products are missing"),
         (OffByOneAtTileEdges, "tile_edges", "the smallest that is wrong: [33, 1] x [1, 1]: "),
         (WrongBeyond16BitK, "long_sums", "the smallest that is wrong: [1, 65537] x [1, 65537]: "),
         (IgnoresTheMostNegativeDigit, "extreme_digits", "A = [[-128]], B = [[1]]: "),
