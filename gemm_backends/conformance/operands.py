@@ -13,7 +13,7 @@ from torch import Tensor
 from gemm_backends.conformance.check import CheckFailed, NotApplicable, check
 from gemm_backends.conformance.subject import Subject
 
-REPEATS, SECONDS = 100, 0.5
+REPEATS, SECONDS = 2500, 0.5
 """The number of times that a product is repeated, and the time limit; at least `FEWEST` times."""
 
 FEWEST = 10

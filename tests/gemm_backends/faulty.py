@@ -593,6 +593,18 @@ class SeldomNondeterministicWhenLarge(Correct):
         return product
 
 
+@caught_by("determinism")
+class WrongOnceInThousandsOfCalls(SeldomNondeterministicWhenLarge):
+    """Loses an update in one of 2000 products of any size."""
+
+    def matmul(self, a, b):
+        product = Correct.matmul(self, a, b)
+        self.calls += 1
+        if self.calls % 2000 == 1999 and product.numel():
+            product[0, 0] ^= 1
+        return product
+
+
 @caught_by("independent_calls")
 class ReusesItsResultBuffer(Correct):
     def __init__(self):
