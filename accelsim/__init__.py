@@ -24,6 +24,7 @@ Examples
   linear  forward      1  16,384
   MACs: multiplications of the GEMMs
   no unpack ratio r: without a backend nothing is unpacked
+  linear: products with weights, those of convolutions, too
 """
 
 from __future__ import annotations
