@@ -14,6 +14,7 @@ from accelsim.records.keyed import canonical_json
 from accelsim.report.cells import text
 from accelsim.report.fields import flatten, lookup
 from accelsim.report.options import differing_parts, option_values, telling_options
+from gemm_backends import load_backend
 from gemm_backends.cost.accelerators import MODEL, accelerator_options, list_accelerators
 
 ACCELERATOR = "accelerator"
@@ -173,9 +174,7 @@ def _differ(mine: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> boo
 
 @functools.cache
 def _defaults() -> dict[str, Any]:
-    from gemm_backends.emulator.backend import Emulator  # which loads its kernels
-
-    return resolved_options(Emulator, (), {})
+    return resolved_options(type(load_backend(MODEL)), (), {})
 
 
 @functools.cache

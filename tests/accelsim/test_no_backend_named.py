@@ -6,6 +6,7 @@ from pathlib import Path
 
 import accelsim
 import gemm_backends
+from gemm_backends import loading
 
 ROOTS = [Path(package.__file__).parent for package in (accelsim, gemm_backends)]
 ENTRIES = entry_points(group="accelsim.backends")
@@ -58,5 +59,5 @@ def test_the_backends_package_imports_no_backend_but_from_one():
 
 def test_built_in_backends_are_only_entry_points():
     """Nothing registers them in code, so that a plug-in has every right that they have."""
-    assert not gemm_backends.loading.registry._registered
+    assert not loading.registry._registered
     assert set(gemm_backends.list_backends()) >= NAMES
