@@ -144,7 +144,7 @@ class OptionNames:
 
 
 def accelerator_name(options: Mapping[str, Any]) -> str | None:
-    """Return the described accelerator that options of the emulator are, or nearly are.
+    """Return the described accelerator that options of the model are, or nearly are.
 
     Options in which it differs follow the name, such as ``edge, frequency_mhz=500``; None if it is
     another array, or more than three options differ.
@@ -152,7 +152,7 @@ def accelerator_name(options: Mapping[str, Any]) -> str | None:
     Parameters
     ----------
     options : mapping
-        Those of the emulator.
+        Those of the backend that models it.
     """
     mine = flatten(options)
     found: list[tuple[int, str]] = []
