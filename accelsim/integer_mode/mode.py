@@ -141,16 +141,22 @@ class IntegerGemms(Replacing):
         route, overlaps = known.route, getattr(known.route, "overlaps", False)
         if not overlaps:
             place()
-            if not calls:
-                return None
         self._overflowed = False
         try:
-            more = (place,) if overlaps else ()
-            result = route.run(rows, known.prepared, _UNTIMED, *more)
-            route.check()
-            return self._counted(calls[0], known.request, route, result) if calls else None
+            if overlaps or calls:
+                more = (place,) if overlaps else ()
+                result = route.run(rows, known.prepared, _UNTIMED, *more)
+                route.check()
+                if calls:
+                    return self._counted(calls[0], known.request, route, result)
         except DataError as error:
-            return self._in_floats(calls[0], error) if calls else None
+            if calls:
+                return self._in_floats(calls[0], error)
+        except UnsupportedError as error:
+            raise InputError(f"{layer} (forward): {error}") from error
+        # Its next run would be in vain, too.
+        self._layers.pop(layer, None)
+        return None
 
     def _in_floats(self, call: GemmCall, error: DataError) -> Tensor:
         """Leave a product with NaN or infinity to the model, or raise what was wrong with it."""

@@ -187,7 +187,7 @@ class Tally:
             lines.append(f"{total.overflows:,} steps overflowed")
         if not_chosen := self.not_chosen.calls.total():
             several = "" if not_chosen == 1 else "s"
-            left = self.not_chosen.macs.total() / (total.dense_macs + self.float_macs)
+            left = self.not_chosen.macs.total() / max(1, total.dense_macs + self.float_macs)
             names = listed(self.not_chosen.calls)
             lines.append(f"{not_chosen:,} GEMM{several} not chosen, {self._share(left)}: {names}")
         lines += [

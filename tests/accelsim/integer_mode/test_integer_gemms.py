@@ -363,6 +363,9 @@ def test_the_tally_reads_as_sentences():
         model(x)
     line = "1 GEMM not chosen, 33.3% of the GEMMs' multiplications: 1"
     assert line in str(mode.tally).splitlines()
+    with accelsim.integer_gemms(model, beta=255, skip=["1"]) as mode:
+        model(x[:0])
+    assert "1 GEMM not chosen, 0.0% of the GEMMs' multiplications: 1" in str(mode.tally)
 
 
 def test_a_share_beside_calls_of_unknown_size_is_at_most_that():

@@ -8,9 +8,10 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import accelsim
-from accelsim.errors import DataError
-from accelsim.integer_mode import layers, mode
+from accelsim.errors import DataError, InputError, UnsupportedError
+from accelsim.integer_mode import layers, mode, routes
 from accelsim.integer_mode.weights import Weights
+from accelsim.routes import SimulatedRoute
 from workloads.tracing.lineage import Lineage
 
 BETAS = {"weights": 255, "activations": 31, "attention": 63, "gradients": 127}
@@ -267,3 +268,64 @@ def test_nan_is_reported_with_its_layer():
         x[2, 3] = torch.nan
         with pytest.raises(DataError, match=r"^up#5 \(forward\): .*nan at \[2, 3\]"):
             m(x)
+
+
+@pytest.fixture
+def overlapping(monkeypatch):
+    """Routes whose host does something while it waits; the runs of each product are counted."""
+    runs = []
+
+    class Overlapping(SimulatedRoute):
+        overlaps = True
+
+        def run(self, a, b, timer, meanwhile=lambda: None):
+            runs.append(a.shape)
+            result = super().run(a, b, timer)
+            meanwhile()
+            return result
+
+    monkeypatch.setattr(routes, "SimulatedRoute", Overlapping)
+    return runs
+
+
+def test_a_route_that_overlaps_gives_the_same(overlapping):
+    layer, x = nn.Linear(8, 4), inputs(3, 8)
+    with torch.no_grad():
+        with accelsim.integer_gemms(layer, beta=31, check=True) as found:
+            outs = [layer(x) for _ in range(4)]
+        with accelsim.integer_gemms(layer, beta=31, exact="simulate") as other:
+            right = layer(x)
+    assert all(torch.equal(out, right) for out in outs)
+    assert (found.tally.total.gemms, found.tally.total.inexact) == (4, 0)
+    assert len(overlapping) == 5
+    assert other.tally.total.gemms == 1
+
+
+@pytest.mark.parametrize("written", ["in place", "replaced"])
+def test_a_weight_that_was_written_to_costs_one_run_in_vain(overlapping, written):
+    layer, x = nn.Linear(8, 4), inputs(3, 8)
+    with torch.no_grad(), accelsim.integer_gemms(layer, beta=31, check=True) as mode:
+        for _ in range(3):
+            layer(x)
+        before = len(overlapping)
+        if written == "in place":
+            layer.weight.neg_()
+        else:
+            layer.weight.data = -layer.weight.data
+        for _ in range(5):
+            layer(x)
+    assert len(overlapping) - before == 5 + 1
+    assert (mode.tally.total.gemms, mode.tally.total.inexact) == (8, 0)
+
+
+def test_what_a_repeated_layer_is_refused_for_names_it(monkeypatch):
+    layer, x = nn.Linear(8, 4), inputs(3, 8)
+    with torch.no_grad(), accelsim.integer_gemms(nn.Sequential(layer), beta=31):
+        layer(x)
+        monkeypatch.setattr(SimulatedRoute, "run", refusing)
+        with pytest.raises(InputError, match=r"0 \(forward\): no such sizes"):
+            layer(x)
+
+
+def refusing(self, a, b, timer):
+    raise UnsupportedError("no such sizes")
